@@ -1,0 +1,223 @@
+"""Activations: what a layer makes of its sum z = x W + b.
+
+Only the words are here; the arithmetic is in the kernels. They take the derivative from the output y, so
+that z need not be kept, which is why a slope on the negative side has to be positive.
+
+This is the lowest module of the upper floor, so the checks of names and numbers that all words share live
+here as well.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+import reprlib
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+from fastnn.kernels import codes
+
+_CODES = {
+    "identity": codes.IDENTITY,
+    "sigmoid": codes.SIGMOID,
+    "tanh": codes.TANH,
+    "relu": codes.RELU,
+    "leaky_relu": codes.LEAKY_RELU,
+    "elu": codes.ELU,
+    "softmax": codes.SOFTMAX,
+}
+_ALIASES = {"linear": "identity", "logistic": "sigmoid"}
+_DEFAULT_ALPHA = {"leaky_relu": 0.01, "elu": 1.0}
+
+
+def canonical_name(argument: str, given: str, names: Collection[str], aliases: Mapping[str, str]) -> str:
+    """Resolve a name that a user gave, which may be an alias.
+
+    Parameters
+    ----------
+    argument : str
+        What the name stands for, for the error's text.
+    given : str
+        The name as given.
+    names : collection of str
+        The canonical names.
+    aliases : mapping of str to str
+        Other names, each with the canonical one.
+
+    Returns
+    -------
+    str
+        The canonical name.
+
+    Raises
+    ------
+    TypeError
+        If `given` is no string.
+    ValueError
+        If the name is unknown; the text lists the names and suggests the closest.
+    """
+    known = ", ".join(names)
+    if not isinstance(given, str):
+        raise TypeError(f"{argument} must be one of the names {known}; got {reprlib.repr(given)}.")
+    name = aliases.get(given, given)
+    if name in names:
+        return name
+    close = difflib.get_close_matches(given.lower(), [*names, *aliases], n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "."
+    raise ValueError(f"{argument} {reprlib.repr(given)} is unknown{hint} The names are {known}.")
+
+
+def finite_number(argument: str, given: float) -> float:
+    """Convert a real number that a user gave to a Python float.
+
+    Parameters
+    ----------
+    argument : str
+        The argument's name, for the error's text.
+    given : float
+        A Python or NumPy number.
+
+    Returns
+    -------
+    float
+        The same number.
+
+    Raises
+    ------
+    TypeError
+        If `given` is no real number (bools and strings are none).
+    ValueError
+        If it is infinite, NaN or beyond the range of a float.
+    """
+    if isinstance(given, bool) or not isinstance(given, numbers.Real):
+        raise TypeError(f"{argument} must be a number; got {reprlib.repr(given)}.")
+    try:
+        number = float(given)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{argument} must be a finite number; got {reprlib.repr(given)}.")
+    return number
+
+
+@dataclass(frozen=True)
+class Activation:
+    """An activation function by its name.
+
+    Parameters
+    ----------
+    name : str
+        identity (or linear), sigmoid (or logistic), tanh, relu, leaky_relu, elu or softmax.
+    alpha : float
+        leaky_relu: the slope for z < 0. elu: minus the limit for z to minus infinity. Above 0 for these two;
+        the others have no such number, there it is 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the name is unknown or `alpha` does not fit it.
+
+    Notes
+    -----
+    ======================  =============================================
+    identity                y = z
+    sigmoid                 y = 1 / (1 + exp(-z))
+    tanh                    y = tanh(z)
+    relu                    y = max(z, 0)
+    leaky_relu [1]_         y = z for z > 0, alpha z otherwise
+    elu [2]_                y = z for z > 0, alpha (exp(z) - 1) otherwise
+    softmax                 y_o = exp(z_o) / sum_p exp(z_p)
+    ======================  =============================================
+
+    References
+    ----------
+    .. [1] A. L. Maas, A. Y. Hannun, A. Y. Ng, "Rectifier nonlinearities improve neural network acoustic
+       models", ICML workshop, 2013.
+    .. [2] D.-A. Clevert, T. Unterthiner, S. Hochreiter, "Fast and accurate deep network learning by
+       exponential linear units (ELUs)", ICLR, 2016.
+    """
+
+    name: str
+    alpha: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Resolve the name and check `alpha`."""
+        name = canonical_name("activation", self.name, _CODES, _ALIASES)
+        alpha = finite_number("alpha", self.alpha)
+        if name in _DEFAULT_ALPHA:
+            if alpha <= 0.0:
+                raise ValueError(
+                    f"alpha of {name} must be above 0; got {alpha!r}. "
+                    f"Write {name}(alpha={_DEFAULT_ALPHA[name]}), or 'relu' for none."
+                )
+        elif alpha != 0.0:
+            raise ValueError(f"alpha has no meaning for {name}; got {alpha!r}. Leave it out.")
+        object.__setattr__(self, "name", name)
+        object.__setattr__(self, "alpha", alpha)
+
+    @property
+    def code(self) -> int:
+        """The kernels' integer code."""
+        return _CODES[self.name]
+
+
+def leaky_relu(alpha: float = 0.01) -> Activation:
+    """Leaky rectifier: z for z > 0, alpha z otherwise.
+
+    Parameters
+    ----------
+    alpha : float
+        The slope for z < 0, above 0.
+
+    Returns
+    -------
+    Activation
+    """
+    return Activation("leaky_relu", alpha)
+
+
+def elu(alpha: float = 1.0) -> Activation:
+    """Exponential linear unit: z for z > 0, alpha (exp(z) - 1) otherwise.
+
+    Parameters
+    ----------
+    alpha : float
+        Minus the limit for z to minus infinity, above 0.
+
+    Returns
+    -------
+    Activation
+    """
+    return Activation("elu", alpha)
+
+
+def get(spec: str | Activation | None) -> Activation:
+    """Turn what a user says into an `Activation`.
+
+    Parameters
+    ----------
+    spec : str, Activation or None
+        A name (leaky_relu with alpha 0.01, elu with alpha 1), an instance, or None for identity.
+
+    Returns
+    -------
+    Activation
+
+    Raises
+    ------
+    TypeError
+        If `spec` is none of these.
+    ValueError
+        If the name is unknown.
+    """
+    if isinstance(spec, Activation):
+        return spec
+    if spec is None:
+        return Activation("identity")
+    if not isinstance(spec, str):
+        raise TypeError(
+            f"activation must be a name such as 'relu', an Activation such as elu(alpha=0.5), or None; "
+            f"got {reprlib.repr(spec)}."
+        )
+    return Activation(spec, _DEFAULT_ALPHA.get(spec, 0.0))

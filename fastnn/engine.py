@@ -1,0 +1,506 @@
+"""The buffers of one net and the calls that run kernels over them.
+
+Everything above speaks of layers, words and rows; everything below of offsets and codes. This is the border:
+sizes become tables, arrays become arenas, and Python is left for some 50 ms at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastnn.kernels import codes, layout
+from fastnn.kernels.layout import Data, Plan, State
+from fastnn.kernels.predict import predict as predict_kernel
+from fastnn.kernels.rng import shuffle
+from fastnn.kernels.simd import CACHE_LINE, TILE_ROWS, n_lanes
+from fastnn.kernels.train import train as train_kernel
+from fastnn.team import Team
+
+#: Seconds that compiled code runs before Python may look up (progress, Ctrl-C).
+SLICE = 0.05
+#: Seconds of real work by which one thread and many are compared before the faster is kept.
+TRIAL = 0.0005
+
+#: Most elements of a weight tile: its gradient (128 KiB in single precision) stays in the second-level cache.
+MAX_TILE_ELEMENTS = 32_768
+#: Widest weight tile, in bytes of a row.
+MAX_TILE_ROW_BYTES = 2_048
+#: Tiles that the weights are cut into at least, where they are many enough: work for that many threads.
+MIN_TILES = 16
+#: Rows of a batch tile: activations and deltas of so many stay near, weights are read once for all of them.
+MIN_BATCH_TILE, MAX_BATCH_TILE = 64, 128
+BATCH_TILE_BYTES = 512 * 1024
+#: Rows of a chunk at least, and bytes of activations that it may take beyond that.
+MIN_CHUNK = 1024
+CHUNK_BYTES = 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """What the kernels need to know of a net.
+
+    Parameters
+    ----------
+    sizes : (L + 1,) widths, the input's first
+    activations : (L,) pairs of code and alpha
+    use_bias : (L,)
+    penalties : (L,) pairs l1, l2
+    loss : code
+    fused_output : whether the loss contains the last activation (softmax or sigmoid, from logits)
+    dtype : float32 or float64
+    """
+
+    sizes: tuple[int, ...]
+    activations: tuple[tuple[int, float], ...]
+    use_bias: tuple[bool, ...]
+    penalties: tuple[tuple[float, float], ...]
+    loss: int
+    fused_output: bool
+    dtype: np.dtype[Any]
+
+    @property
+    def n_layers(self) -> int:
+        """L, the number of weight matrices."""
+        return len(self.sizes) - 1
+
+    def leading_dimensions(self) -> list[int]:
+        """Row strides of the activations; (L + 1,)."""
+        return [layout.leading_dimension(n, self.dtype) for n in self.sizes]
+
+    def flops_per_row(self, *, training: bool) -> int:
+        """Operations that one row needs: 2 a weight forward, 2 for dW, 2 for dX except in the first layer."""
+        products = [a * b for a, b in zip(self.sizes[:-1], self.sizes[1:], strict=True)]
+        return 6 * sum(products) - 2 * products[0] if training else 2 * sum(products)
+
+
+def weight_tiles(architecture: Architecture) -> np.ndarray:
+    """Cut all weights into tiles; (n_tiles, TILE_COLUMNS) int64. A function of the shapes alone."""
+    dtype = architecture.dtype
+    v = n_lanes(dtype)
+    lds = architecture.leading_dimensions()
+    total = sum(i * ld for i, ld in zip(architecture.sizes[:-1], lds[1:], strict=True))
+    elements = min(MAX_TILE_ELEMENTS, total // MIN_TILES)
+    widest = MAX_TILE_ROW_BYTES // dtype.itemsize
+    tiles = []
+    for k, n_in in enumerate(architecture.sizes[:-1]):
+        width = layout.padded(architecture.sizes[k + 1], dtype)
+        # A row that the gap after it completes to the stride is updated in one run with the next.
+        columns = width if width <= widest else widest
+        rows = max(v, elements // columns // v * v)
+        for column in range(0, width, columns):
+            tiles += [
+                (k, row, min(row + rows, layout.padded(n_in, dtype)), column, min(column + columns, width))
+                for row in range(0, n_in, rows)
+            ]
+    return np.array(tiles, np.int64).reshape(-1, layout.TILE_COLUMNS)
+
+
+def shares(tiles: np.ndarray, n_threads: int) -> np.ndarray:
+    """First tile of each thread, so that all have about as many weights; (n_threads + 1,) int64."""
+    cost = (tiles[:, layout.T_ROW_END] - tiles[:, layout.T_ROW]) * (
+        tiles[:, layout.T_COLUMN_END] - tiles[:, layout.T_COLUMN]
+    )
+    middle = np.cumsum(cost) - cost / 2
+    bounds = np.searchsorted(middle, cost.sum() * np.arange(n_threads + 1) / n_threads)
+    bounds[0], bounds[-1] = 0, len(tiles)
+    return bounds.astype(np.int64)
+
+
+def batch_tile_rows(rows: int, bytes_a_row: int, n_threads: int) -> int:
+    """Rows of a batch tile: near the caches' size, and as many tiles as the threads can share evenly."""
+    most = min(MAX_BATCH_TILE, max(MIN_BATCH_TILE, BATCH_TILE_BYTES // bytes_a_row))
+    n_tiles = layout.round_up(-(-rows // most), n_threads)
+    return layout.round_up(-(-rows // n_tiles), TILE_ROWS)
+
+
+class _Arena:
+    """Counts out the offsets of one aligned array before it exists."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.end = 0
+
+    def take(self, n: int) -> int:
+        start = self.end
+        self.end += layout.round_up(n, CACHE_LINE // self.dtype.itemsize)
+        return start
+
+    def zeros(self) -> np.ndarray:
+        return layout.aligned_zeros(self.end, self.dtype)
+
+
+def _layer_table(architecture: Architecture, *, training: bool) -> np.ndarray:
+    table = np.zeros((architecture.n_layers, layout.LAYER_COLUMNS), np.int64)
+    lds = architecture.leading_dimensions()
+    offsets, _ = layout.param_offsets(architecture.sizes, architecture.dtype)
+    for k in range(architecture.n_layers):
+        table[k, layout.N_IN], table[k, layout.N_OUT] = architecture.sizes[k : k + 2]
+        table[k, layout.LD_IN], table[k, layout.LD_OUT] = lds[k : k + 2]
+        table[k, layout.W], table[k, layout.BIAS] = offsets[k]
+        table[k, layout.WT] = -1
+        table[k, layout.ACTIVATION] = architecture.activations[k][0]
+        table[k, layout.HAS_BIAS] = architecture.use_bias[k]
+    if training and architecture.fused_output:
+        table[-1, layout.ACTIVATION] = codes.IDENTITY
+    return table
+
+
+def _layer_numbers(architecture: Architecture) -> np.ndarray:
+    numbers = np.zeros((architecture.n_layers, layout.LAYER_NUMBER_COLUMNS))
+    for k in range(architecture.n_layers):
+        numbers[k, layout.ALPHA] = architecture.activations[k][1]
+        numbers[k, layout.L1], numbers[k, layout.L2] = architecture.penalties[k]
+    return numbers
+
+
+class Workspace:
+    """What training or evaluating with one batch size needs: `work` and, for each number of threads, a Plan."""
+
+    def __init__(self, architecture: Architecture, batch: int, n_threads: int) -> None:
+        dtype = architecture.dtype
+        lds = architecture.leading_dimensions()
+        self.bytes_a_row = 2 * sum(lds) * dtype.itemsize
+        self.batch = batch
+        self.chunk = min(batch, max(MIN_CHUNK, CHUNK_BYTES // self.bytes_a_row))
+        self.layers = _layer_table(architecture, training=True)
+        self.layer_numbers = _layer_numbers(architecture)
+        self.tiles = weight_tiles(architecture)
+        self.numbers = np.zeros(layout.NUMBERS)
+        self.penalties = np.zeros(len(self.tiles))
+
+        arena = _Arena(dtype)
+        self.zeros = arena.take(max(lds))
+        self.row_loss = arena.take(layout.padded(self.chunk, dtype))
+        self.row_metric = arena.take(layout.padded(self.chunk, dtype))
+        self.target = arena.take(self.chunk * lds[-1])
+        inputs = [arena.take(self.chunk * ld) for ld in lds]
+        self.layers[:, layout.INPUT] = inputs[:-1]
+        self.layers[:, layout.OUTPUT] = inputs[1:]
+        self.layers[:, layout.DELTA] = [arena.take(self.chunk * ld) for ld in lds[1:]]
+        for k in range(1, architecture.n_layers):
+            n_out = layout.padded(architecture.sizes[k + 1], dtype)
+            self.layers[k, layout.WT] = arena.take(n_out * lds[k])
+        width = self.tiles[:, layout.T_COLUMN_END] - self.tiles[:, layout.T_COLUMN]
+        height = self.tiles[:, layout.T_ROW_END] - self.tiles[:, layout.T_ROW]
+        self.scratch_size = layout.round_up(int(((height + 1) * width).max()), CACHE_LINE // dtype.itemsize)
+        self.scratch = arena.take(n_threads * self.scratch_size)
+        self.work = arena.zeros()
+        self.max_threads = n_threads
+        self._plans: dict[int, Plan] = {}
+
+    def plan(self, n_threads: int) -> Plan:
+        """The tables for so many threads; arrays of settings are shared with the caller, who fills them."""
+        if n_threads not in self._plans:
+            settings = np.zeros(layout.SETTINGS, np.int64)
+            settings[layout.BATCH] = self.batch
+            settings[layout.CHUNK] = self.chunk
+            settings[layout.BATCH_TILE] = batch_tile_rows(self.chunk, self.bytes_a_row, n_threads)
+            settings[layout.N_THREADS] = n_threads
+            settings[layout.ROW_LOSS] = self.row_loss
+            settings[layout.ROW_METRIC] = self.row_metric
+            settings[layout.ZEROS] = self.zeros
+            settings[layout.TARGET] = self.target
+            settings[layout.SCRATCH] = self.scratch
+            settings[layout.SCRATCH_SIZE] = self.scratch_size
+            self._plans[n_threads] = Plan(
+                self.layers,
+                self.layer_numbers,
+                self.tiles,
+                shares(self.tiles, n_threads),
+                self.penalties,
+                settings,
+                self.numbers,
+            )
+        return self._plans[n_threads]
+
+
+@dataclass
+class Sums:
+    """What a run of steps added up to.
+
+    Attributes
+    ----------
+    loss : sum over rows of weight times loss
+    weight : sum of the rows' weights
+    metric : sum over rows of weight times metric
+    penalty : sum over steps of R
+    steps : steps run
+    status : one of `layout`'s OK, LOSS_NOT_FINITE, WEIGHTS_NOT_FINITE
+    """
+
+    loss: float = 0.0
+    weight: float = 0.0
+    metric: float = 0.0
+    penalty: float = 0.0
+    steps: int = 0
+    status: int = layout.OK
+
+
+def _readonly(a: np.ndarray) -> np.ndarray:
+    """View that may not be written: the kernels are compiled for such data, whatever the user's flags are."""
+    view = a.view(np.ndarray)
+    view.flags.writeable = False
+    return view
+
+
+def as_data(
+    features: np.ndarray,
+    targets: np.ndarray,
+    labels: np.ndarray,
+    sample_weight: np.ndarray,
+    order: np.ndarray | None = None,
+) -> Data:
+    """Bundle checked arrays for the kernels, without copying."""
+    if order is None:
+        order = np.empty(0, np.int64)
+    return Data(*(_readonly(a) for a in (features, targets, labels, sample_weight, order)))
+
+
+class Engine:
+    """Parameters, optimizer slots and workspaces of one net.
+
+    Attributes
+    ----------
+    params : (P,) weights and biases of all layers, padded; see `kernels.layout`
+    slots : (n_slots, P)
+    steps_done : updates made since the slots were zero
+    """
+
+    def __init__(self, architecture: Architecture, n_slots: int, n_threads: int) -> None:
+        self.architecture = architecture
+        self.n_threads = n_threads
+        self.offsets, size = layout.param_offsets(architecture.sizes, architecture.dtype)
+        self.params = layout.aligned_zeros(size, architecture.dtype)
+        self.slots = layout.aligned_zeros(n_slots * size, architecture.dtype).reshape(n_slots, size)
+        self.steps_done = 0
+        self._grad = np.zeros(0, architecture.dtype)
+        self._workspaces: dict[str, Workspace] = {}
+        self._predict_plans: dict[int, tuple[Plan, np.ndarray]] = {}
+
+    # ------------------------------------------------------------------------------------------- views
+
+    def weights(self) -> list[np.ndarray]:
+        """Views of the unpadded weights, (I, O) a layer."""
+        return self._views(self.params)[0]
+
+    def biases(self) -> list[np.ndarray]:
+        """Views of the biases, (O,) a layer."""
+        return self._views(self.params)[1]
+
+    def _views(self, flat: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        weights, biases = [], []
+        lds = self.architecture.leading_dimensions()
+        for k, (w, bias) in enumerate(self.offsets):
+            n_in, n_out = self.architecture.sizes[k : k + 2]
+            weights.append(flat[w : w + n_in * lds[k + 1]].reshape(n_in, lds[k + 1])[:, :n_out])
+            biases.append(flat[bias : bias + n_out])
+        return weights, biases
+
+    # ------------------------------------------------------------------------------------------ running
+
+    def _workspace(self, purpose: str, batch: int) -> Workspace:
+        """The workspace for a purpose; only the last one of each is kept."""
+        found = self._workspaces.get(purpose)
+        if found is None or found.batch != batch or found.max_threads < self.n_threads:
+            found = Workspace(self.architecture, batch, self.n_threads)
+            self._workspaces[purpose] = found
+        return found
+
+    def _gradient_buffer(self) -> np.ndarray:
+        if self._grad.size != self.params.size:
+            self._grad = layout.aligned_zeros(self.params.size, self.architecture.dtype)
+        return self._grad
+
+    def train_epoch(
+        self,
+        data: Data,
+        *,
+        batch: int,
+        optimizer: int,
+        rates: tuple[float, float, float, float],
+        metric: int,
+        team: Team,
+        pace: Pace,
+        on_slice: Callable[[int, Sums], bool] | None = None,
+    ) -> Sums:
+        """One pass over the data in mini-batches.
+
+        Parameters
+        ----------
+        data : from `as_data`
+        batch : rows a batch; the last one may be shorter
+        optimizer : code
+        rates : learning rate and the optimizer's three settings
+        metric : code
+        team, pace : the threads, and what is known of their worth
+        on_slice : called after each slice with the rows done and the sums so far; True stops the epoch
+
+        Returns
+        -------
+        Sums
+            With a status other than OK when training diverged.
+        """
+        n_rows = data.features.shape[0]
+        space = self._workspace("train", batch)
+        grad = self._gradient_buffer() if batch > space.chunk else self._grad
+        state = State(self.params, self.slots.reshape(-1), grad, space.work)
+        sums = Sums()
+        n_steps = -(-n_rows // batch)
+        space.numbers[:] = 0.0
+        space.penalties[:] = 0.0
+        space.numbers[layout.LEARNING_RATE : layout.SETTING_2 + 1] = rates
+        step = 0
+        while step < n_steps:
+            space.numbers[layout.STEPS_DONE] = self.steps_done
+            n_threads, count = pace.next()
+            plan = space.plan(n_threads)
+            plan.settings[layout.MODE] = layout.TRAIN
+            plan.settings[layout.N_ROWS] = n_rows
+            plan.settings[layout.BEGIN] = step
+            plan.settings[layout.END] = min(step + count, n_steps)
+            plan.settings[layout.LOSS] = self.architecture.loss
+            plan.settings[layout.OPTIMIZER] = optimizer
+            plan.settings[layout.METRIC] = metric
+            start = time.perf_counter()
+            sums.status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
+            seconds = time.perf_counter() - start
+            reached = int(plan.settings[layout.BEGIN])
+            pace.learn(n_threads, reached - step, seconds)
+            step = reached
+            self.steps_done = int(space.numbers[layout.STEPS_DONE])
+            sums.loss = float(space.numbers[layout.LOSS_SUM])
+            sums.weight = float(space.numbers[layout.WEIGHT_SUM])
+            sums.metric = float(space.numbers[layout.METRIC_SUM])
+            sums.penalty = float(space.numbers[layout.PENALTY_SUM])
+            sums.steps = step
+            if sums.status != layout.OK:
+                break
+            if on_slice is not None and on_slice(min(step * batch, n_rows), sums):
+                break
+        return sums
+
+    def evaluate(self, data: Data, *, metric: int, team: Team) -> Sums:
+        """Losses and metrics of all rows, without a penalty."""
+        return self._whole(data, layout.EVALUATE, metric, team)
+
+    def gradient(self, data: Data, *, team: Team) -> tuple[Sums, list[np.ndarray], list[np.ndarray]]:
+        """Loss and gradient of all rows as one batch: sums, then dE/dW and dE/db of each layer (copies)."""
+        self._gradient_buffer()
+        sums = self._whole(data, layout.GRADIENT, codes.NO_METRIC, team)
+        weights, biases = self._views(self._grad)
+        for k, used in enumerate(self.architecture.use_bias):
+            if not used:
+                biases[k][:] = 0.0
+        return sums, [w.copy() for w in weights], [b.copy() for b in biases]
+
+    def _whole(self, data: Data, mode: int, metric: int, team: Team) -> Sums:
+        n_rows = data.features.shape[0]
+        # Without a gradient no sum over the rows of a chunk is needed, so a small one serves.
+        batch = min(n_rows, MIN_CHUNK) if mode == layout.EVALUATE else n_rows
+        space = self._workspace("evaluate" if mode == layout.EVALUATE else "gradient", batch)
+        state = State(self.params, self.slots.reshape(-1), self._grad, space.work)
+        plan = space.plan(team.n_threads)
+        space.numbers[:] = 0.0
+        space.penalties[:] = 0.0
+        plan.settings[layout.MODE] = mode
+        plan.settings[layout.N_ROWS] = n_rows
+        plan.settings[layout.BEGIN] = 0
+        plan.settings[layout.END] = -(-n_rows // batch)
+        plan.settings[layout.LOSS] = self.architecture.loss
+        plan.settings[layout.METRIC] = metric
+        status = int(team.run(train_kernel, state, plan, data))
+        numbers = space.numbers
+        return Sums(
+            loss=float(numbers[layout.LOSS_SUM]),
+            weight=float(numbers[layout.WEIGHT_SUM]),
+            metric=float(numbers[layout.METRIC_SUM]),
+            penalty=float(numbers[layout.PENALTY_SUM]),
+            steps=int(plan.settings[layout.BEGIN]),
+            status=status,
+        )
+
+    def predict(self, features: np.ndarray, *, team: Team) -> np.ndarray:
+        """Outputs f(x) of all rows; (n, O)."""
+        plan, work = self._predict_plan(team.n_threads)
+        outputs = np.empty((features.shape[0], self.architecture.sizes[-1]), self.architecture.dtype)
+        state = State(self.params, self.slots.reshape(-1), self._grad, work)
+        team.run(_predict, state, plan, _readonly(features), outputs)
+        return outputs
+
+    def _predict_plan(self, n_threads: int) -> tuple[Plan, np.ndarray]:
+        if n_threads not in self._predict_plans:
+            architecture = self.architecture
+            lds = architecture.leading_dimensions()
+            table = _layer_table(architecture, training=False)
+            arena = _Arena(architecture.dtype)
+            settings = np.zeros(layout.SETTINGS, np.int64)
+            rows = batch_tile_rows(MAX_BATCH_TILE, 2 * max(lds) * architecture.dtype.itemsize, 1)
+            # Two buffers take turns: what one layer writes the next one reads.
+            buffers = [arena.take(n_threads * rows * max(lds)) for _ in range(2)]
+            for k in range(architecture.n_layers):
+                table[k, layout.INPUT] = buffers[k % 2]
+                table[k, layout.OUTPUT] = buffers[(k + 1) % 2]
+            settings[layout.BATCH_TILE] = rows
+            settings[layout.N_THREADS] = n_threads
+            plan = Plan(
+                table,
+                _layer_numbers(architecture),
+                np.zeros((0, layout.TILE_COLUMNS), np.int64),
+                np.zeros(n_threads + 1, np.int64),
+                np.zeros(0),
+                settings,
+                np.zeros(layout.NUMBERS),
+            )
+            self._predict_plans[n_threads] = plan, arena.zeros()
+        return self._predict_plans[n_threads]
+
+
+def _predict(
+    state: State, plan: Plan, features: np.ndarray, outputs: np.ndarray, sync: np.ndarray, thread: int
+) -> None:
+    predict_kernel(state, plan, features, outputs, thread)
+
+
+def shuffled(order: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Fill `order` with the permutation of this seed and epoch, and return it."""
+    shuffle(order, seed, epoch)
+    return order
+
+
+class Pace:
+    """How many steps to run before looking up, and with how many threads: both measured on the run itself.
+
+    One thread runs the first steps, then all run as many; whoever was faster a step goes on. Results do
+    not depend on the choice, so it may be left to the clock.
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self._best: dict[int, float] = {}
+        self._trying = [1] if n_threads == 1 else [1, n_threads]
+        self._count = 1
+
+    def next(self) -> tuple[int, int]:
+        """Threads and steps of the next slice."""
+        return self._trying[0], self._count
+
+    def learn(self, n_threads: int, steps: int, seconds: float) -> None:
+        """Take note of a slice."""
+        if steps == 0:
+            return
+        each = seconds / steps
+        self._best[n_threads] = min(each, self._best.get(n_threads, float("inf")))
+        if len(self._trying) > 1:
+            # Long enough to be measured; the first call of a kernel may have compiled it.
+            if seconds >= TRIAL and steps > 1 or seconds >= SLICE / 4 and self._count > 1:
+                self._trying.append(self._trying.pop(0))
+                if len(self._best) == len(self._trying):
+                    self._trying = [min(self._best, key=self._best.__getitem__)]
+            else:
+                self._count = max(2, min(self._count * 4, round(2 * TRIAL / each) + 1))
+        else:
+            self._count = max(1, min(self._count * 4, round(SLICE / each)))

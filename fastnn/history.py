@@ -1,0 +1,178 @@
+"""History: what a training tells, epoch by epoch."""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+_NO_SERIES = ("seconds", "learning_rate")  # of these a first and a last value say little
+
+
+class History:
+    """The record of a training, in the shape that Keras gives it.
+
+    Parameters
+    ----------
+    params : mapping or None
+        What the training was called with, for the record.
+
+    Attributes
+    ----------
+    epoch : list of int
+        The epochs' numbers, counted from 0 and on over several fits.
+    history : dict of str to list of float
+        A list a name, as long as `epoch`: loss, accuracy, val_loss, val_accuracy, seconds, learning_rate.
+        NaN where an epoch has no such value.
+    params : dict
+        A copy of what was given.
+    stopped : str or None
+        Why it ended early: "interrupted", "diverged", or a callback's reason. None when it ran to the end.
+
+    Examples
+    --------
+    >>> h = History()
+    >>> h.append(0, {"loss": 0.7})
+    >>> h.append(1, {"loss": 0.4, "val_loss": 0.5})
+    >>> h["val_loss"]
+    [nan, 0.5]
+    >>> h
+    History(2 epochs, 0 to 1; loss 0.7 -> 0.4; val_loss nan -> 0.5)
+    """
+
+    __slots__ = ("_epoch", "_history", "_params", "stopped")
+    # len() counts epochs while [] takes names, so the old protocol of iteration would go wrong.
+    __iter__: ClassVar[None] = None
+
+    def __init__(self, params: Mapping[str, Any] | None = None) -> None:
+        self._epoch: list[int] = []
+        self._history: dict[str, list[float]] = {}
+        self._params: dict[str, Any] = copy.deepcopy(dict(params or {}))
+        self.stopped: str | None = None
+
+    @property
+    def epoch(self) -> list[int]:
+        """The epochs' numbers, from 0."""
+        return self._epoch
+
+    @property
+    def history(self) -> dict[str, list[float]]:
+        """The values, a list as long as `epoch` for each name."""
+        return self._history
+
+    @property
+    def params(self) -> dict[str, Any]:
+        """What the training was called with."""
+        return self._params
+
+    def append(self, epoch: int, values: Mapping[str, float]) -> None:
+        """Add an epoch. A failed call leaves all as it was.
+
+        Parameters
+        ----------
+        epoch : int
+            Its number, above the last one's.
+        values : mapping of str to float
+            Its values. Names that it leaves out get NaN, and so do earlier epochs for a new name.
+
+        Raises
+        ------
+        TypeError
+            If a value is no number.
+        ValueError
+            If the number of the epoch is negative or not above the last one's.
+        """
+        last = self._epoch[-1] if self._epoch else -1
+        if epoch <= last:
+            raise ValueError(f"epoch must be above the last one, {last}; got {epoch}.")
+        row = {}
+        for name, value in values.items():
+            try:
+                row[name] = float(value)
+            except (TypeError, ValueError):
+                raise TypeError(f"values[{name!r}] must be a number; got {value!r}.") from None
+        for name in row:
+            self._history.setdefault(name, [math.nan] * len(self._epoch))
+        for name, series in self._history.items():
+            series.append(row.get(name, math.nan))
+        self._epoch.append(int(epoch))
+
+    def __getitem__(self, name: str) -> list[float]:
+        """Give the list of one name, such as "loss"."""
+        try:
+            return self._history[name]
+        except KeyError:
+            known = ", ".join(self._history) or "nothing yet"
+            raise KeyError(f"{name!r} is not in this history, which has: {known}") from None
+
+    def __contains__(self, name: object) -> bool:
+        """Tell whether there is a list of that name."""
+        return name in self._history
+
+    def __len__(self) -> int:
+        """Count the epochs."""
+        return len(self._epoch)
+
+    def __repr__(self) -> str:
+        """Give the first and last value of each name, the time, and why it ended."""
+        n = len(self._epoch)
+        if n == 0:
+            parts = ["no epochs"]
+        elif n == 1:
+            parts = [f"1 epoch, {self._epoch[0]}"]
+        else:
+            parts = [f"{n} epochs, {self._epoch[0]} to {self._epoch[-1]}"]
+        for name, series in self._history.items():
+            if name not in _NO_SERIES:
+                first = "" if n == 1 else f"{series[0]:.4g} -> "
+                parts.append(f"{name} {first}{series[-1]:.4g}")
+        seconds = [s for s in self._history.get("seconds", []) if not math.isnan(s)]
+        if seconds:
+            parts.append(f"{math.fsum(seconds):.3g} s")
+        if self.stopped is not None:
+            parts.append(f"stopped: {self.stopped}")
+        return f"History({'; '.join(parts)})"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Give a plain dict, a copy, with the keys epoch, history, params and stopped."""
+        return {
+            "epoch": list(self._epoch),
+            "history": {name: list(series) for name, series in self._history.items()},
+            "params": copy.deepcopy(self._params),
+            "stopped": self.stopped,
+        }
+
+    @classmethod
+    def from_dict(cls, state: Mapping[str, Any]) -> History:
+        """Make a History from what `to_dict` gave.
+
+        Parameters
+        ----------
+        state : mapping
+            With the keys epoch, history, params and stopped.
+
+        Returns
+        -------
+        History
+
+        Raises
+        ------
+        ValueError
+            If a key is missing, the lists differ in length, or the epochs do not rise.
+        """
+        missing = [key for key in ("epoch", "history", "params", "stopped") if key not in state]
+        if missing:
+            raise ValueError(f"state lacks {', '.join(missing)}; give what History.to_dict returned.")
+        epochs, series = state["epoch"], state["history"]
+        for name, values in series.items():
+            if len(values) != len(epochs):
+                raise ValueError(
+                    f"state['history'][{name!r}] has {len(values)} values for {len(epochs)} epochs; "
+                    "give what History.to_dict returned."
+                )
+        result = cls(state["params"])
+        for i, epoch in enumerate(epochs):
+            result.append(epoch, {name: values[i] for name, values in series.items()})
+        result.stopped = state["stopped"]
+        return result

@@ -1,0 +1,163 @@
+"""Region 1 of a step: batch tiles, some rows of the batch each, independent of each other.
+
+Gather the shuffled rows, forward through all layers, loss, deltas back through all layers; the activations
+of the tile stay in the nearest caches.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnn.kernels.activations import activate_output, activate_output_backward
+from fastnn.kernels.codes import NO_METRIC, SIGMOID, SOFTMAX_CROSSENTROPY, SUM_OF_SQUARES
+from fastnn.kernels.codes import SOFTMAX as SOFTMAX_ACTIVATION
+from fastnn.kernels.gemm import gemm
+from fastnn.kernels.jit import inline
+from fastnn.kernels.layout import (
+    ACTIVATION,
+    ALPHA,
+    BIAS,
+    DELTA,
+    EVALUATE,
+    INPUT,
+    LD_IN,
+    LD_OUT,
+    LOSS,
+    METRIC,
+    MODE,
+    N_IN,
+    N_OUT,
+    OUTPUT,
+    ROW_LOSS,
+    ROW_METRIC,
+    TARGET,
+    WT,
+    ZEROS,
+    W,
+)
+from fastnn.kernels.losses import loss_row, metric_row, sum_of_squares_row
+from fastnn.kernels.simd import at, element, get, lanes, load, put, store
+
+
+@inline
+def copy_row(source: Any, target: Any, n: int) -> None:
+    """Copy n elements; reads and overwrites nothing beyond them."""
+    v = lanes(source)
+    if n >= v:
+        for j in range(0, n - v, v):
+            store(at(target, j), load(at(source, j)))
+        store(at(target, n - v), load(at(source, n - v)))
+    else:
+        for j in range(n):
+            put(at(target, j), get(at(source, j)))
+
+
+@inline
+def whole_vectors(n: int, v: int) -> int:
+    """Smallest multiple of v not below n."""
+    return (n + v - 1) // v * v
+
+
+@inline
+def forward(state: Any, plan: Any, row: int, rows: int) -> None:
+    """Outputs of all layers for the rows at `row` of the chunk, whose inputs lie in `work`."""
+    layers = plan.layers
+    for k in range(layers.shape[0]):
+        ld_in = layers[k, LD_IN]
+        ld_out = layers[k, LD_OUT]
+        w = at(state.params, layers[k, W])
+        z = at(state.work, layers[k, OUTPUT] + row * ld_out)
+        gemm(
+            at(state.work, layers[k, INPUT] + row * ld_in), ld_in, 1,
+            w, ld_out,
+            at(state.params, layers[k, BIAS]), 0,
+            z, ld_out,
+            rows, whole_vectors(layers[k, N_OUT], lanes(w)), layers[k, N_IN],
+        )  # fmt: skip
+        activate_output(
+            layers[k, ACTIVATION], plan.layer_numbers[k, ALPHA], z, ld_out, rows, layers[k, N_OUT]
+        )
+
+
+@inline
+def backward(state: Any, plan: Any, row: int, rows: int) -> None:
+    """Turn dE/dy of the last layer into dE/dz of all layers, for the rows at `row` of the chunk."""
+    layers = plan.layers
+    zeros = at(state.work, plan.settings[ZEROS])
+    for k in range(layers.shape[0] - 1, -1, -1):
+        ld_out = layers[k, LD_OUT]
+        delta = at(state.work, layers[k, DELTA] + row * ld_out)
+        activate_output_backward(
+            layers[k, ACTIVATION], plan.layer_numbers[k, ALPHA],
+            at(state.work, layers[k, OUTPUT] + row * ld_out), delta, ld_out, rows, layers[k, N_OUT],
+        )  # fmt: skip
+        if k > 0:
+            ld_in = layers[k, LD_IN]
+            gemm(
+                delta, ld_out, 1,
+                at(state.work, layers[k, WT]), ld_in,
+                zeros, 0,
+                at(state.work, layers[k - 1, DELTA] + row * ld_in), ld_in,
+                rows, whole_vectors(layers[k, N_IN], lanes(delta)), layers[k, N_OUT],
+            )  # fmt: skip
+
+
+@inline
+def losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int, norm: Any) -> None:
+    """Loss, metric and dE/du of the rows at `row` of the chunk, which are those at `place` of the epoch."""
+    settings = plan.settings
+    last = plan.layers.shape[0] - 1
+    n = plan.layers[last, N_OUT]
+    ld = plan.layers[last, LD_OUT]
+    loss = settings[LOSS]
+    metric = settings[METRIC]
+    activation = plan.layers[last, ACTIVATION]
+    several = loss == SOFTMAX_CROSSENTROPY or activation == SOFTMAX_ACTIVATION
+    threshold = 0.5 if activation == SIGMOID else 0.0
+    for r in range(row, row + rows):
+        source = data.order[place + r] if data.order.size else place + r
+        u = at(state.work, plan.layers[last, OUTPUT] + r * ld)
+        d = at(state.work, plan.layers[last, DELTA] + r * ld)
+        t = at(state.work, settings[TARGET] + r * ld)
+        label = -1
+        if data.labels.size:
+            label = data.labels[source]
+        else:
+            copy_row(at(data.targets, source * n), t, n)
+        weight = element(u, 1.0)
+        if data.sample_weight.size:
+            weight = get(at(data.sample_weight, source))
+        if metric != NO_METRIC:
+            value = metric_row(metric, u, t, label, n, threshold, several)
+            put(at(state.work, settings[ROW_METRIC] + r), weight * value)
+        if loss == SUM_OF_SQUARES:
+            value = sum_of_squares_row(u, t, d, n, weight)
+        else:
+            value = loss_row(loss, u, t, label, d, n, weight, norm)
+        put(at(state.work, settings[ROW_LOSS] + r), value)
+
+
+@inline
+def batch_tile(state: Any, plan: Any, data: Any, place: int, row: int, rows: int, norm: Any) -> None:
+    """All of region 1 for some rows of a chunk.
+
+    Parameters
+    ----------
+    state, plan, data : see `layout`
+    place : where the chunk begins in the epoch's order
+    row, rows : first row of the tile in the chunk, and how many
+    norm : sum of the sample weights of the whole batch (rows of the batch without weights)
+
+    Notes
+    -----
+    Reads weights, transposed weights and data; overwrites the tile's rows of all that a chunk has in `work`.
+    """
+    n_in = plan.layers[0, N_IN]
+    ld_in = plan.layers[0, LD_IN]
+    for r in range(row, row + rows):
+        source = data.order[place + r] if data.order.size else place + r
+        copy_row(at(data.features, source * n_in), at(state.work, plan.layers[0, INPUT] + r * ld_in), n_in)
+    forward(state, plan, row, rows)
+    losses(state, plan, data, place, row, rows, norm)
+    if plan.settings[MODE] != EVALUATE:
+        backward(state, plan, row, rows)

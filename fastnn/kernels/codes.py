@@ -1,0 +1,34 @@
+"""The integer codes that the kernels switch on, and the columns of the tables they read.
+
+A net reaches the compiled code as numbers only, so that one compiled kernel a dtype serves every net.
+The upper floor turns words into these codes; nothing else in the package knows the numbers.
+"""
+
+# Activations. The derivative is computed from the output y, so no pre-activation is kept.
+IDENTITY = 0
+SIGMOID = 1
+TANH = 2
+RELU = 3
+LEAKY_RELU = 4
+ELU = 5
+SOFTMAX = 6
+
+# Losses E(u, t), u being the output of the last layer (logits for the two cross-entropies).
+SQUARED_ERROR = 0  # mean over outputs and rows of (u - t)^2
+SUM_OF_SQUARES = 1  # 1/2 sum over outputs and rows of (u - t)^2
+BINARY_CROSSENTROPY = 2  # mean over outputs and rows
+SOFTMAX_CROSSENTROPY = 3  # mean over rows
+
+# Optimizers.
+SGD = 0
+MOMENTUM = 1
+NESTEROV = 2
+ADAGRAD = 3
+RMSPROP = 4
+ADAM = 5
+
+# Metrics counted inside the loop, a value a row.
+NO_METRIC = 0
+ACCURACY = 1
+MEAN_SQUARED_ERROR = 2
+MEAN_ABSOLUTE_ERROR = 3

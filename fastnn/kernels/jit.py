@@ -1,0 +1,114 @@
+"""The one owner of compiler flags and of the place where compiled code is kept.
+
+`kernel` compiles an entry point that Python calls (cached on disk); `inline` compiles what only
+other compiled code calls (it becomes part of its callers, so it is never cached by itself).
+
+Fast-math is off on purpose: what vectorises is written with explicit vectors (`simd`), where every
+rounding is chosen, so the compiler needs no licence to change results, and NaN checks are real.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+import sys
+import tempfile
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numba
+
+FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
+
+JIT_DISABLED = bool(numba.config.DISABLE_JIT)
+
+
+def _sources_hash() -> str:
+    """Digest of all kernel sources: Numba's own cache does not notice an edit in *another* file."""
+    digest = hashlib.sha256(numba.__version__.encode())
+    for path in sorted(Path(__file__).parent.glob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _is_usable(folder: Path, *, private: bool) -> bool:
+    """Whether files can be made in `folder`; `private` also asks that nobody else could have put some there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700 if private else 0o777)
+        if private and hasattr(os, "getuid"):
+            status = folder.lstat()
+            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
+                return False
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _user_cache_folder() -> Path | None:
+    if sys.platform == "win32":
+        base = os.environ.get("LOCALAPPDATA")
+    else:
+        base = os.environ.get("XDG_CACHE_HOME")
+    if base:
+        return Path(base) / "fastnn"
+    try:
+        home = Path.home()
+    except RuntimeError:  # no home folder can be found out
+        return None
+    return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "fastnn"
+
+
+def _find_cache_folder() -> Path | None:
+    """The first usable of: FASTNN_CACHE_DIR, Numba's own setting, the user's cache folder, a temporary one."""
+    chosen = os.environ.get("FASTNN_CACHE_DIR") or numba.config.CACHE_DIR
+    candidates: list[tuple[Path, bool]] = []
+    if chosen:
+        candidates.append((Path(chosen), False))
+    user = _user_cache_folder()
+    if user is not None:
+        candidates.append((user, False))
+    owner = os.getuid() if hasattr(os, "getuid") else "user"
+    # A shared temporary folder: compiled code is loaded from it, so it must be ours alone.
+    candidates.append((Path(tempfile.gettempdir()) / f"fastnn-{owner}", True))
+    for base, private in candidates:
+        if _is_usable(base, private=private):
+            return base / _sources_hash()
+    warnings.warn(
+        "fastnn found no writable folder for compiled code, so each process compiles anew (some seconds). "
+        "Set FASTNN_CACHE_DIR to a writable folder.",
+        RuntimeWarning,
+        stacklevel=2,
+    )
+    return None
+
+
+CACHE_FOLDER: Path | None = None if JIT_DISABLED else _find_cache_folder()
+
+
+@contextmanager
+def _numba_cache_at(folder: Path) -> Iterator[None]:
+    """Let Numba place the cache of the functions decorated inside in `folder`, and of no others."""
+    before = numba.config.CACHE_DIR
+    numba.config.CACHE_DIR = str(folder)
+    try:
+        yield
+    finally:
+        numba.config.CACHE_DIR = before
+
+
+def kernel(function: Callable[..., Any]) -> Any:
+    """Compile an entry point on its first call, and keep the machine code on disk."""
+    if CACHE_FOLDER is None:
+        return numba.njit(**FLAGS)(function)
+    with _numba_cache_at(CACHE_FOLDER):
+        return numba.njit(cache=True, **FLAGS)(function)
+
+
+def inline(function: Callable[..., Any]) -> Any:
+    """Compile a function that only compiled code calls; it has no wrapper for Python."""
+    return numba.njit(no_cpython_wrapper=True, no_cfunc_wrapper=True, **FLAGS)(function)

@@ -1,0 +1,49 @@
+"""Looking for values that are not numbers, without a temporary of the data's size."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.kernels.jit import kernel
+from fastnn.kernels.simd import at, fma, get, lanes, load, splat, sum_lanes
+
+
+@kernel
+def all_finite(a: Any) -> bool:
+    """Whether a contiguous array holds neither NaN nor infinity.
+
+    Parameters
+    ----------
+    a : array of float32 or float64, C-contiguous, any shape, may be read-only
+
+    Notes
+    -----
+    x * 0 is 0 for a finite x and NaN for all others, and NaN stays in a sum.
+    """
+    n = a.size
+    p = at(a, 0)
+    v = lanes(p)
+    zero = splat(p, 0.0)
+    whole = n - n % v
+    i = 0
+    while i < whole:
+        # Two chains a block: one would wait for each addition.
+        end = min(whole, i + 4096)
+        even = zero
+        odd = zero
+        while i + 2 * v <= end:
+            even = fma(load(at(p, i)), zero, even)
+            odd = fma(load(at(p, i + v)), zero, odd)
+            i += 2 * v
+        if i < end:
+            even = fma(load(at(p, i)), zero, even)
+            i += v
+        if sum_lanes(even + odd) != 0.0:
+            return False
+    while i < n:
+        if get(at(p, i)) * 0.0 != 0.0:
+            return False
+        i += 1
+    return True

@@ -1,0 +1,691 @@
+"""Explicit vector registers for compiled code, and the FMA tile that all matrix products are made of.
+
+A *pointer* is the address of an element of an array (`at(array, offset)`); a *vector* is one register of
+`lanes` elements. Each operation is an ordinary Python function, written with NumPy, which Numba replaces by
+a few instructions: with NUMBA_DISABLE_JIT=1 the kernels run as Python, slowly, on the same functions (a
+pointer is then a one-dimensional view that starts at the element, and a vector a small array).
+
+Why not leave the vectorising to the compiler: its choice depends on loop bounds, aliasing and flags, and the
+elements of a remainder are rounded otherwise than those of the vector body. Here each element of an array
+gets the same operations wherever it lies, so how the work is cut into tiles cannot change a bit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import llvmlite.binding as llvm
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import lower_builtin, models, register_model, type_callable
+
+# ---------------------------------------------------------------------------------------------- the target
+
+
+def _target_features() -> frozenset[str]:
+    """Names of the features that Numba will compile for (NUMBA_CPU_FEATURES wins over the host's)."""
+    chosen = numba.config.CPU_FEATURES
+    if chosen is None:
+        return frozenset(name for name, has in llvm.get_host_cpu_features().items() if has)
+    return frozenset(part[1:] for part in chosen.split(",") if part.startswith("+"))
+
+
+FEATURES = _target_features()
+IS_X86 = "x86_64" in llvm.get_process_triple() or "amd64" in llvm.get_process_triple()
+# What is not x86 (AArch64, POWER) has 128-bit vectors, 32 registers and a fused multiply-add at all times.
+VECTOR_BITS = 512 if "avx512f" in FEATURES else 256 if "avx" in FEATURES else 128
+HAS_FMA = not IS_X86 or "fma" in FEATURES or "avx512f" in FEATURES
+N_REGISTERS = 32 if not IS_X86 or "avx512f" in FEATURES else 16
+#: Bytes of a cache line; buffers start on such a boundary.
+CACHE_LINE = 64
+
+
+def n_lanes(dtype: Any) -> int:
+    """Lanes of a vector of `dtype`: 16 float32 or 8 float64 with AVX-512, half of that with AVX2."""
+    return VECTOR_BITS // 8 // np.dtype(dtype).itemsize
+
+
+# ------------------------------------------------------------------------------------- types and registration
+
+
+class Vector(types.Type):  # type: ignore[misc]
+    """Numba type of one vector register."""
+
+    def __init__(self, element: types.Float) -> None:
+        self.element = element
+        self.lanes = VECTOR_BITS // element.bitwidth
+        super().__init__(name=f"Vector({element}, {self.lanes})")
+
+
+@register_model(Vector)
+class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+    def __init__(self, manager: Any, fe_type: Vector) -> None:
+        super().__init__(manager, fe_type, _llvm_vector(fe_type))
+
+
+def _llvm_element(element: types.Float) -> ir.Type:
+    return ir.FloatType() if element.bitwidth == 32 else ir.DoubleType()
+
+
+def _llvm_vector(vector: Vector) -> ir.VectorType:
+    return ir.VectorType(_llvm_element(vector.element), vector.lanes)
+
+
+def _is_pointer(t: Any) -> bool:
+    return isinstance(t, types.CPointer)
+
+
+def _op(typer: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Give a Python function a type rule; its `.lower` decorator takes the code generator."""
+
+    def decorate(function: Any) -> Any:
+        type_callable(function)(lambda context: typer)
+
+        def lower(generate: Callable[..., Any]) -> Callable[..., Any]:
+            lower_builtin(function, types.VarArg(types.Any))(generate)
+            return generate
+
+        function.lower = lower
+        return function
+
+    return decorate
+
+
+def _intrinsic(builder: Any, name: str, result: ir.Type, args: list[Any]) -> Any:
+    """Call an LLVM intrinsic that llvmlite does not know how to declare."""
+    declared = cgutils.get_or_insert_function(
+        builder.module, ir.FunctionType(result, [a.type for a in args]), name
+    )
+    return builder.call(declared, args)
+
+
+def _suffix(vt: ir.VectorType) -> str:
+    return f"v{vt.count}f{32 if isinstance(vt.element, ir.FloatType) else 64}"
+
+
+def _emit_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    if HAS_FMA:
+        return _intrinsic(builder, f"llvm.fma.{_suffix(a.type)}", a.type, [a, b, c])
+    # Without the instruction llvm.fma becomes a call of libm for each lane.
+    return builder.fadd(builder.fmul(a, b), c)
+
+
+def _emit_splat(builder: Any, scalar: Any, vt: ir.VectorType) -> Any:
+    one = builder.insert_element(ir.Constant(vt, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
+    mask = ir.Constant(ir.VectorType(ir.IntType(32), vt.count), [0] * vt.count)
+    return builder.shuffle_vector(one, ir.Constant(vt, ir.Undefined), mask)
+
+
+def _emit_load(builder: Any, pointer: Any, vt: ir.VectorType) -> Any:
+    element = vt.element
+    size = 4 if isinstance(element, ir.FloatType) else 8
+    return builder.load(builder.bitcast(pointer, vt.as_pointer()), align=size)
+
+
+def _emit_store(builder: Any, value: Any, pointer: Any) -> None:
+    size = 4 if isinstance(value.type.element, ir.FloatType) else 8
+    builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=size)
+
+
+# ------------------------------------------------------------------------------------------ pointers, memory
+
+
+def _type_at(a: Any, offset: Any) -> Any:
+    if isinstance(a, types.Array) and isinstance(offset, types.Integer):
+        return types.CPointer(a.dtype)
+    if _is_pointer(a) and isinstance(offset, types.Integer):
+        return a
+    return None
+
+
+@_op(_type_at)
+def at(a: Any, offset: Any) -> Any:
+    """Pointer to the element at `offset` of a contiguous array (counted in C order) or behind a pointer."""
+    return a.reshape(-1)[offset:]
+
+
+@at.lower
+def _lower_at(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    base, offset = args
+    if isinstance(sig.args[0], types.Array):
+        base = context.make_array(sig.args[0])(context, builder, base).data
+    offset = context.cast(builder, offset, sig.args[1], types.intp)
+    return builder.gep(base, [offset])
+
+
+def _element_of(p: Any) -> types.Float | None:
+    return p.dtype if _is_pointer(p) and isinstance(p.dtype, types.Float) else None
+
+
+def _type_lanes(p: Any) -> Any:
+    return types.intp if _element_of(p) is not None else None
+
+
+@_op(_type_lanes)
+def lanes(p: Any) -> int:
+    """Lanes of the vectors that `p` points to; a constant to the compiler."""
+    return n_lanes(p.dtype)
+
+
+@lanes.lower
+def _lower_lanes(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return context.get_constant(types.intp, Vector(sig.args[0].dtype).lanes)
+
+
+def _type_load(p: Any) -> Any:
+    element = _element_of(p)
+    return Vector(element) if element is not None else None
+
+
+@_op(_type_load)
+def load(p: Any) -> Any:
+    """Read one vector at `p`; no alignment is asked for."""
+    return p[: n_lanes(p.dtype)].copy()
+
+
+@load.lower
+def _lower_load(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return _emit_load(builder, args[0], _llvm_vector(sig.return_type))
+
+
+def _type_store(p: Any, v: Any) -> Any:
+    return types.void if isinstance(v, Vector) and _element_of(p) == v.element else None
+
+
+@_op(_type_store)
+def store(p: Any, v: Any) -> None:
+    """Overwrite one vector at `p`."""
+    p[: len(v)] = v
+
+
+@store.lower
+def _lower_store(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    _emit_store(builder, args[1], args[0])
+    return context.get_dummy_value()
+
+
+def _type_get(p: Any) -> Any:
+    return p.dtype if _is_pointer(p) else None
+
+
+@_op(_type_get)
+def get(p: Any) -> Any:
+    """Read the one element at `p`."""
+    return p[0]
+
+
+@get.lower
+def _lower_get(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return builder.load(args[0])
+
+
+def _type_put(p: Any, x: Any) -> Any:
+    return types.void(p, p.dtype) if _is_pointer(p) else None
+
+
+@_op(_type_put)
+def put(p: Any, x: Any) -> None:
+    """Overwrite the one element at `p`."""
+    p[0] = x
+
+
+@put.lower
+def _lower_put(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    value = context.cast(builder, args[1], sig.args[1], sig.args[0].dtype)
+    builder.store(value, args[0])
+    return context.get_dummy_value()
+
+
+def _type_element(p: Any, x: Any) -> Any:
+    return p.dtype if _element_of(p) is not None and isinstance(x, types.Number) else None
+
+
+@_op(_type_element)
+def element(p: Any, x: Any) -> Any:
+    """`x` rounded to the type that `p` points to."""
+    return p.dtype.type(x)
+
+
+@element.lower
+def _lower_element(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return context.cast(builder, args[1], sig.args[1], sig.return_type)
+
+
+def _type_prefetch(p: Any) -> Any:
+    return types.void if _is_pointer(p) else None
+
+
+@_op(_type_prefetch)
+def prefetch(p: Any) -> None:
+    """Ask for the cache line at `p`; touches nothing and may point anywhere."""
+
+
+@prefetch.lower
+def _lower_prefetch(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    i32 = ir.IntType(32)
+    address = builder.bitcast(args[0], ir.IntType(8).as_pointer())
+    # read, keep in all levels, data
+    hints = [ir.Constant(i32, 0), ir.Constant(i32, 3), ir.Constant(i32, 1)]
+    _intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [address, *hints])
+    return context.get_dummy_value()
+
+
+# ------------------------------------------------------------------------------------------------ arithmetic
+
+
+def _type_splat(p: Any, x: Any) -> Any:
+    if isinstance(p, Vector):
+        return p
+    element = _element_of(p)
+    return Vector(element) if element is not None else None
+
+
+@_op(_type_splat)
+def splat(like: Any, x: Any) -> Any:
+    """Vector of the kind of `like` (a vector, or a pointer to such) with `x` in every lane."""
+    return np.full(n_lanes(like.dtype), x, like.dtype)
+
+
+@splat.lower
+def _lower_splat(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    scalar = context.cast(builder, args[1], sig.args[1], sig.return_type.element)
+    return _emit_splat(builder, scalar, _llvm_vector(sig.return_type))
+
+
+def _binary(name: str, instruction: str) -> None:
+    """Let + - * / work on two vectors; on arrays they do so already."""
+    import operator
+
+    function = getattr(operator, name)
+
+    def typer(a: Any, b: Any) -> Any:
+        return a if isinstance(a, Vector) and a == b else None
+
+    type_callable(function)(lambda context: typer)
+
+    @lower_builtin(function, Vector, Vector)  # type: ignore[untyped-decorator]
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        return getattr(builder, instruction)(*args)
+
+
+for _name, _instruction in (("add", "fadd"), ("sub", "fsub"), ("mul", "fmul"), ("truediv", "fdiv")):
+    _binary(_name, _instruction)
+
+
+def _type_three(a: Any, b: Any, c: Any) -> Any:
+    return a if isinstance(a, Vector) and a == b == c else None
+
+
+@_op(_type_three)
+def fma(a: Any, b: Any, c: Any) -> Any:
+    """a * b + c lane by lane, rounded once."""
+    return a * b + c
+
+
+@fma.lower
+def _lower_fma(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return _emit_fma(builder, *args)
+
+
+def _type_two(a: Any, b: Any) -> Any:
+    return a if isinstance(a, Vector) and a == b else None
+
+
+@_op(_type_two)
+def minimum(a: Any, b: Any) -> Any:
+    """Lane by lane a < b ? a : b, so a NaN in `b` stays."""
+    return np.where(a < b, a, b)
+
+
+@minimum.lower
+def _lower_minimum(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return builder.select(builder.fcmp_ordered("<", *args), *args)
+
+
+@_op(_type_two)
+def maximum(a: Any, b: Any) -> Any:
+    """Lane by lane a > b ? a : b, so a NaN in `b` stays."""
+    return np.where(a > b, a, b)
+
+
+@maximum.lower
+def _lower_maximum(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return builder.select(builder.fcmp_ordered(">", *args), *args)
+
+
+def _type_four(a: Any, b: Any, x: Any, y: Any) -> Any:
+    return a if isinstance(a, Vector) and a == b == x == y else None
+
+
+@_op(_type_four)
+def where_greater(a: Any, b: Any, x: Any, y: Any) -> Any:
+    """Lane by lane a > b ? x : y."""
+    return np.where(a > b, x, y)
+
+
+@where_greater.lower
+def _lower_where_greater(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    a, b, x, y = args
+    return builder.select(builder.fcmp_ordered(">", a, b), x, y)
+
+
+@_op(_type_three)
+def where_finite(a: Any, x: Any, y: Any) -> Any:
+    """Lane by lane: x where `a` is finite, else y."""
+    return np.where(np.isfinite(a), x, y)
+
+
+@where_finite.lower
+def _lower_where_finite(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    a, x, y = args
+    size = _intrinsic(builder, f"llvm.fabs.{_suffix(a.type)}", a.type, [a])
+    infinity = ir.Constant(a.type, [math.inf] * a.type.count)
+    return builder.select(builder.fcmp_ordered("<", size, infinity), x, y)
+
+
+def _type_one(a: Any) -> Any:
+    return a if isinstance(a, Vector) else None
+
+
+@_op(_type_one)
+def sqrt(a: Any) -> Any:
+    """Square root lane by lane, correctly rounded."""
+    return np.sqrt(a)
+
+
+@sqrt.lower
+def _lower_sqrt(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return _intrinsic(builder, f"llvm.sqrt.{_suffix(args[0].type)}", args[0].type, [args[0]])
+
+
+@_op(_type_one)
+def absolute(a: Any) -> Any:
+    """|a| lane by lane."""
+    return np.abs(a)
+
+
+@absolute.lower
+def _lower_absolute(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return _intrinsic(builder, f"llvm.fabs.{_suffix(args[0].type)}", args[0].type, [args[0]])
+
+
+def _type_first(v: Any, n: Any, fill: Any) -> Any:
+    return v if isinstance(v, Vector) and isinstance(n, types.Integer) and v == fill else None
+
+
+@_op(_type_first)
+def first(v: Any, n: Any, fill: Any) -> Any:
+    """`v` in the lanes before `n`, `fill` in the others."""
+    return np.where(np.arange(len(v)) < n, v, fill)
+
+
+@first.lower
+def _lower_first(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    v, n, fill = args
+    i64 = ir.IntType(64)
+    numbers = ir.VectorType(i64, v.type.count)
+    n = context.cast(builder, n, sig.args[1], types.int64)
+    bound = _emit_splat(builder, n, numbers)
+    lane = ir.Constant(numbers, list(range(v.type.count)))
+    return builder.select(builder.icmp_signed("<", lane, bound), v, fill)
+
+
+def _type_reduce(v: Any) -> Any:
+    return v.element if isinstance(v, Vector) else None
+
+
+def _emit_reduce(builder: Any, v: Any, combine: Callable[[Any, Any], Any]) -> Any:
+    """Fold the upper half of the lanes onto the lower one until one is left: a fixed order."""
+    count = v.type.count
+    i32 = ir.IntType(32)
+    while count > 1:
+        count //= 2
+        low, high = (
+            builder.shuffle_vector(
+                v,
+                ir.Constant(v.type, ir.Undefined),
+                ir.Constant(ir.VectorType(i32, count), [start + i for i in range(count)]),
+            )
+            for start in (0, count)
+        )
+        v = combine(low, high)
+    return builder.extract_element(v, ir.Constant(i32, 0))
+
+
+@_op(_type_reduce)
+def sum_lanes(v: Any) -> Any:
+    """Sum over the lanes, halves onto halves."""
+    while len(v) > 1:
+        v = v[: len(v) // 2] + v[len(v) // 2 :]
+    return v[0]
+
+
+@sum_lanes.lower
+def _lower_sum_lanes(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return _emit_reduce(builder, args[0], builder.fadd)
+
+
+@_op(_type_reduce)
+def max_lanes(v: Any) -> Any:
+    """Largest lane; NaN lanes give an unspecified result."""
+    return v.max()
+
+
+@max_lanes.lower
+def _lower_max_lanes(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return _emit_reduce(
+        builder, args[0], lambda a, b: builder.select(builder.fcmp_ordered(">", a, b), a, b)
+    )
+
+
+# --------------------------------------------------------------------------------- bits of floating-point numbers
+
+
+def _bits(builder: Any, v: Any) -> tuple[Any, ir.Type, int]:
+    """The lanes as integers, their type, and the width of the mantissa."""
+    single = isinstance(v.type.element, ir.FloatType)
+    vt = ir.VectorType(ir.IntType(32 if single else 64), v.type.count)
+    return builder.bitcast(v, vt), vt, 23 if single else 52
+
+
+#: Adding this rounds to an integer and leaves it in the low bits: 1.5 * 2^mantissa.
+ROUND32 = 12582912.0
+ROUND64 = 6755399441055744.0
+
+
+@_op(_type_one)
+def power_of_two(t: Any) -> Any:
+    """2^n for the integer n that was rounded by adding ROUND32 or ROUND64 (`t` is that sum)."""
+    rounding = ROUND32 if t.dtype == np.float32 else ROUND64
+    return np.exp2(t - t.dtype.type(rounding))
+
+
+@power_of_two.lower
+def _lower_power_of_two(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    bits, vt, mantissa = _bits(builder, args[0])
+    bias = (127 if mantissa == 23 else 1023) << mantissa
+    shifted = builder.shl(bits, ir.Constant(vt, [mantissa] * vt.count))
+    return builder.bitcast(builder.add(shifted, ir.Constant(vt, [bias] * vt.count)), args[0].type)
+
+
+def _emit_exponent(builder: Any, v: Any) -> tuple[Any, Any, ir.Type, int]:
+    bits, vt, mantissa = _bits(builder, v)
+    half_root = 0x3F3504F3 if mantissa == 23 else 0x3FE6A09E667F3BCD  # the bits of sqrt(1/2)
+    above = builder.sub(bits, ir.Constant(vt, [half_root] * vt.count))
+    return builder.ashr(above, ir.Constant(vt, [mantissa] * vt.count)), bits, vt, mantissa
+
+
+@_op(_type_one)
+def exponent(v: Any) -> Any:
+    """e of v = m 2^e with m in [sqrt(1/2), sqrt(2)), for positive normal lanes."""
+    m, e = np.frexp(v)
+    return (e - (m < math.sqrt(0.5))).astype(v.dtype)
+
+
+@exponent.lower
+def _lower_exponent(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    e, _, _, _ = _emit_exponent(builder, args[0])
+    return builder.sitofp(e, args[0].type)
+
+
+@_op(_type_one)
+def significand(v: Any) -> Any:
+    """m of v = m 2^e with m in [sqrt(1/2), sqrt(2)), for positive normal lanes."""
+    m, _ = np.frexp(v)
+    return np.where(m < math.sqrt(0.5), 2 * m, m).astype(v.dtype)
+
+
+@significand.lower
+def _lower_significand(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    e, bits, vt, mantissa = _emit_exponent(builder, args[0])
+    scaled = builder.sub(bits, builder.shl(e, ir.Constant(vt, [mantissa] * vt.count)))
+    return builder.bitcast(scaled, args[0].type)
+
+
+# --------------------------------------------------------------------------------------------- blocks of memory
+
+
+def _type_transpose(source: Any, ld_source: Any, target: Any, ld_target: Any) -> Any:
+    return types.void(source, types.intp, target, types.intp) if _element_of(source) is not None else None
+
+
+@_op(_type_transpose)
+def transpose_block(source: Any, ld_source: int, target: Any, ld_target: int) -> None:
+    """target[j, i] = source[i, j] for one block of lanes x lanes elements, in registers.
+
+    Reads lanes rows of `source`, overwrites lanes rows of `target`; the two must not overlap.
+    """
+    n = n_lanes(source.dtype)
+    for i in range(n):
+        for j in range(n):
+            target[j * ld_target + i] = source[i * ld_source + j]
+
+
+@transpose_block.lower
+def _lower_transpose(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    source, ld_source, target, ld_target = args
+    vector = Vector(sig.args[0].dtype)
+    vt, n = _llvm_vector(vector), vector.lanes
+    i32, ip = ir.IntType(32), ir.IntType(64)
+    rows = [
+        _emit_load(builder, builder.gep(source, [builder.mul(ld_source, ir.Constant(ip, i))]), vt)
+        for i in range(n)
+    ]
+    # Swap the off-diagonal quarters at distance n/2, n/4 ... 1: after log2(n) rounds rows are columns.
+    distance = n // 2
+    while distance:
+        low = [k if not k & distance else n + k - distance for k in range(n)]
+        high = [k + distance if not k & distance else n + k for k in range(n)]
+        for i in range(n):
+            if not i & distance:
+                a, b = rows[i], rows[i + distance]
+                for place, order in ((i, low), (i + distance, high)):
+                    mask = ir.Constant(ir.VectorType(i32, n), order)
+                    rows[place] = builder.shuffle_vector(a, b, mask)
+        distance //= 2
+    for i in range(n):
+        _emit_store(builder, rows[i], builder.gep(target, [builder.mul(ld_target, ir.Constant(ip, i))]))
+    return context.get_dummy_value()
+
+
+#: The largest tile: its accumulators, one row of B and one broadcast element must fit in the registers.
+TILE_ROWS = 8 if N_REGISTERS == 32 else 6
+TILE_VECTORS = 2
+
+
+def _make_tile(rows: int, vectors: int) -> Any:
+    """Make the function that computes one tile of a product in registers.
+
+    tile(a, a_row, a_k, b, ldb, init, ld_init, c, ldc, depth):
+        c[i, j] = init[i, j] + sum over k of a[i * a_row + k * a_k] * b[k * ldb + j]
+    for i < rows and j < vectors * lanes. The sum is one chain of fused multiply-adds in the order of k,
+    started from `init` (row stride ld_init: 0 for a bias row shared by all; `c` itself goes on with a sum),
+    so cutting a sum into several calls does not change a bit. Overwrites `c`, which may be `init`.
+    """
+
+    def typer(a: Any, a_row: Any, a_k: Any, b: Any, ldb: Any, init: Any, ld_init: Any, c: Any, ldc: Any,
+              depth: Any) -> Any:  # fmt: skip
+        if _element_of(a) is None:
+            return None
+        n = types.intp
+        return types.void(a, n, n, b, n, init, n, c, n, n)
+
+    def tile(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_init: int, c: Any, ldc: int,
+             depth: int) -> None:  # fmt: skip
+        width = vectors * n_lanes(b.dtype)
+        for i in range(rows):
+            total = init[i * ld_init : i * ld_init + width].copy()
+            for k in range(depth):
+                total += a[i * a_row + k * a_k] * b[k * ldb : k * ldb + width]
+            c[i * ldc : i * ldc + width] = total
+
+    tile.__name__ = tile.__qualname__ = f"tile_{rows}x{vectors}"
+    tile = _op(typer)(tile)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        a, a_row, a_k, b, ldb, init, ld_init, c, ldc, depth = args
+        vector = Vector(sig.args[0].dtype)
+        vt, n, ip = _llvm_vector(vector), vector.lanes, ir.IntType(64)
+        grid = [(i, j) for i in range(rows) for j in range(vectors)]
+
+        def number(x: int) -> Any:
+            return ir.Constant(ip, x)
+
+        def address(base: Any, stride: Any, i: int, j: int) -> Any:
+            return builder.gep(base, [builder.add(builder.mul(number(i), stride), number(j * n))])
+
+        start = {(i, j): _emit_load(builder, address(init, ld_init, i, j), vt) for i, j in grid}
+        row_offset = [builder.mul(number(i), a_row) for i in range(rows)]
+        before = builder.block
+        loop = builder.append_basic_block("depth")
+        done = builder.append_basic_block("done")
+        builder.cbranch(builder.icmp_signed(">", depth, number(0)), loop, done)
+
+        builder.position_at_end(loop)
+        k = builder.phi(ip)
+        b_row, a_column = builder.phi(b.type), builder.phi(a.type)
+        for phi, first_value in ((k, number(0)), (b_row, b), (a_column, a)):
+            phi.add_incoming(first_value, before)
+        total = {at_: builder.phi(vt) for at_ in grid}
+        b_vectors = [_emit_load(builder, builder.gep(b_row, [number(j * n)]), vt) for j in range(vectors)]
+        after = {}
+        for i in range(rows):
+            a_value = _emit_splat(builder, builder.load(builder.gep(a_column, [row_offset[i]])), vt)
+            for j in range(vectors):
+                after[i, j] = _emit_fma(builder, a_value, b_vectors[j], total[i, j])
+        for at_ in grid:
+            total[at_].add_incoming(start[at_], before)
+            total[at_].add_incoming(after[at_], loop)
+        next_k = builder.add(k, number(1))
+        k.add_incoming(next_k, loop)
+        b_row.add_incoming(builder.gep(b_row, [ldb]), loop)
+        a_column.add_incoming(builder.gep(a_column, [a_k]), loop)
+        builder.cbranch(builder.icmp_signed("<", next_k, depth), loop, done)
+
+        builder.position_at_end(done)
+        for i, j in grid:
+            result = builder.phi(vt)
+            result.add_incoming(start[i, j], before)
+            result.add_incoming(after[i, j], loop)
+            total[i, j] = result
+        for i, j in grid:
+            _emit_store(builder, total[i, j], address(c, ldc, i, j))
+        return context.get_dummy_value()
+
+    tile.lower(generate)
+    return tile
+
+
+tile_full = _make_tile(TILE_ROWS, 2)
+tile_4x2 = _make_tile(4, 2)
+tile_2x2 = _make_tile(2, 2)
+tile_1x2 = _make_tile(1, 2)
+tile_full_narrow = _make_tile(TILE_ROWS, 1)
+tile_4x1 = _make_tile(4, 1)
+tile_2x1 = _make_tile(2, 1)
+tile_1x1 = _make_tile(1, 1)

@@ -1,0 +1,190 @@
+"""Steps of training: the one entry point for descent, gradients and evaluation.
+
+Every thread of a team calls `train` with the same arguments and its own number.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnn.kernels.barrier import barrier, is_bad, report_bad
+from fastnn.kernels.batch import batch_tile
+from fastnn.kernels.codes import NO_METRIC, SUM_OF_SQUARES
+from fastnn.kernels.jit import inline, kernel
+from fastnn.kernels.layout import (
+    ABORTED,
+    BATCH,
+    BATCH_TILE,
+    BEGIN,
+    CHUNK,
+    END,
+    EVALUATE,
+    GRADIENT,
+    LOSS,
+    LOSS_NOT_FINITE,
+    LOSS_SUM,
+    METRIC,
+    METRIC_SUM,
+    MODE,
+    N_ROWS,
+    N_THREADS,
+    OK,
+    OPTIMIZER,
+    PENALTY_SUM,
+    ROW_LOSS,
+    ROW_METRIC,
+    STEPS_DONE,
+    TRAIN,
+    WEIGHT_SUM,
+    WEIGHTS_NOT_FINITE,
+)
+from fastnn.kernels.optimizers import rates_of_step
+from fastnn.kernels.simd import at, element, first, lanes, load, splat, sum_lanes
+from fastnn.kernels.update import (
+    finish_stored_tile,
+    fused_tile,
+    penalize_stored_tile,
+    refresh_transposed,
+    stored_tile,
+)
+
+
+@inline
+def sum_row(p: Any, n: int) -> float:
+    """Sum of n elements; the row is padded to whole vectors."""
+    v = lanes(p)
+    zero = splat(p, 0.0)
+    total = zero
+    for i in range(0, n, v):
+        total = total + first(load(at(p, i)), n - i, zero)
+    return float(sum_lanes(total))
+
+
+@inline
+def sum_of_weights(data: Any, place: int, rows: int) -> float:
+    """Sum of the sample weights of the rows at `place`; their number where there are no weights."""
+    if not data.sample_weight.size:
+        return float(rows)
+    total = 0.0
+    for r in range(place, place + rows):
+        source = data.order[r] if data.order.size else r
+        total += data.sample_weight[source]
+    return total
+
+
+@kernel
+def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
+    """Run steps `settings[BEGIN]` to `settings[END]` of an epoch.
+
+    Parameters
+    ----------
+    state, plan, data : State, Plan, Data
+        See `layout`. TRAIN overwrites params, slots, work (and grad, for batches of several chunks);
+        GRADIENT overwrites work and grad; EVALUATE overwrites work. All add to the sums in `plan.numbers`
+        and move `settings[BEGIN]`.
+    sync : (SYNC_SIZE,) int64
+        Fresh counters, shared by the team (`barrier.new_sync`).
+    thread : int
+        Number of the calling thread, below `settings[N_THREADS]`.
+
+    Returns
+    -------
+    int
+        OK, LOSS_NOT_FINITE, WEIGHTS_NOT_FINITE or ABORTED; the same in each thread, except that ABORTED
+        reaches those that were waiting.
+    """
+    settings = plan.settings
+    numbers = plan.numbers
+    mode = settings[MODE]
+    n_rows = settings[N_ROWS]
+    batch = settings[BATCH]
+    chunk = settings[CHUNK]
+    tile_rows = settings[BATCH_TILE]
+    n_threads = settings[N_THREADS]
+    optimizer = settings[OPTIMIZER]
+    end = settings[END]
+    step = settings[BEGIN]
+    steps_done = numbers[STEPS_DONE]
+    tile_begin = plan.shares[thread]
+    tile_end = plan.shares[thread + 1]
+    meeting = 0
+    status = OK
+
+    # Weights may have been written to from outside since the last call.
+    if mode != EVALUATE:
+        for tile in range(tile_begin, tile_end):
+            refresh_transposed(state, plan, tile)
+    meeting += 1
+    if not barrier(sync, n_threads, meeting):
+        return ABORTED
+
+    while step < end and status == OK:
+        place = step * batch
+        rows = min(batch, n_rows - place)
+        whole = sum_of_weights(data, place, rows)
+        # A batch whose rows all weigh nothing has no gradient, not one of 0 / 0.
+        norm = element(at(state.work, 0), whole if whole > 0.0 else 1.0)
+        fused = mode == TRAIN and rows <= chunk
+        step_loss = 0.0
+        step_metric = 0.0
+        done = 0
+        while done < rows:
+            part = min(chunk, rows - done)
+            n_tiles = (part + tile_rows - 1) // tile_rows
+            for tile in range(thread * n_tiles // n_threads, (thread + 1) * n_tiles // n_threads):
+                row = tile * tile_rows
+                batch_tile(state, plan, data, place + done, row, min(tile_rows, part - row), norm)
+            meeting += 1
+            if not barrier(sync, n_threads, meeting):
+                return ABORTED
+            step_loss += sum_row(at(state.work, settings[ROW_LOSS]), part)
+            if settings[METRIC] != NO_METRIC:
+                step_metric += sum_row(at(state.work, settings[ROW_METRIC]), part)
+            if step_loss - step_loss != 0.0:
+                status = LOSS_NOT_FINITE
+                break
+            if fused:
+                rates = rates_of_step(optimizer, numbers, steps_done + 1.0)
+                for tile in range(tile_begin, tile_end):
+                    if not fused_tile(state, plan, tile, part, rates, thread):
+                        report_bad(sync)
+            elif mode != EVALUATE:
+                for tile in range(tile_begin, tile_end):
+                    stored_tile(state, plan, tile, part, done == 0)
+            meeting += 1
+            if not barrier(sync, n_threads, meeting):
+                return ABORTED
+            done += part
+        if status == OK and mode != EVALUATE and not fused:
+            rates = rates_of_step(optimizer, numbers, steps_done + 1.0)
+            for tile in range(tile_begin, tile_end):
+                if mode == GRADIENT:
+                    penalize_stored_tile(state, plan, tile)
+                elif not finish_stored_tile(state, plan, tile, rates):
+                    report_bad(sync)
+            meeting += 1
+            if not barrier(sync, n_threads, meeting):
+                return ABORTED
+        if status == OK:
+            if thread == 0:
+                numbers[LOSS_SUM] += step_loss
+                numbers[METRIC_SUM] += step_metric
+                numbers[WEIGHT_SUM] += whole
+                penalty = 0.0
+                for tile in range(plan.penalties.size):
+                    penalty += plan.penalties[tile]
+                numbers[PENALTY_SUM] += penalty
+            step += 1
+            if mode == TRAIN:
+                steps_done += 1.0
+                if is_bad(sync):
+                    status = WEIGHTS_NOT_FINITE
+
+    # All have read where to begin before thread 0 says where it ended.
+    meeting += 1
+    if not barrier(sync, n_threads, meeting):
+        return ABORTED
+    if thread == 0:
+        settings[BEGIN] = step
+        numbers[STEPS_DONE] = steps_done
+    return status

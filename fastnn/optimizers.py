@@ -1,0 +1,293 @@
+"""Optimizers: variants of gradient descent. g is the gradient, w a weight, lr the learning rate, t = 1, 2 ...
+
+The formulas are the forms that PyTorch uses. Each class tells the kernels its code, the number of slots
+(arrays as large as the weights that it keeps between steps) and three numbers.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import TypeAlias
+
+import numpy as np
+
+from fastnn.activations import canonical_name, finite_number
+from fastnn.kernels import codes
+
+
+def _check(optimizer: Optimizer) -> None:
+    """Turn all number fields into floats and check their ranges, which go with the names."""
+    for field in fields(optimizer):
+        name = field.name
+        if name == "nesterov":
+            continue
+        value = finite_number(name, getattr(optimizer, name))
+        if name in ("learning_rate", "epsilon"):
+            if value <= 0.0:
+                raise ValueError(f"{name} must be above 0; got {value!r}.")
+        elif not 0.0 <= value < 1.0:
+            raise ValueError(f"{name} must be at least 0 and below 1; got {value!r}.")
+        object.__setattr__(optimizer, name, value)
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Stochastic gradient descent, plain or with momentum.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Above 0.
+    momentum : float
+        mu, at least 0 and below 1.
+    nesterov : bool
+        Nesterov's form of the momentum, which must be above 0 then.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong type or out of range.
+
+    Notes
+    -----
+    | plain: w -= lr g
+    | momentum [1]_: v = mu v + g; w -= lr v
+    | nesterov [2]_: v = mu v + g; w -= lr (g + mu v)
+
+    References
+    ----------
+    .. [1] B. T. Polyak, "Some methods of speeding up the convergence of iteration methods", USSR Comp. Math.
+       and Math. Phys. 4 (5), 1964.
+    .. [2] I. Sutskever, J. Martens, G. Dahl, G. Hinton, "On the importance of initialization and momentum in
+       deep learning", ICML, 2013.
+    """
+
+    learning_rate: float = 0.01
+    _: KW_ONLY
+    momentum: float = 0.0
+    nesterov: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _check(self)
+        if not isinstance(self.nesterov, (bool, np.bool_)):
+            raise TypeError(f"nesterov must be True or False; got {reprlib.repr(self.nesterov)}.")
+        object.__setattr__(self, "nesterov", bool(self.nesterov))
+        if self.nesterov and self.momentum == 0.0:
+            raise ValueError("nesterov=True needs a momentum above 0; got momentum=0.0. Try momentum=0.9.")
+
+    @property
+    def code(self) -> int:
+        """The kernels' integer code."""
+        if self.momentum == 0.0:
+            return codes.SGD
+        return codes.NESTEROV if self.nesterov else codes.MOMENTUM
+
+    @property
+    def n_slots(self) -> int:
+        """How many arrays as large as the weights are kept between steps."""
+        return 0 if self.momentum == 0.0 else 1
+
+    def settings(self) -> tuple[float, float, float]:
+        """Give the kernels' three numbers: momentum, 0, 0."""
+        return self.momentum, 0.0, 0.0
+
+
+@dataclass(frozen=True)
+class AdaGrad:
+    """AdaGrad: every weight has a rate of its own, which falls with the squares seen so far.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Above 0.
+    epsilon : float
+        Above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong type or out of range.
+
+    Notes
+    -----
+    v += g^2; w -= lr g / (sqrt(v) + epsilon) [1]_
+
+    References
+    ----------
+    .. [1] J. Duchi, E. Hazan, Y. Singer, "Adaptive subgradient methods for online learning and stochastic
+       optimization", JMLR 12, 2011.
+    """
+
+    learning_rate: float = 0.01
+    _: KW_ONLY
+    epsilon: float = 1e-10
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _check(self)
+
+    @property
+    def code(self) -> int:
+        """The kernels' integer code."""
+        return codes.ADAGRAD
+
+    @property
+    def n_slots(self) -> int:
+        """How many arrays as large as the weights are kept between steps."""
+        return 1
+
+    def settings(self) -> tuple[float, float, float]:
+        """Give the kernels' three numbers: 0, 0, epsilon."""
+        return 0.0, 0.0, self.epsilon
+
+
+@dataclass(frozen=True)
+class RMSProp:
+    """RMSProp: the gradient over its running root mean square.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Above 0.
+    rho : float
+        The decay of the running mean, at least 0 and below 1.
+    epsilon : float
+        Above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong type or out of range.
+
+    Notes
+    -----
+    v = rho v + (1 - rho) g^2; w -= lr g / (sqrt(v) + epsilon) [1]_
+
+    References
+    ----------
+    .. [1] T. Tieleman, G. Hinton, "Lecture 6.5: rmsprop", Coursera, Neural Networks for Machine Learning,
+       2012.
+    """
+
+    learning_rate: float = 1e-3
+    _: KW_ONLY
+    rho: float = 0.9
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _check(self)
+
+    @property
+    def code(self) -> int:
+        """The kernels' integer code."""
+        return codes.RMSPROP
+
+    @property
+    def n_slots(self) -> int:
+        """How many arrays as large as the weights are kept between steps."""
+        return 1
+
+    def settings(self) -> tuple[float, float, float]:
+        """Give the kernels' three numbers: rho, 0, epsilon."""
+        return self.rho, 0.0, self.epsilon
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Adam: running means of the gradient and of its square, each corrected for its start at zero.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Above 0.
+    beta_1, beta_2 : float
+        The decays of the two means, at least 0 and below 1.
+    epsilon : float
+        Above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong type or out of range.
+
+    Notes
+    -----
+    | m = beta_1 m + (1 - beta_1) g
+    | v = beta_2 v + (1 - beta_2) g^2
+    | w -= lr / (1 - beta_1^t) m / (sqrt(v) / sqrt(1 - beta_2^t) + epsilon)
+
+    This is algorithm 1 of [1]_.
+
+    References
+    ----------
+    .. [1] D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR, 2015.
+    """
+
+    learning_rate: float = 1e-3
+    _: KW_ONLY
+    beta_1: float = 0.9
+    beta_2: float = 0.999
+    epsilon: float = 1e-8
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _check(self)
+
+    @property
+    def code(self) -> int:
+        """The kernels' integer code."""
+        return codes.ADAM
+
+    @property
+    def n_slots(self) -> int:
+        """How many arrays as large as the weights are kept between steps."""
+        return 2
+
+    def settings(self) -> tuple[float, float, float]:
+        """Give the kernels' three numbers: beta_1, beta_2, epsilon."""
+        return self.beta_1, self.beta_2, self.epsilon
+
+
+Optimizer: TypeAlias = SGD | AdaGrad | RMSProp | Adam
+
+_NAMED: dict[str, Optimizer] = {
+    "sgd": SGD(),
+    "momentum": SGD(momentum=0.9),
+    "nesterov": SGD(momentum=0.9, nesterov=True),
+    "adagrad": AdaGrad(),
+    "rmsprop": RMSProp(),
+    "adam": Adam(),
+}
+
+
+def get(spec: str | Optimizer) -> Optimizer:
+    """Turn what a user says into an optimizer.
+
+    Parameters
+    ----------
+    spec : str, SGD, AdaGrad, RMSProp or Adam
+        An instance, or a name for one with its default numbers: sgd, momentum (SGD with momentum 0.9),
+        nesterov (the same in Nesterov's form), adagrad, rmsprop, adam.
+
+    Returns
+    -------
+    SGD, AdaGrad, RMSProp or Adam
+
+    Raises
+    ------
+    TypeError
+        If `spec` is neither.
+    ValueError
+        If the name is unknown.
+    """
+    if isinstance(spec, Optimizer):
+        return spec
+    if not isinstance(spec, str):
+        raise TypeError(
+            "optimizer must be a name such as 'adam', or an instance such as Adam(3e-4); "
+            f"got {reprlib.repr(spec)}."
+        )
+    return _NAMED[canonical_name("optimizer", spec, _NAMED, {})]

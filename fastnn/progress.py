@@ -1,0 +1,227 @@
+"""Progress: how a training shows how far it is. A display never ends the training that it shows.
+
+On a terminal and in a notebook it is one bar of tqdm (the extra "progress"); into a log file it is one plain
+line an epoch, because a bar there would leave nothing but carriage returns.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import reprlib
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Literal
+
+import numpy as np
+
+_INTERVAL = 0.1  # seconds between two drawings: the eye sees no more, and epochs may last microseconds
+_NOT_SHOWN = ("seconds", "learning_rate")
+
+
+class ProgressBar:
+    """A display of a training. This class is the silent one, whose methods do nothing."""
+
+    def start_epoch(self, epoch: int) -> None:
+        """Begin an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Its number within this training, from 0.
+        """
+
+    def update(self, rows_done: int, loss: float, metrics: Mapping[str, float]) -> None:
+        """Tell how far the epoch is.
+
+        Parameters
+        ----------
+        rows_done : int
+            Rows of this epoch that are done.
+        loss : float
+            The loss so far.
+        metrics : mapping of str to float
+            The metrics so far.
+        """
+
+    def end_epoch(self, values: Mapping[str, float]) -> None:
+        """End the epoch.
+
+        Parameters
+        ----------
+        values : mapping of str to float
+            The same values that go into the History: loss, metrics, val_loss, seconds ...
+        """
+
+    def close(self) -> None:
+        """End the display; what it shows last stays. A second call does nothing."""
+
+
+class _Stderr:
+    """Standard error, except that a write that fails is lost instead of raised.
+
+    It has to sit below tqdm: an error that goes up through tqdm leaves its lock taken.
+    """
+
+    def __init__(self) -> None:
+        self._stream: Any = sys.stderr
+
+    def write(self, text: str) -> int:
+        with contextlib.suppress(Exception):
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(Exception):
+            self._stream.flush()
+
+    def isatty(self) -> bool:
+        try:
+            return bool(self._stream.isatty())
+        except Exception:  # closed, None (no console on Windows), or somebody's own object
+            return False
+
+    # tqdm.write() clears the bars of the stream that it writes to, and finds them by comparing streams.
+    def __eq__(self, other: object) -> bool:
+        return other is self or other is self._stream
+
+    __hash__ = object.__hash__
+
+    def __getattr__(self, name: str) -> Any:  # encoding, fileno: tqdm looks at them
+        return getattr(self._stream, name)
+
+
+class _Lines(ProgressBar):
+    """One plain line an epoch."""
+
+    def __init__(self, epochs: int) -> None:
+        self._epochs = epochs
+        self._epoch = 0
+
+    def start_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+
+    def end_epoch(self, values: Mapping[str, float]) -> None:
+        line = f"epoch {self._epoch + 1}/{self._epochs}: {_text(values)}"
+        if "seconds" in values:
+            line += f", {values['seconds']:.3g} s"
+        stream = _Stderr()  # anew each time, for stderr may be redirected meanwhile
+        stream.write(line + "\n")
+        stream.flush()
+
+
+class _Bar(ProgressBar):
+    """One bar of tqdm over the rows of all epochs."""
+
+    def __init__(self, tqdm: Any, epochs: int, rows: int) -> None:
+        self._epochs = epochs
+        self._rows = rows
+        self._epoch = 0
+        self._done = 0
+        self._shown: dict[str, float] = {}
+        self._next = 0.0
+        # tqdm's monitor is a thread, which a process that may fork is better without, and has nothing to do
+        # here: every update draws, and this class sees to it that there are not too many.
+        self._tqdm: Any = type("tqdm", (tqdm,), {"monitor_interval": 0})(
+            total=epochs * rows,
+            desc=f"epoch 1/{epochs}",
+            unit=" samples",
+            unit_scale=True,
+            dynamic_ncols=True,
+            mininterval=0,
+            miniters=0,
+            file=_Stderr(),
+        )
+
+    def start_epoch(self, epoch: int) -> None:
+        self._epoch = epoch
+        self._done = epoch * self._rows
+
+    def update(self, rows_done: int, loss: float, metrics: Mapping[str, float]) -> None:
+        self._done = self._epoch * self._rows + rows_done
+        self._shown.update({"loss": loss, **metrics})
+        self._draw_sometimes()
+
+    def end_epoch(self, values: Mapping[str, float]) -> None:
+        self._done = (self._epoch + 1) * self._rows
+        self._shown.update(values)
+        self._draw_sometimes()
+
+    def close(self) -> None:
+        self._draw()
+        with contextlib.suppress(Exception):
+            self._tqdm.close()
+
+    def _draw_sometimes(self) -> None:
+        now = time.monotonic()
+        if now >= self._next:
+            self._next = now + _INTERVAL
+            self._draw()
+
+    def _draw(self) -> None:
+        try:
+            self._tqdm.set_description_str(f"epoch {self._epoch + 1}/{self._epochs}", refresh=False)
+            self._tqdm.set_postfix_str(_text(self._shown), refresh=False)
+            self._tqdm.update(self._done - self._tqdm.n)
+        except Exception:  # a notebook's widget can fail in ways of its own
+            self._tqdm.disable = True
+
+
+def _text(values: Mapping[str, float]) -> str:
+    return ", ".join(f"{name}={value:.4g}" for name, value in values.items() if name not in _NOT_SHOWN)
+
+
+def _in_notebook() -> bool:
+    """Tell whether this is a kernel of Jupyter, without importing anything."""
+    try:
+        return "IPKernelApp" in sys.modules["IPython"].get_ipython().config
+    except (KeyError, AttributeError):  # no IPython, or IPython on no shell
+        return False
+
+
+def bar(verbose: bool | Literal["auto"], *, epochs: int, rows: int) -> ProgressBar:
+    """Make the display of a training.
+
+    Parameters
+    ----------
+    verbose : bool or "auto"
+        False (or 0): silent. True (or 1): a bar on a terminal and in a notebook, one plain line an epoch
+        elsewhere, both on standard error. "auto": a bar where one can be drawn and tqdm is installed, else
+        silent.
+    epochs : int
+        Epochs of this training.
+    rows : int
+        Rows of an epoch.
+
+    Returns
+    -------
+    ProgressBar
+
+    Raises
+    ------
+    ImportError
+        If `verbose` is True, a bar can be drawn and tqdm is not installed. Plain lines do without it.
+    ValueError
+        If `verbose` is something else.
+    """
+    auto = isinstance(verbose, str) and verbose == "auto"
+    if not auto and not (isinstance(verbose, (bool, int, np.bool_)) and verbose in (0, 1)):
+        raise ValueError(f"verbose must be True, False or 'auto'; got {reprlib.repr(verbose)}.")
+    if not verbose:
+        return ProgressBar()
+    if not (_Stderr().isatty() or _in_notebook()):
+        return ProgressBar() if auto else _Lines(epochs)
+    try:
+        tqdm = importlib.import_module("tqdm.auto").tqdm
+    except ImportError:
+        if auto:
+            return ProgressBar()
+        raise ImportError(
+            "verbose=True draws its bar with tqdm, which is not installed: pip install fastnn[progress], "
+            "or give verbose=False."
+        ) from None
+    try:
+        return _Bar(tqdm, epochs, rows)
+    except Exception:  # tqdm flushes standard error by itself when it starts
+        return ProgressBar()

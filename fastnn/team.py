@@ -1,0 +1,124 @@
+"""A team of threads that run one compiled kernel together (see `kernels.barrier`)."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from fastnn.kernels.barrier import STOP, barriers, new_sync
+from fastnn.kernels.jit import JIT_DISABLED
+
+
+def available_threads() -> int:
+    """Processors that this process may use; 1 where the kernels run as plain Python."""
+    if JIT_DISABLED:
+        return 1
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:  # not on macOS and Windows
+        return os.cpu_count() or 1
+
+
+class Team:
+    """The calling thread and `n_threads - 1` helpers, for the time of a `with` block.
+
+    Helpers sleep between jobs and leave with the block, so nothing stays behind that a later fork could
+    break, and two teams never know of each other.
+    """
+
+    def __init__(self, n_threads: int) -> None:
+        self.n_threads = n_threads
+        self._job: Callable[[int], Any] = _nothing
+        self._sync: np.ndarray = new_sync()
+        self._failure: BaseException | None = None
+        self._go = [threading.Semaphore(0) for _ in range(n_threads - 1)]
+        self._done = threading.Semaphore(0)
+        self._closing = False
+        self._helpers = [
+            threading.Thread(target=self._help, args=(i,), daemon=True, name=f"fastnn-{i + 1}")
+            for i in range(n_threads - 1)
+        ]
+        for helper in self._helpers:
+            helper.start()
+
+    def _help(self, number: int) -> None:
+        while True:
+            self._go[number].acquire()
+            if self._closing:
+                return
+            try:
+                self._job(number + 1)
+            except BaseException as error:
+                self._failure = error
+                self._sync[STOP] = 1
+            finally:
+                self._done.release()
+
+    def run(self, kernel: Callable[..., Any], *args: Any, n_threads: int | None = None) -> Any:
+        """Call ``kernel(*args, sync, thread)`` in `n_threads` (default: all) of the team's threads at once.
+
+        Returns what the call in the calling thread returned, after all have come back. An error in one of
+        them lets the others leave at their next barrier and is raised here.
+        """
+        sync = new_sync()
+        helpers = (self.n_threads if n_threads is None else n_threads) - 1
+        self._sync = sync
+        self._failure = None
+        self._job = lambda thread: kernel(*args, sync, thread)
+        for k in range(helpers):
+            self._go[k].release()
+        try:
+            result = kernel(*args, sync, 0)
+        except BaseException:
+            sync[STOP] = 1
+            raise
+        finally:
+            for _ in range(helpers):
+                self._done.acquire()
+            self._job = _nothing
+        if self._failure is not None:
+            raise RuntimeError("a helper thread of fastnn failed") from self._failure
+        return result
+
+    def close(self) -> None:
+        """Send the helpers home."""
+        self._closing = True
+        for go in self._go:
+            go.release()
+        for helper in self._helpers:
+            helper.join()
+
+    def __enter__(self) -> Team:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _nothing(thread: int) -> None:
+    """Job of a team that has none."""
+
+
+def region_cost(n_threads: int, count: int = 20_000) -> float:
+    """Seconds that a barrier of `n_threads` costs here and now (the smallest of three runs)."""
+    import time
+
+    best = float("inf")
+    with Team(n_threads) as team:
+        for _ in range(3):
+            team.run(_barriers, n_threads, 10)
+            start = time.perf_counter()
+            team.run(_barriers, n_threads, count)
+            best = min(best, (time.perf_counter() - start) / count)
+    return best
+
+
+def _barriers(n_threads: int, count: int, sync: np.ndarray, thread: int) -> None:
+    barriers(sync, n_threads, count)
