@@ -176,7 +176,7 @@ class Workspace:
         arena = _Arena(dtype)
         self.zeros = arena.take(max(lds))
         self.row_loss = arena.take(layout.padded(self.chunk, dtype))
-        self.row_metric = arena.take(layout.padded(self.chunk, dtype))
+        self.row_metric = arena.take(layout.N_METRICS * layout.padded(self.chunk, dtype))
         self.target = arena.take(self.chunk * lds[-1])
         inputs = [arena.take(self.chunk * ld) for ld in lds]
         self.layers[:, layout.INPUT] = inputs[:-1]
@@ -227,7 +227,7 @@ class Sums:
     ----------
     loss : sum over rows of weight times loss
     weight : sum of the rows' weights
-    metric : sum over rows of weight times metric
+    metrics : for each metric the sum over rows of weight times metric
     penalty : sum over steps of R
     steps : steps run
     status : one of `layout`'s OK, LOSS_NOT_FINITE, WEIGHTS_NOT_FINITE
@@ -235,10 +235,24 @@ class Sums:
 
     loss: float = 0.0
     weight: float = 0.0
-    metric: float = 0.0
+    metrics: tuple[float, ...] = ()
     penalty: float = 0.0
     steps: int = 0
     status: int = layout.OK
+
+
+def _n_rows(data: Data) -> int:
+    """Rows that take part: those that an order names, or all."""
+    return len(data.order) or len(data.features)
+
+
+def _set_metrics(plan: Plan, metrics: tuple[int, ...]) -> None:
+    plan.settings[layout.METRIC : layout.METRIC + layout.N_METRICS] = codes.NO_METRIC
+    plan.settings[layout.METRIC : layout.METRIC + len(metrics)] = metrics
+
+
+def _metric_sums(numbers: np.ndarray, metrics: tuple[int, ...]) -> tuple[float, ...]:
+    return tuple(float(x) for x in numbers[layout.METRIC_SUM : layout.METRIC_SUM + len(metrics)])
 
 
 def _readonly(a: np.ndarray) -> np.ndarray:
@@ -301,6 +315,17 @@ class Engine:
             biases.append(flat[bias : bias + n_out])
         return weights, biases
 
+    def named_views(self) -> list[tuple[str, list[np.ndarray], list[np.ndarray]]]:
+        """Views of all that training changes: the parameters and each slot, by name."""
+        slots = [(f"slot_{k}", *self._views(slot)) for k, slot in enumerate(self.slots)]
+        return [("params", *self._views(self.params)), *slots]
+
+    def reset_slots(self, n_slots: int) -> None:
+        """Start the optimizer's memory anew, for another kind of optimizer."""
+        size = self.params.size
+        self.slots = layout.aligned_zeros(n_slots * size, self.architecture.dtype).reshape(n_slots, size)
+        self.steps_done = 0
+
     # ------------------------------------------------------------------------------------------ running
 
     def _workspace(self, purpose: str, batch: int) -> Workspace:
@@ -323,7 +348,7 @@ class Engine:
         batch: int,
         optimizer: int,
         rates: tuple[float, float, float, float],
-        metric: int,
+        metrics: tuple[int, ...],
         team: Team,
         pace: Pace,
         on_slice: Callable[[int, Sums], bool] | None = None,
@@ -336,7 +361,7 @@ class Engine:
         batch : rows a batch; the last one may be shorter
         optimizer : code
         rates : learning rate and the optimizer's three settings
-        metric : code
+        metrics : codes, N_METRICS at most
         team, pace : the threads, and what is known of their worth
         on_slice : called after each slice with the rows done and the sums so far; True stops the epoch
 
@@ -345,7 +370,7 @@ class Engine:
         Sums
             With a status other than OK when training diverged.
         """
-        n_rows = data.features.shape[0]
+        n_rows = _n_rows(data)
         space = self._workspace("train", batch)
         grad = self._gradient_buffer() if batch > space.chunk else self._grad
         state = State(self.params, self.slots.reshape(-1), grad, space.work)
@@ -365,7 +390,7 @@ class Engine:
             plan.settings[layout.END] = min(step + count, n_steps)
             plan.settings[layout.LOSS] = self.architecture.loss
             plan.settings[layout.OPTIMIZER] = optimizer
-            plan.settings[layout.METRIC] = metric
+            _set_metrics(plan, metrics)
             start = time.perf_counter()
             sums.status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
             seconds = time.perf_counter() - start
@@ -375,7 +400,7 @@ class Engine:
             self.steps_done = int(space.numbers[layout.STEPS_DONE])
             sums.loss = float(space.numbers[layout.LOSS_SUM])
             sums.weight = float(space.numbers[layout.WEIGHT_SUM])
-            sums.metric = float(space.numbers[layout.METRIC_SUM])
+            sums.metrics = _metric_sums(space.numbers, metrics)
             sums.penalty = float(space.numbers[layout.PENALTY_SUM])
             sums.steps = step
             if sums.status != layout.OK:
@@ -384,22 +409,22 @@ class Engine:
                 break
         return sums
 
-    def evaluate(self, data: Data, *, metric: int, team: Team) -> Sums:
+    def evaluate(self, data: Data, *, metrics: tuple[int, ...], team: Team) -> Sums:
         """Losses and metrics of all rows, without a penalty."""
-        return self._whole(data, layout.EVALUATE, metric, team)
+        return self._whole(data, layout.EVALUATE, metrics, team)
 
     def gradient(self, data: Data, *, team: Team) -> tuple[Sums, list[np.ndarray], list[np.ndarray]]:
         """Loss and gradient of all rows as one batch: sums, then dE/dW and dE/db of each layer (copies)."""
         self._gradient_buffer()
-        sums = self._whole(data, layout.GRADIENT, codes.NO_METRIC, team)
+        sums = self._whole(data, layout.GRADIENT, (), team)
         weights, biases = self._views(self._grad)
         for k, used in enumerate(self.architecture.use_bias):
             if not used:
                 biases[k][:] = 0.0
         return sums, [w.copy() for w in weights], [b.copy() for b in biases]
 
-    def _whole(self, data: Data, mode: int, metric: int, team: Team) -> Sums:
-        n_rows = data.features.shape[0]
+    def _whole(self, data: Data, mode: int, metrics: tuple[int, ...], team: Team) -> Sums:
+        n_rows = _n_rows(data)
         # Without a gradient no sum over the rows of a chunk is needed, so a small one serves.
         batch = min(n_rows, MIN_CHUNK) if mode == layout.EVALUATE else n_rows
         space = self._workspace("evaluate" if mode == layout.EVALUATE else "gradient", batch)
@@ -412,13 +437,13 @@ class Engine:
         plan.settings[layout.BEGIN] = 0
         plan.settings[layout.END] = -(-n_rows // batch)
         plan.settings[layout.LOSS] = self.architecture.loss
-        plan.settings[layout.METRIC] = metric
+        _set_metrics(plan, metrics)
         status = int(team.run(train_kernel, state, plan, data))
         numbers = space.numbers
         return Sums(
             loss=float(numbers[layout.LOSS_SUM]),
             weight=float(numbers[layout.WEIGHT_SUM]),
-            metric=float(numbers[layout.METRIC_SUM]),
+            metrics=_metric_sums(numbers, metrics),
             penalty=float(numbers[layout.PENALTY_SUM]),
             steps=int(plan.settings[layout.BEGIN]),
             status=status,

@@ -63,7 +63,8 @@ def get(spec: str | Metric, *, loss: Loss | None = None) -> Metric:
     TypeError
         If `spec` is neither.
     ValueError
-        If the name is unknown, or the metric is accuracy and the loss none of classification.
+        If the name is unknown, or the metric and the loss do not fit: accuracy is for classification,
+        the errors are for regression.
     """
     if not isinstance(spec, (str, Metric)):
         raise TypeError(f"metric must be a name such as 'accuracy', or a Metric; got {reprlib.repr(spec)}.")
@@ -72,5 +73,10 @@ def get(spec: str | Metric, *, loss: Loss | None = None) -> Metric:
         raise ValueError(
             f"metric 'accuracy' needs a loss of classification; got loss={loss.name!r}. "
             "Use 'mean_absolute_error', or a loss such as 'softmax_crossentropy'."
+        )
+    if metric.name != "accuracy" and loss is not None and loss.classification:
+        raise ValueError(
+            f"metric {metric.name!r} needs a loss of regression; got loss={loss.name!r}, whose outputs are logits. "
+            "Use 'accuracy'."
         )
     return metric

@@ -17,6 +17,7 @@ from fastnn.kernels.layout import (
     ACTIVATION,
     ALPHA,
     BIAS,
+    CHUNK,
     DELTA,
     EVALUATE,
     INPUT,
@@ -26,6 +27,7 @@ from fastnn.kernels.layout import (
     METRIC,
     MODE,
     N_IN,
+    N_METRICS,
     N_OUT,
     OUTPUT,
     ROW_LOSS,
@@ -110,9 +112,9 @@ def losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int, no
     n = plan.layers[last, N_OUT]
     ld = plan.layers[last, LD_OUT]
     loss = settings[LOSS]
-    metric = settings[METRIC]
     activation = plan.layers[last, ACTIVATION]
     several = loss == SOFTMAX_CROSSENTROPY or activation == SOFTMAX_ACTIVATION
+    row_length = whole_vectors(settings[CHUNK], lanes(at(state.work, 0)))
     threshold = 0.5 if activation == SIGMOID else 0.0
     for r in range(row, row + rows):
         source = data.order[place + r] if data.order.size else place + r
@@ -127,9 +129,11 @@ def losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int, no
         weight = element(u, 1.0)
         if data.sample_weight.size:
             weight = get(at(data.sample_weight, source))
-        if metric != NO_METRIC:
-            value = metric_row(metric, u, t, label, n, threshold, several)
-            put(at(state.work, settings[ROW_METRIC] + r), weight * value)
+        for m in range(N_METRICS):
+            metric = settings[METRIC + m]
+            if metric != NO_METRIC:
+                value = metric_row(metric, u, t, label, n, threshold, several)
+                put(at(state.work, settings[ROW_METRIC] + m * row_length + r), weight * value)
         if loss == SUM_OF_SQUARES:
             value = sum_of_squares_row(u, t, d, n, weight)
         else:

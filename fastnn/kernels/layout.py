@@ -55,15 +55,16 @@ BEGIN = 5  # first step to run; overwritten by the step that comes next
 END = 6  # step to stop before
 LOSS = 7
 OPTIMIZER = 8
-METRIC = 9
-N_THREADS = 10
-ROW_LOSS = 11  # in work: the loss of each row (chunk)
-ROW_METRIC = 12  # in work: the metric of each row (chunk)
-ZEROS = 13  # in work: a row of zeros, as long as the longest row
-TARGET = 14  # in work: targets of the chunk, row stride LD_OUT of the last layer
-SCRATCH = 15  # in work: a gradient tile a thread
-SCRATCH_SIZE = 16
-SETTINGS = 17
+N_THREADS = 9
+ROW_LOSS = 10  # in work: the loss of each row (chunk)
+ROW_METRIC = 11  # in work: the metrics of each row (N_METRICS, chunk padded to vectors)
+ZEROS = 12  # in work: a row of zeros, as long as the longest row
+TARGET = 13  # in work: targets of the chunk, row stride LD_OUT of the last layer
+SCRATCH = 14  # in work: a gradient tile a thread
+SCRATCH_SIZE = 15
+METRIC = 16  # and the N_METRICS - 1 after it
+N_METRICS = 2
+SETTINGS = METRIC + N_METRICS
 
 # Modes.
 TRAIN = 0
@@ -78,9 +79,9 @@ SETTING_2 = 3
 STEPS_DONE = 4  # updates made so far; read and advanced
 LOSS_SUM = 5  # the sums below are added to
 WEIGHT_SUM = 6
-METRIC_SUM = 7
-PENALTY_SUM = 8  # one penalty R a step
-NUMBERS = 9
+PENALTY_SUM = 7  # one penalty R a step
+METRIC_SUM = 8  # and the N_METRICS - 1 after it
+NUMBERS = METRIC_SUM + N_METRICS
 
 # What `train` returns.
 OK = 0
@@ -117,7 +118,7 @@ class Data(NamedTuple):
     targets: Any  # (n, O) of the net's dtype, or (0, O) where there are labels
     labels: Any  # (n,) int64, or (0,)
     sample_weight: Any  # (n,) of the net's dtype, or (0,)
-    order: Any  # (n,) int64: the row that comes at each place, or (0,) for the order as it is
+    order: Any  # int64: the row at each place, of some or all rows; or (0,) for all rows as they lie
 
 
 def round_up(n: int, multiple: int) -> int:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn.kernels.barrier import barrier, is_bad, report_bad
-from fastnn.kernels.batch import batch_tile
+from fastnn.kernels.batch import batch_tile, whole_vectors
 from fastnn.kernels.codes import NO_METRIC, SUM_OF_SQUARES
 from fastnn.kernels.jit import inline, kernel
 from fastnn.kernels.layout import (
@@ -107,6 +107,7 @@ def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
     steps_done = numbers[STEPS_DONE]
     tile_begin = plan.shares[thread]
     tile_end = plan.shares[thread + 1]
+    metric_length = whole_vectors(chunk, lanes(at(state.work, 0)))
     meeting = 0
     status = OK
 
@@ -126,7 +127,8 @@ def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
         norm = element(at(state.work, 0), whole if whole > 0.0 else 1.0)
         fused = mode == TRAIN and rows <= chunk
         step_loss = 0.0
-        step_metric = 0.0
+        first_metric = 0.0
+        second_metric = 0.0
         done = 0
         while done < rows:
             part = min(chunk, rows - done)
@@ -139,7 +141,9 @@ def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
                 return ABORTED
             step_loss += sum_row(at(state.work, settings[ROW_LOSS]), part)
             if settings[METRIC] != NO_METRIC:
-                step_metric += sum_row(at(state.work, settings[ROW_METRIC]), part)
+                first_metric += sum_row(at(state.work, settings[ROW_METRIC]), part)
+            if settings[METRIC + 1] != NO_METRIC:
+                second_metric += sum_row(at(state.work, settings[ROW_METRIC] + metric_length), part)
             if step_loss - step_loss != 0.0:
                 status = LOSS_NOT_FINITE
                 break
@@ -168,7 +172,8 @@ def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
         if status == OK:
             if thread == 0:
                 numbers[LOSS_SUM] += step_loss
-                numbers[METRIC_SUM] += step_metric
+                numbers[METRIC_SUM] += first_metric
+                numbers[METRIC_SUM + 1] += second_metric
                 numbers[WEIGHT_SUM] += whole
                 penalty = 0.0
                 for tile in range(plan.penalties.size):

@@ -1,0 +1,35 @@
+"""fastnn: a fast multilayer-perceptron core for CPUs.
+
+Train with `Model`; see README.md for a first example and docs/design.md for how it works.
+"""
+
+from fastnn import datasets
+from fastnn.activations import elu, leaky_relu
+from fastnn.callbacks import Callback
+from fastnn.history import History
+from fastnn.layers import Dense
+from fastnn.model import DivergenceError, Model, load
+from fastnn.optimizers import SGD, AdaGrad, Adam, RMSProp
+from fastnn.regularizers import L1, L2, L1L2
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "L1",
+    "L1L2",
+    "L2",
+    "SGD",
+    "AdaGrad",
+    "Adam",
+    "Callback",
+    "Dense",
+    "DivergenceError",
+    "History",
+    "Model",
+    "RMSProp",
+    "__version__",
+    "datasets",
+    "elu",
+    "leaky_relu",
+    "load",
+]

@@ -1,0 +1,784 @@
+"""Model: the one class most people meet.
+
+    min  E( f(x), t ) + R
+    |    |  |     |     regularizer
+    |    |  |     data
+    |    |  layers
+    |    loss
+    optimizer
+"""
+
+from __future__ import annotations
+
+import math
+import numbers
+import os
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn import activations, initializers, losses, metrics, optimizers, regularizers, storage
+from fastnn.callbacks import Callback, as_callbacks
+from fastnn.data import Targets, as_features, as_sample_weight, as_targets, split_validation
+from fastnn.engine import Architecture, Engine, Pace, Sums, as_data, shuffled
+from fastnn.history import History
+from fastnn.kernels import codes
+from fastnn.kernels.layout import LOSS_NOT_FINITE, OK
+from fastnn.layers import Dense, as_layers
+from fastnn.progress import bar
+from fastnn.team import Team, available_threads
+
+Array: TypeAlias = npt.NDArray[Any]
+ValidationData: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]
+
+#: Operations below which a second thread is not worth waking (some 50 us of a core).
+WORK_FOR_A_TEAM = 5_000_000
+
+
+class DivergenceError(FloatingPointError):
+    """The loss or a weight stopped being finite; the model keeps its last finite weights.
+
+    Attributes
+    ----------
+    epoch : int
+        Number of the epoch, counted over all fits from 0.
+    learning_rate : float
+        The rate that was in use.
+    history : History
+        What the epochs before told.
+    """
+
+    def __init__(self, message: str, *, epoch: int, learning_rate: float, history: History) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.learning_rate = learning_rate
+        self.history = history
+
+
+@dataclass(frozen=True)
+class _Rows:
+    """Checked data of one role (training or validation), and which of its rows take part, in order."""
+
+    features: Array
+    targets: Targets
+    sample_weight: Array
+    index: npt.NDArray[np.int64] | None = None
+
+    @property
+    def n(self) -> int:
+        return len(self.features) if self.index is None else len(self.index)
+
+    def data(self, order: npt.NDArray[np.int64] | None = None) -> Any:
+        """For the kernels; `order` permutes the rows that take part."""
+        rows = order if self.index is None else self.index if order is None else self.index[order]
+        return as_data(self.features, self.targets.values, self.targets.labels, self.sample_weight, rows)
+
+
+class Model:
+    """A multilayer perceptron and its training: min E(f(x), t) + R.
+
+    Nothing is compiled or allocated before the first call that needs it.
+
+    Parameters
+    ----------
+    layers : sequence of Dense or int
+        From the first hidden layer to the output. A plain int is a `Dense` layer of that width, with ReLU
+        when hidden and without activation at the end. An empty sequence is a net without hidden layer whose
+        output is as wide as the targets ask: linear, logistic or softmax regression, by the loss.
+    loss : str or Loss
+        "squared_error", "sum_of_squares", "binary_crossentropy" or "softmax_crossentropy". The two
+        cross-entropies are computed from logits: the last layer is linear, or its "sigmoid" or "softmax" is
+        understood as part of the loss.
+    optimizer : str or optimizer
+        "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", or an instance with its settings.
+    regularizer : None, str or regularizer
+        None, "l1", "l2", "l1_l2" or an instance; a penalty on all weights, not on biases.
+    metrics : sequence of str, or None
+        "accuracy", "mean_squared_error", "mean_absolute_error"; None is accuracy for the cross-entropies
+        and nothing for the others.
+    seed : int or None
+        From it come the start weights, the order of rows in each epoch and the split for validation. The
+        same seed gives the same bits, whatever the number of threads. None draws one; see `seed`.
+    dtype : {"float32", "float64"}
+        Precision of weights and arithmetic.
+    n_threads : int or None
+        Most threads to use; None is all processors of the process. Fewer are used where that is faster.
+
+    Attributes
+    ----------
+    layers : tuple of Dense
+    loss, optimizer, regularizer, metrics : as resolved; `optimizer` may be replaced
+    seed : int
+    dtype : numpy.dtype
+    n_features, n_outputs : int or None
+        Widths of input and output; None as long as unknown.
+    weights, biases : list of ndarray
+        Views of the parameters, (n_in, n_out) and (n_out,) a layer; writing into them changes the model.
+    history : History
+        All epochs of all fits.
+    stop_training : bool
+        Set by a callback to end the training after this epoch.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> X, y, X_test, y_test = fastnn.datasets.load_digits()
+    >>> model = fastnn.Model([64, 10], loss="softmax_crossentropy", seed=0)
+    >>> history = model.fit(X, y, epochs=10)
+    >>> bool(model.evaluate(X_test, y_test)["accuracy"] > 0.9)
+    True
+    """
+
+    def __init__(
+        self,
+        layers: Sequence[Dense | int] | npt.NDArray[np.integer],
+        *,
+        loss: str | losses.Loss,
+        optimizer: str | optimizers.Optimizer = "adam",
+        regularizer: str | regularizers.Regularizer | None = None,
+        metrics: Sequence[str | metrics.Metric] | None = None,
+        seed: int | None = None,
+        dtype: npt.DTypeLike = "float32",
+        n_threads: int | None = None,
+    ) -> None:
+        self.layers = as_layers(layers)
+        self.loss = losses.get(loss)
+        self._optimizer = optimizers.get(optimizer)
+        self.regularizer = regularizers.get(regularizer)
+        self.metrics = _as_metrics(metrics, self.loss)
+        self.seed = _as_seed(seed)
+        self.dtype = _as_dtype(dtype)
+        self.n_threads = _as_n_threads(n_threads)
+        self.history = History()
+        self.stop_training = False
+        self._epochs_done = 0
+        self._engine: Engine | None = None
+        if self.layers:
+            _check_output(self.layers[-1], self.loss)
+
+    # --------------------------------------------------------------------------------------- what it is
+
+    @property
+    def optimizer(self) -> optimizers.Optimizer:
+        """The optimizer; one of the same kind (with another rate, say) goes on with the memory it has."""
+        return self._optimizer
+
+    @optimizer.setter
+    def optimizer(self, optimizer: str | optimizers.Optimizer) -> None:
+        new = optimizers.get(optimizer)
+        if self._engine is not None and new.code != self._optimizer.code:
+            self._engine.reset_slots(new.n_slots)
+        self._optimizer = new
+
+    @property
+    def built(self) -> bool:
+        """Whether the widths are known and the weights exist."""
+        return self._engine is not None
+
+    @property
+    def n_features(self) -> int | None:
+        """Columns of X; None before the first fit or build."""
+        return None if self._engine is None else self._engine.architecture.sizes[0]
+
+    @property
+    def n_outputs(self) -> int | None:
+        """Columns of the output; None for an empty list of layers before the first fit or build."""
+        if self._engine is not None:
+            return self._engine.architecture.sizes[-1]
+        return self.layers[-1].units if self.layers else None
+
+    @property
+    def weights(self) -> list[Array]:
+        """Views of the weights, (n_in, n_out) a layer; writing into them changes the model."""
+        return self._built().weights()
+
+    @property
+    def biases(self) -> list[Array]:
+        """Views of the biases, (n_out,) a layer; writing into them changes the model."""
+        return self._built().biases()
+
+    @property
+    def n_params(self) -> int:
+        """Number of weights and biases."""
+        engine = self._built()
+        used = zip(engine.biases(), engine.architecture.use_bias, strict=True)
+        return sum(w.size for w in engine.weights()) + sum(b.size for b, is_used in used if is_used)
+
+    def flops_per_row(self, *, training: bool) -> int:
+        """Floating-point operations that one row needs, in its matrix products alone.
+
+        Two a weight for the forward pass; training adds two for dE/dW and, except in the first layer, two
+        for dE/dX.
+        """
+        return self._built().architecture.flops_per_row(training=training)
+
+    def build(self, n_features: int, n_outputs: int | None = None) -> Model:
+        """Make the start weights now, instead of at the first fit.
+
+        Parameters
+        ----------
+        n_features : int
+            Columns of X.
+        n_outputs : int or None
+            Columns of the output; needed only when `layers` is empty.
+
+        Raises
+        ------
+        ValueError
+            If the model is built already with other widths, or a width is missing or contradicts `layers`.
+        """
+        n_features = _positive(n_features, "n_features")
+        if n_outputs is not None:
+            n_outputs = _positive(n_outputs, "n_outputs")
+        known = self.n_outputs
+        if known is None and n_outputs is None:
+            raise ValueError("n_outputs is missing: with an empty list of layers the output's width must be given.")
+        if known is not None and n_outputs is not None and n_outputs != known:
+            raise ValueError(f"n_outputs is {n_outputs}, but the last layer has {known} units.")
+        if self.n_features is not None and n_features != self.n_features:
+            raise ValueError(
+                f"n_features is {n_features}, but the model is built for {self.n_features}; make a new Model."
+            )
+        if self._engine is None:
+            layers = self.layers or (Dense(n_outputs or 1),)
+            self._engine = self._new_engine(layers, n_features)
+            self.layers = layers
+            rng = np.random.default_rng(self.seed)
+            for layer, weights in zip(layers, self._engine.weights(), strict=True):
+                weights[...] = initializers.initial_weights(
+                    layer.kernel_initializer, layer.activation, *weights.shape, rng
+                )
+        return self
+
+    def _new_engine(self, layers: tuple[Dense, ...], n_features: int) -> Engine:
+        last = layers[-1].activation.code
+        penalty = (self.regularizer.l1, self.regularizer.l2)
+        architecture = Architecture(
+            sizes=(n_features, *(layer.units for layer in layers)),
+            activations=tuple((layer.activation.code, layer.activation.alpha) for layer in layers),
+            use_bias=tuple(layer.use_bias for layer in layers),
+            penalties=(penalty,) * len(layers),
+            loss=self.loss.code,
+            fused_output=(self.loss.code, last)
+            in {(codes.SOFTMAX_CROSSENTROPY, codes.SOFTMAX), (codes.BINARY_CROSSENTROPY, codes.SIGMOID)},
+            dtype=self.dtype,
+        )
+        return Engine(architecture, self._optimizer.n_slots, self.n_threads)
+
+    def _built(self) -> Engine:
+        if self._engine is None:
+            raise ValueError("the model has no weights yet: call fit, or build(n_features), first.")
+        return self._engine
+
+    def __repr__(self) -> str:
+        """Name the parts of the formula."""
+        widths = [str(layer.units) for layer in self.layers]
+        net = "-".join(([str(self.n_features)] if self.built else []) + widths) or "[]"
+        return f"Model({net}, loss={self.loss.name!r}, optimizer={self._optimizer!r}, seed={self.seed})"
+
+    def summary(self, print_fn: Callable[[str], Any] = print) -> None:
+        """Print the layers with their shapes, activations and numbers of parameters.
+
+        Parameters
+        ----------
+        print_fn : callable
+            Called with each line.
+        """
+        rows = [("layer", "shape", "activation", "parameters")]
+        before = self.n_features
+        for k, layer in enumerate(self.layers):
+            alpha = f"({layer.activation.alpha:g})" if layer.activation.alpha else ""
+            count = "?" if before is None else f"{(before + layer.use_bias) * layer.units:,}"
+            shape = f"{'?' if before is None else before} x {layer.units}"
+            rows.append((f"{k + 1}", shape, layer.activation.name + alpha, count))
+            before = layer.units
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        for number, shape, activation, count in rows:
+            print_fn(
+                f"{number:>{widths[0]}}  {shape:>{widths[1]}}  {activation:<{widths[2]}}  {count:>{widths[3]}}"
+            )
+        total = f"{self.n_params:,} parameters, " if self.built else ""
+        print_fn(f"{total}{self.loss.name}, {self._optimizer!r}, {self.dtype.name}")
+
+    # ----------------------------------------------------------------------------------------- training
+
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        epochs: int = 1,
+        batch_size: int | None = 32,
+        validation_data: ValidationData | None = None,
+        validation_split: float = 0.0,
+        sample_weight: Any = None,
+        shuffle: bool = True,
+        callbacks: Callback | Iterable[Callback] | None = None,
+        verbose: bool | int | Literal["auto"] = "auto",
+    ) -> History:
+        """Train for some epochs, going on from where the model stands.
+
+        Parameters
+        ----------
+        X : array-like, (n, n_features)
+            C-contiguous arrays of the model's dtype are read where they are; all else is converted once.
+        y : array-like
+            Values (n,) or (n, n_outputs); for "softmax_crossentropy" also labels 0, 1, ... (n,).
+        epochs : int
+            Passes over the data.
+        batch_size : int or None
+            Rows an update: 1 is stochastic descent, None (all rows) batch descent. The last batch of an
+            epoch may be shorter. Memory does not grow with it beyond some thousand rows.
+        validation_data : (X, y) or (X, y, sample_weight), or None
+            Evaluated after each epoch: `val_loss` and so on.
+        validation_split : float
+            Share of the rows, drawn by the seed, to be kept back for the same purpose.
+        sample_weight : array-like (n,), or None
+            What each row counts: the loss of a batch is the weighted mean (sum, for "sum_of_squares").
+        shuffle : bool
+            Whether each epoch goes through the rows in a new order.
+        callbacks : Callback or several
+        verbose : bool or "auto"
+            Progress on stderr: a bar in terminals and notebooks, a line an epoch in logs. "auto" shows the
+            bar where tqdm is installed and somebody looks (terminal, notebook), and nothing otherwise.
+
+        Returns
+        -------
+        History
+            The epochs of this call: loss (with the penalty), the metrics, both for validation with the
+            prefix ``val_``, seconds and learning_rate. Training losses are means over the epoch's batches,
+            each before its update. `stopped` says why it ended early: "interrupted" after Ctrl-C, with the
+            weights of the last finished step.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If something given makes no sense; the model is then as before.
+        DivergenceError
+            If the loss or a weight stops being finite; the model keeps the last finite weights.
+        """
+        epochs = _positive(epochs, "epochs")
+        training, validation = self._check_data(X, y, sample_weight, validation_data, validation_split)
+        batch = training.n if batch_size is None else min(_positive(batch_size, "batch_size"), training.n)
+        _check_bool(shuffle, "shuffle")
+        watchers = as_callbacks(callbacks)
+        progress = bar(_as_verbose(verbose), epochs=epochs, rows=training.n)
+        self.build(training.features.shape[1], training.targets.n_outputs)
+
+        record = History({"epochs": epochs, "batch_size": batch, "rows": training.n, "shuffle": shuffle})
+        self.stop_training = False
+        logs: dict[str, float] = {}
+        for watcher in watchers:
+            watcher.model = self
+        try:
+            with self._team(self.flops_per_row(training=True) * training.n * epochs) as team:
+                pace = Pace(team.n_threads)
+                order = np.empty(training.n, np.int64) if shuffle and batch < training.n else None
+                for watcher in watchers:
+                    watcher.on_train_begin({})
+                for k in range(epochs):
+                    epoch = self._epochs_done
+                    progress.start_epoch(k)
+                    for watcher in watchers:
+                        watcher.on_epoch_begin(epoch, {})
+                    if self.stop_training:
+                        break
+                    start = time.perf_counter()
+                    if order is not None:
+                        order = shuffled(order, self.seed, epoch)
+                    rate = self._optimizer.learning_rate
+                    sums = self._run_epoch(
+                        training.data(order), batch, team, pace, lambda rows, s: self._show(progress, rows, s)
+                    )
+                    if sums.status != OK:
+                        record.stopped = "diverged"
+                        raise self._divergence(sums, epoch, rate, record)
+                    logs = self._values(sums)
+                    seconds = time.perf_counter() - start
+                    if validation is not None:
+                        found = self._evaluate(validation, team)
+                        logs |= {f"val_{name}": value for name, value in found.items()}
+                    logs |= {"learning_rate": rate, "seconds": seconds}
+                    self._epochs_done += 1
+                    record.append(epoch, logs)
+                    self.history.append(epoch, logs)
+                    progress.end_epoch(logs)
+                    for watcher in watchers:
+                        watcher.on_epoch_end(epoch, dict(logs))
+                    if self.stop_training:
+                        record.stopped = "stop_training"
+                        break
+                for watcher in watchers:
+                    watcher.on_train_end(dict(logs))
+        except KeyboardInterrupt:
+            record.stopped = "interrupted"
+        finally:
+            progress.close()
+            self.history.stopped = record.stopped
+        return record
+
+    def partial_fit(self, X: Any, y: Any, *, batch_size: int | None = 32, sample_weight: Any = None) -> Model:
+        """Make one pass over the data in the order given, going on from where the model stands.
+
+        For data that come in pieces. Returns the model; raises as `fit` does.
+        """
+        self.fit(X, y, batch_size=batch_size, sample_weight=sample_weight, shuffle=False, verbose=False)
+        return self
+
+    @contextmanager
+    def _team(self, work: int) -> Iterator[Team]:
+        """As many threads as some floating-point operations are worth."""
+        with Team(self.n_threads if work >= WORK_FOR_A_TEAM else 1) as team:
+            yield team
+
+    def _run_epoch(
+        self, data: Any, batch: int, team: Team, pace: Pace, on_slice: Callable[[int, Sums], None]
+    ) -> Sums:
+        return self._built().train_epoch(
+            data,
+            batch=batch,
+            optimizer=self._optimizer.code,
+            rates=(self._optimizer.learning_rate, *self._optimizer.settings()),
+            metrics=tuple(metric.code for metric in self.metrics),
+            team=team,
+            pace=pace,
+            on_slice=on_slice,
+        )
+
+    def _show(self, progress: Any, rows: int, sums: Sums) -> None:
+        values = self._values(sums)
+        progress.update(rows, values.pop("loss"), values)
+
+    def _values(self, sums: Sums) -> dict[str, float]:
+        """Loss and metrics of a run, by their names."""
+        weight = sums.weight or 1.0  # all rows may weigh nothing
+        loss = sums.loss if self.loss.code == codes.SUM_OF_SQUARES else sums.loss / weight
+        values = {"loss": loss + (sums.penalty / sums.steps if sums.steps else 0.0)}
+        for metric, total in zip(self.metrics, sums.metrics, strict=True):
+            values[metric.name] = total / weight
+        return values
+
+    def _divergence(self, sums: Sums, epoch: int, rate: float, record: History) -> DivergenceError:
+        what = "the loss" if sums.status == LOSS_NOT_FINITE else "a weight"
+        return DivergenceError(
+            f"training diverged in epoch {epoch}: {what} is no longer finite with learning_rate={rate:g}. The model "
+            "keeps its last finite weights. Try a smaller learning_rate (a tenth), or data scaled to about 1.",
+            epoch=epoch,
+            learning_rate=rate,
+            history=record,
+        )
+
+    # -------------------------------------------------------------------------------- checking the data
+
+    def _check_rows(self, X: Any, y: Any, sample_weight: Any, n_outputs: int | None, names: Sequence[str]) -> _Rows:
+        features = as_features(X, dtype=self.dtype, n_features=self.n_features, name=names[0])
+        targets = as_targets(
+            y, loss=self.loss, n_rows=len(features), n_outputs=n_outputs, dtype=self.dtype, name=names[1]
+        )
+        weights = as_sample_weight(sample_weight, n_rows=len(features), dtype=self.dtype, name=names[2])
+        return _Rows(features, targets, weights)
+
+    def _check_data(
+        self, X: Any, y: Any, sample_weight: Any, validation_data: Any, validation_split: float
+    ) -> tuple[_Rows, _Rows | None]:
+        training = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
+        if not isinstance(validation_split, numbers.Real) or isinstance(validation_split, bool | np.bool_):
+            raise TypeError(f"validation_split is {validation_split!r}, but must be a number in [0, 1).")
+        if validation_data is not None and validation_split:
+            raise ValueError("validation_data and validation_split are both given; one of them is enough.")
+        if validation_split:
+            index, held_back = split_validation(training.n, float(validation_split), self.seed)
+            parts = (
+                _Rows(training.features, training.targets, training.sample_weight, part) for part in (index, held_back)
+            )
+            return next(parts), next(parts)
+        if validation_data is None:
+            return training, None
+        if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
+            raise TypeError("validation_data must be a tuple (X, y) or (X, y, sample_weight).")
+        given = (*validation_data, None)[:3]
+        names = tuple(f"validation_data[{k}]" for k in range(3))
+        features = as_features(
+            given[0], dtype=self.dtype, n_features=training.features.shape[1], name=names[0]
+        )
+        return training, self._check_rows(features, given[1], given[2], training.targets.n_outputs, names)
+
+    # ------------------------------------------------------------------------------------ what it knows
+
+    def predict(self, X: Any) -> Array:
+        """Outputs f(x) of the last layer, its activation included; (n, n_outputs).
+
+        With a cross-entropy over a linear last layer these are logits; see `predict_proba`.
+        """
+        engine = self._built()
+        features = as_features(X, dtype=self.dtype, n_features=self.n_features)
+        with self._team(self.flops_per_row(training=False) * len(features)) as team:
+            return engine.predict(features, team=team)
+
+    def predict_proba(self, X: Any) -> Array:
+        """Probabilities of the classes; (n, n_outputs).
+
+        Raises
+        ------
+        ValueError
+            If neither the loss nor the last activation speaks of probabilities.
+        """
+        last = self._built() and self.layers[-1].activation.code
+        if last in (codes.SOFTMAX, codes.SIGMOID):
+            return self.predict(X)
+        if not self.loss.classification:
+            raise ValueError(
+                f"predict_proba needs a cross-entropy, or a last layer of softmax or sigmoid; the loss is "
+                f"{self.loss.name!r}. Use predict."
+            )
+        from scipy import special  # where used: it costs some 60 ms to import
+
+        outputs = self.predict(X)
+        if self.loss.code == codes.SOFTMAX_CROSSENTROPY:
+            return np.asarray(special.softmax(outputs, axis=1))
+        return np.asarray(special.expit(outputs))
+
+    def predict_classes(self, X: Any) -> npt.NDArray[np.int64]:
+        """Most probable class: (n,) labels, or 0 and 1 (n, n_outputs) where several outputs do not compete."""
+        probabilities = self.predict_proba(X)
+        if self.loss.code == codes.SOFTMAX_CROSSENTROPY or self.layers[-1].activation.code == codes.SOFTMAX:
+            return probabilities.argmax(axis=1)
+        classes = (probabilities > 0.5).astype(np.int64)
+        return classes[:, 0] if classes.shape[1] == 1 else classes
+
+    def evaluate(self, X: Any, y: Any, *, sample_weight: Any = None) -> dict[str, float]:
+        """Loss (with the penalty) and metrics on some data, by name."""
+        self._built()
+        rows = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
+        with self._team(self.flops_per_row(training=False) * rows.n) as team:
+            return self._evaluate(rows, team)
+
+    def _evaluate(self, rows: _Rows, team: Team) -> dict[str, float]:
+        engine = self._built()
+        sums = engine.evaluate(rows.data(), metrics=tuple(m.code for m in self.metrics), team=team)
+        values = self._values(sums)
+        if sums.status != OK:
+            values = dict.fromkeys(values, math.nan)
+        values["loss"] += self._penalty()
+        return values
+
+    def _penalty(self) -> float:
+        """R of the present weights."""
+        l1, l2 = self.regularizer.l1, self.regularizer.l2
+        total = 0.0
+        if l1 or l2:
+            for w in self.weights:
+                wide = w.astype(np.float64)
+                total += l1 * float(np.abs(wide).sum()) + l2 * float((wide * wide).sum())
+        return total
+
+    def gradient(self, X: Any, y: Any, *, sample_weight: Any = None) -> tuple[float, list[Array], list[Array]]:
+        """Loss E + R of all rows as one batch, and its gradient, by back-propagation.
+
+        Returns
+        -------
+        loss : float
+        weights, biases : list of ndarray
+            dE/dW + dR/dW (n_in, n_out) and dE/db (n_out,) of each layer; copies.
+        """
+        engine = self._built()
+        rows = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
+        with self._team(self.flops_per_row(training=True) * rows.n) as team:
+            sums, weights, biases = engine.gradient(rows.data(), team=team)
+        return self._values(sums)["loss"] if sums.status == OK else math.nan, weights, biases
+
+    # ------------------------------------------------------------------------------------------ keeping
+
+    def save(self, path: storage.PathOrFile) -> None:
+        """Write the model into one file, optimizer state and history included; no pickle.
+
+        The file is replaced in one go: a crash leaves the old one. `fastnn.load` reads it.
+        """
+        storage.write(path, *self._state())
+
+    def _state(self) -> tuple[dict[str, Any], dict[str, Array]]:
+        """All that makes the model, as JSON and arrays; free of this machine's padding."""
+        header: dict[str, Any] = {
+            "layers": [
+                {
+                    "units": layer.units,
+                    "activation": [layer.activation.name, layer.activation.alpha],
+                    "kernel_initializer": layer.kernel_initializer,
+                    "use_bias": layer.use_bias,
+                }
+                for layer in self.layers
+            ],
+            "loss": self.loss.name,
+            "optimizer": [type(self._optimizer).__name__, _fields(self._optimizer)],
+            "regularizer": [self.regularizer.l1, self.regularizer.l2],
+            "metrics": [metric.name for metric in self.metrics],
+            "seed": self.seed,
+            "dtype": self.dtype.name,
+            "n_features": self.n_features,
+            "epochs_done": self._epochs_done,
+            "steps_done": 0,
+            "history": self.history.to_dict(),
+        }
+        arrays: dict[str, Array] = {}
+        if self._engine is not None:
+            header["steps_done"] = self._engine.steps_done
+            for name, weights, biases in self._engine.named_views():
+                for k, (w, b) in enumerate(zip(weights, biases, strict=True)):
+                    arrays[f"{name}.{k}.weights"] = np.ascontiguousarray(w)
+                    arrays[f"{name}.{k}.biases"] = b.copy()
+        return header, arrays
+
+    @classmethod
+    def _from_state(cls, header: Mapping[str, Any], arrays: Mapping[str, Array], n_threads: int | None) -> Model:
+        layers = [
+            Dense(
+                entry["units"],
+                activations.Activation(entry["activation"][0], entry["activation"][1]),
+                kernel_initializer=entry["kernel_initializer"],
+                use_bias=entry["use_bias"],
+            )
+            for entry in header["layers"]
+        ]
+        kind, settings = header["optimizer"]
+        kinds = {c.__name__: c for c in (optimizers.SGD, optimizers.AdaGrad, optimizers.RMSProp, optimizers.Adam)}
+        l1, l2 = header["regularizer"]
+        model = cls(
+            layers,
+            loss=header["loss"],
+            optimizer=kinds[kind](**settings),
+            regularizer=regularizers.L1L2(l1, l2),
+            metrics=header["metrics"],
+            seed=header["seed"],
+            dtype=header["dtype"],
+            n_threads=n_threads,
+        )
+        model._epochs_done = int(header["epochs_done"])
+        model.history = History.from_dict(header["history"])
+        if header["n_features"] is not None:
+            engine = model._new_engine(model.layers, _positive(header["n_features"], "n_features"))
+            engine.steps_done = int(header["steps_done"])
+            for name, weights, biases in engine.named_views():
+                for k, (w, b) in enumerate(zip(weights, biases, strict=True)):
+                    for target, kept in ((w, arrays[f"{name}.{k}.weights"]), (b, arrays[f"{name}.{k}.biases"])):
+                        if kept.shape != target.shape or kept.dtype != target.dtype:
+                            raise ValueError(f"array {name}.{k} has the wrong shape or type")
+                        target[...] = kept
+            model._engine = engine
+        return model
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: the same as what a file holds."""
+        header, arrays = self._state()
+        return {"header": header, "arrays": arrays, "n_threads": self.n_threads}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what `__getstate__` gave."""
+        n_threads = min(state["n_threads"], max(1, available_threads()))
+        self.__dict__.update(Model._from_state(state["header"], state["arrays"], n_threads).__dict__)
+
+
+def load(path: storage.PathOrFile, *, n_threads: int | None = None) -> Model:
+    """Read a model that `Model.save` wrote.
+
+    Parameters
+    ----------
+    path : path or binary file
+    n_threads : int or None
+        As for `Model`.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is cut off, of another kind, or from a later version.
+    """
+    header, arrays = storage.read(path)
+    n_threads = _as_n_threads(n_threads)
+    try:
+        return Model._from_state(header, arrays, n_threads)
+    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+        label = os.fspath(path) if isinstance(path, str | os.PathLike) else "the file"
+        raise ValueError(
+            f"{label!r} is a fastnn file, but what it describes is no model ({type(error).__name__}: {error}); it is "
+            "damaged or was made by other software. Save the model again."
+        ) from error
+
+
+# ------------------------------------------------------------------------------------- checks of arguments
+
+
+def _fields(optimizer: optimizers.Optimizer) -> dict[str, Any]:
+    return {name: getattr(optimizer, name) for name in optimizer.__dataclass_fields__}
+
+
+def _positive(value: Any, name: str) -> int:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}, but must be an integer of at least 1.")
+    if value < 1:
+        raise ValueError(f"{name} is {value}, but must be at least 1.")
+    return int(value)
+
+
+def _as_seed(seed: Any) -> int:
+    if seed is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    if not isinstance(seed, numbers.Integral) or isinstance(seed, bool | np.bool_):
+        raise TypeError(f"seed is {seed!r}, but must be an integer or None.")
+    if not 0 <= seed < 2**63:
+        raise ValueError(f"seed is {seed}, but must be in 0 .. 2**63 - 1.")
+    return int(seed)
+
+
+def _as_dtype(dtype: Any) -> np.dtype[Any]:
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = np.dtype(object)
+    if dtype is None or found not in (np.dtype(np.float32), np.dtype(np.float64)) or not found.isnative:
+        raise ValueError(f"dtype is {dtype!r}, but must be 'float32' or 'float64'.")
+    return found
+
+
+def _as_n_threads(n_threads: Any) -> int:
+    if n_threads is None:
+        return available_threads()
+    return _positive(n_threads, "n_threads")
+
+
+def _as_verbose(verbose: Any) -> bool | Literal["auto"]:
+    if isinstance(verbose, str) and verbose == "auto":
+        return "auto"
+    if isinstance(verbose, bool | np.bool_ | numbers.Integral):
+        return bool(verbose)
+    raise ValueError(f"verbose is {verbose!r}, but must be True, False or 'auto'.")
+
+
+def _check_bool(value: Any, name: str) -> None:
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}, but must be True or False.")
+
+
+def _as_metrics(given: Any, loss: losses.Loss) -> tuple[metrics.Metric, ...]:
+    if given is None:
+        return (metrics.get("accuracy"),) if loss.classification else ()
+    found = [metrics.get(m, loss=loss) for m in ((given,) if isinstance(given, str | metrics.Metric) else given)]
+    return tuple(dict.fromkeys(found))
+
+
+def _check_output(last: Dense, loss: losses.Loss) -> None:
+    if loss.code == codes.BINARY_CROSSENTROPY and last.activation.code == codes.SOFTMAX:
+        raise ValueError(
+            "the last layer has activation 'softmax' while the loss is 'binary_crossentropy', which wants 'sigmoid' "
+            "or 'identity'; for classes that exclude each other use loss='softmax_crossentropy'."
+        )
+    if loss.code == codes.SOFTMAX_CROSSENTROPY and last.units == 1:
+        raise ValueError(
+            "the last layer has 1 unit, but 'softmax_crossentropy' needs one a class, at least 2; for two classes "
+            "with one output use loss='binary_crossentropy'."
+        )
