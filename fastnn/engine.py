@@ -111,11 +111,11 @@ def shares(tiles: np.ndarray, n_threads: int) -> np.ndarray:
     return bounds.astype(np.int64)
 
 
-def batch_tile_rows(rows: int, bytes_a_row: int, n_threads: int) -> int:
+def batch_tile_rows(rows: int, bytes_a_row: int, n_threads: int, multiple: int) -> int:
     """Rows of a batch tile: near the caches' size, and as many tiles as the threads can share evenly."""
     most = min(MAX_BATCH_TILE, max(MIN_BATCH_TILE, BATCH_TILE_BYTES // bytes_a_row))
     n_tiles = layout.round_up(-(-rows // most), n_threads)
-    return layout.round_up(-(-rows // n_tiles), TILE_ROWS)
+    return layout.round_up(-(-rows // n_tiles), multiple)
 
 
 class _Arena:
@@ -175,19 +175,25 @@ class Workspace:
 
         arena = _Arena(dtype)
         self.zeros = arena.take(max(lds))
-        self.row_loss = arena.take(layout.padded(self.chunk, dtype))
-        self.row_metric = arena.take(layout.N_METRICS * layout.padded(self.chunk, dtype))
-        self.target = arena.take(self.chunk * lds[-1])
-        inputs = [arena.take(self.chunk * ld) for ld in lds]
+        # Rows come in blocks of as many as a vector has lanes (see kernels.narrow).
+        self.block = layout.round_up(TILE_ROWS, n_lanes(dtype))
+        rows = layout.round_up(self.chunk, self.block)
+        self.row_loss = arena.take(rows)
+        self.row_metric = arena.take(layout.N_METRICS * rows)
+        self.target = arena.take(rows * lds[-1])
+        inputs = [arena.take(rows * ld) for ld in lds]
         self.layers[:, layout.INPUT] = inputs[:-1]
         self.layers[:, layout.OUTPUT] = inputs[1:]
-        self.layers[:, layout.DELTA] = [arena.take(self.chunk * ld) for ld in lds[1:]]
+        self.layers[:, layout.DELTA] = [arena.take(rows * ld) for ld in lds[1:]]
         for k in range(1, architecture.n_layers):
             n_out = layout.padded(architecture.sizes[k + 1], dtype)
             self.layers[k, layout.WT] = arena.take(n_out * lds[k])
         width = self.tiles[:, layout.T_COLUMN_END] - self.tiles[:, layout.T_COLUMN]
         height = self.tiles[:, layout.T_ROW_END] - self.tiles[:, layout.T_ROW]
-        self.scratch_size = layout.round_up(int(((height + 1) * width).max()), CACHE_LINE // dtype.itemsize)
+        lanes = n_lanes(dtype)
+        self.scratch_size = layout.round_up(
+            max(int(((height + 1) * width).max()), 2 * lanes * lanes + lanes), CACHE_LINE // dtype.itemsize
+        )
         self.scratch = arena.take(n_threads * self.scratch_size)
         self.work = arena.zeros()
         self.max_threads = n_threads
@@ -199,7 +205,7 @@ class Workspace:
             settings = np.zeros(layout.SETTINGS, np.int64)
             settings[layout.BATCH] = self.batch
             settings[layout.CHUNK] = self.chunk
-            settings[layout.BATCH_TILE] = batch_tile_rows(self.chunk, self.bytes_a_row, n_threads)
+            settings[layout.BATCH_TILE] = batch_tile_rows(self.chunk, self.bytes_a_row, n_threads, self.block)
             settings[layout.N_THREADS] = n_threads
             settings[layout.ROW_LOSS] = self.row_loss
             settings[layout.ROW_METRIC] = self.row_metric
@@ -464,7 +470,7 @@ class Engine:
             table = _layer_table(architecture, training=False)
             arena = _Arena(architecture.dtype)
             settings = np.zeros(layout.SETTINGS, np.int64)
-            rows = batch_tile_rows(MAX_BATCH_TILE, 2 * max(lds) * architecture.dtype.itemsize, 1)
+            rows = batch_tile_rows(MAX_BATCH_TILE, 2 * max(lds) * architecture.dtype.itemsize, 1, TILE_ROWS)
             # Two buffers take turns: what one layer writes the next one reads.
             buffers = [arena.take(n_threads * rows * max(lds)) for _ in range(2)]
             for k in range(architecture.n_layers):

@@ -32,13 +32,16 @@ from fastnn.kernels.layout import (
     OUTPUT,
     ROW_LOSS,
     ROW_METRIC,
+    SCRATCH,
+    SCRATCH_SIZE,
     TARGET,
     WT,
     ZEROS,
     W,
 )
 from fastnn.kernels.losses import loss_row, metric_row, sum_of_squares_row
-from fastnn.kernels.simd import at, element, get, lanes, load, put, store
+from fastnn.kernels.narrow import loss_block, metric_block, one_hot_block
+from fastnn.kernels.simd import at, element, get, lanes, load, put, splat, store, transpose_block
 
 
 @inline
@@ -105,17 +108,65 @@ def backward(state: Any, plan: Any, row: int, rows: int) -> None:
 
 
 @inline
-def losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int, norm: Any) -> None:
+def block_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int, norm: Any, thread: int) -> None:
+    """What `row_losses` does, V rows at a time, for nets of at most V outputs."""
+    settings = plan.settings
+    last = plan.layers.shape[0] - 1
+    n = plan.layers[last, N_OUT]
+    ld = plan.layers[last, LD_OUT]
+    several, threshold = decision(plan)
+    # Between the regions the thread's scratch is free: outputs, then targets, then weights, each (V, V) at most.
+    u = at(state.work, settings[SCRATCH] + thread * settings[SCRATCH_SIZE])
+    v = lanes(u)
+    row_length = whole_vectors(settings[CHUNK], v)
+    t = at(u, v * v)
+    w = at(t, v * v)
+    store(w, splat(w, 1.0))
+    for r in range(row, row + rows, v):
+        part = min(v, row + rows - r)
+        if data.labels.size:
+            one_hot_block(data.labels, data.order, place + r, part, t, n)
+        else:
+            target = at(state.work, settings[TARGET] + r * ld)
+            for i in range(part):
+                source = data.order[place + r + i] if data.order.size else place + r + i
+                copy_row(at(data.targets, source * n), at(target, i * ld), n)
+            transpose_block(target, ld, t, v)
+        if data.sample_weight.size:
+            for i in range(part):
+                source = data.order[place + r + i] if data.order.size else place + r + i
+                put(at(w, i), data.sample_weight[source])
+        weight = load(w)
+        transpose_block(at(state.work, plan.layers[last, OUTPUT] + r * ld), ld, u, v)
+        for m in range(N_METRICS):
+            metric = settings[METRIC + m]
+            if metric != NO_METRIC:
+                value = metric_block(metric, u, t, n, threshold, several) * weight
+                store(at(state.work, settings[ROW_METRIC] + m * row_length + r), value)
+        store(at(state.work, settings[ROW_LOSS] + r), loss_block(settings[LOSS], u, t, n, weight, norm))
+        for j in range(n, v):
+            store(at(u, j * v), splat(u, 0.0))
+        transpose_block(u, v, at(state.work, plan.layers[last, DELTA] + r * ld), ld)
+
+
+@inline
+def decision(plan: Any) -> Any:
+    """Whether the outputs compete, and otherwise the threshold above which an output says yes."""
+    activation = plan.layers[plan.layers.shape[0] - 1, ACTIVATION]
+    several = plan.settings[LOSS] == SOFTMAX_CROSSENTROPY or activation == SOFTMAX_ACTIVATION
+    return several, 0.5 if activation == SIGMOID else 0.0
+
+
+@inline
+def row_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int, norm: Any) -> None:
     """Loss, metric and dE/du of the rows at `row` of the chunk, which are those at `place` of the epoch."""
     settings = plan.settings
     last = plan.layers.shape[0] - 1
     n = plan.layers[last, N_OUT]
     ld = plan.layers[last, LD_OUT]
     loss = settings[LOSS]
-    activation = plan.layers[last, ACTIVATION]
-    several = loss == SOFTMAX_CROSSENTROPY or activation == SOFTMAX_ACTIVATION
     row_length = whole_vectors(settings[CHUNK], lanes(at(state.work, 0)))
-    threshold = 0.5 if activation == SIGMOID else 0.0
+    several, threshold = decision(plan)
     for r in range(row, row + rows):
         source = data.order[place + r] if data.order.size else place + r
         u = at(state.work, plan.layers[last, OUTPUT] + r * ld)
@@ -142,7 +193,7 @@ def losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int, no
 
 
 @inline
-def batch_tile(state: Any, plan: Any, data: Any, place: int, row: int, rows: int, norm: Any) -> None:
+def batch_tile(state: Any, plan: Any, data: Any, place: int, row: int, rows: int, norm: Any, thread: int) -> None:
     """All of region 1 for some rows of a chunk.
 
     Parameters
@@ -151,6 +202,7 @@ def batch_tile(state: Any, plan: Any, data: Any, place: int, row: int, rows: int
     place : where the chunk begins in the epoch's order
     row, rows : first row of the tile in the chunk, and how many
     norm : sum of the sample weights of the whole batch (rows of the batch without weights)
+    thread : the calling thread, whose scratch is used
 
     Notes
     -----
@@ -162,6 +214,9 @@ def batch_tile(state: Any, plan: Any, data: Any, place: int, row: int, rows: int
         source = data.order[place + r] if data.order.size else place + r
         copy_row(at(data.features, source * n_in), at(state.work, plan.layers[0, INPUT] + r * ld_in), n_in)
     forward(state, plan, row, rows)
-    losses(state, plan, data, place, row, rows, norm)
+    if plan.layers[plan.layers.shape[0] - 1, N_OUT] <= lanes(at(state.work, 0)):
+        block_losses(state, plan, data, place, row, rows, norm, thread)
+    else:
+        row_losses(state, plan, data, place, row, rows, norm)
     if plan.settings[MODE] != EVALUATE:
         backward(state, plan, row, rows)

@@ -15,12 +15,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnn.kernels.jit import inline
+from fastnn.kernels.jit import inline, stay_one_function
 from fastnn.kernels.simd import (
     TILE_ROWS,
     at,
     lanes,
-    prefetch,
     tile_1x1,
     tile_1x2,
     tile_2x1,
@@ -92,6 +91,7 @@ def gemm(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_init: int
     Each element is one chain of fused multiply-adds in the order of k, whatever tile it falls in: the result
     does not depend on how rows, columns or the sum are cut.
     """
+    stay_one_function()
     two = 2 * lanes(b)
     passes = (depth + DEPTH - 1) // DEPTH
     step = (depth + passes - 1) // passes

@@ -21,6 +21,9 @@ from pathlib import Path
 from typing import Any
 
 import numba
+from llvmlite import ir
+from numba import types
+from numba.extending import lower_builtin, type_callable
 
 FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": False}
 
@@ -99,6 +102,25 @@ def _numba_cache_at(folder: Path) -> Iterator[None]:
         yield
     finally:
         numba.config.CACHE_DIR = before
+
+
+def stay_one_function() -> None:
+    """Said in a compiled function: it is called, not copied into each of its callers.
+
+    LLVM would copy the matrix product into all of its users, which costs seconds of compilation and wins
+    nothing. Numba has no option for it, so this generates no code but marks the function that it stands in.
+    """
+
+
+@type_callable(stay_one_function)  # type: ignore[untyped-decorator]
+def _type_stay(context: Any) -> Any:
+    return lambda: types.void
+
+
+@lower_builtin(stay_one_function)  # type: ignore[untyped-decorator]
+def _lower_stay(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> Any:
+    builder.function.attributes.add("noinline")
+    return context.get_dummy_value()
 
 
 def kernel(function: Callable[..., Any]) -> Any:

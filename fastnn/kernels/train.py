@@ -135,7 +135,7 @@ def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
             n_tiles = (part + tile_rows - 1) // tile_rows
             for tile in range(thread * n_tiles // n_threads, (thread + 1) * n_tiles // n_threads):
                 row = tile * tile_rows
-                batch_tile(state, plan, data, place + done, row, min(tile_rows, part - row), norm)
+                batch_tile(state, plan, data, place + done, row, min(tile_rows, part - row), norm, thread)
             meeting += 1
             if not barrier(sync, n_threads, meeting):
                 return ABORTED

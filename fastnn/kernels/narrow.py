@@ -1,0 +1,151 @@
+"""Losses of V rows at once, for nets of at most V outputs (V lanes of a vector).
+
+Most outputs are few: one value, some classes. Taken row by row, a vector would be nearly empty and each row
+would wait for sums across its lanes. So blocks of V rows are transposed in registers: then a vector holds one
+output of V rows, and all sums run down the outputs. The formulas are those of `losses`.
+
+A block always has V rows. Those after the last row of a chunk hold whatever lay there; what is computed from
+them is written to the same rows (the buffers have room for whole blocks) and never looked at.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnn.kernels.codes import (
+    ACCURACY,
+    BINARY_CROSSENTROPY,
+    MEAN_ABSOLUTE_ERROR,
+    SOFTMAX_CROSSENTROPY,
+    SUM_OF_SQUARES,
+)
+from fastnn.kernels.elementary import exp, log, log1p
+from fastnn.kernels.jit import inline
+from fastnn.kernels.simd import absolute, at, fma, lanes, load, maximum, put, splat, store, where_greater
+
+
+@inline
+def one_hot_block(labels: Any, order: Any, place: int, rows: int, t: Any, n: int) -> None:
+    """Overwrite the (n, V) block at `t` with ones at the labels of the rows at `place` of the epoch."""
+    v = lanes(t)
+    zero = splat(t, 0.0)
+    for j in range(n):
+        store(at(t, j * v), zero)
+    for i in range(rows):
+        source = order[place + i] if order.size else place + i
+        put(at(t, labels[source] * v + i), 1.0)
+
+
+@inline
+def softmax_crossentropy_block(u: Any, t: Any, n: int, scale: Any) -> Any:
+    """Overwrite the (n, V) block at `u` with (softmax(u) sum t - t) scale; return sum t (ln sum e^u - u)."""
+    v = lanes(u)
+    top = load(u)
+    for j in range(1, n):
+        top = maximum(load(at(u, j * v)), top)
+    total = splat(u, 0.0)
+    mass = total
+    dot = total
+    for j in range(n):
+        x = load(at(u, j * v)) - top
+        y = load(at(t, j * v))
+        e = exp(x)
+        store(at(u, j * v), e)
+        total = total + e
+        mass = mass + y
+        dot = fma(x, y, dot)
+    by = mass / total
+    for j in range(n):
+        p = load(at(u, j * v)) * by
+        store(at(u, j * v), (p - load(at(t, j * v))) * scale)
+    return mass * log(total) - dot
+
+
+@inline
+def binary_crossentropy_block(u: Any, t: Any, n: int, factor: Any) -> Any:
+    """Overwrite the block at `u` with (sigmoid(u) - t) factor; return sum ln(1 + e^u) - t u."""
+    v = lanes(u)
+    zero = splat(u, 0.0)
+    one = splat(u, 1.0)
+    total = zero
+    for j in range(n):
+        x = load(at(u, j * v))
+        y = load(at(t, j * v))
+        e = exp(zero - absolute(x))
+        p = where_greater(zero, x, e, one) / (one + e)
+        store(at(u, j * v), (p - y) * factor)
+        total = total + (maximum(zero, x) - x * y + log1p(e))
+    return total
+
+
+@inline
+def squared_error_block(u: Any, t: Any, n: int, factor: Any) -> Any:
+    """Overwrite the block at `u` with (u - t) factor; return sum (u - t)^2."""
+    v = lanes(u)
+    total = splat(u, 0.0)
+    for j in range(n):
+        e = load(at(u, j * v)) - load(at(t, j * v))
+        store(at(u, j * v), e * factor)
+        total = fma(e, e, total)
+    return total
+
+
+@inline
+def loss_block(code: int, u: Any, t: Any, n: int, weight: Any, norm: Any) -> Any:
+    """Losses of V rows times their weights, a vector; overwrites the block at `u` with the gradient.
+
+    Parameters
+    ----------
+    code : loss
+    u, t : pointers to (n, V) blocks of outputs and targets
+    n : O
+    weight : vector of the rows' weights
+    norm : sum of the weights of the batch
+    """
+    share = splat(u, 1.0 / n)
+    scale = weight / splat(u, norm)
+    if code == SOFTMAX_CROSSENTROPY:
+        return softmax_crossentropy_block(u, t, n, scale) * weight
+    if code == BINARY_CROSSENTROPY:
+        return binary_crossentropy_block(u, t, n, scale * share) * (weight * share)
+    if code == SUM_OF_SQUARES:
+        return squared_error_block(u, t, n, weight) * (weight * splat(u, 0.5))
+    return squared_error_block(u, t, n, (scale + scale) * share) * (weight * share)
+
+
+@inline
+def argmax_block(u: Any, n: int) -> Any:
+    """Place of the first of the largest of n outputs of each row, as numbers."""
+    v = lanes(u)
+    best = load(u)
+    place = splat(u, 0.0)
+    for j in range(1, n):
+        x = load(at(u, j * v))
+        place = where_greater(x, best, splat(u, j), place)
+        best = maximum(x, best)
+    return place
+
+
+@inline
+def metric_block(code: int, u: Any, t: Any, n: int, threshold: float, several: bool) -> Any:
+    """One metric of V rows, a vector; see `losses.metric_row`."""
+    v = lanes(u)
+    one = splat(u, 1.0)
+    half = splat(u, 0.5)
+    zero = splat(u, 0.0)
+    share = splat(u, 1.0 / n)
+    if code == ACCURACY and several:
+        return where_greater(half, absolute(argmax_block(u, n) - argmax_block(t, n)), one, zero)
+    total = zero
+    for j in range(n):
+        x = load(at(u, j * v))
+        y = load(at(t, j * v))
+        if code == ACCURACY:
+            said = where_greater(x, splat(u, threshold), one, zero)
+            true = where_greater(y, half, one, zero)
+            total = total + where_greater(half, absolute(said - true), one, zero)
+        elif code == MEAN_ABSOLUTE_ERROR:
+            total = total + absolute(x - y)
+        else:
+            total = fma(x - y, x - y, total)
+    return total * share
