@@ -10,7 +10,7 @@ from fastnn.history import History
 from fastnn.layers import Dense
 from fastnn.model import DivergenceError, Model, load
 from fastnn.optimizers import SGD, AdaGrad, Adam, RMSProp
-from fastnn.regularizers import L1, L2, L1L2
+from fastnn.regularizers import L1, L1L2, L2
 
 __version__ = "0.1.0"
 

@@ -47,7 +47,11 @@ def as_callbacks(callbacks: Callback | Iterable[Callback] | None) -> tuple[Callb
     """
     if callbacks is None:
         return ()
-    given = (callbacks,) if isinstance(callbacks, Callback) else tuple(callbacks)
+    if isinstance(callbacks, Callback):
+        return (callbacks,)
+    if not isinstance(callbacks, Iterable) or isinstance(callbacks, str | bytes):
+        raise TypeError(f"callbacks is {callbacks!r}, but must be an instance of fastnn.Callback, or a list of some.")
+    given = tuple(callbacks)
     for k, callback in enumerate(given):
         if not isinstance(callback, Callback):
             raise TypeError(

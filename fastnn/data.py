@@ -218,11 +218,17 @@ def as_sample_weight(
         raise ValueError(f"{name} holds {weights[row]} at row {row}: weights must be 0 or larger.")
     if weights.max() == 0:
         raise ValueError(f"{name} is 0 in every row: at least one weight must be larger than 0.")
+    total, most = weights.sum(dtype=np.float64), np.sqrt(np.finfo(weights.dtype).max)
+    if not total < most:
+        raise ValueError(
+            f"{name} sums to {total:.3g}, and losses times so much can overflow in {weights.dtype}: keep the sum below "
+            f"{most:.1g}, for instance divide by the mean."
+        )
     return weights
 
 
 def split_validation(
-    n_rows: int, fraction: float, seed: int | None
+    n_rows: int, fraction: float, seed: int | None, *, name: str = "fraction"
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
     """Draw rows for validation at random.
 
@@ -234,6 +240,8 @@ def split_validation(
         Share of the rows that goes to validation, between 0 and 1; their number is rounded to the nearest.
     seed : int or None
         Seed of the drawing; None draws anew each time.
+    name : str
+        What errors call the fraction.
 
     Returns
     -------
@@ -249,13 +257,13 @@ def split_validation(
         If `fraction` is not between 0 and 1 or one part would be empty.
     """
     if isinstance(fraction, bool | np.bool_) or not isinstance(fraction, numbers.Real):
-        raise TypeError(f"fraction is {fraction!r}: give a number between 0 and 1.")
+        raise TypeError(f"{name} is {fraction!r}: give a number between 0 and 1.")
     if not 0 < fraction < 1:
-        raise ValueError(f"fraction is {fraction!r}: give a number larger than 0 and smaller than 1.")
+        raise ValueError(f"{name} is {fraction!r}: give a number larger than 0 and smaller than 1.")
     n_val = round(n_rows * float(fraction))
     if not 0 < n_val < n_rows:
         raise ValueError(
-            f"fraction {fraction!r} of {n_rows} rows leaves {n_rows - n_val} for training and {n_val} for "
+            f"{name} {fraction!r} of {n_rows} rows leaves {n_rows - n_val} for training and {n_val} for "
             f"validation: both parts need at least one row, so give another fraction or more rows."
         )
     order = np.random.default_rng(seed).permutation(n_rows)

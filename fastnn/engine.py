@@ -23,8 +23,10 @@ from fastnn.team import Team
 
 #: Seconds that compiled code runs before Python may look up (progress, Ctrl-C).
 SLICE = 0.05
-#: Seconds of real work by which one thread and many are compared before the faster is kept.
-TRIAL = 0.0005
+#: Seconds of real work by which one thread and many are compared before the faster goes on ...
+TRIAL = 0.002
+#: ... for so many seconds, after which they are compared again.
+RETRY = 1.0
 
 #: Most elements of a weight tile: its gradient (128 KiB in single precision) stays in the second-level cache.
 MAX_TILE_ELEMENTS = 32_768
@@ -198,6 +200,13 @@ class Workspace:
         self.work = arena.zeros()
         self.max_threads = n_threads
         self._plans: dict[int, Plan] = {}
+        self._paces: dict[int, Pace] = {}
+
+    def pace(self, n_threads: int) -> Pace:
+        """What has been learnt of the speed of steps with at most so many threads."""
+        if n_threads not in self._paces:
+            self._paces[n_threads] = Pace(n_threads)
+        return self._paces[n_threads]
 
     def plan(self, n_threads: int) -> Plan:
         """The tables for so many threads; arrays of settings are shared with the caller, who fills them."""
@@ -356,8 +365,8 @@ class Engine:
         rates: tuple[float, float, float, float],
         metrics: tuple[int, ...],
         team: Team,
-        pace: Pace,
-        on_slice: Callable[[int, Sums], bool] | None = None,
+        pace: Pace | None = None,
+        on_slice: Callable[[int, Sums], None] | None = None,
     ) -> Sums:
         """One pass over the data in mini-batches.
 
@@ -368,8 +377,9 @@ class Engine:
         optimizer : code
         rates : learning rate and the optimizer's three settings
         metrics : codes, N_METRICS at most
-        team, pace : the threads, and what is known of their worth
-        on_slice : called after each slice with the rows done and the sums so far; True stops the epoch
+        team : the threads
+        pace : how to use them; by default what was learnt in epochs of the same batch size
+        on_slice : called after each slice with the rows done and the sums so far
 
         Returns
         -------
@@ -382,6 +392,8 @@ class Engine:
         state = State(self.params, self.slots.reshape(-1), grad, space.work)
         sums = Sums()
         n_steps = -(-n_rows // batch)
+        if pace is None:
+            pace = space.pace(team.n_threads)
         space.numbers[:] = 0.0
         space.penalties[:] = 0.0
         space.numbers[layout.LEARNING_RATE : layout.SETTING_2 + 1] = rates
@@ -411,8 +423,8 @@ class Engine:
             sums.steps = step
             if sums.status != layout.OK:
                 break
-            if on_slice is not None and on_slice(min(step * batch, n_rows), sums):
-                break
+            if on_slice is not None:
+                on_slice(min(step * batch, n_rows), sums)
         return sums
 
     def evaluate(self, data: Data, *, metrics: tuple[int, ...], team: Team) -> Sums:
@@ -506,32 +518,49 @@ def shuffled(order: np.ndarray, seed: int, epoch: int) -> np.ndarray:
 class Pace:
     """How many steps to run before looking up, and with how many threads: both measured on the run itself.
 
-    One thread runs the first steps, then all run as many; whoever was faster a step goes on. Results do
-    not depend on the choice, so it may be left to the clock.
+    One thread runs some steps, then all run as many; whoever was faster goes on, and after a while both are
+    tried again, for what else the machine does may have changed. Results do not depend on the choice, so it
+    may be left to the clock.
+
+    Parameters
+    ----------
+    n_threads : most threads
+    or_one : whether one thread may turn out to be better; False always uses all
     """
 
-    def __init__(self, n_threads: int) -> None:
-        self._best: dict[int, float] = {}
-        self._trying = [1] if n_threads == 1 else [1, n_threads]
+    def __init__(self, n_threads: int, *, or_one: bool = True) -> None:
+        self._candidates = [1, n_threads] if or_one and n_threads > 1 else [n_threads]
+        self._is_warm = False
         self._count = 1
+        self._start_trial()
+
+    def _start_trial(self) -> None:
+        self._to_try = list(self._candidates)
+        self._current = self._to_try.pop(0)
+        self._seconds = dict.fromkeys(self._candidates, 0.0)
+        self._steps = dict.fromkeys(self._candidates, 0)
+        self._is_trial = len(self._candidates) > 1
 
     def next(self) -> tuple[int, int]:
         """Threads and steps of the next slice."""
-        return self._trying[0], self._count
+        return self._current, self._count
 
     def learn(self, n_threads: int, steps: int, seconds: float) -> None:
         """Take note of a slice."""
+        if not self._is_warm:  # the first slice may have compiled the kernel
+            self._is_warm = True
+            return
         if steps == 0:
             return
-        each = seconds / steps
-        self._best[n_threads] = min(each, self._best.get(n_threads, float("inf")))
-        if len(self._trying) > 1:
-            # Long enough to be measured; the first call of a kernel may have compiled it.
-            if seconds >= TRIAL and steps > 1 or seconds >= SLICE / 4 and self._count > 1:
-                self._trying.append(self._trying.pop(0))
-                if len(self._best) == len(self._trying):
-                    self._trying = [min(self._best, key=self._best.__getitem__)]
+        self._seconds[n_threads] += seconds
+        self._steps[n_threads] += steps
+        spent, each = self._seconds[n_threads], seconds / steps
+        self._count = max(1, min(self._count * 4, round((TRIAL if self._is_trial else SLICE) / each)))
+        if self._is_trial and spent >= TRIAL:
+            if self._to_try:
+                self._current = self._to_try.pop(0)
             else:
-                self._count = max(2, min(self._count * 4, round(2 * TRIAL / each) + 1))
-        else:
-            self._count = max(1, min(self._count * 4, round(SLICE / each)))
+                self._current = min(self._candidates, key=lambda n: self._seconds[n] / self._steps[n])
+                self._is_trial = False
+        elif not self._is_trial and len(self._candidates) > 1 and spent > max(RETRY, 200 * each):
+            self._start_trial()

@@ -1,18 +1,16 @@
 """Model: the one class most people meet.
 
-    min  E( f(x), t ) + R
-    |    |  |     |     regularizer
-    |    |  |     data
-    |    |  layers
-    |    loss
-    optimizer
+It says one formula, min E(f(x), t) + R: the optimizer minimises the loss E of the layers' output f(x) against
+the targets t, plus the regularizer R.
 """
 
 from __future__ import annotations
 
+import functools
 import math
 import numbers
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -25,12 +23,13 @@ import numpy.typing as npt
 from fastnn import activations, initializers, losses, metrics, optimizers, regularizers, storage
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.data import Targets, as_features, as_sample_weight, as_targets, split_validation
-from fastnn.engine import Architecture, Engine, Pace, Sums, as_data, shuffled
+from fastnn.engine import Architecture, Engine, Sums, as_data, shuffled
 from fastnn.history import History
 from fastnn.kernels import codes
 from fastnn.kernels.layout import LOSS_NOT_FINITE, OK
+from fastnn.kernels.scan import all_finite
 from fastnn.layers import Dense, as_layers
-from fastnn.progress import bar
+from fastnn.progress import ProgressBar, bar
 from fastnn.team import Team, available_threads
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -38,6 +37,12 @@ ValidationData: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]
 
 #: Operations below which a second thread is not worth waking (some 50 us of a core).
 WORK_FOR_A_TEAM = 5_000_000
+
+#: The activation that a loss implies where the last layer has none.
+_PROBABILITIES = {codes.SOFTMAX_CROSSENTROPY: codes.SOFTMAX, codes.BINARY_CROSSENTROPY: codes.SIGMOID}
+
+#: What the engine is built from: a change would not reach it.
+_FIXED = frozenset({"layers", "loss", "regularizer", "metrics", "seed", "dtype", "n_threads"})
 
 
 class DivergenceError(FloatingPointError):
@@ -58,6 +63,11 @@ class DivergenceError(FloatingPointError):
         self.epoch = epoch
         self.learning_rate = learning_rate
         self.history = history
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle: a pool of processes could not hand on the error otherwise, and would wait for ever."""
+        settings: dict[str, Any] = {"epoch": self.epoch, "learning_rate": self.learning_rate, "history": self.history}
+        return functools.partial(type(self), **settings), (str(self),)
 
 
 @dataclass(frozen=True)
@@ -124,6 +134,10 @@ class Model:
     stop_training : bool
         Set by a callback to end the training after this epoch.
 
+    Notes
+    -----
+    Threads that use one model at the same time take turns; while it trains, they get theirs between epochs.
+
     Examples
     --------
     >>> import fastnn
@@ -158,8 +172,16 @@ class Model:
         self.stop_training = False
         self._epochs_done = 0
         self._engine: Engine | None = None
+        self._turn = threading.RLock()  # whoever runs kernels: their buffers are the model's
+        self._training = threading.Lock()
         if self.layers:
             _check_output(self.layers[-1], self.loss)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute; those that the engine is built from cannot be set again."""
+        if name in _FIXED and name in self.__dict__:
+            raise AttributeError(f"{name} of a Model cannot be changed; make a new Model with another {name}.")
+        super().__setattr__(name, value)
 
     # --------------------------------------------------------------------------------------- what it is
 
@@ -246,13 +268,20 @@ class Model:
             )
         if self._engine is None:
             layers = self.layers or (Dense(n_outputs or 1),)
-            self._engine = self._new_engine(layers, n_features)
-            self.layers = layers
+            _check_output(layers[-1], self.loss)
+            try:
+                engine = self._new_engine(layers, n_features)
+            except (MemoryError, OverflowError, ValueError) as error:
+                net = "-".join(str(n) for n in (n_features, *(layer.units for layer in layers)))
+                raise MemoryError(f"layers make a net {net}, which does not fit into memory ({error}).") from error
             rng = np.random.default_rng(self.seed)
-            for layer, weights in zip(layers, self._engine.weights(), strict=True):
+            for layer, weights in zip(layers, engine.weights(), strict=True):
+                n_in, n_out = weights.shape
                 weights[...] = initializers.initial_weights(
-                    layer.kernel_initializer, layer.activation, *weights.shape, rng
+                    layer.kernel_initializer, layer.activation, n_in, n_out, rng
                 )
+            self.__dict__["layers"] = layers
+            self._engine = engine
         return self
 
     def _new_engine(self, layers: tuple[Dense, ...], n_features: int) -> Engine:
@@ -367,9 +396,34 @@ class Model:
         batch = training.n if batch_size is None else min(_positive(batch_size, "batch_size"), training.n)
         _check_bool(shuffle, "shuffle")
         watchers = as_callbacks(callbacks)
-        progress = bar(_as_verbose(verbose), epochs=epochs, rows=training.n)
-        self.build(training.features.shape[1], training.targets.n_outputs)
+        verbose = _as_verbose(verbose)
+        if not self._training.acquire(blocking=False):
+            raise RuntimeError(
+                "fit was called while this model is in training, from one of its callbacks or from another thread: "
+                "wait for the end, or train a copy (copy.copy(model))."
+            )
+        try:
+            self._check_weights()
+            progress = bar(verbose, epochs=epochs, rows=training.n)
+            try:
+                self.build(training.features.shape[1], training.targets.n_outputs)
+                return self._train(training, validation, epochs, batch, bool(shuffle), watchers, progress)
+            finally:
+                progress.close()
+        finally:
+            self._training.release()
 
+    def _train(
+        self,
+        training: _Rows,
+        validation: _Rows | None,
+        epochs: int,
+        batch: int,
+        shuffle: bool,
+        watchers: tuple[Callback, ...],
+        progress: ProgressBar,
+    ) -> History:
+        """Run the epochs of a `fit` whose arguments are checked."""
         record = History({"epochs": epochs, "batch_size": batch, "rows": training.n, "shuffle": shuffle})
         self.stop_training = False
         logs: dict[str, float] = {}
@@ -377,7 +431,6 @@ class Model:
             watcher.model = self
         try:
             with self._team(self.flops_per_row(training=True) * training.n * epochs) as team:
-                pace = Pace(team.n_threads)
                 order = np.empty(training.n, np.int64) if shuffle and batch < training.n else None
                 for watcher in watchers:
                     watcher.on_train_begin({})
@@ -393,7 +446,7 @@ class Model:
                         order = shuffled(order, self.seed, epoch)
                     rate = self._optimizer.learning_rate
                     sums = self._run_epoch(
-                        training.data(order), batch, team, pace, lambda rows, s: self._show(progress, rows, s)
+                        training.data(order), batch, team, lambda rows, s: self._show(progress, rows, s)
                     )
                     if sums.status != OK:
                         record.stopped = "diverged"
@@ -411,14 +464,14 @@ class Model:
                     for watcher in watchers:
                         watcher.on_epoch_end(epoch, dict(logs))
                     if self.stop_training:
-                        record.stopped = "stop_training"
                         break
+                if self.stop_training:
+                    record.stopped = "stop_training"
                 for watcher in watchers:
                     watcher.on_train_end(dict(logs))
         except KeyboardInterrupt:
             record.stopped = "interrupted"
         finally:
-            progress.close()
             self.history.stopped = record.stopped
         return record
 
@@ -437,31 +490,33 @@ class Model:
             yield team
 
     def _run_epoch(
-        self, data: Any, batch: int, team: Team, pace: Pace, on_slice: Callable[[int, Sums], None]
+        self, data: Any, batch: int, team: Team, on_slice: Callable[[int, Sums], None]
     ) -> Sums:
-        return self._built().train_epoch(
-            data,
-            batch=batch,
-            optimizer=self._optimizer.code,
-            rates=(self._optimizer.learning_rate, *self._optimizer.settings()),
-            metrics=tuple(metric.code for metric in self.metrics),
-            team=team,
-            pace=pace,
-            on_slice=on_slice,
-        )
+        with self._turn:
+            return self._built().train_epoch(
+                data,
+                batch=batch,
+                optimizer=self._optimizer.code,
+                rates=(self._optimizer.learning_rate, *self._optimizer.settings()),
+                metrics=tuple(metric.code for metric in self.metrics),
+                team=team,
+                    on_slice=on_slice,
+            )
 
-    def _show(self, progress: Any, rows: int, sums: Sums) -> None:
+    def _show(self, progress: ProgressBar, rows: int, sums: Sums) -> None:
         values = self._values(sums)
         progress.update(rows, values.pop("loss"), values)
 
     def _values(self, sums: Sums) -> dict[str, float]:
         """Loss and metrics of a run, by their names."""
         weight = sums.weight or 1.0  # all rows may weigh nothing
-        loss = sums.loss if self.loss.code == codes.SUM_OF_SQUARES else sums.loss / weight
-        values = {"loss": loss + (sums.penalty / sums.steps if sums.steps else 0.0)}
-        for metric, total in zip(self.metrics, sums.metrics, strict=True):
-            values[metric.name] = total / weight
-        return values
+        totals = zip(self.metrics, sums.metrics, strict=True)
+        return {"loss": self._loss(sums), **{metric.name: total / weight for metric, total in totals}}
+
+    def _loss(self, sums: Sums) -> float:
+        """Loss of a run, with the penalty."""
+        loss = sums.loss if self.loss.code == codes.SUM_OF_SQUARES else sums.loss / (sums.weight or 1.0)
+        return loss + (sums.penalty / sums.steps if sums.steps else 0.0)
 
     def _divergence(self, sums: Sums, epoch: int, rate: float, record: History) -> DivergenceError:
         what = "the loss" if sums.status == LOSS_NOT_FINITE else "a weight"
@@ -474,6 +529,18 @@ class Model:
         )
 
     # -------------------------------------------------------------------------------- checking the data
+
+    def _check_weights(self) -> None:
+        """Insist on finite weights: what was written into them from outside is no divergence."""
+        if self._engine is None or all_finite(self._engine.params):
+            return
+        for name, arrays in (("weights", self.weights), ("biases", self.biases)):
+            for k, array in enumerate(arrays):
+                if not np.isfinite(array).all():
+                    raise ValueError(
+                        f"{name}[{k}] of the model holds NaN or infinity: write finite numbers into it, or make a new "
+                        "Model."
+                    )
 
     def _check_rows(self, X: Any, y: Any, sample_weight: Any, n_outputs: int | None, names: Sequence[str]) -> _Rows:
         features = as_features(X, dtype=self.dtype, n_features=self.n_features, name=names[0])
@@ -492,20 +559,28 @@ class Model:
         if validation_data is not None and validation_split:
             raise ValueError("validation_data and validation_split are both given; one of them is enough.")
         if validation_split:
-            index, held_back = split_validation(training.n, float(validation_split), self.seed)
-            parts = (
-                _Rows(training.features, training.targets, training.sample_weight, part) for part in (index, held_back)
+            parts = split_validation(training.n, float(validation_split), self.seed, name="validation_split")
+            for part, role in zip(parts, ("training", "validation"), strict=True):
+                if training.sample_weight.size and not training.sample_weight[part].any():
+                    raise ValueError(
+                        f"sample_weight is 0 in all {len(part)} rows that validation_split={validation_split!r} leaves "
+                        f"for {role}: leave out rows of weight 0 before, or give validation_data."
+                    )
+            index, held_back = parts
+            return (
+                _Rows(training.features, training.targets, training.sample_weight, index),
+                _Rows(training.features, training.targets, training.sample_weight, held_back),
             )
-            return next(parts), next(parts)
         if validation_data is None:
             return training, None
         if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
-            raise TypeError("validation_data must be a tuple (X, y) or (X, y, sample_weight).")
+            kind = type(validation_data).__name__
+            if isinstance(validation_data, tuple | list):
+                kind += f" of {len(validation_data)}"
+            raise TypeError(f"validation_data is a {kind}, but must be a tuple (X, y) or (X, y, sample_weight).")
         given = (*validation_data, None)[:3]
         names = tuple(f"validation_data[{k}]" for k in range(3))
-        features = as_features(
-            given[0], dtype=self.dtype, n_features=training.features.shape[1], name=names[0]
-        )
+        features = as_features(given[0], dtype=self.dtype, n_features=training.features.shape[1], name=names[0])
         return training, self._check_rows(features, given[1], given[2], training.targets.n_outputs, names)
 
     # ------------------------------------------------------------------------------------ what it knows
@@ -517,7 +592,7 @@ class Model:
         """
         engine = self._built()
         features = as_features(X, dtype=self.dtype, n_features=self.n_features)
-        with self._team(self.flops_per_row(training=False) * len(features)) as team:
+        with self._turn, self._team(self.flops_per_row(training=False) * len(features)) as team:
             return engine.predict(features, team=team)
 
     def predict_proba(self, X: Any) -> Array:
@@ -528,20 +603,20 @@ class Model:
         ValueError
             If neither the loss nor the last activation speaks of probabilities.
         """
-        last = self._built() and self.layers[-1].activation.code
-        if last in (codes.SOFTMAX, codes.SIGMOID):
-            return self.predict(X)
-        if not self.loss.classification:
+        self._built()
+        last = self.layers[-1].activation.code
+        kind = _PROBABILITIES.get(self.loss.code, last)  # what the loss takes the outputs for comes first
+        if kind not in (codes.SOFTMAX, codes.SIGMOID):
             raise ValueError(
                 f"predict_proba needs a cross-entropy, or a last layer of softmax or sigmoid; the loss is "
                 f"{self.loss.name!r}. Use predict."
             )
+        outputs = self.predict(X)
+        if last == kind:
+            return outputs
         from scipy import special  # where used: it costs some 60 ms to import
 
-        outputs = self.predict(X)
-        if self.loss.code == codes.SOFTMAX_CROSSENTROPY:
-            return np.asarray(special.softmax(outputs, axis=1))
-        return np.asarray(special.expit(outputs))
+        return np.asarray(special.softmax(outputs, axis=1) if kind == codes.SOFTMAX else special.expit(outputs))
 
     def predict_classes(self, X: Any) -> npt.NDArray[np.int64]:
         """Most probable class: (n,) labels, or 0 and 1 (n, n_outputs) where several outputs do not compete."""
@@ -560,7 +635,8 @@ class Model:
 
     def _evaluate(self, rows: _Rows, team: Team) -> dict[str, float]:
         engine = self._built()
-        sums = engine.evaluate(rows.data(), metrics=tuple(m.code for m in self.metrics), team=team)
+        with self._turn:
+            sums = engine.evaluate(rows.data(), metrics=tuple(m.code for m in self.metrics), team=team)
         values = self._values(sums)
         if sums.status != OK:
             values = dict.fromkeys(values, math.nan)
@@ -584,13 +660,18 @@ class Model:
         -------
         loss : float
         weights, biases : list of ndarray
-            dE/dW + dR/dW (n_in, n_out) and dE/db (n_out,) of each layer; copies.
+            dE/dW + dR/dW (n_in, n_out) and dE/db (n_out,) of each layer; copies. All is NaN where the loss is
+            not finite.
         """
         engine = self._built()
         rows = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
-        with self._team(self.flops_per_row(training=True) * rows.n) as team:
+        with self._turn, self._team(self.flops_per_row(training=True) * rows.n) as team:
             sums, weights, biases = engine.gradient(rows.data(), team=team)
-        return self._values(sums)["loss"] if sums.status == OK else math.nan, weights, biases
+        if sums.status == OK:
+            return self._loss(sums), weights, biases
+        for array in (*weights, *biases):
+            array.fill(math.nan)
+        return math.nan, weights, biases
 
     # ------------------------------------------------------------------------------------------ keeping
 
@@ -603,6 +684,10 @@ class Model:
 
     def _state(self) -> tuple[dict[str, Any], dict[str, Array]]:
         """All that makes the model, as JSON and arrays; free of this machine's padding."""
+        with self._turn:
+            return self._state_now()
+
+    def _state_now(self) -> tuple[dict[str, Any], dict[str, Array]]:
         header: dict[str, Any] = {
             "layers": [
                 {
@@ -629,7 +714,7 @@ class Model:
             header["steps_done"] = self._engine.steps_done
             for name, weights, biases in self._engine.named_views():
                 for k, (w, b) in enumerate(zip(weights, biases, strict=True)):
-                    arrays[f"{name}.{k}.weights"] = np.ascontiguousarray(w)
+                    arrays[f"{name}.{k}.weights"] = w.copy()
                     arrays[f"{name}.{k}.biases"] = b.copy()
         return header, arrays
 
@@ -657,17 +742,26 @@ class Model:
             dtype=header["dtype"],
             n_threads=n_threads,
         )
-        model._epochs_done = int(header["epochs_done"])
+        model._epochs_done = _count(header["epochs_done"], "epochs_done")
         model.history = History.from_dict(header["history"])
+        if model.history.epoch and model.history.epoch[-1] >= model._epochs_done:
+            raise ValueError(f"history has more epochs than the {model._epochs_done} that were done")
         if header["n_features"] is not None:
-            engine = model._new_engine(model.layers, _positive(header["n_features"], "n_features"))
-            engine.steps_done = int(header["steps_done"])
+            # All shapes before the engine is made: what the header says may be too large for any memory.
+            n_in = _positive(header["n_features"], "n_features")
+            for k, layer in enumerate(model.layers):
+                for name in ("params", *(f"slot_{i}" for i in range(model._optimizer.n_slots))):
+                    for part, shape in (("weights", (n_in, layer.units)), ("biases", (layer.units,))):
+                        kept = arrays[f"{name}.{k}.{part}"]
+                        if kept.shape != shape or kept.dtype != model.dtype:
+                            raise ValueError(f"array {name}.{k}.{part} is {kept.dtype} {kept.shape}, not {shape}")
+                n_in = layer.units
+            engine = model._new_engine(model.layers, header["n_features"])
+            engine.steps_done = _count(header["steps_done"], "steps_done")
             for name, weights, biases in engine.named_views():
                 for k, (w, b) in enumerate(zip(weights, biases, strict=True)):
-                    for target, kept in ((w, arrays[f"{name}.{k}.weights"]), (b, arrays[f"{name}.{k}.biases"])):
-                        if kept.shape != target.shape or kept.dtype != target.dtype:
-                            raise ValueError(f"array {name}.{k} has the wrong shape or type")
-                        target[...] = kept
+                    w[...] = arrays[f"{name}.{k}.weights"]
+                    b[...] = arrays[f"{name}.{k}.biases"]
             model._engine = engine
         return model
 
@@ -702,7 +796,7 @@ def load(path: storage.PathOrFile, *, n_threads: int | None = None) -> Model:
     n_threads = _as_n_threads(n_threads)
     try:
         return Model._from_state(header, arrays, n_threads)
-    except (KeyError, TypeError, ValueError, IndexError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError, MemoryError) as error:
         label = os.fspath(path) if isinstance(path, str | os.PathLike) else "the file"
         raise ValueError(
             f"{label!r} is a fastnn file, but what it describes is no model ({type(error).__name__}: {error}); it is "
@@ -725,12 +819,18 @@ def _positive(value: Any, name: str) -> int:
     return int(value)
 
 
+def _count(value: Any, name: str) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{name} is {value!r}, but must be an integer of at least 0")
+    return value
+
+
 def _as_seed(seed: Any) -> int:
     if seed is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
     if not isinstance(seed, numbers.Integral) or isinstance(seed, bool | np.bool_):
         raise TypeError(f"seed is {seed!r}, but must be an integer or None.")
-    if not 0 <= seed < 2**63:
+    if not 0 <= int(seed) < 2**63:
         raise ValueError(f"seed is {seed}, but must be in 0 .. 2**63 - 1.")
     return int(seed)
 
@@ -767,8 +867,11 @@ def _check_bool(value: Any, name: str) -> None:
 def _as_metrics(given: Any, loss: losses.Loss) -> tuple[metrics.Metric, ...]:
     if given is None:
         return (metrics.get("accuracy"),) if loss.classification else ()
-    found = [metrics.get(m, loss=loss) for m in ((given,) if isinstance(given, str | metrics.Metric) else given)]
-    return tuple(dict.fromkeys(found))
+    if isinstance(given, str | metrics.Metric):
+        given = (given,)
+    if not isinstance(given, Iterable):
+        raise TypeError(f"metrics is {given!r}, but must be a sequence of names such as ['accuracy'], or None.")
+    return tuple(dict.fromkeys(metrics.get(m, loss=loss) for m in given))
 
 
 def _check_output(last: Dense, loss: losses.Loss) -> None:

@@ -94,11 +94,13 @@ class Team:
             helper.join()
 
     def __enter__(self) -> Team:
+        """Begin."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        """Send the helpers home, whatever happened."""
         self.close()
 
 

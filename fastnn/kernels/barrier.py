@@ -63,7 +63,7 @@ def _type_add(context: Any) -> Any:
     return lambda sync, place, amount: types.void(sync, types.intp, types.int64)
 
 
-@lower_builtin(_atomic_add, types.Array, types.intp, types.int64)  # type: ignore[untyped-decorator]
+@lower_builtin(_atomic_add, types.Array, types.intp, types.int64)
 def _lower_add(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     builder.atomic_rmw("add", _element(context, builder, sig, args), args[2], "acq_rel")
     return context.get_dummy_value()
@@ -74,7 +74,7 @@ def _type_load(context: Any) -> Any:
     return lambda sync, place: types.int64(sync, types.intp)
 
 
-@lower_builtin(_atomic_load, types.Array, types.intp)  # type: ignore[untyped-decorator]
+@lower_builtin(_atomic_load, types.Array, types.intp)
 def _lower_load(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return builder.load_atomic(_element(context, builder, sig, args), "acquire", 8)
 
@@ -84,7 +84,7 @@ def _type_relax(context: Any) -> Any:
     return lambda: types.void
 
 
-@lower_builtin(_relax)  # type: ignore[untyped-decorator]
+@lower_builtin(_relax)
 def _lower_relax(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     """Tell the core that this is a spin; elsewhere than on x86 an empty volatile instruction keeps the loop."""
     if IS_X86:
@@ -100,7 +100,7 @@ def _type_give_way(context: Any) -> Any:
     return lambda: types.void
 
 
-@lower_builtin(_give_way)  # type: ignore[untyped-decorator]
+@lower_builtin(_give_way)
 def _lower_give_way(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     """Offer the processor to another thread, by the operating system's own call."""
     name = "SwitchToThread" if os.name == "nt" else "sched_yield"

@@ -9,6 +9,7 @@ rounding is chosen, so the compiler needs no licence to change results, and NaN 
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import stat
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numba
+import numpy as np
 from llvmlite import ir
 from numba import types
 from numba.extending import lower_builtin, type_callable
@@ -112,12 +114,12 @@ def stay_one_function() -> None:
     """
 
 
-@type_callable(stay_one_function)  # type: ignore[untyped-decorator]
+@type_callable(stay_one_function)
 def _type_stay(context: Any) -> Any:
     return lambda: types.void
 
 
-@lower_builtin(stay_one_function)  # type: ignore[untyped-decorator]
+@lower_builtin(stay_one_function)
 def _lower_stay(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> Any:
     builder.function.attributes.add("noinline")
     return context.get_dummy_value()
@@ -125,10 +127,23 @@ def _lower_stay(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> Any
 
 def kernel(function: Callable[..., Any]) -> Any:
     """Compile an entry point on its first call, and keep the machine code on disk."""
+    if JIT_DISABLED:
+        return _as_python(function)
     if CACHE_FOLDER is None:
         return numba.njit(**FLAGS)(function)
     with _numba_cache_at(CACHE_FOLDER):
         return numba.njit(cache=True, **FLAGS)(function)
+
+
+def _as_python(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Run a kernel as Python, as silent about overflow and NaN as compiled code is."""
+
+    @functools.wraps(function)
+    def run(*args: Any) -> Any:
+        with np.errstate(all="ignore"):
+            return function(*args)
+
+    return run
 
 
 def inline(function: Callable[..., Any]) -> Any:

@@ -10,6 +10,7 @@ each other in the cache). Padding is zero and stays zero. Three arenas hold all 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -153,7 +154,7 @@ def aligned_zeros(n: int, dtype: Any) -> np.ndarray:
 def param_offsets(sizes: tuple[int, ...], dtype: Any) -> tuple[list[tuple[int, int]], int]:
     """For each layer the offsets of W and of its bias row in `params`, and the length of `params`."""
     offsets, end = [], 0
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in pairwise(sizes):
         ld = leading_dimension(n_out, dtype)
         bias = end + padded(n_in, dtype) * ld
         offsets.append((end, bias))

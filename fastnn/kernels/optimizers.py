@@ -86,7 +86,7 @@ def update(optimizer: int, rates: Any, w: Any, g: Any, m: Any, v: Any, n: int) -
             new = fma(minus_lr, load(at(g, i)), old)
             bad = fma(new, zero, bad)
             store(at(w, i), where_finite(new, new, old))
-    elif optimizer == MOMENTUM or optimizer == NESTEROV:
+    elif optimizer in (MOMENTUM, NESTEROV):
         for i in range(0, n, step):
             x = load(at(g, i))
             old_m = load(at(m, i))
@@ -97,7 +97,7 @@ def update(optimizer: int, rates: Any, w: Any, g: Any, m: Any, v: Any, n: int) -
             bad = fma(new, zero, bad)
             store(at(m, i), where_finite(new, new_m, old_m))
             store(at(w, i), where_finite(new, new, old))
-    elif optimizer == ADAGRAD or optimizer == RMSPROP:
+    elif optimizer in (ADAGRAD, RMSPROP):
         keep = splat(w, 1.0) if optimizer == ADAGRAD else a
         add = splat(w, 1.0) if optimizer == ADAGRAD else a1
         for i in range(0, n, step):

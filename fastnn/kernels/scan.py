@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from fastnn.kernels.jit import kernel
 from fastnn.kernels.simd import at, fma, get, lanes, load, splat, sum_lanes
 

@@ -53,7 +53,7 @@ def n_lanes(dtype: Any) -> int:
 # ------------------------------------------------------------------------------------- types and registration
 
 
-class Vector(types.Type):  # type: ignore[misc]
+class Vector(types.Type):
     """Numba type of one vector register."""
 
     def __init__(self, element: types.Float) -> None:
@@ -63,7 +63,7 @@ class Vector(types.Type):  # type: ignore[misc]
 
 
 @register_model(Vector)
-class _VectorModel(models.PrimitiveModel):  # type: ignore[misc]
+class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, fe_type: Vector) -> None:
         super().__init__(manager, fe_type, _llvm_vector(fe_type))
 
@@ -80,7 +80,7 @@ def _is_pointer(t: Any) -> bool:
     return isinstance(t, types.CPointer)
 
 
-def _op(typer: Callable[..., Any]) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _op(typer: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
     """Give a Python function a type rule; its `.lower` decorator takes the code generator."""
 
     def decorate(function: Any) -> Any:
@@ -308,7 +308,7 @@ def _binary(name: str, instruction: str) -> None:
 
     type_callable(function)(lambda context: typer)
 
-    @lower_builtin(function, Vector, Vector)  # type: ignore[untyped-decorator]
+    @lower_builtin(function, Vector, Vector)
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         return getattr(builder, instruction)(*args)
 
@@ -323,7 +323,7 @@ def _type_three(a: Any, b: Any, c: Any) -> Any:
 
 @_op(_type_three)
 def fma(a: Any, b: Any, c: Any) -> Any:
-    """a * b + c lane by lane, rounded once."""
+    """Multiply and add, a * b + c lane by lane, rounded once."""
     return a * b + c
 
 
@@ -522,7 +522,7 @@ def _emit_exponent(builder: Any, v: Any) -> tuple[Any, Any, ir.Type, int]:
 
 @_op(_type_one)
 def exponent(v: Any) -> Any:
-    """e of v = m 2^e with m in [sqrt(1/2), sqrt(2)), for positive normal lanes."""
+    """Exponent e of v = m 2^e with m in [sqrt(1/2), sqrt(2)), for positive normal lanes."""
     m, e = np.frexp(v)
     return (e - (m < math.sqrt(0.5))).astype(v.dtype)
 
@@ -535,7 +535,7 @@ def _lower_exponent(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 @_op(_type_one)
 def significand(v: Any) -> Any:
-    """m of v = m 2^e with m in [sqrt(1/2), sqrt(2)), for positive normal lanes."""
+    """Significand m of v = m 2^e with m in [sqrt(1/2), sqrt(2)), for positive normal lanes."""
     m, _ = np.frexp(v)
     return np.where(m < math.sqrt(0.5), 2 * m, m).astype(v.dtype)
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from fastnn.kernels.barrier import barrier, is_bad, report_bad
 from fastnn.kernels.batch import batch_tile, whole_vectors
-from fastnn.kernels.codes import NO_METRIC, SUM_OF_SQUARES
+from fastnn.kernels.codes import NO_METRIC
 from fastnn.kernels.jit import inline, kernel
 from fastnn.kernels.layout import (
     ABORTED,
@@ -20,7 +20,6 @@ from fastnn.kernels.layout import (
     END,
     EVALUATE,
     GRADIENT,
-    LOSS,
     LOSS_NOT_FINITE,
     LOSS_SUM,
     METRIC,

@@ -1,0 +1,1 @@
+"""Benchmarks: the airspeed-velocity suite, and `python -m asv_bench.compare` against the peers."""

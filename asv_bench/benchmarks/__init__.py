@@ -1,0 +1,1 @@
+"""The airspeed-velocity suite; run it from `asv_bench/` by `asv run`."""

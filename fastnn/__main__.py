@@ -1,0 +1,274 @@
+"""The command line, ``python -m fastnn``: train on the bundled digits, tell about the machine, compile ahead."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import importlib.util
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+import fastnn
+from fastnn import hardware, optimizers, regularizers
+from fastnn.activations import Activation
+from fastnn.activations import get as get_activation
+from fastnn.kernels import jit, simd
+
+N_CLASSES = 10
+
+DESCRIPTION = """\
+Train a multilayer perceptron on the bundled data: 5,620 handwritten digits of 8x8 pixels (UCI, CC BY 4.0), 3,823 to
+train on and 1,797, by other writers, to test on. Nothing is downloaded. The same seed gives the same weights,
+whatever the number of threads.
+"""
+EPILOG = """\
+GFLOP/s counts the operations of the matrix products alone: 4 a weight and image in the first layer, 6 in the others.
+The FMA peak is what multiply-adds reach in registers alone, measured after the training.
+"""
+
+
+def _count(text: str) -> int:
+    try:
+        count = int(text)
+    except ValueError:
+        count = 0
+    if count < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is no integer of at least 1")
+    return count
+
+
+def _widths(text: str) -> list[int]:
+    return [_count(part) for part in text.split(",")] if text.strip() else []
+
+
+def _batch_size(text: str) -> int | None:
+    return None if text == "all" else _count(text)
+
+
+def _share(text: str) -> float:
+    try:
+        share = float(text)
+    except ValueError:
+        share = -1.0
+    if not 0.0 <= share < 1.0:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 0 and below 1")
+    return share
+
+
+def _new_file(text: str) -> Path:
+    path = Path(text)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        raise argparse.ArgumentTypeError(f"{text!r} is a folder, or lies in one that does not exist")
+    return path
+
+
+def _parser() -> argparse.ArgumentParser:
+    prog = "python -m fastnn"
+    parser = argparse.ArgumentParser(
+        prog=prog,
+        usage="%(prog)s [options]\n       %(prog)s info\n       %(prog)s warmup",
+        description=DESCRIPTION,
+        epilog=EPILOG,
+    )
+    parser.add_argument("--version", action="version", version=f"fastnn {fastnn.__version__}")
+    commands = parser.add_subparsers(
+        dest="command", title="commands", metavar="command", prog=prog, help="without one: train, as the options say"
+    )
+    text = "tell processor, vectors, threads, FMA peak, cache and versions, to be pasted into a bug report"
+    commands.add_parser("info", help=text, description=text)
+    text = "compile all kernels for float32 and float64 into the cache, so that no later call waits for it"
+    commands.add_parser("warmup", help=text, description=text)
+
+    net = parser.add_argument_group("net")
+    net.add_argument("--layers", type=_widths, default="256,128", metavar="N,N",
+                     help="widths of the hidden layers, '' for softmax regression (%(default)s)")  # fmt: skip
+    net.add_argument("--activation", default="relu", metavar="NAME",
+                     help="of the hidden layers: identity, sigmoid, tanh, relu, leaky_relu, elu (%(default)s)")  # fmt: skip
+    net.add_argument("--alpha", type=float, metavar="A", help="of leaky_relu (0.01) and elu (1)")
+    net.add_argument("--dtype", default="float32", help="float32 or float64 (%(default)s)")
+
+    loss = parser.add_argument_group("loss")
+    loss.add_argument("--loss", default="softmax_crossentropy", metavar="NAME",
+                      help="softmax_crossentropy, or over the ten outputs one by one binary_crossentropy, squared_error, "
+                           "sum_of_squares (%(default)s)")  # fmt: skip
+    loss.add_argument("--label-smoothing", type=_share, default=0.1, metavar="E",
+                      help="share of each target that is spread over all classes (%(default)s; C. Szegedy et al., "
+                           "Rethinking the Inception architecture, 2016, section 7)")  # fmt: skip
+    loss.add_argument("--l1", type=float, default=0.0, metavar="L", help="penalty L sum |w| (%(default)s)")
+    loss.add_argument("--l2", type=float, default=0.0, metavar="L", help="penalty L sum w^2 (%(default)s)")
+
+    descent = parser.add_argument_group("descent")
+    descent.add_argument("--optimizer", default="adam", metavar="NAME",
+                         help="sgd, momentum, nesterov, adagrad, rmsprop, adam (%(default)s)")  # fmt: skip
+    descent.add_argument("--learning-rate", type=float, metavar="R",
+                         help="0.01 for sgd, momentum, nesterov and adagrad, 0.001 for rmsprop and adam")  # fmt: skip
+    descent.add_argument("--momentum", type=float, metavar="M",
+                         help="of sgd (0), momentum and nesterov (0.9)")  # fmt: skip
+    descent.add_argument("--batch-size", type=_batch_size, default=64, metavar="N",
+                         help="images an update, 'all' for batch descent (%(default)s)")  # fmt: skip
+    descent.add_argument("--epochs", type=_count, default=30, metavar="N", help="(%(default)s)")
+    descent.add_argument("--seed", type=int, default=0, metavar="N", help="of start weights and order (%(default)s)")
+    descent.add_argument("--threads", type=_count, metavar="N", help="most threads (all processors)")
+
+    output = parser.add_argument_group("output")
+    output.add_argument("--save", type=_new_file, metavar="PATH", help="write the trained model to this file")
+    output.add_argument("--quiet", action="store_true", help="results only: no net, no progress")
+    return parser
+
+
+def _activation(name: str, alpha: float | None) -> Activation:
+    activation = get_activation(name)
+    return activation if alpha is None else Activation(activation.name, alpha)
+
+
+def _optimizer(name: str, learning_rate: float | None, momentum: float | None) -> optimizers.Optimizer:
+    optimizer = optimizers.get(name)
+    if learning_rate is not None:
+        optimizer = dataclasses.replace(optimizer, learning_rate=learning_rate)
+    if momentum is not None:
+        if not isinstance(optimizer, optimizers.SGD):
+            raise ValueError(f"momentum has no meaning for {name}: leave it out.")
+        optimizer = dataclasses.replace(optimizer, momentum=momentum)
+    return optimizer
+
+
+def _model(arguments: argparse.Namespace) -> fastnn.Model:
+    activation = _activation(arguments.activation, arguments.alpha)
+    return fastnn.Model(
+        [*(fastnn.Dense(units, activation) for units in arguments.layers), fastnn.Dense(N_CLASSES)],
+        loss=arguments.loss,
+        optimizer=_optimizer(arguments.optimizer, arguments.learning_rate, arguments.momentum),
+        regularizer=regularizers.L1L2(arguments.l1, arguments.l2),
+        seed=arguments.seed,
+        dtype=arguments.dtype,
+        n_threads=arguments.threads,
+    )
+
+
+def _make_ready(dtype: npt.DTypeLike) -> float:
+    """Call every kernel once for a dtype, so that it is compiled or comes from the cache; return the seconds."""
+    start = time.perf_counter()
+    X = np.ones((2, 1), dtype)
+    model = fastnn.Model([1], loss="squared_error", seed=0, dtype=dtype, n_threads=1)
+    model.fit(X, X, batch_size=1, verbose=False)
+    model.predict(X)
+    return time.perf_counter() - start
+
+
+def _verbose(quiet: bool) -> bool:
+    if quiet:
+        return False
+    if importlib.util.find_spec("tqdm") is None and sys.stderr.isatty():
+        print("(for a progress bar: pip install 'fastnn[progress]')", file=sys.stderr)
+        return False
+    return True
+
+
+def _train(arguments: argparse.Namespace, model: fastnn.Model) -> int:
+    digits = fastnn.datasets.load_digits(dtype=model.dtype)
+    X, X_test = digits.X_train, digits.X_test
+    spread = arguments.label_smoothing
+    classes = np.eye(N_CLASSES, dtype=model.dtype)
+    y, y_test = (1.0 - spread) * classes[digits.y_train] + spread / N_CLASSES, classes[digits.y_test]
+    model.build(X.shape[1])
+    if not arguments.quiet:
+        print(
+            f"fastnn {fastnn.__version__}, {hardware.processor_name()}, {simd.VECTOR_BITS}-bit vectors, "
+            f"up to {model.n_threads} threads"
+        )
+        print(f"digits: {len(X):,} images of 8x8 pixels to train on, {len(X_test):,} to test on\n")
+        model.summary()
+        print(flush=True)
+    ready = _make_ready(model.dtype)
+
+    history = model.fit(
+        X, y, epochs=arguments.epochs, batch_size=arguments.batch_size, verbose=_verbose(arguments.quiet)
+    )
+    n_epochs, seconds = len(history.epoch), sum(history["seconds"]) if history.epoch else 0.0
+    if n_epochs == 0:
+        print("stopped before the end of the first epoch", file=sys.stderr)
+        return 130
+    rate = model.flops_per_row(training=True) * len(X) * n_epochs / seconds
+    peak = hardware.fma_peak(model.dtype, model.n_threads)
+    right = int(np.count_nonzero(model.predict(X_test).argmax(axis=1) == digits.y_test))
+    loss = model.evaluate(X_test, y_test)["loss"]
+    stopped = f" (stopped by Ctrl-C; {arguments.epochs} were asked for)" if history.stopped else ""
+
+    if not arguments.quiet:
+        print()
+    print(f"test accuracy   {right / len(X_test):.2%} ({right:,} of {len(X_test):,} images), loss {loss:.4f}")
+    print(f"training time   {seconds:.2f} s for {n_epochs} epoch{'s' * (n_epochs > 1)}{stopped}, {len(X) * n_epochs / seconds:,.0f} samples/s")
+    print(f"before that     {ready:.2f} s for compiling the kernels, or for loading them if they were compiled before")
+    print(
+        f"arithmetic      {rate / 1e9:.1f} GFLOP/s, {rate / peak:.0%} of the FMA peak of {peak / 1e9:.1f} GFLOP/s "
+        f"({model.n_threads} thread{'s' * (model.n_threads > 1)}, {model.dtype.name})"
+    )
+    if arguments.save is not None:
+        model.save(arguments.save)
+        print(f"saved           {arguments.save}")
+    return 130 if history.stopped else 0
+
+
+def _info() -> int:
+    found = hardware.info()
+    width = max(map(len, found))
+    for name, value in found.items():
+        print(f"{name:<{width}}  {value}")
+    return 0
+
+
+def _warmup() -> int:
+    for dtype in ("float32", "float64"):
+        seconds = _make_ready(dtype)
+        start = time.perf_counter()
+        hardware.fma_peak(dtype, 1)
+        print(f"{dtype}: ready after {seconds + time.perf_counter() - start:.1f} s", flush=True)
+    where = jit.CACHE_FOLDER
+    print(f"kept in {where}" if where else "kept nowhere: later processes compile anew (see python -m fastnn info)")
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line.
+
+    Parameters
+    ----------
+    argv : sequence of str, optional
+        The arguments; by default those of the process.
+
+    Returns
+    -------
+    int
+        Exit status: 0; 1 when training diverged or the model could not be saved; 130 after Ctrl-C.
+
+    Raises
+    ------
+    SystemExit
+        With status 2 for arguments that make no sense, and 0 after ``--help`` and ``--version``.
+    """
+    parser = _parser()
+    arguments = parser.parse_args(argv)
+    try:
+        if arguments.command == "info":
+            return _info()
+        if arguments.command == "warmup":
+            return _warmup()
+        try:
+            model = _model(arguments)
+        except (TypeError, ValueError) as error:
+            parser.error(str(error))
+        return _train(arguments, model)
+    except (fastnn.DivergenceError, MemoryError, OSError) as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,255 @@
+"""How the tests (and the processes they start) build an Engine, feed it and run it.
+
+One place, so that a test says only what it is about. Nothing here has state.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import naive
+import numpy as np
+
+import fastnn.kernels
+from fastnn.engine import Architecture, Engine, Pace, Sums, as_data, shuffled
+from fastnn.kernels import codes
+from fastnn.team import Team
+
+#: Settings that the tests use for each optimizer: learning rate and three numbers.
+RATES = {
+    codes.SGD: (0.05, 0.0, 0.0, 0.0),
+    codes.MOMENTUM: (0.02, 0.9, 0.0, 0.0),
+    codes.NESTEROV: (0.02, 0.8, 0.0, 0.0),
+    codes.ADAGRAD: (0.05, 0.0, 0.0, 1e-10),
+    codes.RMSPROP: (0.005, 0.9, 0.0, 1e-8),
+    codes.ADAM: (0.01, 0.9, 0.999, 1e-8),
+}
+OPTIMIZERS = {
+    "sgd": codes.SGD,
+    "momentum": codes.MOMENTUM,
+    "nesterov": codes.NESTEROV,
+    "adagrad": codes.ADAGRAD,
+    "rmsprop": codes.RMSPROP,
+    "adam": codes.ADAM,
+}
+ACTIVATIONS = {
+    "identity": (codes.IDENTITY, 0.0),
+    "sigmoid": (codes.SIGMOID, 0.0),
+    "tanh": (codes.TANH, 0.0),
+    "relu": (codes.RELU, 0.0),
+    "leaky_relu": (codes.LEAKY_RELU, 0.1),
+    "elu": (codes.ELU, 0.7),
+    "softmax": (codes.SOFTMAX, 0.0),
+}
+LOSSES = {
+    "squared_error": codes.SQUARED_ERROR,
+    "sum_of_squares": codes.SUM_OF_SQUARES,
+    "binary_crossentropy": codes.BINARY_CROSSENTROPY,
+    "softmax_crossentropy": codes.SOFTMAX_CROSSENTROPY,
+}
+
+
+class FixedPace(Pace):
+    """So many threads, and so many steps a slice, whatever the clock says."""
+
+    def __init__(self, n_threads: int, steps: int = 1 << 40) -> None:
+        super().__init__(n_threads)
+        self._fixed = n_threads, steps
+
+    def next(self) -> tuple[int, int]:
+        """Threads and steps of the next slice."""
+        return self._fixed
+
+    def learn(self, n_threads: int, steps: int, seconds: float) -> None:
+        """Learn nothing."""
+
+
+def architecture(
+    sizes,
+    *,
+    hidden="relu",
+    output="identity",
+    loss="squared_error",
+    fused_output=False,
+    penalty=(0.0, 0.0),
+    use_bias=True,
+    dtype=np.float64,
+) -> Architecture:
+    """Net of the given widths; `penalty` and `use_bias` hold for every layer."""
+    n_layers = len(sizes) - 1
+    return Architecture(
+        sizes=tuple(sizes),
+        activations=(ACTIVATIONS[hidden],) * (n_layers - 1) + (ACTIVATIONS[output],),
+        use_bias=(use_bias,) * n_layers,
+        penalties=(tuple(penalty),) * n_layers,
+        loss=LOSSES[loss],
+        fused_output=fused_output,
+        dtype=np.dtype(dtype),
+    )
+
+
+def engine(arch, *, n_slots=2, n_threads=1, seed=0) -> Engine:
+    """Engine with random weights (and biases where the net has such)."""
+    made = Engine(arch, n_slots, n_threads)
+    rng = np.random.default_rng(seed)
+    for w, b, used in zip(made.weights(), made.biases(), arch.use_bias, strict=True):
+        w[:] = rng.standard_normal(w.shape) * (1.5 / w.shape[0]) ** 0.5
+        b[:] = 0.3 * rng.standard_normal(b.shape) if used else 0.0
+    return made
+
+
+def net_of(made: Engine) -> naive.Net:
+    """The same net for the oracle, with weights of its own."""
+    arch = made.architecture
+    return naive.Net(
+        [w.copy() for w in made.weights()],
+        [b.copy() for b in made.biases()],
+        list(arch.activations),
+        list(arch.use_bias),
+        list(arch.penalties),
+        arch.loss,
+        arch.fused_output,
+    )
+
+
+@dataclass
+class Problem:
+    """Rows to learn from: `t` is always (n, O); the kernels get `labels` where there are some."""
+
+    x: np.ndarray
+    t: np.ndarray
+    labels: np.ndarray
+    sample_weight: np.ndarray
+
+    @property
+    def weight_or_ones(self) -> np.ndarray:
+        """Sample weights, ones where there are none."""
+        return self.sample_weight if self.sample_weight.size else np.ones(len(self.x), self.x.dtype)
+
+    def data(self, order=None):
+        """What the kernels read."""
+        targets = self.t if not self.labels.size else np.empty((0, self.t.shape[1]), self.t.dtype)
+        return as_data(self.x, targets, self.labels, self.sample_weight, order)
+
+    def oracle(self):
+        """Features, targets and sample weights for `naive`."""
+        return self.x, self.t, self.weight_or_ones
+
+
+def problem(arch, n, *, seed=0, labels=None, weighted=False) -> Problem:
+    """Random rows that suit the loss; `labels` (the default for the softmax cross-entropy) makes them integers."""
+    rng = np.random.default_rng([seed, 1])
+    n_in, n_out = arch.sizes[0], arch.sizes[-1]
+    x = rng.standard_normal((n, n_in)).astype(arch.dtype)
+    names = np.empty(0, np.int64)
+    if arch.loss == codes.SOFTMAX_CROSSENTROPY:
+        classes = rng.integers(0, n_out, n)
+        t = naive.one_hot(classes, n_out, arch.dtype)
+        if labels or labels is None:
+            names = classes
+    elif arch.loss == codes.BINARY_CROSSENTROPY:
+        t = rng.integers(0, 2, (n, n_out)).astype(arch.dtype)
+    else:
+        t = rng.standard_normal((n, n_out)).astype(arch.dtype)
+    weight = np.empty(0, arch.dtype)
+    if weighted:
+        weight = rng.uniform(0.2, 3.0, n).astype(arch.dtype)
+        weight[1::5] = 0.0
+    return Problem(x, t, names, weight)
+
+
+def train(
+    made: Engine,
+    rows: Problem,
+    *,
+    epochs=1,
+    batch=8,
+    optimizer=codes.ADAM,
+    rates=None,
+    n_threads=1,
+    metrics=(),
+    seed=None,
+    slice_steps=1 << 40,
+    on_slice=None,
+    team=None,
+) -> list[Sums]:
+    """Epochs with a fixed number of threads; shuffled where a seed is given."""
+    rates = RATES[optimizer] if rates is None else rates
+    order = None if seed is None else np.empty(len(rows.x), np.int64)
+    sums = []
+
+    def run(crew):
+        for epoch in range(epochs):
+            if order is not None:
+                shuffled(order, seed, epoch)
+            sums.append(
+                made.train_epoch(
+                    rows.data(order),
+                    batch=batch,
+                    optimizer=optimizer,
+                    rates=rates,
+                    metrics=metrics,
+                    team=crew,
+                    pace=FixedPace(n_threads, slice_steps),
+                    on_slice=on_slice,
+                )
+            )
+
+    if team is not None:
+        run(team)
+    else:
+        with Team(n_threads) as crew:
+            run(crew)
+    return sums
+
+
+def train_naive(net, rows: Problem, *, epochs=1, batch=8, optimizer=codes.ADAM, rates=None, metrics=(), seed=None):
+    """The same by the oracle."""
+    rate, *settings = RATES[optimizer] if rates is None else rates
+    rule = naive.Optimizer(optimizer, rate, settings)
+    sums = []
+    for epoch in range(epochs):
+        order = None if seed is None else np.array(naive.permutation(len(rows.x), seed, epoch))
+        sums.append(naive.train_epoch(net, *rows.oracle(), batch=batch, optimizer=rule, order=order, metrics=metrics))
+    return sums
+
+
+def assert_same_net(made: Engine, net: naive.Net, tolerance: float) -> None:
+    """Weights and biases agree, measured by the largest of each array."""
+    got, wanted = [*made.weights(), *made.biases()], [*net.weights, *net.biases]
+    for a, b in zip(got, wanted, strict=True):
+        scale = max(1e-3, float(np.abs(b).max()))
+        np.testing.assert_allclose(a, b, rtol=0, atol=tolerance * scale)
+
+
+def padding_of(made: Engine, flat: np.ndarray) -> np.ndarray:
+    """Elements of an array laid out like `params` that belong to no weight and no bias."""
+    mask = np.ones(flat.size, bool)
+    weights, biases = made._views(mask)
+    for view in (*weights, *biases):
+        view[...] = False
+    return flat[mask]
+
+
+def run_python(code: str, *, timeout=300, **environment) -> str:
+    """Run a program in a fresh process that can import the package and the tests; return what it printed.
+
+    An environment variable given as None is taken away.
+    """
+    root = Path(fastnn.kernels.__file__).parents[2]
+    env = {k: v for k, v in os.environ.items() if k not in ("NUMBA_DISABLE_JIT", "PYTHONWARNINGS")}
+    env["PYTHONPATH"] = os.pathsep.join([str(root), str(Path(__file__).parent)])
+    for name, value in environment.items():
+        if value is None:
+            env.pop(name, None)
+        else:
+            env[name] = str(value)
+    done = subprocess.run(
+        [sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=timeout, check=False
+    )
+    assert done.returncode == 0, f"exit code {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout

@@ -1,0 +1,339 @@
+"""A multilayer perceptron written down once more, slowly and obviously: what the compiled code is compared with.
+
+Whole matrices, textbook formulas, derivatives taken from the pre-activations, no padding, no tiles. All
+arithmetic is in the dtype of the arrays that are given (float64 unless a test wants to see float32).
+
+Letters: n rows, I fan-in, O fan-out, L layers.
+"""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+
+import numpy as np
+
+from fastnn.kernels import codes
+
+# ------------------------------------------------------------------------------------------- activations
+
+
+def sigmoid(z):
+    """1 / (1 + e^-z) without overflow: the exponent is never positive."""
+    e = np.exp(-np.abs(z))
+    return np.where(z >= 0, 1 / (1 + e), e / (1 + e))
+
+
+def softmax(z):
+    """Rows of e^z over their sum; (n, O)."""
+    e = np.exp(z - z.max(axis=1, keepdims=True))
+    return e / e.sum(axis=1, keepdims=True)
+
+
+def activation(code, alpha, z):
+    """f(z); (n, O)."""
+    if code == codes.IDENTITY:
+        return z
+    if code == codes.SIGMOID:
+        return sigmoid(z)
+    if code == codes.TANH:
+        return np.tanh(z)
+    if code == codes.RELU:
+        return np.where(z > 0, z, np.zeros_like(z))
+    if code == codes.LEAKY_RELU:
+        return np.where(z > 0, z, alpha * z)
+    if code == codes.ELU:
+        return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
+    if code == codes.SOFTMAX:
+        return softmax(z)
+    raise ValueError(code)
+
+
+def activation_backward(code, alpha, z, dy):
+    """dE/dz from dE/dy = `dy`, by the derivative at z; (n, O)."""
+    one = np.ones_like(z)
+    if code == codes.IDENTITY:
+        return dy
+    if code == codes.SIGMOID:
+        return dy * sigmoid(z) * sigmoid(-z)
+    if code == codes.TANH:
+        return dy * (1 - np.tanh(z) ** 2)
+    if code == codes.RELU:
+        return dy * np.where(z > 0, one, 0 * one)
+    if code == codes.LEAKY_RELU:
+        return dy * np.where(z > 0, one, alpha * one)
+    if code == codes.ELU:
+        return dy * np.where(z > 0, one, alpha * np.exp(np.minimum(z, 0)))
+    if code == codes.SOFTMAX:
+        rows = []
+        for p, d in zip(softmax(z), dy, strict=True):
+            jacobian = np.diag(p) - np.outer(p, p)
+            rows.append(jacobian @ d)
+        return np.array(rows, z.dtype)
+    raise ValueError(code)
+
+
+# ------------------------------------------------------------------------------------------------ losses
+
+
+def one_hot(labels, n_classes, dtype):
+    """Rows with a 1 at the label; (n, O)."""
+    t = np.zeros((len(labels), n_classes), dtype)
+    t[np.arange(len(labels)), labels] = 1
+    return t
+
+
+def log_softmax(u):
+    """Logarithm of the softmax of rows; (n, O)."""
+    shifted = u - u.max(axis=1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
+
+
+def loss_rows(loss, u, t):
+    """Loss of each row, from the outputs u and targets t (n, O); (n,)."""
+    if loss == codes.SQUARED_ERROR:
+        return ((u - t) ** 2).mean(axis=1)
+    if loss == codes.SUM_OF_SQUARES:
+        return ((u - t) ** 2).sum(axis=1) / 2
+    if loss == codes.BINARY_CROSSENTROPY:
+        return (np.logaddexp(0 * u, u) - t * u).mean(axis=1)
+    if loss == codes.SOFTMAX_CROSSENTROPY:
+        return -(t * log_softmax(u)).sum(axis=1)
+    raise ValueError(loss)
+
+
+def loss_rows_backward(loss, u, t):
+    """Gradient of each row's loss with respect to its outputs; (n, O)."""
+    if loss == codes.SQUARED_ERROR:
+        return 2 * (u - t) / u.shape[1]
+    if loss == codes.SUM_OF_SQUARES:
+        return u - t
+    if loss == codes.BINARY_CROSSENTROPY:
+        return (sigmoid(u) - t) / u.shape[1]
+    if loss == codes.SOFTMAX_CROSSENTROPY:
+        return softmax(u) * t.sum(axis=1, keepdims=True) - t
+    raise ValueError(loss)
+
+
+def metric_rows(metric, u, t, *, loss, output_activation):
+    """Metric of each row; `u` is what the loss sees; (n,)."""
+    if metric == codes.MEAN_SQUARED_ERROR:
+        return ((u - t) ** 2).mean(axis=1)
+    if metric == codes.MEAN_ABSOLUTE_ERROR:
+        return np.abs(u - t).mean(axis=1)
+    if metric == codes.ACCURACY:
+        if loss == codes.SOFTMAX_CROSSENTROPY or output_activation == codes.SOFTMAX:
+            return (u.argmax(axis=1) == t.argmax(axis=1)).astype(u.dtype)
+        threshold = 0.5 if output_activation == codes.SIGMOID else 0.0
+        return ((u > threshold) == (t > 0.5)).mean(axis=1)
+    raise ValueError(metric)
+
+
+# ------------------------------------------------------------------------------------------- the whole net
+
+
+@dataclass
+class Net:
+    """Weights and what is done with them.
+
+    Parameters
+    ----------
+    weights, biases : (L,) arrays (I, O) and (O,)
+    activations : (L,) pairs of code and alpha
+    use_bias : (L,)
+    penalties : (L,) pairs l1, l2
+    loss : code
+    fused_output : whether the loss takes what comes before the last activation
+    """
+
+    weights: list
+    biases: list
+    activations: list
+    use_bias: list
+    penalties: list
+    loss: int
+    fused_output: bool
+
+    def copy(self):
+        """Net with weights of its own."""
+        return copy.deepcopy(self)
+
+    def astype(self, dtype):
+        """Net with weights of another type."""
+        net = self.copy()
+        net.weights = [w.astype(dtype) for w in net.weights]
+        net.biases = [b.astype(dtype) for b in net.biases]
+        return net
+
+    @property
+    def trained_activations(self):
+        """Activations as the loss sees them."""
+        if self.fused_output:
+            return [*self.activations[:-1], (codes.IDENTITY, 0.0)]
+        return self.activations
+
+
+def forward(net, x, activations):
+    """Pre-activations and outputs of all layers; `outputs[0]` is x."""
+    zs, outputs = [], [x]
+    for w, b, (code, alpha) in zip(net.weights, net.biases, activations, strict=True):
+        zs.append(outputs[-1] @ w + b)
+        outputs.append(activation(code, alpha, zs[-1]))
+    return zs, outputs
+
+
+def predict(net, x):
+    """f(x), the last activation included; (n, O)."""
+    return forward(net, x, net.activations)[1][-1]
+
+
+def outputs(net, x):
+    """What the loss sees; (n, O)."""
+    return forward(net, x, net.trained_activations)[1][-1]
+
+
+def penalty(net):
+    """Sum over layers of l1 sum |w| + l2 sum w^2, biases left out."""
+    return sum(
+        l1 * np.abs(w).sum() + l2 * (w**2).sum() for w, (l1, l2) in zip(net.weights, net.penalties, strict=True)
+    )
+
+
+def row_shares(net, sample_weight):
+    """What each row's loss counts in the batch: w / sum w, but w for the sum of squares; (n,)."""
+    if net.loss == codes.SUM_OF_SQUARES:
+        return sample_weight
+    total = sample_weight.sum()
+    return sample_weight / total if total > 0 else sample_weight
+
+
+def objective(net, x, t, sample_weight):
+    """E + R of one batch."""
+    return (row_shares(net, sample_weight) * loss_rows(net.loss, outputs(net, x), t)).sum() + penalty(net)
+
+
+def gradient(net, x, t, sample_weight):
+    """Gradient of E + R with respect to all weights and biases, by plain back-propagation: two lists."""
+    activations = net.trained_activations
+    zs, ys = forward(net, x, activations)
+    d = loss_rows_backward(net.loss, ys[-1], t) * row_shares(net, sample_weight)[:, None]
+    d_weights, d_biases = [], []
+    for k in reversed(range(len(net.weights))):
+        d = activation_backward(*activations[k], zs[k], d)
+        l1, l2 = net.penalties[k]
+        w = net.weights[k]
+        d_weights.insert(0, ys[k].T @ d + l1 * np.sign(w) + 2 * l2 * w)
+        d_biases.insert(0, d.sum(axis=0) if net.use_bias[k] else 0 * net.biases[k])
+        d = d @ w.T
+    return d_weights, d_biases
+
+
+# --------------------------------------------------------------------------------------------- optimizers
+
+
+class Optimizer:
+    """One of the six rules, with its memory for any number of arrays."""
+
+    def __init__(self, code, learning_rate, settings=(0.0, 0.0, 0.0)):
+        self.code, self.learning_rate, self.settings = code, learning_rate, settings
+        self.t = 0
+        self.slots = {}
+
+    def step(self, arrays, gradients):
+        """Change the arrays in place."""
+        self.t += 1
+        for k, (w, g) in enumerate(zip(arrays, gradients, strict=True)):
+            m, v = self.slots.setdefault(k, (np.zeros_like(w), np.zeros_like(w)))
+            self.update(w, g, m, v)
+
+    def update(self, w, g, m, v):
+        """One update of one array by the formula of the paper; w, m and v are overwritten."""
+        lr, t = self.learning_rate, self.t
+        first, second, epsilon = self.settings
+        if self.code == codes.SGD:  # Robbins, Monro, 1951
+            w -= lr * g
+        elif self.code == codes.MOMENTUM:  # Polyak, 1964
+            m[...] = first * m + g
+            w -= lr * m
+        elif self.code == codes.NESTEROV:  # Sutskever et al., 2013
+            m[...] = first * m + g
+            w -= lr * (g + first * m)
+        elif self.code == codes.ADAGRAD:  # Duchi et al., 2011
+            m[...] = m + g**2
+            w -= lr * g / (np.sqrt(m) + epsilon)
+        elif self.code == codes.RMSPROP:  # Tieleman, Hinton, 2012
+            m[...] = first * m + (1 - first) * g**2
+            w -= lr * g / (np.sqrt(m) + epsilon)
+        elif self.code == codes.ADAM:  # Kingma, Ba, 2015, algorithm 1
+            m[...] = first * m + (1 - first) * g
+            v[...] = second * v + (1 - second) * g**2
+            m_hat = m / (1 - first**t)
+            v_hat = v / (1 - second**t)
+            w -= lr * m_hat / (np.sqrt(v_hat) + epsilon)
+        else:
+            raise ValueError(self.code)
+
+
+@dataclass
+class Sums:
+    """What an epoch adds up to: see `fastnn.engine.Sums`."""
+
+    loss: float = 0.0
+    weight: float = 0.0
+    metrics: tuple = ()
+    penalty: float = 0.0
+    steps: int = 0
+
+
+def evaluate(net, x, t, sample_weight, metrics=()):
+    """Sums over all rows; no penalty."""
+    u = outputs(net, x)
+    last = net.trained_activations[-1][0]
+    rows = [metric_rows(metric, u, t, loss=net.loss, output_activation=last) for metric in metrics]
+    return Sums(
+        loss=float((sample_weight * loss_rows(net.loss, u, t)).sum()),
+        weight=float(sample_weight.sum()),
+        metrics=tuple(float((sample_weight * row).sum()) for row in rows),
+        steps=1,
+    )
+
+
+def train_epoch(net, x, t, sample_weight, *, batch, optimizer, order=None, metrics=()):
+    """One pass in mini-batches; changes the net; losses are those before each step."""
+    order = np.arange(len(x)) if order is None else order
+    sums = Sums(metrics=(0.0,) * len(metrics))
+    for start in range(0, len(order), batch):
+        rows = order[start : start + batch]
+        part = evaluate(net, x[rows], t[rows], sample_weight[rows], metrics)
+        sums.loss += part.loss
+        sums.weight += part.weight
+        sums.metrics = tuple(a + b for a, b in zip(sums.metrics, part.metrics, strict=True))
+        sums.penalty += float(penalty(net))
+        sums.steps += 1
+        d_weights, d_biases = gradient(net, x[rows], t[rows], sample_weight[rows])
+        optimizer.step([*net.weights, *net.biases], [*d_weights, *d_biases])
+    return sums
+
+
+# ------------------------------------------------------------------------------------------ random numbers
+
+_MASK = 2**64 - 1
+_GOLDEN = 0x9E3779B97F4A7C15
+
+
+def mix(x):
+    """SplitMix64's mixer (Steele, Lea, Flood, 2014, figure 19), in Python's integers."""
+    x = ((x ^ (x >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+    x = ((x ^ (x >> 27)) * 0x94D049BB133111EB) & _MASK
+    return x ^ (x >> 31)
+
+
+def permutation(n, seed, epoch):
+    """Permutation of 0..n-1 of a seed and an epoch, by Fisher and Yates; list."""
+    key = mix((mix(seed & _MASK) + epoch * _GOLDEN) & _MASK)
+    order = list(range(n))
+    for i in range(n - 1, 0, -1):
+        bits = mix((key + (i + 1) * _GOLDEN) & _MASK) >> 32
+        j = (bits * (i + 1)) >> 32
+        order[i], order[j] = order[j], order[i]
+    return order

@@ -1,0 +1,351 @@
+"""Callbacks: when they are called, what they may do, and that their errors go through."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import io
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import Callback, Model
+
+N = 40
+
+
+def data(n=N, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, 3)), rng.integers(0, 3, n)
+
+
+def classifier(**options):
+    return Model([5, 3], **{"loss": "softmax_crossentropy", "seed": 0, **options})
+
+
+def bits(model):
+    """All that a model is, in bytes, but for the time that it took."""
+    history = model.history
+    file = io.BytesIO()
+    try:
+        model.history = fastnn.History()
+        model.save(file)
+    finally:
+        model.history = history
+    return file.getvalue(), history.epoch, history.history.get("loss")
+
+
+METHODS = ("on_train_begin", "on_epoch_begin", "on_epoch_end", "on_train_end")
+
+
+def calling(method, action):
+    """Make a callback that runs action(model) in one method."""
+
+    def run(self, *args):
+        action(self.model)
+
+    return type("Calling", (Callback,), {method: run})()
+
+
+class Recorder(Callback):
+    def __init__(self, name="", calls=None):
+        self.name = name
+        self.calls = [] if calls is None else calls
+
+    def on_train_begin(self, logs):
+        self.calls.append((self.name + "train_begin", dict(logs)))
+
+    def on_epoch_begin(self, epoch, logs):
+        self.calls.append((self.name + "epoch_begin", epoch, dict(logs)))
+
+    def on_epoch_end(self, epoch, logs):
+        self.calls.append((self.name + "epoch_end", epoch, dict(logs)))
+        logs.clear()  # each callback has its own
+
+    def on_train_end(self, logs):
+        self.calls.append((self.name + "train_end", dict(logs)))
+
+
+class EarlyStopping(Callback):
+    """Stop when a value has not fallen for some epochs, and go back to the best weights."""
+
+    def __init__(self, patience):
+        self.patience = patience
+
+    def on_train_begin(self, logs):
+        self.best, self.best_epoch = np.inf, -1
+
+    def on_epoch_end(self, epoch, logs):
+        if logs["val_loss"] < self.best:
+            self.best, self.best_epoch = logs["val_loss"], epoch
+            self.kept = copy.deepcopy(self.model.weights + self.model.biases)
+        elif epoch - self.best_epoch >= self.patience:
+            self.model.stop_training = True
+
+    def on_train_end(self, logs):
+        for target, kept in zip(self.model.weights + self.model.biases, self.kept, strict=True):
+            target[...] = kept
+
+
+def test_order_and_logs():
+    X, y = data()
+    model, calls = classifier(), []
+    record = model.fit(X, y, epochs=2, validation_split=0.25, callbacks=[Recorder("a ", calls), Recorder("b ", calls)])
+    assert [call[0] for call in calls] == [
+        f"{name} {what}"
+        for what in ("train_begin", *("epoch_begin", "epoch_end") * 2, "train_end")
+        for name in "ab"
+    ]
+    ends = [call for call in calls if call[0].endswith("epoch_end")]
+    assert [call[1] for call in ends] == [0, 0, 1, 1]
+    for k, (_, _, logs) in enumerate(ends):
+        assert logs == {name: values[k // 2] for name, values in record.history.items()}
+    assert calls[0][1] == {}
+    assert calls[-1][1] == ends[-1][2]
+
+
+def test_epochs_are_counted_over_all_fits():
+    X, y = data()
+    model, recorder = classifier(), Recorder()
+    for _ in range(2):
+        model.fit(X, y, epochs=2, callbacks=recorder)
+    assert [call[1] for call in recorder.calls if call[0] == "epoch_begin"] == [0, 1, 2, 3]
+
+
+def test_several_forms():
+    X, y = data()
+    for form in (lambda c: c, lambda c: [c], lambda c: (c,), lambda c: {c}, lambda c: (x for x in [c])):
+        recorder = Recorder()
+        classifier().fit(X, y, callbacks=form(recorder))
+        assert len(recorder.calls) == 4
+    for none in (None, [], ()):
+        classifier().fit(X, y, callbacks=none)
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (5, "callbacks is 5"),
+        ("stop", "callbacks is 'stop'"),
+        (Recorder, "callbacks is <class .*instance of"),
+        (print, "callbacks is <built-in"),
+        ([Recorder], r"callbacks\[0\] is <class .*instance of"),
+        ([Recorder(), None], r"callbacks\[1\] is None"),
+        ([print], r"callbacks\[0\] is <built-in"),
+    ],
+)
+def test_what_is_no_callback(given, text):
+    X, y = data()
+    model = classifier()
+    before = bits(model)
+    with pytest.raises(TypeError, match=text):
+        model.fit(X, y, callbacks=given)
+    assert not model.built
+    assert bits(model) == before
+
+
+def test_looking_on_changes_nothing():
+    X, y = data()
+    watched, alone = classifier(), classifier()
+
+    def look(model):
+        model.predict(X)
+        model.predict_proba(X[:3])
+        model.evaluate(X, y)
+        model.gradient(X, y)
+        model.summary(lambda line: None)
+        copy.copy(model).fit(X, y)
+        model.save(io.BytesIO())
+        repr(model)
+
+    watched.fit(X, y, epochs=3, batch_size=7, validation_data=(X, y), callbacks=[calling(m, look) for m in METHODS])
+    alone.fit(X, y, epochs=3, batch_size=7, validation_data=(X, y))
+    assert bits(watched) == bits(alone)
+
+
+def test_the_gradient_may_be_looked_at_during_training_on_several_chunks():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((3000, 3)), rng.integers(0, 3, 3000)
+    watched, alone = classifier(), classifier()
+    watched.fit(X, y, epochs=3, batch_size=None, callbacks=calling("on_epoch_end", lambda m: m.gradient(X[:9], y[:9])))
+    alone.fit(X, y, epochs=3, batch_size=None)
+    assert bits(watched) == bits(alone)
+
+
+@pytest.mark.parametrize(
+    ("method", "epochs"), [("on_train_begin", 0), ("on_epoch_begin", 0), ("on_epoch_end", 1), ("on_train_end", 5)]
+)
+def test_stopping(method, epochs):
+    X, y = data()
+    model, recorder = classifier(), Recorder()
+
+    def stop(model):
+        model.stop_training = True
+
+    record = model.fit(X, y, epochs=5, callbacks=[calling(method, stop), recorder])
+    assert len(record) == epochs
+    assert record.stopped == model.history.stopped == (None if method == "on_train_end" else "stop_training")
+    assert recorder.calls[-1][0] == "train_end"
+    assert model.fit(X, y, epochs=2).epoch == [epochs, epochs + 1]  # the wish is forgotten
+
+
+def test_a_wish_to_stop_from_before_is_forgotten():
+    X, y = data()
+    model = classifier()
+    model.stop_training = True
+    assert len(model.fit(X, y, epochs=2)) == 2
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_an_error_goes_through_and_the_model_is_as_after_the_last_step(method):
+    X, y = data()
+    model, expected = classifier(), classifier().build(3)
+
+    def fail(model):
+        if method != "on_epoch_end" or model.history.epoch == [0, 1]:
+            raise LookupError("mine")
+
+    with pytest.raises(LookupError, match="mine"):
+        model.fit(X, y, epochs=3, callbacks=calling(method, fail))
+    done = {"on_epoch_end": 2, "on_train_end": 3}.get(method, 0)
+    if done:
+        expected.fit(X, y, epochs=done)
+    assert bits(model) == bits(expected)
+    model.fit(X, y, epochs=1)  # nothing is left locked
+    expected.fit(X, y, epochs=1)
+    assert bits(model) == bits(expected)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_ctrl_c_in_a_callback(method):
+    X, y = data()
+    model = classifier()
+
+    def interrupt(model):
+        raise KeyboardInterrupt
+
+    record = model.fit(X, y, epochs=3, callbacks=calling(method, interrupt))
+    assert record.stopped == model.history.stopped == "interrupted"
+    assert len(record) == {"on_epoch_end": 1, "on_train_end": 3}.get(method, 0)
+    assert all(np.isfinite(w).all() for w in model.weights)
+    assert model.fit(X, y).stopped is None
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("call", ["fit", "partial_fit"])
+def test_fit_within_fit_is_refused(method, call):
+    X, y = data()
+    model, expected = classifier(), classifier()
+    texts = []
+
+    def fit_again(model):
+        with pytest.raises(RuntimeError, match="while this model is in training, from one of its callbacks") as caught:
+            getattr(model, call)(X, y)
+        texts.append(str(caught.value))
+
+    record = model.fit(X, y, epochs=2, callbacks=calling(method, fit_again))
+    expected.fit(X, y, epochs=2)
+    assert bits(model) == bits(expected)
+    assert len(record) == 2
+    assert texts
+
+
+def test_another_model_may_be_trained_within():
+    X, y = data()
+    model, inner = classifier(), classifier(seed=3)
+    alone = classifier()
+    model.fit(X, y, epochs=3, callbacks=calling("on_epoch_begin", lambda _: inner.fit(X, y)))
+    alone.fit(X, y, epochs=3)
+    assert bits(model) == bits(alone)
+    assert len(inner.history) == 3
+
+
+def test_a_schedule_of_the_learning_rate():
+    X, y = data()
+
+    class Halve(Callback):
+        def on_epoch_end(self, epoch, logs):
+            rate = self.model.optimizer.learning_rate
+            self.model.optimizer = dataclasses.replace(self.model.optimizer, learning_rate=rate / 2)
+
+    model, by_hand = (classifier(optimizer=fastnn.SGD(0.4, momentum=0.9)) for _ in range(2))
+    record = model.fit(X, y, epochs=4, callbacks=Halve())
+    assert record["learning_rate"] == [0.4, 0.2, 0.1, 0.05]
+    for rate in (0.4, 0.2, 0.1, 0.05):
+        by_hand.optimizer = fastnn.SGD(rate, momentum=0.9)
+        by_hand.fit(X, y)
+    for a, b in zip(model.weights, by_hand.weights, strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_an_optimizer_is_replaced_and_not_changed():
+    model = classifier()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        model.optimizer.learning_rate = 0.1
+
+
+def test_another_kind_of_optimizer_halfway():
+    X, y = data()
+
+    class Switch(Callback):
+        def on_epoch_begin(self, epoch, logs):
+            if epoch == 2:
+                self.model.optimizer = fastnn.SGD(0.1)
+
+    model, by_hand = classifier(), classifier()
+    model.fit(X, y, epochs=4, batch_size=7, callbacks=Switch())
+    by_hand.fit(X, y, epochs=2, batch_size=7)
+    by_hand.optimizer = fastnn.SGD(0.1)
+    by_hand.fit(X, y, epochs=2, batch_size=7)
+    assert bits(model) == bits(by_hand)
+
+
+def test_weights_may_be_changed_between_epochs():
+    X, y = data()
+
+    class Clip(Callback):
+        """Keep each weight within 0.1."""
+
+        def on_epoch_end(self, epoch, logs):
+            for w in self.model.weights:
+                np.clip(w, -0.1, 0.1, out=w)
+
+    model, by_hand = classifier(), classifier()
+    model.fit(X, y, epochs=3, callbacks=Clip())
+    for _ in range(3):
+        by_hand.fit(X, y)
+        for w in by_hand.weights:
+            np.clip(w, -0.1, 0.1, out=w)
+    assert bits(model) == bits(by_hand)
+    assert max(np.abs(w).max() for w in model.weights) <= np.float32(0.1)
+
+
+def test_early_stopping():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 8))
+    y = rng.integers(0, 2, 60)  # nothing to be learnt: it soon overfits
+    model = Model([32, 2], loss="softmax_crossentropy", optimizer=fastnn.Adam(0.02), seed=0)
+    stopping = EarlyStopping(patience=5)
+    record = model.fit(X, y, epochs=500, validation_split=0.3, callbacks=stopping)
+    assert record.stopped == "stop_training"
+    assert len(record) == stopping.best_epoch + 6 < 500
+    assert min(record["val_loss"]) == stopping.best == record["val_loss"][stopping.best_epoch]
+    again = Model([32, 2], loss="softmax_crossentropy", optimizer=fastnn.Adam(0.02), seed=0)
+    again.fit(X, y, epochs=stopping.best_epoch + 1, validation_split=0.3)
+    for a, b in zip(model.weights, again.weights, strict=True):
+        assert np.array_equal(a, b)
+
+
+def test_snapshots(tmp_path):
+    X, y = data()
+
+    class Snapshot(Callback):
+        def on_epoch_end(self, epoch, logs):
+            self.model.save(tmp_path / f"{epoch}.npz")
+
+    model = classifier()
+    model.fit(X, y, epochs=3, batch_size=7, callbacks=Snapshot())
+    resumed = fastnn.load(tmp_path / "0.npz")
+    resumed.fit(X, y, epochs=2, batch_size=7)
+    assert bits(resumed) == bits(model)

@@ -1,0 +1,154 @@
+"""Gradients in double precision: against central differences of the engine's own loss, and against the oracle."""
+
+from __future__ import annotations
+
+import zlib
+
+import naive
+import numpy as np
+import pytest
+from driver import ACTIVATIONS, LOSSES, architecture, engine, net_of, problem
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fastnn.kernels import codes
+from fastnn.team import Team
+
+HIDDEN = {0: [], 1: [7], 3: [7, 17, 4]}
+#: Distance of the differences; kinks must be farther away from where they are taken.
+STEP = 1e-5
+CLEAR = 1e-3
+
+
+def clear_of_kinks(net, x):
+    """Whether no pre-activation and no weight is so near to 0 that a step could cross it."""
+    zs, _ = naive.forward(net, x, net.trained_activations)
+    kinked = (codes.RELU, codes.LEAKY_RELU, codes.ELU)
+    near = [
+        np.abs(z).min() < CLEAR for z, (code, _) in zip(zs, net.trained_activations, strict=True) if code in kinked
+    ]
+    near += [np.abs(w).min() < CLEAR for w, (l1, _) in zip(net.weights, net.penalties, strict=True) if l1]
+    return not any(near)
+
+
+def smooth_case(arch, n, *, labels, weighted):
+    """An engine and rows without a kink nearby: the first seed that gives such."""
+    for seed in range(500):
+        made, rows = engine(arch, seed=seed), problem(arch, n, seed=seed, labels=labels, weighted=weighted)
+        if clear_of_kinks(net_of(made), rows.x):
+            return made, rows
+    raise AssertionError("no seed is clear of kinks")
+
+
+def objective(made, data, team):
+    """E + R as the engine counts them."""
+    sums, _, _ = made.gradient(data, team=team)
+    divisor = 1.0 if made.architecture.loss == codes.SUM_OF_SQUARES else sums.weight
+    return sums.loss / divisor + sums.penalty
+
+
+def central_differences(made, data, team):
+    """Gradient with respect to each weight and bias in turn, in the order of weights, then biases."""
+    found = []
+    for view in (*made.weights(), *made.biases()):
+        slope = np.empty(view.shape)
+        for place in np.ndindex(view.shape):
+            middle = view[place]
+            view[place] = middle + STEP
+            above = objective(made, data, team)
+            view[place] = middle - STEP
+            below = objective(made, data, team)
+            view[place] = middle
+            slope[place] = (above - below) / (2 * STEP)
+        found.append(slope)
+    return found
+
+
+def relative_error(a, b):
+    """Distance of two arrays by their length."""
+    return np.linalg.norm(a - b) / max(np.linalg.norm(a), np.linalg.norm(b), 1e-4)
+
+
+def check(arch, n=5, *, labels=None, weighted=False):
+    made, rows = smooth_case(arch, n, labels=labels, weighted=weighted)
+    with Team(1) as team:
+        data = rows.data()
+        _, d_weights, d_biases = made.gradient(data, team=team)
+        analytic = [*d_weights, *d_biases]
+        numeric = central_differences(made, data, team)
+    if not arch.use_bias[0]:
+        # A net without biases has no gradient for them, whatever the slope there.
+        numeric[len(d_weights) :] = [np.zeros_like(b) for b in d_biases]
+    for a, b in zip(analytic, numeric, strict=True):
+        assert relative_error(a, b) <= 1e-6
+    oracle = naive.gradient(net_of(made), *rows.oracle())
+    for a, b in zip(analytic, [*oracle[0], *oracle[1]], strict=True):
+        assert relative_error(a, b) <= 1e-12
+
+
+@pytest.mark.parametrize("depth", [0, 1, 3])
+@pytest.mark.parametrize("loss", LOSSES)
+@pytest.mark.parametrize("activation", ACTIVATIONS)
+def test_every_activation_loss_and_depth(activation, loss, depth):
+    # Softmax stands at the output alone, the others everywhere; half of the cases have penalties or weights.
+    choice = zlib.crc32(f"{activation} {loss} {depth}".encode())
+    arch = architecture(
+        [5, *HIDDEN[depth], 3],
+        hidden="tanh" if activation == "softmax" else activation,
+        output=activation,
+        loss=loss,
+        penalty=(0.01, 0.02) if choice & 1 else (0.0, 0.0),
+    )
+    check(arch, weighted=bool(choice & 2), labels=bool(choice & 4))
+
+
+@pytest.mark.parametrize("weighted", [False, True], ids=["even", "weighted"])
+@pytest.mark.parametrize("penalty", [(0.0, 0.0), (0.03, 0.0), (0.0, 0.05), (0.03, 0.05)])
+@pytest.mark.parametrize("loss", LOSSES)
+def test_penalties_and_sample_weights(loss, penalty, weighted):
+    check(architecture([5, 7, 17, 3], hidden="elu", loss=loss, penalty=penalty), n=7, weighted=weighted)
+
+
+@pytest.mark.parametrize(
+    ("output", "loss"), [("softmax", "softmax_crossentropy"), ("sigmoid", "binary_crossentropy")]
+)
+def test_output_that_the_loss_contains(output, loss):
+    for sizes in ([4, 3], [5, 7, 17, 3], [3, 9, 18]):
+        check(architecture(sizes, hidden="tanh", output=output, loss=loss, fused_output=True), weighted=True)
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_without_biases(loss):
+    check(architecture([5, 7, 3], hidden="tanh", loss=loss, use_bias=False))
+
+
+@pytest.mark.parametrize("labels", [False, True], ids=["rows", "labels"])
+@pytest.mark.parametrize("n_out", [1, 2, 7, 8, 9, 16, 17, 20])
+def test_outputs_around_the_vector_length(n_out, labels):
+    # Few outputs are taken in blocks of rows, many row by row.
+    for loss in LOSSES:
+        check(architecture([3, n_out], loss=loss), n=9, weighted=True, labels=labels)
+
+
+@settings(deadline=None, derandomize=True, database=None, max_examples=40)
+@given(
+    sizes=st.lists(st.integers(1, 40), min_size=2, max_size=5),
+    n=st.integers(1, 70),
+    loss=st.sampled_from(sorted(LOSSES)),
+    hidden=st.sampled_from([name for name in ACTIVATIONS if name != "softmax"]),
+    penalty=st.sampled_from([(0.0, 0.0), (0.01, 0.02)]),
+    weighted=st.booleans(),
+    n_threads=st.sampled_from([1, 2]),
+)
+def test_any_net_has_the_oracles_gradient(sizes, n, loss, hidden, penalty, weighted, n_threads):
+    arch = architecture(sizes, hidden=hidden, loss=loss, penalty=penalty)
+    made, rows = engine(arch, n_threads=n_threads), problem(arch, n, weighted=weighted)
+    with Team(n_threads) as team:
+        sums, d_weights, d_biases = made.gradient(rows.data(), team=team)
+    net = net_of(made)
+    wanted = naive.gradient(net, *rows.oracle())
+    for a, b in zip([*d_weights, *d_biases], [*wanted[0], *wanted[1]], strict=True):
+        assert relative_error(a, b) <= 1e-11
+    true = naive.evaluate(net, *rows.oracle())
+    np.testing.assert_allclose([sums.loss, sums.weight], [true.loss, true.weight], rtol=1e-12, atol=1e-12)
+    np.testing.assert_allclose(sums.penalty, naive.penalty(net), rtol=1e-12)

@@ -1,0 +1,216 @@
+"""One update: each rule against the formula of its paper, and what happens where a number would not stay finite."""
+
+from __future__ import annotations
+
+import naive
+import numpy as np
+import pytest
+from driver import OPTIMIZERS, RATES, architecture, assert_same_net, engine, net_of, problem, train, train_naive
+
+from fastnn.kernels import codes, layout
+from fastnn.kernels import optimizers as kernels
+from fastnn.kernels.jit import kernel
+from fastnn.kernels.simd import at, n_lanes
+
+N_SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, "adam": 2}
+
+
+@kernel
+def update(optimizer, numbers, t, w, g, m, v, n):
+    rates = kernels.rates_of_step(optimizer, numbers, t)
+    return kernels.update(optimizer, rates, at(w, 0), at(g, 0), at(m, 0), at(v, 0), n)
+
+
+@kernel
+def rates(optimizer, numbers, t):
+    return kernels.rates_of_step(optimizer, numbers, t)
+
+
+@kernel
+def add_penalty(l1, l2, w, g, n):
+    return kernels.add_penalty(l1, l2, at(w, 0), at(g, 0), n)
+
+
+def numbers_of(code):
+    numbers = np.zeros(layout.NUMBERS)
+    numbers[layout.LEARNING_RATE : layout.SETTING_2 + 1] = RATES[code]
+    return numbers
+
+
+@pytest.fixture(params=OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
+def optimizer(request):
+    """Code of each rule in turn."""
+    return request.param
+
+
+def test_run_of_updates_follows_the_formula(optimizer, dtype):
+    rng = np.random.default_rng(0)
+    n = 4 * n_lanes(dtype)
+    w = rng.standard_normal(n + 8).astype(dtype)
+    m, v = np.zeros((2, n + 8), dtype)
+    m[n:] = v[n:] = 3
+    true = w.astype(np.float64)[:n]
+    rate, *settings = RATES[optimizer]
+    rule = naive.Optimizer(optimizer, rate, settings)
+    tail = w[n:].copy()
+    for t in range(1, 31):
+        g = rng.standard_normal(n + 8).astype(dtype)
+        g[:4] = 0  # weights without a gradient
+        assert update(optimizer, numbers_of(optimizer), float(t), w, g, m, v, n)
+        rule.step([true], [g[:n].astype(np.float64)])
+    tolerance = 1e-12 if dtype == np.float64 else 2e-6
+    np.testing.assert_allclose(w[:n], true, rtol=tolerance, atol=tolerance)
+    slots = rule.slots[0]
+    if optimizer != codes.SGD:
+        np.testing.assert_allclose(m[:n], slots[0], rtol=tolerance, atol=tolerance)
+    if optimizer == codes.ADAM:
+        np.testing.assert_allclose(v[:n], slots[1], rtol=tolerance, atol=tolerance)
+    else:
+        assert (v[:n] == 0).all(), "a slot that the rule does not have was written"
+    np.testing.assert_array_equal(w[n:], tail)
+    assert (m[n:] == 3).all()
+    assert (v[n:] == 3).all()
+
+
+def test_nothing_moves_without_a_gradient(optimizer, dtype):
+    n = 2 * n_lanes(dtype)
+    w = np.random.default_rng(1).standard_normal(n).astype(dtype)
+    w[:3] = 0
+    before, g, m, v = w.copy(), *np.zeros((3, n), dtype)
+    for t in range(1, 4):
+        assert update(optimizer, numbers_of(optimizer), float(t), w, g, m, v, n)
+    np.testing.assert_array_equal(w, before)
+    assert not m.any()
+    assert not v.any()
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_bad_gradient_leaves_its_weight_and_slots_alone(optimizer, bad, dtype):
+    rng = np.random.default_rng(2)
+    n = 3 * n_lanes(dtype)
+    w, g = rng.standard_normal((2, n)).astype(dtype)
+    m, v = rng.uniform(0.1, 1, (2, n)).astype(dtype)
+    numbers = numbers_of(optimizer)
+    clean = [x.copy() for x in (w, m, v)]
+    assert update(optimizer, numbers, 3.0, clean[0], g, clean[1], clean[2], n)
+    for place in (0, n // 2, n - 1):
+        spoilt = g.copy()
+        spoilt[place] = bad
+        got = [x.copy() for x in (w, m, v)]
+        assert not update(optimizer, numbers, 3.0, got[0], spoilt, got[1], got[2], n)
+        for x, before, after in zip(got, (w, m, v), clean, strict=True):
+            expected = after.copy()
+            expected[place] = before[place]
+            np.testing.assert_array_equal(x, expected)
+
+
+def test_a_weight_that_would_overflow_keeps_its_value(dtype):
+    n = n_lanes(dtype)
+    w = np.ones(n, dtype)
+    g = np.zeros(n, dtype)
+    g[2] = np.finfo(dtype).max / 2
+    numbers = numbers_of(codes.SGD)
+    numbers[layout.LEARNING_RATE] = 1e9
+    m = v = np.zeros(n, dtype)
+    assert not update(codes.SGD, numbers, 1.0, w, g, m, v, n)
+    np.testing.assert_array_equal(w, 1)
+
+
+def test_slots_stay_finite_when_the_square_of_a_gradient_overflows(optimizer, dtype):
+    # An infinite second moment would freeze the weight for ever, without a word.
+    n = n_lanes(dtype)
+    w, m, v = np.ones(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)
+    g = np.full(n, np.sqrt(np.finfo(dtype).max) * 100, dtype)
+    numbers = numbers_of(optimizer)
+    good = update(optimizer, numbers, 1.0, w, g, m, v, n)
+    assert np.isfinite(w).all()
+    assert np.isfinite(m).all()
+    assert np.isfinite(v).all()
+    assert not good or not np.array_equal(w, np.ones(n, dtype))
+
+
+def test_each_weight_has_its_own_result_wherever_it_lies(optimizer, dtype):
+    rng = np.random.default_rng(3)
+    v_len = n_lanes(dtype)
+    n = 3 * v_len
+    w, g = rng.standard_normal((2, n)).astype(dtype)
+    m, v = rng.uniform(0.1, 1, (2, n)).astype(dtype)
+    whole = [x.copy() for x in (w, m, v)]
+    update(optimizer, numbers_of(optimizer), 2.0, whole[0], g, whole[1], whole[2], n)
+    shift = rng.permutation(n)
+    moved = [x[shift].copy() for x in (w, m, v)]
+    update(optimizer, numbers_of(optimizer), 2.0, moved[0], g[shift], moved[1], moved[2], n)
+    for a, b in zip(whole, moved, strict=True):
+        np.testing.assert_array_equal(a[shift], b)
+
+
+def test_adams_corrections_of_the_start():
+    numbers = numbers_of(codes.ADAM)
+    for t in (1.0, 2.0, 1000.0):
+        lr, b1, b2, eps, corrected, unbias = rates(codes.ADAM, numbers, t)
+        assert (lr, b1, b2, eps) == RATES[codes.ADAM]
+        assert corrected == pytest.approx(lr / (1 - b1**t), rel=1e-14)
+        assert unbias == pytest.approx(1 / np.sqrt(1 - b2**t), rel=1e-14)
+    # The first step of Adam is the learning rate, whatever the gradient's size.
+    for size in (1e-3, 1.0, 1e3):
+        w, m, v = np.zeros((3, 8))
+        update(codes.ADAM, numbers, 1.0, w, np.full(8, size), m, v, 8)
+        np.testing.assert_allclose(w, -RATES[codes.ADAM][0], rtol=1e-4)
+
+
+# ------------------------------------------------------------------------------------------------ penalty
+
+
+@pytest.mark.parametrize(("l1", "l2"), [(0.0, 0.0), (0.3, 0.0), (0.0, 0.2), (0.3, 0.2)])
+def test_penalty_and_its_gradient(l1, l2, dtype):
+    rng = np.random.default_rng(4)
+    v = n_lanes(dtype)
+    w = rng.standard_normal(5 * v).astype(dtype)
+    w[:6] = [0.0, -0.0, 1e-28, -1e-28, 1e8, -1e8]
+    g = rng.standard_normal(w.size).astype(dtype)
+    got = g.copy()
+    n = 4 * v
+    value = add_penalty(l1, l2, w, got, n)
+    x = w[:n].astype(np.float64)
+    eps = float(np.finfo(dtype).eps)
+    assert value == pytest.approx(l1 * np.abs(x).sum() + l2 * (x**2).sum(), rel=8 * eps)
+    wanted = g[:n] + l1 * np.sign(x) + 2 * l2 * x
+    np.testing.assert_allclose(got[:n], wanted, rtol=4 * eps, atol=4 * eps)
+    np.testing.assert_array_equal(got[n:], g[n:])
+
+
+# ---------------------------------------------------------------------------------- whole nets, step by step
+
+
+@pytest.mark.parametrize("shuffled", [False, True], ids=["in order", "shuffled"])
+def test_twenty_steps_of_a_net_follow_the_formula(optimizer, shuffled, dtype):
+    arch = architecture([6, 19, 5, 3], hidden="tanh", loss="softmax_crossentropy", penalty=(1e-3, 1e-2), dtype=dtype)
+    name = next(n for n, code in OPTIMIZERS.items() if code == optimizer)
+    made = engine(arch, n_slots=N_SLOTS[name])
+    rows = problem(arch, 40, weighted=True)
+    net = net_of(made).astype(np.float64)
+    true_rows = problem(arch, 40, weighted=True)
+    seed = 5 if shuffled else None
+    for part in ("x", "t", "sample_weight"):
+        setattr(true_rows, part, getattr(true_rows, part).astype(np.float64))
+    train(made, rows, epochs=4, batch=8, optimizer=optimizer, seed=seed)
+    train_naive(net, true_rows, epochs=4, batch=8, optimizer=optimizer, seed=seed)
+    assert made.steps_done == 20
+    assert_same_net(made, net, 1e-12 if dtype == np.float64 else 2e-4)
+
+
+def test_steps_are_counted_over_epochs(dtype):
+    # Adam's corrections depend on the number of the update since the start, not since the epoch's.
+    arch = architecture([3, 4, 2], dtype=np.float64)
+    rows = problem(arch, 24)
+    whole, cut = engine(arch), engine(arch)
+    train(whole, rows, epochs=3, batch=8)
+    for _ in range(3):
+        train(cut, rows, epochs=1, batch=8)
+    assert whole.steps_done == cut.steps_done == 9
+    np.testing.assert_array_equal(whole.params, cut.params)
+    fresh = engine(arch)
+    train(fresh, rows, epochs=1, batch=8)
+    fresh.steps_done = 0
+    train(fresh, rows, epochs=2, batch=8)
+    assert not np.array_equal(fresh.params, whole.params)
