@@ -625,7 +625,7 @@ def _make_tile(rows: int, vectors: int) -> Any:
             c[i * ldc : i * ldc + width] = total
 
     tile.__name__ = tile.__qualname__ = f"tile_{rows}x{vectors}"
-    tile = _op(typer)(tile)
+    op = _op(typer)(tile)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         a, a_row, a_k, b, ldb, init, ld_init, c, ldc, depth = args
@@ -677,8 +677,8 @@ def _make_tile(rows: int, vectors: int) -> Any:
             _emit_store(builder, total[i, j], address(c, ldc, i, j))
         return context.get_dummy_value()
 
-    tile.lower(generate)
-    return tile
+    op.lower(generate)
+    return op
 
 
 tile_full = _make_tile(TILE_ROWS, 2)
