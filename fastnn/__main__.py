@@ -18,6 +18,7 @@ from fastnn import hardware, optimizers, regularizers
 from fastnn.activations import Activation
 from fastnn.activations import get as get_activation
 from fastnn.kernels import jit, simd
+from fastnn.team import region_cost
 
 N_CLASSES = 10
 
@@ -88,14 +89,15 @@ def _parser() -> argparse.ArgumentParser:
     net.add_argument("--layers", type=_widths, default="256,128", metavar="N,N",
                      help="widths of the hidden layers, '' for softmax regression (%(default)s)")  # fmt: skip
     net.add_argument("--activation", default="relu", metavar="NAME",
-                     help="of the hidden layers: identity, sigmoid, tanh, relu, leaky_relu, elu (%(default)s)")  # fmt: skip
+                     help="of the hidden layers: identity, sigmoid, tanh, relu, leaky_relu, elu "
+                          "(%(default)s)")  # fmt: skip
     net.add_argument("--alpha", type=float, metavar="A", help="of leaky_relu (0.01) and elu (1)")
     net.add_argument("--dtype", default="float32", help="float32 or float64 (%(default)s)")
 
     loss = parser.add_argument_group("loss")
     loss.add_argument("--loss", default="softmax_crossentropy", metavar="NAME",
-                      help="softmax_crossentropy, or over the ten outputs one by one binary_crossentropy, squared_error, "
-                           "sum_of_squares (%(default)s)")  # fmt: skip
+                      help="softmax_crossentropy, or over the ten outputs one by one binary_crossentropy, "
+                           "squared_error, sum_of_squares (%(default)s)")  # fmt: skip
     loss.add_argument("--label-smoothing", type=_share, default=0.1, metavar="E",
                       help="share of each target that is spread over all classes (%(default)s; C. Szegedy et al., "
                            "Rethinking the Inception architecture, 2016, section 7)")  # fmt: skip
@@ -154,8 +156,10 @@ def _make_ready(dtype: npt.DTypeLike) -> float:
     """Call every kernel once for a dtype, so that it is compiled or comes from the cache; return the seconds."""
     start = time.perf_counter()
     X = np.ones((2, 1), dtype)
+    y = X.copy()
+    y.flags.writeable = False  # another type to Numba
     model = fastnn.Model([1], loss="squared_error", seed=0, dtype=dtype, n_threads=1)
-    model.fit(X, X, batch_size=1, verbose=False)
+    model.fit(X, y, batch_size=1, verbose=False)
     model.predict(X)
     return time.perf_counter() - start
 
@@ -193,20 +197,22 @@ def _train(arguments: argparse.Namespace, model: fastnn.Model) -> int:
     if n_epochs == 0:
         print("stopped before the end of the first epoch", file=sys.stderr)
         return 130
-    rate = model.flops_per_row(training=True) * len(X) * n_epochs / seconds
+    n_rows = len(X) * n_epochs
+    rate = model.flops_per_row(training=True) * n_rows / seconds
     peak = hardware.fma_peak(model.dtype, model.n_threads)
     right = int(np.count_nonzero(model.predict(X_test).argmax(axis=1) == digits.y_test))
     loss = model.evaluate(X_test, y_test)["loss"]
-    stopped = f" (stopped by Ctrl-C; {arguments.epochs} were asked for)" if history.stopped else ""
+    epochs = f"{n_epochs} of {arguments.epochs} epochs, stopped by Ctrl-C" if history.stopped else f"{n_epochs} epochs"
+    threads = f"{model.n_threads} thread{'s' * (model.n_threads > 1)}"
 
     if not arguments.quiet:
         print()
     print(f"test accuracy   {right / len(X_test):.2%} ({right:,} of {len(X_test):,} images), loss {loss:.4f}")
-    print(f"training time   {seconds:.2f} s for {n_epochs} epoch{'s' * (n_epochs > 1)}{stopped}, {len(X) * n_epochs / seconds:,.0f} samples/s")
+    print(f"training time   {seconds:.2f} s ({epochs}), {n_rows / seconds:,.0f} samples/s")
     print(f"before that     {ready:.2f} s for compiling the kernels, or for loading them if they were compiled before")
     print(
         f"arithmetic      {rate / 1e9:.1f} GFLOP/s, {rate / peak:.0%} of the FMA peak of {peak / 1e9:.1f} GFLOP/s "
-        f"({model.n_threads} thread{'s' * (model.n_threads > 1)}, {model.dtype.name})"
+        f"({threads}, {model.dtype.name})"
     )
     if arguments.save is not None:
         model.save(arguments.save)
@@ -227,6 +233,7 @@ def _warmup() -> int:
         seconds = _make_ready(dtype)
         start = time.perf_counter()
         hardware.fma_peak(dtype, 1)
+        region_cost(1, 1)
         print(f"{dtype}: ready after {seconds + time.perf_counter() - start:.1f} s", flush=True)
     where = jit.CACHE_FOLDER
     print(f"kept in {where}" if where else "kept nowhere: later processes compile anew (see python -m fastnn info)")

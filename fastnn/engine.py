@@ -410,12 +410,14 @@ class Engine:
             plan.settings[layout.OPTIMIZER] = optimizer
             _set_metrics(plan, metrics)
             start = time.perf_counter()
-            sums.status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
+            try:
+                sums.status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
+            finally:  # Ctrl-C may be noticed as soon as the kernel returns
+                self.steps_done = int(space.numbers[layout.STEPS_DONE])
             seconds = time.perf_counter() - start
             reached = int(plan.settings[layout.BEGIN])
             pace.learn(n_threads, reached - step, seconds)
             step = reached
-            self.steps_done = int(space.numbers[layout.STEPS_DONE])
             sums.loss = float(space.numbers[layout.LOSS_SUM])
             sums.weight = float(space.numbers[layout.WEIGHT_SUM])
             sums.metrics = _metric_sums(space.numbers, metrics)
@@ -483,11 +485,9 @@ class Engine:
             arena = _Arena(architecture.dtype)
             settings = np.zeros(layout.SETTINGS, np.int64)
             rows = batch_tile_rows(MAX_BATCH_TILE, 2 * max(lds) * architecture.dtype.itemsize, 1, TILE_ROWS)
-            # Two buffers take turns: what one layer writes the next one reads.
-            buffers = [arena.take(n_threads * rows * max(lds)) for _ in range(2)]
-            for k in range(architecture.n_layers):
-                table[k, layout.INPUT] = buffers[k % 2]
-                table[k, layout.OUTPUT] = buffers[(k + 1) % 2]
+            buffers = [arena.take(n_threads * rows * ld) for ld in lds]
+            table[:, layout.INPUT] = buffers[:-1]
+            table[:, layout.OUTPUT] = buffers[1:]
             settings[layout.BATCH_TILE] = rows
             settings[layout.N_THREADS] = n_threads
             plan = Plan(

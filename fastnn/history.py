@@ -92,11 +92,18 @@ class History:
                 row[name] = float(value)
             except (TypeError, ValueError):
                 raise TypeError(f"values[{name!r}] must be a number; got {value!r}.") from None
-        for name in row:
-            self._history.setdefault(name, [math.nan] * len(self._epoch))
-        for name, series in self._history.items():
-            series.append(row.get(name, math.nan))
-        self._epoch.append(int(epoch))
+        n = len(self._epoch)
+        try:
+            for name in row:
+                self._history.setdefault(name, [math.nan] * n)
+            for name, series in self._history.items():
+                series.append(row.get(name, math.nan))
+            self._epoch.append(int(epoch))
+        except BaseException:  # Ctrl-C may come between any two lines; lists of unequal length could not be loaded
+            del self._epoch[n:]
+            for series in self._history.values():
+                del series[n:]
+            raise
 
     def __getitem__(self, name: str) -> list[float]:
         """Give the list of one name, such as "loss"."""

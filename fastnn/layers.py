@@ -94,7 +94,8 @@ def as_layers(layers: Sequence[Dense | int] | NDArray[np.integer]) -> tuple[Dens
     ValueError
         If an integer is below 1, or softmax stands before the last layer.
     """
-    if isinstance(layers, (str, bytes)) or not isinstance(layers, (Sequence, np.ndarray)):
+    is_sequence = layers.ndim > 0 if isinstance(layers, np.ndarray) else isinstance(layers, Sequence)
+    if isinstance(layers, (str, bytes)) or not is_sequence:
         raise TypeError(
             f"layers must be a sequence of Dense or int, such as [64, 10]; got {reprlib.repr(layers)}."
         )

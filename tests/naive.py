@@ -194,9 +194,7 @@ def outputs(net, x):
 
 def penalty(net):
     """Sum over layers of l1 sum |w| + l2 sum w^2, biases left out."""
-    return sum(
-        l1 * np.abs(w).sum() + l2 * (w**2).sum() for w, (l1, l2) in zip(net.weights, net.penalties, strict=True)
-    )
+    return sum(l1 * np.abs(w).sum() + l2 * (w**2).sum() for w, (l1, l2) in zip(net.weights, net.penalties, strict=True))
 
 
 def row_shares(net, sample_weight):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import copy
 import dataclasses
 import io
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -319,6 +321,22 @@ def test_weights_may_be_changed_between_epochs():
             np.clip(w, -0.1, 0.1, out=w)
     assert bits(model) == bits(by_hand)
     assert max(np.abs(w).max() for w in model.weights) <= np.float32(0.1)
+
+
+def test_labels_that_change_during_training_do_not_end_the_process():
+    script = (
+        "import numpy as np, fastnn\n"
+        "X, y = np.ones((4000, 3), np.float32), np.arange(4000) % 3\n"
+        "class Spoil(fastnn.Callback):\n"
+        "    def on_epoch_end(self, epoch, logs):\n"
+        "        y[:] = 4_000_000_000\n"
+        "try:\n"
+        "    fastnn.Model([8, 3], loss='softmax_crossentropy', seed=0).fit(X, y, epochs=3, callbacks=Spoil())\n"
+        "except (ValueError, ArithmeticError):\n"
+        "    pass\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=100, check=False)
+    assert done.returncode == 0
 
 
 def test_early_stopping():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import naive
 import numpy as np
 import pytest
@@ -36,10 +38,8 @@ DOUBLE = np.dtype(np.float64)
 
 def close_sums(got, wanted, tolerance=1e-10):
     """Compare what the engine added up with what the oracle did."""
-    for a, b in zip(
-        (got.loss, got.weight, got.penalty, *got.metrics), (wanted.loss, wanted.weight, wanted.penalty, *wanted.metrics),
-        strict=True,
-    ):  # fmt: skip
+    found, true = ((s.loss, s.weight, s.penalty, *s.metrics) for s in (got, wanted))
+    for a, b in zip(found, true, strict=True):
         assert a == pytest.approx(b, rel=tolerance, abs=tolerance)
 
 
@@ -82,7 +82,7 @@ def test_parameters_lie_apart_and_aligned(sizes, double):
     for view in (*made._views(owner)[0], *made._views(owner)[1]):
         view += 1
     assert owner.max() == 1, "two arrays share an element"
-    assert owner.sum() == sum(i * o + o for i, o in zip(sizes[:-1], sizes[1:], strict=True))
+    assert owner.sum() == sum(i * o + o for i, o in pairwise(sizes))
     for array in (made.params, *made.slots):
         assert array.ctypes.data % made.params.itemsize == 0
         assert not array.any()
@@ -117,7 +117,7 @@ def test_weight_tiles_cover_each_layer_once_and_are_shared_out(sizes, double, n_
     arch = architecture(sizes, dtype=np.float64 if double else np.float32)
     v = n_lanes(arch.dtype)
     tiles = weight_tiles(arch)
-    for k, (n_in, n_out) in enumerate(zip(sizes[:-1], sizes[1:], strict=True)):
+    for k, (n_in, n_out) in enumerate(pairwise(sizes)):
         covered = np.zeros((layout.padded(n_in, arch.dtype), layout.padded(n_out, arch.dtype)), int)
         for layer, row, row_end, column, column_end in tiles:
             if layer == k:
@@ -199,9 +199,7 @@ def test_without_biases_they_stay_as_they_are(dtype):
     assert_same_net(made, net, 1e-11 if dtype == DOUBLE else 1e-3)
 
 
-@pytest.mark.parametrize(
-    ("output", "loss"), [("softmax", "softmax_crossentropy"), ("sigmoid", "binary_crossentropy")]
-)
+@pytest.mark.parametrize(("output", "loss"), [("softmax", "softmax_crossentropy"), ("sigmoid", "binary_crossentropy")])
 def test_output_that_the_loss_contains(output, loss):
     for n_out in (3, 20):
         arch = architecture([4, 9, n_out], output=output, loss=loss, fused_output=True)
@@ -409,11 +407,15 @@ def test_two_metrics_in_training():
     arch = architecture([4, 9, 3], loss="softmax_crossentropy")
     compare(arch, 90, batch=25, epochs=2, metrics=(codes.MEAN_ABSOLUTE_ERROR, codes.ACCURACY), weighted=True)
     compare(arch, 90, batch=25, epochs=2, metrics=(codes.ACCURACY,))
-    compare(architecture([4, 9, 20]), 90, batch=25, epochs=2, metrics=(codes.MEAN_SQUARED_ERROR, codes.MEAN_ABSOLUTE_ERROR))
+    compare(
+        architecture([4, 9, 20]), 90, batch=25, epochs=2, metrics=(codes.MEAN_SQUARED_ERROR, codes.MEAN_ABSOLUTE_ERROR)
+    )
 
 
 @pytest.mark.parametrize("hidden", ["relu", "tanh", "sigmoid", "elu"])
-@pytest.mark.parametrize("sizes", [(5, 7, 3), (1, 1), (3, 40, 3), (2, 300, 8, 200, 1), (100, 4), (8, 16, 16, 16, 5)], ids=str)
+@pytest.mark.parametrize(
+    "sizes", [(5, 7, 3), (1, 1), (3, 40, 3), (2, 300, 8, 200, 1), (100, 4), (8, 16, 16, 16, 5)], ids=str
+)
 def test_prediction(sizes, hidden, team):
     for output in ("identity", "softmax", "tanh"):
         arch = architecture(sizes, hidden=hidden, output=output)
@@ -563,7 +565,12 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_before_the_step(monkeypatc
 
 
 def test_a_nan_in_the_data_is_a_loss_that_is_not_finite(team, dtype):
-    for n_out, loss in [(3, "squared_error"), (20, "squared_error"), (3, "softmax_crossentropy"), (20, "softmax_crossentropy")]:
+    for n_out, loss in [
+        (3, "squared_error"),
+        (20, "squared_error"),
+        (3, "softmax_crossentropy"),
+        (20, "softmax_crossentropy"),
+    ]:
         arch = architecture([4, 9, n_out], hidden="tanh", loss=loss, dtype=dtype)
         made = engine(arch, n_threads=team.n_threads)
         rows = problem(arch, 64)
@@ -740,9 +747,7 @@ def test_the_clock_chooses_but_the_result_is_the_same(dtype):
     train(fixed, rows, epochs=5)
     with Team(2) as team:
         for _ in range(5):
-            free.train_epoch(
-                rows.data(), batch=8, optimizer=codes.ADAM, rates=RATES[codes.ADAM], metrics=(), team=team
-            )
+            free.train_epoch(rows.data(), batch=8, optimizer=codes.ADAM, rates=RATES[codes.ADAM], metrics=(), team=team)
     assert free._workspaces["train"].pace(2)._is_warm, "what was learnt of the speed was not kept"
     assert free.params.tobytes() == fixed.params.tobytes()
 
@@ -836,7 +841,11 @@ def test_another_net_compiles_nothing(tmp_path, dtype):
     before = len(train_kernel.signatures), len(predict_kernel.signatures)
     count = 0
     for sizes in ((5, 3), (5, 1), (5, 40, 20), (5, 6, 7, 8, 9, 3)):
-        for hidden, loss in [("relu", "squared_error"), ("elu", "softmax_crossentropy"), ("tanh", "binary_crossentropy")]:
+        for hidden, loss in [
+            ("relu", "squared_error"),
+            ("elu", "softmax_crossentropy"),
+            ("tanh", "binary_crossentropy"),
+        ]:
             arch = architecture(sizes, hidden=hidden, loss=loss, dtype=dtype, use_bias=count % 2 == 0)
             n_threads = 1 + count % 2
             made = engine(arch, n_threads=n_threads, n_slots=count % 3)

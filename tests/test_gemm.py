@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -64,8 +66,8 @@ class Case:
             init, ld_init, init_at = memory, self.ldc, self.before
         rows = [0, *row_cuts, self.m]
         sums = [0, *depth_cuts, self.depth]
-        for r, r_end in zip(rows[:-1], rows[1:], strict=True):
-            for k, k_end in zip(sums[:-1], sums[1:], strict=True):
+        for r, r_end in pairwise(rows):
+            for k, k_end in pairwise(sums):
                 place = self.before + r * self.ldc
                 begin = (init, init_at + r * ld_init, ld_init) if k == 0 else (memory, place, self.ldc)
                 multiply(

@@ -24,9 +24,7 @@ def clear_of_kinks(net, x):
     """Whether no pre-activation and no weight is so near to 0 that a step could cross it."""
     zs, _ = naive.forward(net, x, net.trained_activations)
     kinked = (codes.RELU, codes.LEAKY_RELU, codes.ELU)
-    near = [
-        np.abs(z).min() < CLEAR for z, (code, _) in zip(zs, net.trained_activations, strict=True) if code in kinked
-    ]
+    near = [np.abs(z).min() < CLEAR for z, (code, _) in zip(zs, net.trained_activations, strict=True) if code in kinked]
     near += [np.abs(w).min() < CLEAR for w, (l1, _) in zip(net.weights, net.penalties, strict=True) if l1]
     return not any(near)
 
@@ -109,9 +107,7 @@ def test_penalties_and_sample_weights(loss, penalty, weighted):
     check(architecture([5, 7, 17, 3], hidden="elu", loss=loss, penalty=penalty), n=7, weighted=weighted)
 
 
-@pytest.mark.parametrize(
-    ("output", "loss"), [("softmax", "softmax_crossentropy"), ("sigmoid", "binary_crossentropy")]
-)
+@pytest.mark.parametrize(("output", "loss"), [("softmax", "softmax_crossentropy"), ("sigmoid", "binary_crossentropy")])
 def test_output_that_the_loss_contains(output, loss):
     for sizes in ([4, 3], [5, 7, 17, 3], [3, 9, 18]):
         check(architecture(sizes, hidden="tanh", output=output, loss=loss, fused_output=True), weighted=True)

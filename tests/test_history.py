@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import copy
 import errno
 import io
@@ -374,6 +375,7 @@ def test_after_a_broken_stderr_the_lock_of_tqdm_is_free(monkeypatch):
 @pytest.mark.usefixtures("every_update_draws")
 def test_tqdm_write_clears_the_bar_first(monkeypatch):
     tqdm = pytest.importorskip("tqdm")
+    gc.collect()  # bars of other tests that nobody closed
     monkeypatch.setattr(sys, "stderr", Terminal())
     bar = progress.bar(True, epochs=2, rows=100)
     tqdm.tqdm.write("a message", file=sys.stderr)

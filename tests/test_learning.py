@@ -49,7 +49,7 @@ def descend(model, X, t, epochs=4000, **options):
 
 def test_digits():
     X, y, X_test, y_test = digits()
-    model = Model([64, 10], loss="softmax_crossentropy", optimizer=fastnn.Adam(3e-3), seed=0, n_threads=1)
+    model = Model([64, 10], loss="softmax_crossentropy", optimizer=fastnn.Adam(3e-3), seed=0)
     record = model.fit(X, y, epochs=20, batch_size=64, validation_split=0.1)
     assert record["accuracy"][-1] > 0.99
     assert record["val_accuracy"][-1] > 0.96
@@ -107,7 +107,7 @@ def test_every_activation_learns(activation):
 @pytest.mark.parametrize("loss", ["squared_error", "sum_of_squares", "binary_crossentropy", "softmax_crossentropy"])
 def test_every_loss_learns(loss):
     X, y, X_test, y_test = digits()
-    model = Model([32, 10], loss=loss, optimizer=fastnn.Adam(3e-3), seed=0, n_threads=1)
+    model = Model([32, 10], loss=loss, optimizer=fastnn.Adam(3e-3), seed=0)
     model.fit(X, np.eye(10)[y], epochs=8, batch_size=32)
     assert np.mean(model.predict(X_test).argmax(axis=1) == y_test) > 0.92
 
@@ -203,8 +203,8 @@ def logistic_optimum(X, y, l2):
         p = special.expit(with_ones @ w)
         return (with_ones * (p * (1.0 - p))[:, None]).T @ with_ones / len(y) + 2.0 * np.diag(penalty)
 
-    start = np.zeros(with_ones.shape[1])
-    found = optimize.minimize(objective, start, jac=gradient, hess=hessian, method="trust-exact", options={"gtol": 1e-12})
+    start, options = np.zeros(with_ones.shape[1]), {"gtol": 1e-12}
+    found = optimize.minimize(objective, start, jac=gradient, hess=hessian, method="trust-exact", options=options)
     return found.x, found.fun
 
 
@@ -319,6 +319,7 @@ def test_penalties_of_a_net():
 
 def test_biases_carry_no_penalty():
     X, y = np.zeros((20, 2)), np.full(20, 5.0)
-    model = descend(Model([], loss="mse", regularizer=fastnn.L1L2(10.0, 10.0), seed=0, dtype="float64"), X, y, rate=0.01)
+    model = Model([], loss="mse", regularizer=fastnn.L1L2(10.0, 10.0), seed=0, dtype="float64")
+    descend(model, X, y, rate=0.01)
     assert model.biases[0][0] == pytest.approx(5.0, rel=1e-9)
     assert np.abs(model.weights[0]).max() < 0.5

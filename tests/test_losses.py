@@ -7,9 +7,8 @@ import numpy as np
 import pytest
 from driver import LOSSES
 
-from fastnn.kernels import codes
+from fastnn.kernels import codes, narrow
 from fastnn.kernels import losses as kernels
-from fastnn.kernels import narrow
 from fastnn.kernels.jit import kernel
 from fastnn.kernels.simd import at, load, n_lanes, store
 
@@ -22,13 +21,9 @@ def row_losses(loss, u, t, labels, d, ld, n, weight, norm, values):
     for r in range(values.size):
         label = labels[r] if labels.size else -1
         if loss == codes.SUM_OF_SQUARES:
-            values[r] = kernels.sum_of_squares_row(
-                at(u, r * ld), at(t, r * ld), at(d, r * ld), n, weight[r]
-            )
+            values[r] = kernels.sum_of_squares_row(at(u, r * ld), at(t, r * ld), at(d, r * ld), n, weight[r])
         else:
-            values[r] = kernels.loss_row(
-                loss, at(u, r * ld), at(t, r * ld), label, at(d, r * ld), n, weight[r], norm
-            )
+            values[r] = kernels.loss_row(loss, at(u, r * ld), at(t, r * ld), label, at(d, r * ld), n, weight[r], norm)
 
 
 @kernel
@@ -59,7 +54,6 @@ def argmax(row, n):
 
 
 def targets(loss, shape, rng):
-    n, width = shape
     if loss == codes.SOFTMAX_CROSSENTROPY:
         t = rng.uniform(size=shape)
         return t / t.sum(axis=1, keepdims=True)

@@ -537,7 +537,6 @@ def test_the_gradient_of_a_layer_without_bias():
 #  threads and processes
 
 
-@pytest.mark.xfail(reason="two threads of one predict share parts of their buffers", strict=False)
 def test_predicting_gives_the_same_bits_for_any_number_of_threads():
     X = table(2000, 64).astype(np.float32)
     expected = classifier([64, 3], n_threads=1).build(64).predict(X)

@@ -165,7 +165,9 @@ def test_vectors_fill_the_register(dtype):
 
 
 @pytest.mark.parametrize(
-    ("code", "twin"), [(0, sqrt), (1, absolute), (2, exponent), (3, significand)], ids=lambda p: getattr(p, "__name__", "")
+    ("code", "twin"),
+    [(0, sqrt), (1, absolute), (2, exponent), (3, significand)],
+    ids=["sqrt", "absolute", "exponent", "significand"],
 )
 def test_operations_on_one_vector(code, twin, dtype):
     v = n_lanes(dtype)
@@ -308,7 +310,8 @@ def test_at_get_and_put_count_elements_in_c_order(dtype):
 def test_reductions_have_one_order(dtype):
     # Terms of very different size: another order of additions would round otherwise.
     for seed in range(20):
-        x = (random_lanes(dtype, seed) * 10.0 ** np.random.default_rng(seed).integers(-6, 6, n_lanes(dtype))).astype(dtype)
+        sizes = 10.0 ** np.random.default_rng(seed).integers(-6, 6, n_lanes(dtype))
+        x = (random_lanes(dtype, seed) * sizes).astype(dtype)
         folded = x
         while folded.size > 1:
             folded = folded[: folded.size // 2] + folded[folded.size // 2 :]

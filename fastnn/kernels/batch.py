@@ -174,7 +174,7 @@ def row_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int
         t = at(state.work, settings[TARGET] + r * ld)
         label = -1
         if data.labels.size:
-            label = data.labels[source]
+            label = min(max(data.labels[source], 0), n - 1)  # they were checked, but the caller may write to them
         else:
             copy_row(at(data.targets, source * n), t, n)
         weight = element(u, 1.0)

@@ -33,7 +33,8 @@ def one_hot_block(labels: Any, order: Any, place: int, rows: int, t: Any, n: int
         store(at(t, j * v), zero)
     for i in range(rows):
         source = order[place + i] if order.size else place + i
-        put(at(t, labels[source] * v + i), 1.0)
+        # Whatever became of the labels since they were checked, nothing is written outside the block.
+        put(at(t, min(max(labels[source], 0), n - 1) * v + i), 1.0)
 
 
 @inline

@@ -76,6 +76,7 @@ def update(optimizer: int, rates: Any, w: Any, g: Any, m: Any, v: Any, n: int) -
             new_m = fma(a, old_m, a1 * x)
             new_v = fma(b, old_v, b1 * (x * x))
             new = fma(minus_corrected, new_m / fma(sqrt(new_v), rooted, small), old)
+            new = fma(new_v, zero, new)  # a square that became infinite would freeze the weight in silence
             bad = fma(new, zero, bad)
             store(at(m, i), where_finite(new, new_m, old_m))
             store(at(v, i), where_finite(new, new_v, old_v))
@@ -106,6 +107,7 @@ def update(optimizer: int, rates: Any, w: Any, g: Any, m: Any, v: Any, n: int) -
             old = load(at(w, i))
             new_m = fma(keep, old_m, add * (x * x))
             new = fma(minus_lr, x / (sqrt(new_m) + small), old)
+            new = fma(new_m, zero, new)
             bad = fma(new, zero, bad)
             store(at(m, i), where_finite(new, new_m, old_m))
             store(at(w, i), where_finite(new, new, old))
