@@ -2,10 +2,10 @@
 
     python -m asv_bench.compare [--only tiny,mnist] [--peers jax,torch] [--rounds 9] [--json FILE]
 
-Each round runs an epoch (or some, of tiny nets) of each peer in turn, so that a drift of the machine meets all. The losses of the
-first epochs, from the same weights over the same batches, are compared before a time counts. Printed are
-medians a step, their spread (quarter to three-quarter point), the ratio to fastnn, and the share of the FMA
-peak measured in the same run, counting only the operations that are needed.
+Each round runs an epoch (or some, of tiny nets) of each peer in turn, so that a drift of the machine meets
+all. The losses of the first epochs, from the same weights over the same batches, are compared before a time
+counts. Printed are medians a step, their spread (quarter to three-quarter point), the ratio to fastnn, and
+the share of the FMA peak measured in the same run, counting only the operations that are needed.
 """
 
 from __future__ import annotations

@@ -185,8 +185,9 @@ class ScikitLearn:
         self.X, self.y = work.data()
         if not classes and self.y.shape[1] == 1:
             self.y = self.y[:, 0]
+        activation = "logistic" if work.activation == "sigmoid" else work.activation
         self.net = kind(
-            hidden_layer_sizes=work.sizes[1:-1], activation={"sigmoid": "logistic"}.get(work.activation, work.activation), alpha=0.0,
+            hidden_layer_sizes=work.sizes[1:-1], activation=activation, alpha=0.0,
             batch_size=work.batch, learning_rate_init=LEARNING_RATE, beta_1=BETA_1, beta_2=BETA_2, epsilon=EPSILON,
             shuffle=False, random_state=0,
         )  # fmt: skip

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import gc
 import copy
 import errno
+import gc
 import io
 import json
 import math

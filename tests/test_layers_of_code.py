@@ -46,9 +46,7 @@ def test_imports_are_found(tmp_path):
 
 @pytest.mark.parametrize("path", KERNELS, ids=lambda path: path.stem)
 def test_kernels_import_nothing_from_above(path):
-    upward = {
-        name for name in imports(path) if comes_from(name, "fastnn") and not comes_from(name, "fastnn.kernels")
-    }
+    upward = {name for name in imports(path) if comes_from(name, "fastnn") and not comes_from(name, "fastnn.kernels")}
     assert not upward
 
 

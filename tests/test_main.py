@@ -21,6 +21,7 @@ from fastnn.activations import elu, leaky_relu
 from fastnn.kernels import jit
 from fastnn.optimizers import SGD, AdaGrad, Adam, RMSProp
 
+ROOT = Path(fastnn.__file__).parents[1]
 #: Little work: the numbers do not matter where these are used.
 SHORT = ["--layers", "8", "--epochs", "2", "--batch-size", "256", "--threads", "1"]
 
@@ -55,7 +56,7 @@ def accuracy(text):
 
 
 def test_the_defaults_reach_97_percent(capsys):
-    """Over seeds 0 to 29 the accuracy was 98.2 % on average and 97.9 % at least."""
+    """Over seeds 0 to 29 the accuracy was 98.2 % on average and 97.8 % at least."""
     assert main(["--quiet"]) == 0
     assert accuracy(capsys.readouterr().out) >= 97.0
 
@@ -374,14 +375,15 @@ def test_help_and_version(capsys, option):
 
 
 def test_the_version_is_that_of_the_package():
-    text = (Path(fastnn.__file__).parents[1] / "pyproject.toml").read_text(encoding="utf-8")
+    text = (ROOT / "pyproject.toml").read_text(encoding="utf-8")
     assert tomllib.loads(text)["project"]["version"] == fastnn.__version__
 
 
 def test_as_a_process():
     done = subprocess.run(
-        [sys.executable, "-W", "error", "-m", "fastnn", *SHORT], capture_output=True, text=True, check=False
-    )
+        [sys.executable, "-W", "error", "-m", "fastnn", *SHORT],
+        cwd=ROOT, capture_output=True, text=True, check=False,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert accuracy(done.stdout) > 10.0
     assert done.stderr.count("epoch ") == 2
@@ -390,9 +392,16 @@ def test_as_a_process():
 @pytest.mark.skipif(sys.platform == "win32", reason="sends a signal")
 def test_ctrl_c_in_a_process():
     """A real signal, while compiled code runs."""
+    # The handler is set because a process that was started in the background may ignore the signal.
+    code = """
+import signal, sys
+from fastnn.__main__ import main
+signal.signal(signal.SIGINT, signal.default_int_handler)
+sys.exit(main(sys.argv[1:]))
+"""
     process = subprocess.Popen(
-        [sys.executable, "-m", "fastnn", *SHORT, "--epochs", "10000000"],
-        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        [sys.executable, "-c", code, *SHORT, "--epochs", "20000"],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
     with process:
         for line in process.stderr:

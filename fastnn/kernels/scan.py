@@ -8,13 +8,21 @@ from fastnn.kernels.jit import kernel
 from fastnn.kernels.simd import at, fma, get, lanes, load, splat, sum_lanes
 
 
-@kernel
 def all_finite(a: Any) -> bool:
     """Whether a contiguous array holds neither NaN nor infinity.
 
     Parameters
     ----------
     a : array of float32 or float64, C-contiguous, any shape, may be read-only
+    """
+    flat = a.reshape(-1).view()
+    flat.flags.writeable = False  # or read-only arrays would be compiled for once more
+    return bool(scan(flat))
+
+
+@kernel
+def scan(a: Any) -> bool:
+    """Whether a read-only array (n,) holds finite numbers only.
 
     Notes
     -----
