@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from fastnn.kernels import simd
 from fastnn.kernels.batch import copy_row, whole_vectors
 from fastnn.kernels.jit import JIT_DISABLED, kernel
-from fastnn.kernels.scan import all_finite
+from fastnn.kernels.scan import all_finite, scan
 from fastnn.kernels.simd import (
     absolute,
     at,
@@ -401,6 +401,17 @@ def test_all_finite_of_long_empty_and_read_only_arrays(dtype):
         assert not all_finite(y)
     x.flags.writeable = False
     assert all_finite(x)
+
+
+@compiled_only
+def test_all_finite_is_compiled_once_for_each_type():
+    for a in (np.ones(5, np.float32), np.ones((2, 3), np.float32), np.ones(7), np.ones((1, 1, 1))):
+        for writeable in (True, False):
+            a.flags.writeable = writeable
+            assert all_finite(a)
+            assert a.flags.writeable == writeable
+    types = [str(signature[0].dtype) for signature in scan.signatures]
+    assert sorted(types) == ["float32", "float64"]
 
 
 @settings(deadline=None, derandomize=True, database=None, max_examples=200)

@@ -27,6 +27,7 @@ from fastnn.kernels.simd import (
     power_of_two,
     significand,
     splat,
+    where_finite,
 )
 
 LOG2_E = math.log2(math.e)
@@ -172,14 +173,17 @@ def sigmoid(x: Any) -> Any:
 
 @inline
 def log(x: Any) -> Any:
-    """Natural logarithm of positive normal numbers: x = m 2^e, ln m = 2 atanh((m - 1) / (m + 1))."""
+    """Natural logarithm of positive normal numbers: x = m 2^e, ln m = 2 atanh((m - 1) / (m + 1)).
+
+    Infinity and NaN are returned as they are.
+    """
     e = exponent(x)
     one = splat(x, 1.0)
     m = significand(x)
     f = (m - one) / (m + one)
     s = f * f
     f2 = f + f
-    return fma(e, splat(x, LN2), fma(f2 * s, _atanh_tail(s), f2))
+    return where_finite(x, fma(e, splat(x, LN2), fma(f2 * s, _atanh_tail(s), f2)), x)
 
 
 @inline
