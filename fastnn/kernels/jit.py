@@ -173,7 +173,7 @@ class _LowerToIngredient(NativeLowering):
         state.library = _Ingredient(state.targetctx.codegen(), state.func_id.func_qualname)
         state.flags.no_compile = True
         super().run_pass(state)
-        key = [].append  # a dispatcher takes built-in functions only, and this one is like no other
+        key: Any = [].append  # a dispatcher takes built-in functions only, and this one is like no other
         state.targetctx.insert_user_function(key, state["cr"].fndesc, [state.library])
         state["cr"] = state["cr"]._replace(cfunc=key)
         return True
