@@ -343,11 +343,11 @@ class Engine:
 
     # ------------------------------------------------------------------------------------------ running
 
-    def _workspace(self, purpose: str, batch: int) -> Workspace:
+    def _workspace(self, purpose: str, batch: int, team: Team) -> Workspace:
         """The workspace for a purpose; only the last one of each is kept."""
         found = self._workspaces.get(purpose)
-        if found is None or found.batch != batch or found.max_threads < self.n_threads:
-            found = Workspace(self.architecture, batch, self.n_threads)
+        if found is None or found.batch != batch or found.max_threads < team.n_threads:
+            found = Workspace(self.architecture, batch, max(self.n_threads, team.n_threads))
             self._workspaces[purpose] = found
         return found
 
@@ -387,7 +387,7 @@ class Engine:
             With a status other than OK when training diverged.
         """
         n_rows = _n_rows(data)
-        space = self._workspace("train", batch)
+        space = self._workspace("train", batch, team)
         grad = self._gradient_buffer() if batch > space.chunk else self._grad
         state = State(self.params, self.slots.reshape(-1), grad, space.work)
         sums = Sums()
@@ -447,7 +447,7 @@ class Engine:
         n_rows = _n_rows(data)
         # Without a gradient no sum over the rows of a chunk is needed, so a small one serves.
         batch = min(n_rows, MIN_CHUNK) if mode == layout.EVALUATE else n_rows
-        space = self._workspace("evaluate" if mode == layout.EVALUATE else "gradient", batch)
+        space = self._workspace("evaluate" if mode == layout.EVALUATE else "gradient", batch, team)
         state = State(self.params, self.slots.reshape(-1), self._grad, space.work)
         plan = space.plan(team.n_threads)
         space.numbers[:] = 0.0

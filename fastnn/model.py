@@ -162,11 +162,11 @@ class Model:
     ) -> None:
         self.layers = as_layers(layers)
         self.loss = losses.get(loss)
-        self._optimizer = optimizers.get(optimizer)
         self.regularizer = regularizers.get(regularizer)
         self.metrics = _as_metrics(metrics, self.loss)
         self.seed = _as_seed(seed)
         self.dtype = _as_dtype(dtype)
+        self._optimizer = _as_optimizer(optimizer, self.dtype)
         self.n_threads = _as_n_threads(n_threads)
         self.history = History()
         self.stop_training = False
@@ -192,7 +192,7 @@ class Model:
 
     @optimizer.setter
     def optimizer(self, optimizer: str | optimizers.Optimizer) -> None:
-        new = optimizers.get(optimizer)
+        new = _as_optimizer(optimizer, self.dtype)
         if self._engine is not None and new.code != self._optimizer.code:
             self._engine.reset_slots(new.n_slots)
         self._optimizer = new
@@ -849,6 +849,16 @@ def _as_n_threads(n_threads: Any) -> int:
     if n_threads is None:
         return available_threads()
     return _positive(n_threads, "n_threads")
+
+
+def _as_optimizer(optimizer: Any, dtype: np.dtype[Any]) -> optimizers.Optimizer:
+    found = optimizers.get(optimizer)
+    epsilon = getattr(found, "epsilon", 1.0)
+    if not dtype.type(epsilon) > 0.0:  # where no gradient has been yet, the step would be 0 / 0
+        raise ValueError(
+            f"optimizer has epsilon={epsilon:g}, which is 0 in {dtype.name}; give at least 1e-30, or dtype='float64'."
+        )
+    return found
 
 
 def _as_verbose(verbose: Any) -> bool | Literal["auto"]:

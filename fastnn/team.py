@@ -34,10 +34,12 @@ class Team:
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
         self._job: Callable[[int], Any] = _nothing
+        self._job_number = 0
         self._sync: np.ndarray = new_sync()
         self._failure: BaseException | None = None
         self._go = [threading.Semaphore(0) for _ in range(n_threads - 1)]
-        self._done = threading.Semaphore(0)
+        self._finished = [0] * (n_threads - 1)  # number of the last job that each helper is through with
+        self._wake = threading.Semaphore(0)  # only says: look at that list again
         self._closing = False
         self._helpers = [
             threading.Thread(target=self._help, args=(i,), daemon=True, name=f"fastnn-{i + 1}")
@@ -51,39 +53,58 @@ class Team:
             self._go[number].acquire()
             if self._closing:
                 return
+            job_number = self._job_number
+            if self._finished[number] == job_number:
+                continue  # woken once too often, see `run`
             try:
                 self._job(number + 1)
             except BaseException as error:
                 self._failure = error
                 self._sync[STOP] = 1
             finally:
-                self._done.release()
+                self._finished[number] = job_number
+                self._wake.release()
 
     def run(self, kernel: Callable[..., Any], *args: Any, n_threads: int | None = None) -> Any:
         """Call ``kernel(*args, sync, thread)`` in `n_threads` (default: all) of the team's threads at once.
 
         Returns what the call in the calling thread returned, after all have come back. An error in one of
-        them lets the others leave at their next barrier and is raised here.
+        them, Ctrl-C included, lets the others leave at their next barrier and is raised here.
         """
         sync = new_sync()
-        helpers = (self.n_threads if n_threads is None else n_threads) - 1
         self._sync = sync
         self._failure = None
         self._job = lambda thread: kernel(*args, sync, thread)
-        for k in range(helpers):
-            self._go[k].release()
+        self._job_number += 1  # from here on a helper that wakes takes the job
+        helpers = (self.n_threads if n_threads is None else n_threads) - 1
         try:
+            for go in self._go[:helpers]:
+                go.release()
             result = kernel(*args, sync, 0)
         except BaseException:
             sync[STOP] = 1
+            for go in self._go[:helpers]:  # perhaps again: whether all were woken is not known
+                go.release()
             raise
         finally:
-            for _ in range(helpers):
-                self._done.acquire()
-            self._job = _nothing
+            self._wait(helpers)
         if self._failure is not None:
             raise RuntimeError("a helper thread of fastnn failed") from self._failure
         return result
+
+    def _wait(self, helpers: int) -> None:
+        """Wait for the first `helpers`; Ctrl-C meanwhile is raised when they are back, which is a slice away."""
+        interrupt: KeyboardInterrupt | None = None
+        while True:
+            try:
+                while any(number != self._job_number for number in self._finished[:helpers]):
+                    self._wake.acquire(timeout=0.1)
+                break
+            except KeyboardInterrupt as error:
+                interrupt = error
+        self._job = _nothing
+        if interrupt is not None:
+            raise interrupt
 
     def close(self) -> None:
         """Send the helpers home."""

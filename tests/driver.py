@@ -178,6 +178,7 @@ def train(
     team=None,
 ) -> list[Sums]:
     """Epochs with a fixed number of threads; shuffled where a seed is given."""
+    assert made.n_threads >= n_threads, "the engine has no room for so many threads"
     rates = RATES[optimizer] if rates is None else rates
     order = None if seed is None else np.empty(len(rows.x), np.int64)
     sums = []

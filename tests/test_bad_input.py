@@ -431,3 +431,17 @@ def test_objects_whose_conversion_fails():
             raise TypeError("no array today")
 
     refused(classifier(), lambda m: m.fit(Broken(), Y), TypeError, "X cannot be read as an array.*no array today")
+
+
+@pytest.mark.parametrize("optimizer", [fastnn.Adam, fastnn.RMSProp, fastnn.AdaGrad])
+def test_an_epsilon_that_the_dtype_rounds_to_zero_is_refused(optimizer):
+    with pytest.raises(ValueError, match="epsilon=1e-60.*float32"):
+        fastnn.Model([1], loss="mse", optimizer=optimizer(1e-3, epsilon=1e-60))
+    model = fastnn.Model([1], loss="mse", optimizer=optimizer(1e-3, epsilon=1e-60), dtype="float64")
+    before = model.optimizer
+    assert before.epsilon == 1e-60
+    single = fastnn.Model([1], loss="mse")
+    kept = single.optimizer
+    with pytest.raises(ValueError, match="epsilon"):
+        single.optimizer = optimizer(1e-3, epsilon=1e-60)
+    assert single.optimizer is kept

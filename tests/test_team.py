@@ -204,3 +204,37 @@ def test_available_threads_are_those_of_this_process(monkeypatch):
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_region_cost_is_a_time(n_threads):
     assert 0 < region_cost(n_threads, 200) < 1
+
+
+def test_a_helper_that_is_woken_once_too_often_does_not_take_a_job_twice():
+    done = []
+    with Team(3) as team:
+        for job in range(50):
+            for go in team._go:
+                go.release()  # what an interrupted run leaves behind
+            team.run(lambda sync, thread, job=job: done.append((job, thread)))
+    assert sorted(done) == [(job, thread) for job in range(50) for thread in range(3)]
+
+
+def test_an_interrupt_while_waiting_is_raised_after_all_are_back(monkeypatch):
+    back = []
+
+    def kernel(sync, thread):
+        if thread:
+            time.sleep(0.1)
+        back.append(thread)
+
+    with Team(2) as team:
+        wait = team._wake.acquire
+        interrupts = iter([True])
+
+        def acquire(timeout):
+            if next(interrupts, False):
+                raise KeyboardInterrupt
+            return wait(timeout=timeout)
+
+        monkeypatch.setattr(team._wake, "acquire", acquire)
+        with pytest.raises(KeyboardInterrupt):
+            team.run(kernel)
+        assert sorted(back) == [0, 1]
+        assert team.run(lambda sync, thread: thread) == 0

@@ -9,6 +9,15 @@ from driver import ACTIVATIONS, LOSSES, OPTIMIZERS, RATES, architecture, engine,
 torch = pytest.importorskip("torch")
 
 
+@pytest.fixture(autouse=True)
+def _one_thread():
+    """Let PyTorch's threads rest: on a busy machine they wait for each other longer than they work."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 def torch_optimizer(name, parameters):
     rate, first, second, epsilon = RATES[OPTIMIZERS[name]]
     optim = torch.optim
