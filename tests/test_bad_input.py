@@ -435,7 +435,7 @@ def test_objects_whose_conversion_fails():
 
 @pytest.mark.parametrize("optimizer", [fastnn.Adam, fastnn.RMSProp, fastnn.AdaGrad])
 def test_an_epsilon_that_the_dtype_rounds_to_zero_is_refused(optimizer):
-    with pytest.raises(ValueError, match="epsilon=1e-60.*float32"):
+    with pytest.raises(ValueError, match=r"epsilon=1e-60.*float32"):
         fastnn.Model([1], loss="mse", optimizer=optimizer(1e-3, epsilon=1e-60))
     model = fastnn.Model([1], loss="mse", optimizer=optimizer(1e-3, epsilon=1e-60), dtype="float64")
     before = model.optimizer

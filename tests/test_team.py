@@ -162,7 +162,9 @@ def test_an_interrupt_while_helpers_are_being_started_releases_them():
     with pytest.raises(KeyboardInterrupt):
         team.run(kernel)
     team.close()
-    assert let_go == [True]
+    # The second may or may not have been woken; whoever was is told to leave.
+    assert let_go
+    assert all(let_go)
 
 
 def test_a_team_of_one_starts_no_thread_and_runs_in_place():
