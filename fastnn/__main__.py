@@ -233,7 +233,7 @@ def _warmup() -> int:
         seconds = _make_ready(dtype)
         start = time.perf_counter()
         hardware.fma_peak(dtype, 1)
-        region_cost(1, 1)
+        region_cost(2, 1)
         print(f"{dtype}: ready after {seconds + time.perf_counter() - start:.1f} s", flush=True)
     where = jit.CACHE_FOLDER
     print(f"kept in {where}" if where else "kept nowhere: later processes compile anew (see python -m fastnn info)")

@@ -530,13 +530,13 @@ class Pace:
 
     def __init__(self, n_threads: int, *, or_one: bool = True) -> None:
         self._candidates = [1, n_threads] if or_one and n_threads > 1 else [n_threads]
-        self._is_warm = False
         self._count = 1
         self._start_trial()
 
     def _start_trial(self) -> None:
         self._to_try = list(self._candidates)
         self._current = self._to_try.pop(0)
+        self._is_warm = False
         self._seconds = dict.fromkeys(self._candidates, 0.0)
         self._steps = dict.fromkeys(self._candidates, 0)
         self._is_trial = len(self._candidates) > 1
@@ -547,10 +547,10 @@ class Pace:
 
     def learn(self, n_threads: int, steps: int, seconds: float) -> None:
         """Take note of a slice."""
-        if not self._is_warm:  # the first slice may have compiled the kernel
-            self._is_warm = True
-            return
         if steps == 0:
+            return
+        if not self._is_warm:  # the first slice may have compiled the kernel, or woken the others
+            self._is_warm = True
             return
         self._seconds[n_threads] += seconds
         self._steps[n_threads] += steps
@@ -559,6 +559,7 @@ class Pace:
         if self._is_trial and spent >= TRIAL:
             if self._to_try:
                 self._current = self._to_try.pop(0)
+                self._is_warm = False
             else:
                 self._current = min(self._candidates, key=lambda n: self._seconds[n] / self._steps[n])
                 self._is_trial = False

@@ -9,6 +9,7 @@ import time
 import numpy as np
 import pytest
 
+import fastnn.team
 from fastnn import team as teams
 from fastnn.kernels.barrier import STOP
 from fastnn.team import Team, available_threads, region_cost
@@ -240,3 +241,20 @@ def test_an_interrupt_while_waiting_is_raised_after_all_are_back(monkeypatch):
             team.run(kernel)
         assert sorted(back) == [0, 1]
         assert team.run(lambda sync, thread: thread) == 0
+
+
+@pytest.mark.skipif(not hasattr(os, "sched_getaffinity"), reason="needs Linux's calls for affinity")
+def test_a_helper_moves_to_a_free_processor_and_may_still_use_all(monkeypatch):
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) < 2:
+        pytest.skip("one processor")
+    here, *others = sorted(allowed)
+    monkeypatch.setattr(fastnn.team, "_processor", lambda: here)
+    with Team(2) as team:
+        team._processors = [here, -1]
+        team._move_aside(1)
+        assert team._processors == [here, others[0]]
+        assert os.sched_getaffinity(0) == allowed
+        team._processors = [others[0], -1]  # nobody is in the way
+        team._move_aside(1)
+        assert team._processors == [others[0], here]

@@ -26,10 +26,13 @@ from fastnn.kernels.simd import IS_X86
 ARRIVED = 0  # counts arrivals for ever
 STOP = 8  # not 0: somebody cannot go on; all leave at the next barrier
 BAD = 16  # not 0: some weight would have become infinite or NaN
-SYNC_SIZE = 24
+JOBS = 24  # of a team's own counters: number of the job it has been given
+SYNC_SIZE = 32
 
 #: Rounds of spinning (some 20 us) before the processor is offered to others.
 SPINS = 1000
+#: Rounds of `linger`: some 100 us, and then as much again with the processor on offer.
+LINGER_SPINS, LINGER_OFFERS = 5000, 300
 
 
 def new_sync() -> np.ndarray:
@@ -143,6 +146,22 @@ def report_bad(sync: Any) -> None:
 def is_bad(sync: Any) -> bool:
     """Whether any thread said so; the same answer for all between two barriers."""
     return _atomic_load(sync, BAD) != 0
+
+
+@kernel
+def linger(sync: Any, seen: int) -> None:
+    """Wait a little, in the hope that entry JOBS of `sync` grows beyond `seen`.
+
+    A helper that has finished its slice of an epoch is usually needed again some 20 us later; woken from sleep
+    it would come 50 to 100 us late. It spins for about 100 us, then offers the processor some hundred times.
+    """
+    for k in range(LINGER_SPINS + LINGER_OFFERS):
+        if _atomic_load(sync, JOBS) > seen:
+            return
+        if k < LINGER_SPINS:
+            _relax()
+        else:
+            _give_way()
 
 
 @kernel
