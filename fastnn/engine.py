@@ -26,7 +26,7 @@ SLICE = 0.05
 #: Seconds of real work by which one thread and many are compared before the faster goes on ...
 TRIAL = 0.002
 #: ... for so many seconds, after which they are compared again.
-RETRY = 1.0
+RETRY = 0.5
 
 #: Most elements of a weight tile: its gradient (128 KiB in single precision) stays in the second-level cache.
 MAX_TILE_ELEMENTS = 32_768
@@ -565,3 +565,4 @@ class Pace:
                 self._is_trial = False
         elif not self._is_trial and len(self._candidates) > 1 and spent > max(RETRY, 200 * each):
             self._start_trial()
+            self._count = max(1, round(TRIAL / each))  # so that trying the slower one costs little
