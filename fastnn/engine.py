@@ -25,8 +25,8 @@ from fastnn.team import Team
 SLICE = 0.05
 #: Seconds of real work by which one thread and many are compared before the faster goes on ...
 TRIAL = 0.002
-#: ... for so many seconds, after which they are compared again.
-RETRY = 0.5
+#: ... for so many seconds at first, then for twice as long each time, and for so many in the end.
+FIRST_RETRY, LAST_RETRY = 0.02, 0.5
 
 #: Most elements of a weight tile: its gradient (128 KiB in single precision) stays in the second-level cache.
 MAX_TILE_ELEMENTS = 32_768
@@ -531,6 +531,7 @@ class Pace:
     def __init__(self, n_threads: int, *, or_one: bool = True) -> None:
         self._candidates = [1, n_threads] if or_one and n_threads > 1 else [n_threads]
         self._count = 1
+        self._patience = FIRST_RETRY
         self._start_trial()
 
     def _start_trial(self) -> None:
@@ -563,6 +564,7 @@ class Pace:
             else:
                 self._current = min(self._candidates, key=lambda n: self._seconds[n] / self._steps[n])
                 self._is_trial = False
-        elif not self._is_trial and len(self._candidates) > 1 and spent > max(RETRY, 200 * each):
+        elif not self._is_trial and len(self._candidates) > 1 and spent > max(self._patience, 200 * each):
+            self._patience = min(2 * self._patience, LAST_RETRY)
             self._start_trial()
             self._count = max(1, round(TRIAL / each))  # so that trying the slower one costs little
