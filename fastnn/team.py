@@ -55,6 +55,7 @@ class Team:
         self._wake = threading.Semaphore(0)  # only says: look at that list again
         self._processors = [-1] * n_threads  # where each thread was last seen
         self._closing = False
+        self._has_room = n_threads <= available_threads()  # else a thread that spins keeps another from its work
         if n_threads > 1:
             linger(self._counters, -1)  # compiled now, if it is not yet, and not by a helper in the middle of a run
         self._helpers = [
@@ -81,7 +82,8 @@ class Team:
             finally:
                 self._finished[number] = job_number
                 self._wake.release()
-            linger(self._counters, job_number)
+            if self._has_room:
+                linger(self._counters, job_number)
 
     def _move_aside(self, thread: int) -> None:
         """Leave a processor on which another thread of the team was seen, for one without.

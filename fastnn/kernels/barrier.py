@@ -31,8 +31,8 @@ SYNC_SIZE = 32
 
 #: Rounds of spinning (some 20 us) before the processor is offered to others.
 SPINS = 1000
-#: Rounds of `linger`: some 100 us, and then as much again with the processor on offer.
-LINGER_SPINS, LINGER_OFFERS = 5000, 300
+#: Rounds of `linger`.
+LINGER_SPINS = 5000
 
 
 def new_sync() -> np.ndarray:
@@ -153,15 +153,12 @@ def linger(sync: Any, seen: int) -> None:
     """Wait a little, in the hope that entry JOBS of `sync` grows beyond `seen`.
 
     A helper that has finished its slice of an epoch is usually needed again some 20 us later; woken from sleep
-    it would come 50 to 100 us late. It spins for about 100 us, then offers the processor some hundred times.
+    it would come 50 to 100 us late. It spins for about 100 us.
     """
-    for k in range(LINGER_SPINS + LINGER_OFFERS):
+    for _ in range(LINGER_SPINS):
         if _atomic_load(sync, JOBS) > seen:
             return
-        if k < LINGER_SPINS:
-            _relax()
-        else:
-            _give_way()
+        _relax()
 
 
 @kernel
