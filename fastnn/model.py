@@ -21,6 +21,17 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn import activations, initializers, losses, metrics, optimizers, regularizers, storage
+from fastnn.arguments import (
+    as_dtype,
+    as_metrics,
+    as_n_threads,
+    as_optimizer,
+    as_seed,
+    as_verbose,
+    check_bool,
+    check_output,
+    positive_integer,
+)
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.data import Targets, as_features, as_sample_weight, as_targets, split_validation
 from fastnn.engine import Architecture, Engine, Sums, as_data, shuffled
@@ -163,11 +174,11 @@ class Model:
         self.layers = as_layers(layers)
         self.loss = losses.get(loss)
         self.regularizer = regularizers.get(regularizer)
-        self.metrics = _as_metrics(metrics, self.loss)
-        self.seed = _as_seed(seed)
-        self.dtype = _as_dtype(dtype)
-        self._optimizer = _as_optimizer(optimizer, self.dtype)
-        self.n_threads = _as_n_threads(n_threads)
+        self.metrics = as_metrics(metrics, self.loss)
+        self.seed = as_seed(seed)
+        self.dtype = as_dtype(dtype)
+        self._optimizer = as_optimizer(optimizer, self.dtype)
+        self.n_threads = as_n_threads(n_threads)
         self.history = History()
         self.stop_training = False
         self._epochs_done = 0
@@ -175,7 +186,7 @@ class Model:
         self._turn = threading.RLock()  # whoever runs kernels: their buffers are the model's
         self._training = threading.Lock()
         if self.layers:
-            _check_output(self.layers[-1], self.loss)
+            check_output(self.layers[-1], self.loss)
 
     def __setattr__(self, name: str, value: Any) -> None:
         """Set an attribute; those that the engine is built from cannot be set again."""
@@ -192,7 +203,7 @@ class Model:
 
     @optimizer.setter
     def optimizer(self, optimizer: str | optimizers.Optimizer) -> None:
-        new = _as_optimizer(optimizer, self.dtype)
+        new = as_optimizer(optimizer, self.dtype)
         if self._engine is not None and new.code != self._optimizer.code:
             self._engine.reset_slots(new.n_slots)
         self._optimizer = new
@@ -254,9 +265,9 @@ class Model:
         ValueError
             If the model is built already with other widths, or a width is missing or contradicts `layers`.
         """
-        n_features = _positive(n_features, "n_features")
+        n_features = positive_integer(n_features, "n_features")
         if n_outputs is not None:
-            n_outputs = _positive(n_outputs, "n_outputs")
+            n_outputs = positive_integer(n_outputs, "n_outputs")
         known = self.n_outputs
         if known is None and n_outputs is None:
             raise ValueError("n_outputs is missing: with an empty list of layers the output's width must be given.")
@@ -268,7 +279,7 @@ class Model:
             )
         if self._engine is None:
             layers = self.layers or (Dense(n_outputs or 1),)
-            _check_output(layers[-1], self.loss)
+            check_output(layers[-1], self.loss)
             try:
                 engine = self._new_engine(layers, n_features)
             except (MemoryError, OverflowError, ValueError) as error:
@@ -391,12 +402,12 @@ class Model:
         DivergenceError
             If the loss or a weight stops being finite; the model keeps the last finite weights.
         """
-        epochs = _positive(epochs, "epochs")
+        epochs = positive_integer(epochs, "epochs")
         training, validation = self._check_data(X, y, sample_weight, validation_data, validation_split)
-        batch = training.n if batch_size is None else min(_positive(batch_size, "batch_size"), training.n)
-        _check_bool(shuffle, "shuffle")
+        batch = training.n if batch_size is None else min(positive_integer(batch_size, "batch_size"), training.n)
+        check_bool(shuffle, "shuffle")
         watchers = as_callbacks(callbacks)
-        verbose = _as_verbose(verbose)
+        verbose = as_verbose(verbose)
         if not self._training.acquire(blocking=False):
             raise RuntimeError(
                 "fit was called while this model is in training, from one of its callbacks or from another thread: "
@@ -748,7 +759,7 @@ class Model:
             raise ValueError(f"history has more epochs than the {model._epochs_done} that were done")
         if header["n_features"] is not None:
             # All shapes before the engine is made: what the header says may be too large for any memory.
-            n_in = _positive(header["n_features"], "n_features")
+            n_in = positive_integer(header["n_features"], "n_features")
             for k, layer in enumerate(model.layers):
                 for name in ("params", *(f"slot_{i}" for i in range(model._optimizer.n_slots))):
                     for part, shape in (("weights", (n_in, layer.units)), ("biases", (layer.units,))):
@@ -793,7 +804,7 @@ def load(path: storage.PathOrFile, *, n_threads: int | None = None) -> Model:
         If the file is cut off, of another kind, or from a later version.
     """
     header, arrays = storage.read(path)
-    n_threads = _as_n_threads(n_threads)
+    n_threads = as_n_threads(n_threads)
     try:
         return Model._from_state(header, arrays, n_threads)
     except (LookupError, TypeError, ValueError, AttributeError, MemoryError) as error:
@@ -804,94 +815,11 @@ def load(path: storage.PathOrFile, *, n_threads: int | None = None) -> Model:
         ) from error
 
 
-# ------------------------------------------------------------------------------------- checks of arguments
-
-
 def _fields(optimizer: optimizers.Optimizer) -> dict[str, Any]:
     return {name: getattr(optimizer, name) for name in optimizer.__dataclass_fields__}
-
-
-def _positive(value: Any, name: str) -> int:
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} is {value!r}, but must be an integer of at least 1.")
-    if value < 1:
-        raise ValueError(f"{name} is {value}, but must be at least 1.")
-    return int(value)
 
 
 def _count(value: Any, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
         raise ValueError(f"{name} is {value!r}, but must be an integer of at least 0")
     return value
-
-
-def _as_seed(seed: Any) -> int:
-    if seed is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    if not isinstance(seed, numbers.Integral) or isinstance(seed, bool | np.bool_):
-        raise TypeError(f"seed is {seed!r}, but must be an integer or None.")
-    if not 0 <= int(seed) < 2**63:
-        raise ValueError(f"seed is {seed}, but must be in 0 .. 2**63 - 1.")
-    return int(seed)
-
-
-def _as_dtype(dtype: Any) -> np.dtype[Any]:
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        found = np.dtype(object)
-    if dtype is None or found not in (np.dtype(np.float32), np.dtype(np.float64)) or not found.isnative:
-        raise ValueError(f"dtype is {dtype!r}, but must be 'float32' or 'float64'.")
-    return found
-
-
-def _as_n_threads(n_threads: Any) -> int:
-    if n_threads is None:
-        return available_threads()
-    return _positive(n_threads, "n_threads")
-
-
-def _as_optimizer(optimizer: Any, dtype: np.dtype[Any]) -> optimizers.Optimizer:
-    found = optimizers.get(optimizer)
-    epsilon = getattr(found, "epsilon", 1.0)
-    if not dtype.type(epsilon) > 0.0:  # where no gradient has been yet, the step would be 0 / 0
-        raise ValueError(
-            f"optimizer has epsilon={epsilon:g}, which is 0 in {dtype.name}; give at least 1e-30, or dtype='float64'."
-        )
-    return found
-
-
-def _as_verbose(verbose: Any) -> bool | Literal["auto"]:
-    if isinstance(verbose, str) and verbose == "auto":
-        return "auto"
-    if isinstance(verbose, bool | np.bool_ | numbers.Integral):
-        return bool(verbose)
-    raise ValueError(f"verbose is {verbose!r}, but must be True, False or 'auto'.")
-
-
-def _check_bool(value: Any, name: str) -> None:
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} is {value!r}, but must be True or False.")
-
-
-def _as_metrics(given: Any, loss: losses.Loss) -> tuple[metrics.Metric, ...]:
-    if given is None:
-        return (metrics.get("accuracy"),) if loss.classification else ()
-    if isinstance(given, str | metrics.Metric):
-        given = (given,)
-    if not isinstance(given, Iterable):
-        raise TypeError(f"metrics is {given!r}, but must be a sequence of names such as ['accuracy'], or None.")
-    return tuple(dict.fromkeys(metrics.get(m, loss=loss) for m in given))
-
-
-def _check_output(last: Dense, loss: losses.Loss) -> None:
-    if loss.code == codes.BINARY_CROSSENTROPY and last.activation.code == codes.SOFTMAX:
-        raise ValueError(
-            "the last layer has activation 'softmax' while the loss is 'binary_crossentropy', which wants 'sigmoid' "
-            "or 'identity'; for classes that exclude each other use loss='softmax_crossentropy'."
-        )
-    if loss.code == codes.SOFTMAX_CROSSENTROPY and last.units == 1:
-        raise ValueError(
-            "the last layer has 1 unit, but 'softmax_crossentropy' needs one a class, at least 2; for two classes "
-            "with one output use loss='binary_crossentropy'."
-        )

@@ -1,0 +1,107 @@
+"""Checks of what a user states to `Model`: each returns the resolved value or raises.
+
+The errors name the argument, what was given and what would do: TypeError for a wrong kind, ValueError for a
+wrong value. What comes in as data is checked in `data`.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+
+from fastnn import losses, metrics, optimizers
+from fastnn.kernels import codes
+from fastnn.layers import Dense
+from fastnn.team import available_threads
+
+
+def positive_integer(value: Any, name: str) -> int:
+    """Insist on an integer of at least 1; bools are none."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}, but must be an integer of at least 1.")
+    if value < 1:
+        raise ValueError(f"{name} is {value}, but must be at least 1.")
+    return int(value)
+
+
+def as_seed(seed: Any) -> int:
+    """Turn a seed into an integer of 0 .. 2**63 - 1; None draws one."""
+    if seed is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    if not isinstance(seed, numbers.Integral) or isinstance(seed, bool | np.bool_):
+        raise TypeError(f"seed is {seed!r}, but must be an integer or None.")
+    if not 0 <= int(seed) < 2**63:
+        raise ValueError(f"seed is {seed}, but must be in 0 .. 2**63 - 1.")
+    return int(seed)
+
+
+def as_dtype(dtype: Any) -> np.dtype[Any]:
+    """Insist on native float32 or float64."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = np.dtype(object)
+    if dtype is None or found not in (np.dtype(np.float32), np.dtype(np.float64)) or not found.isnative:
+        raise ValueError(f"dtype is {dtype!r}, but must be 'float32' or 'float64'.")
+    return found
+
+
+def as_n_threads(n_threads: Any) -> int:
+    """Turn the most threads to use into a number; None is all that are available."""
+    if n_threads is None:
+        return available_threads()
+    return positive_integer(n_threads, "n_threads")
+
+
+def as_optimizer(optimizer: Any, dtype: np.dtype[Any]) -> optimizers.Optimizer:
+    """Resolve an optimizer, and insist that its epsilon is not 0 in the dtype of the model."""
+    found = optimizers.get(optimizer)
+    epsilon = getattr(found, "epsilon", 1.0)
+    if not dtype.type(epsilon) > 0.0:  # where no gradient has been yet, the step would be 0 / 0
+        raise ValueError(
+            f"optimizer has epsilon={epsilon:g}, which is 0 in {dtype.name}; give at least 1e-30, or dtype='float64'."
+        )
+    return found
+
+
+def as_verbose(verbose: Any) -> bool | Literal["auto"]:
+    """Insist on True, False or 'auto'."""
+    if isinstance(verbose, str) and verbose == "auto":
+        return "auto"
+    if isinstance(verbose, bool | np.bool_ | numbers.Integral):
+        return bool(verbose)
+    raise ValueError(f"verbose is {verbose!r}, but must be True, False or 'auto'.")
+
+
+def check_bool(value: Any, name: str) -> None:
+    """Insist on True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}, but must be True or False.")
+
+
+def as_metrics(given: Any, loss: losses.Loss) -> tuple[metrics.Metric, ...]:
+    """Resolve metrics, each once; None is what is usual for the loss."""
+    if given is None:
+        return (metrics.get("accuracy"),) if loss.classification else ()
+    if isinstance(given, str | metrics.Metric):
+        given = (given,)
+    if not isinstance(given, Iterable):
+        raise TypeError(f"metrics is {given!r}, but must be a sequence of names such as ['accuracy'], or None.")
+    return tuple(dict.fromkeys(metrics.get(m, loss=loss) for m in given))
+
+
+def check_output(last: Dense, loss: losses.Loss) -> None:
+    """Insist on a last layer that the loss can be taken of."""
+    if loss.code == codes.BINARY_CROSSENTROPY and last.activation.code == codes.SOFTMAX:
+        raise ValueError(
+            "the last layer has activation 'softmax' while the loss is 'binary_crossentropy', which wants 'sigmoid' "
+            "or 'identity'; for classes that exclude each other use loss='softmax_crossentropy'."
+        )
+    if loss.code == codes.SOFTMAX_CROSSENTROPY and last.units == 1:
+        raise ValueError(
+            "the last layer has 1 unit, but 'softmax_crossentropy' needs one a class, at least 2; for two classes "
+            "with one output use loss='binary_crossentropy'."
+        )
