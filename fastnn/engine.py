@@ -17,7 +17,8 @@ from fastnn.kernels import codes, layout
 from fastnn.kernels.layout import Data, Plan, State
 from fastnn.kernels.predict import predict as predict_kernel
 from fastnn.kernels.rng import shuffle
-from fastnn.kernels.simd import CACHE_LINE, TILE_ROWS, n_lanes
+from fastnn.kernels.simd import CACHE_LINE, n_lanes
+from fastnn.kernels.tile import TILE_ROWS
 from fastnn.kernels.train import train as train_kernel
 from fastnn.team import Team
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from fastnn.kernels.gemm import DEPTH, gemm
 from fastnn.kernels.jit import kernel
-from fastnn.kernels.simd import TILE_ROWS, at, n_lanes
+from fastnn.kernels.simd import at, n_lanes
+from fastnn.kernels.tile import TILE_ROWS, Stream, nothing
 
 UNTOUCHED = -12345.0
 
@@ -24,8 +25,16 @@ DEPTHS = [1, 2, 3, 16, DEPTH - 1, DEPTH, DEPTH + 1, 600]
 @kernel
 def multiply(a, a_at, a_row, a_k, b, b_at, ldb, init, init_at, ld_init, c, c_at, ldc, m, n, depth):
     gemm(
-        at(a, a_at), a_row, a_k, at(b, b_at), ldb, at(init, init_at), ld_init, at(c, c_at), ldc, m, n, depth
+        at(a, a_at), a_row, a_k, at(b, b_at), ldb, at(init, init_at), ld_init, at(c, c_at), ldc, m, n, depth,
+        nothing(at(a, 0)), nothing(at(a, 0)),
     )  # fmt: skip
+
+
+@kernel
+def multiply_fetching(a, b, c, init, m, n, depth, stride, group_stride, groups):
+    wanted = Stream(at(c, 0), stride, group_stride, groups)
+    wanted_too = Stream(at(a, 0), group_stride, stride, groups)
+    gemm(at(a, 0), depth, 1, at(b, 0), n, at(init, 0), 0, at(c, 0), n, m, n, depth, wanted, wanted_too)
 
 
 class Case:
@@ -138,6 +147,20 @@ def test_same_bits_however_it_is_cut(start, read_down, dtype):
         assert np.array_equal(case.run(row_cuts=(1, 3)), whole)
         assert np.array_equal(case.run(depth_cuts=(1, 100, DEPTH - 1)), whole)
         assert np.array_equal(case.run(row_cuts=(4,), depth_cuts=(7, DEPTH - 2)), whole)
+
+
+def test_what_is_prefetched_changes_nothing(dtype):
+    # The streams may point far outside of all arrays: nothing is read or written through them.
+    rng = np.random.default_rng(0)
+    m, n, depth = 3 * TILE_ROWS + 1, 4 * n_lanes(dtype), 2 * DEPTH + 70
+    a, b = rng.standard_normal((m, depth)).astype(dtype), rng.standard_normal((depth, n)).astype(dtype)
+    init = np.zeros(n, dtype)
+    plain, fetching = np.empty((m, n), dtype), np.empty((m, n), dtype)
+    multiply(a, 0, depth, 1, b, 0, n, init, 0, 0, plain, 0, n, m, n, depth)
+    for stride, group_stride, groups in [(n, 0, 1), (1 << 40, -(1 << 41), 3), (0, 0, 0)]:
+        fetching[:] = UNTOUCHED
+        multiply_fetching(a, b, fetching, init, m, n, depth, stride, group_stride, groups)
+        assert np.array_equal(fetching, plain)
 
 
 def test_same_bits_in_any_column(dtype):

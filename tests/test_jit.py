@@ -90,7 +90,7 @@ def test_the_lint_sees_what_it_looks_for():
 def test_what_is_compiled_is_said_by_kernel_or_inline(module):
     # A function that takes part in compiled code bears one of the two marks; all others are plain helpers of
     # code generation, which Numba never sees.
-    known = {"inline", "kernel", "_op", "lower", "type_callable", "lower_builtin", "register_model", "overload"}
+    known = {"inline", "kernel", "op", "lower", "type_callable", "lower_builtin", "register_model", "overload"}
     for node in ast.walk(parsed(module)):
         if isinstance(node, ast.FunctionDef):
             for decorator in node.decorator_list:
@@ -431,7 +431,7 @@ SMALL_NETS = """
 import sys
 import numpy as np
 from driver import *
-from fastnn.kernels import simd
+from fastnn.kernels import simd, tile
 out = {}
 cases = [
     ([3, 5, 2], "relu", "squared_error", "sgd", (1e-3, 1e-2)),
@@ -455,7 +455,7 @@ for dtype in (np.float32, np.float64):
         out[name] = np.concatenate([a.ravel() for a in (*made.weights(), *made.biases(), outputs)])
         out[name + "_sums"] = np.array([sums[-1].loss, sums[-1].penalty, sums[-1].weight, scores.loss])
 np.savez(sys.argv[1] if len(sys.argv) > 1 else PATH, **out)
-print(simd.VECTOR_BITS, simd.TILE_ROWS, simd.HAS_FMA)
+print(simd.VECTOR_BITS, tile.TILE_ROWS, simd.HAS_FMA)
 """
 
 

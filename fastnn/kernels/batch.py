@@ -41,7 +41,11 @@ from fastnn.kernels.layout import (
 )
 from fastnn.kernels.losses import loss_row, metric_row, sum_of_squares_row
 from fastnn.kernels.narrow import loss_block, metric_block, one_hot_block
-from fastnn.kernels.simd import at, element, get, lanes, load, put, splat, store, transpose_block
+from fastnn.kernels.simd import at, element, get, lanes, load, prefetch, put, splat, store, transpose_block
+from fastnn.kernels.tile import nothing
+
+#: Rows between the one that is copied and the one that is asked for.
+AHEAD = 2
 
 
 @inline
@@ -55,6 +59,25 @@ def copy_row(source: Any, target: Any, n: int) -> None:
     else:
         for j in range(n):
             put(at(target, j), get(at(source, j)))
+
+
+@inline
+def gather(data: Any, place: int, rows: int, target: Any, ld: int, n: int) -> None:
+    """Copy the features of the rows at `place` of the epoch to the rows at `target`.
+
+    Shuffled rows lie anywhere, and nothing but their numbers tells where: so a row is asked for while the one
+    AHEAD places before it is copied.
+    """
+    v = lanes(target)
+    last = place + rows - 1
+    for r in range(rows):
+        here = data.order[place + r] if data.order.size else place + r
+        if n >= v:
+            there = min(place + r + AHEAD, last)
+            ahead = at(data.features, (data.order[there] if data.order.size else there) * n)
+            for j in range(0, n, v):
+                prefetch(at(ahead, j))
+        copy_row(at(data.features, here * n), at(target, r * ld), n)
 
 
 @inline
@@ -77,7 +100,7 @@ def forward(state: Any, plan: Any, row: int, rows: int) -> None:
             w, ld_out,
             at(state.params, layers[k, BIAS]), 0,
             z, ld_out,
-            rows, whole_vectors(layers[k, N_OUT], lanes(w)), layers[k, N_IN],
+            rows, whole_vectors(layers[k, N_OUT], lanes(w)), layers[k, N_IN], nothing(w), nothing(w),
         )  # fmt: skip
         activate_output(
             layers[k, ACTIVATION], plan.layer_numbers[k, ALPHA], z, ld_out, rows, layers[k, N_OUT]
@@ -103,7 +126,7 @@ def backward(state: Any, plan: Any, row: int, rows: int) -> None:
                 at(state.work, layers[k, WT]), ld_in,
                 zeros, 0,
                 at(state.work, layers[k - 1, DELTA] + row * ld_in), ld_in,
-                rows, whole_vectors(layers[k, N_IN], lanes(delta)), layers[k, N_OUT],
+                rows, whole_vectors(layers[k, N_IN], lanes(delta)), layers[k, N_OUT], nothing(delta), nothing(delta),
             )  # fmt: skip
 
 
@@ -210,9 +233,7 @@ def batch_tile(state: Any, plan: Any, data: Any, place: int, row: int, rows: int
     """
     n_in = plan.layers[0, N_IN]
     ld_in = plan.layers[0, LD_IN]
-    for r in range(row, row + rows):
-        source = data.order[place + r] if data.order.size else place + r
-        copy_row(at(data.features, source * n_in), at(state.work, plan.layers[0, INPUT] + r * ld_in), n_in)
+    gather(data, place + row, rows, at(state.work, plan.layers[0, INPUT] + row * ld_in), ld_in, n_in)
     forward(state, plan, row, rows)
     if plan.layers[plan.layers.shape[0] - 1, N_OUT] <= lanes(at(state.work, 0)):
         block_losses(state, plan, data, place, row, rows, norm, thread)

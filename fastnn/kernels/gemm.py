@@ -16,10 +16,10 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn.kernels.jit import inline, stay_one_function
-from fastnn.kernels.simd import (
+from fastnn.kernels.simd import at, lanes
+from fastnn.kernels.tile import (
     TILE_ROWS,
-    at,
-    lanes,
+    Stream,
     tile_1x1,
     tile_1x2,
     tile_2x1,
@@ -27,18 +27,36 @@ from fastnn.kernels.simd import (
     tile_4x1,
     tile_4x2,
     tile_full,
+    tile_full_fetching,
     tile_full_narrow,
 )
 
 #: Rows of B a pass: a panel of two vectors by DEPTH stays in the first-level cache (2 x 64 B x 256 = 32 KiB).
 DEPTH = 256
+#: Sums at least so long hide the requests of a fetching tile; shorter ones belong to matrices that are near anyway.
+FETCH_DEPTH = 64
 
 
 @inline
 def _panel_of_two(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_init: int, c: Any, ldc: int,
-                  m: int, depth: int) -> None:  # fmt: skip
+                  m: int, depth: int, next_b: Any, wanted: Any, wanted_too: Any) -> None:  # fmt: skip
     """All m rows of two vectors of columns."""
     i = 0
+    if depth >= FETCH_DEPTH:
+        n_full = max(1, m // TILE_ROWS)
+        groups = (depth + n_full * TILE_ROWS - 1) // (n_full * TILE_ROWS)
+        block = TILE_ROWS * ldb
+        while i + TILE_ROWS <= m:
+            tile_full_fetching(
+                at(a, i * a_row), a_row, a_k, b, ldb, at(init, i * ld_init), ld_init, at(c, i * ldc), ldc, depth,
+                Stream(at(next_b, i * groups * ldb), ldb, block, groups),
+                Stream(at(wanted.base, i * wanted.stride), wanted.stride, wanted.group_stride, wanted.groups),
+                Stream(
+                    at(wanted_too.base, i * wanted_too.stride),
+                    wanted_too.stride, wanted_too.group_stride, wanted_too.groups,
+                ),
+            )  # fmt: skip
+            i += TILE_ROWS
     while i + TILE_ROWS <= m:
         tile_full(at(a, i * a_row), a_row, a_k, b, ldb, at(init, i * ld_init), ld_init, at(c, i * ldc), ldc, depth)
         i += TILE_ROWS
@@ -74,7 +92,7 @@ def _panel_of_one(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_
 
 @inline
 def gemm(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_init: int, c: Any, ldc: int,
-         m: int, n: int, depth: int) -> None:  # fmt: skip
+         m: int, n: int, depth: int, wanted: Any, wanted_too: Any) -> None:  # fmt: skip
     """c[i, j] = init[i, j] + sum over k of a[i, k] b[k, j], for i < m, j < n, k < depth.
 
     Parameters
@@ -85,9 +103,14 @@ def gemm(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_init: int
         zeros); `c` itself with `ldc` continues a sum
     c, ldc : pointer to C (m, n) and its row stride; overwritten
     m, n, depth : any m >= 0 and depth >= 1; n is a multiple of the lanes (rows are padded)
+    wanted, wanted_too : Streams of the shape of C, for what the caller will do with the result: their blocks under
+        the tile in work are prefetched (see `tile.nothing`)
 
     Notes
     -----
+    Long sums also prefetch the next panel of B and the next rows of C: where these are far away, tiles would
+    begin with waiting (128x2048x2048, float32, one core: 104 without, 111 of 117 GFLOP/s with).
+
     Each element is one chain of fused multiply-adds in the order of k, whatever tile it falls in: the result
     does not depend on how rows, columns or the sum are cut.
     """
@@ -103,7 +126,16 @@ def gemm(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_init: int
         start, ld_start = (init, ld_init) if k == 0 else (c, ldc)
         j = 0
         while j + two <= n:
-            _panel_of_two(a_part, a_row, a_k, at(b_part, j), ldb, at(start, j), ld_start, at(c, j), ldc, m, part)
+            is_last = j + two + two > n
+            next_b = at(b, (k + part) * ldb) if is_last else at(b_part, j + two)
+            _panel_of_two(
+                a_part, a_row, a_k, at(b_part, j), ldb, at(start, j), ld_start, at(c, j), ldc, m, part, next_b,
+                Stream(at(wanted.base, j), wanted.stride, wanted.group_stride, wanted.groups if k == 0 else 0),
+                Stream(
+                    at(wanted_too.base, j), wanted_too.stride, wanted_too.group_stride,
+                    wanted_too.groups if k == 0 else 0,
+                ),
+            )  # fmt: skip
             j += two
         if j < n:
             _panel_of_one(a_part, a_row, a_k, at(b_part, j), ldb, at(start, j), ld_start, at(c, j), ldc, m, part)

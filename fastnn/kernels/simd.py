@@ -1,4 +1,4 @@
-"""Explicit vector registers for compiled code, and the FMA tile that all matrix products are made of.
+"""Explicit vector registers for compiled code.
 
 A *pointer* is the address of an element of an array (`at(array, offset)`); a *vector* is one register of
 `lanes` elements. Each operation is an ordinary Python function, written with NumPy, which Numba replaces by
@@ -65,14 +65,15 @@ class Vector(types.Type):
 @register_model(Vector)
 class _VectorModel(models.PrimitiveModel):
     def __init__(self, manager: Any, fe_type: Vector) -> None:
-        super().__init__(manager, fe_type, _llvm_vector(fe_type))
+        super().__init__(manager, fe_type, llvm_vector(fe_type))
 
 
 def _llvm_element(element: types.Float) -> ir.Type:
     return ir.FloatType() if element.bitwidth == 32 else ir.DoubleType()
 
 
-def _llvm_vector(vector: Vector) -> ir.VectorType:
+def llvm_vector(vector: Vector) -> ir.VectorType:
+    """LLVM type of a vector."""
     return ir.VectorType(_llvm_element(vector.element), vector.lanes)
 
 
@@ -80,7 +81,7 @@ def _is_pointer(t: Any) -> bool:
     return isinstance(t, types.CPointer)
 
 
-def _op(typer: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
+def op(typer: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
     """Give a Python function a type rule; its `.lower` decorator takes the code generator."""
 
     def decorate(function: Any) -> Any:
@@ -108,26 +109,30 @@ def _suffix(vt: ir.VectorType) -> str:
     return f"v{vt.count}f{32 if isinstance(vt.element, ir.FloatType) else 64}"
 
 
-def _emit_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+def emit_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
+    """Generate a * b + c."""
     if HAS_FMA:
         return _intrinsic(builder, f"llvm.fma.{_suffix(a.type)}", a.type, [a, b, c])
     # Without the instruction llvm.fma becomes a call of libm for each lane.
     return builder.fadd(builder.fmul(a, b), c)
 
 
-def _emit_splat(builder: Any, scalar: Any, vt: ir.VectorType) -> Any:
+def emit_splat(builder: Any, scalar: Any, vt: ir.VectorType) -> Any:
+    """Generate a vector with `scalar` in every lane."""
     one = builder.insert_element(ir.Constant(vt, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
     mask = ir.Constant(ir.VectorType(ir.IntType(32), vt.count), [0] * vt.count)
     return builder.shuffle_vector(one, ir.Constant(vt, ir.Undefined), mask)
 
 
-def _emit_load(builder: Any, pointer: Any, vt: ir.VectorType) -> Any:
+def emit_load(builder: Any, pointer: Any, vt: ir.VectorType) -> Any:
+    """Generate the reading of one vector, aligned to its elements."""
     element = vt.element
     size = 4 if isinstance(element, ir.FloatType) else 8
     return builder.load(builder.bitcast(pointer, vt.as_pointer()), align=size)
 
 
-def _emit_store(builder: Any, value: Any, pointer: Any) -> None:
+def emit_store(builder: Any, value: Any, pointer: Any) -> None:
+    """Generate the writing of one vector, aligned to its elements."""
     size = 4 if isinstance(value.type.element, ir.FloatType) else 8
     builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=size)
 
@@ -143,7 +148,7 @@ def _type_at(a: Any, offset: Any) -> Any:
     return None
 
 
-@_op(_type_at)
+@op(_type_at)
 def at(a: Any, offset: Any) -> Any:
     """Pointer to the element at `offset` of a contiguous array (counted in C order) or behind a pointer."""
     return a.reshape(-1)[offset:]
@@ -158,15 +163,16 @@ def _lower_at(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return builder.gep(base, [offset])
 
 
-def _element_of(p: Any) -> types.Float | None:
+def element_of(p: Any) -> types.Float | None:
+    """Type that a pointer points to, where that is a floating-point number."""
     return p.dtype if _is_pointer(p) and isinstance(p.dtype, types.Float) else None
 
 
 def _type_lanes(p: Any) -> Any:
-    return types.intp if _element_of(p) is not None else None
+    return types.intp if element_of(p) is not None else None
 
 
-@_op(_type_lanes)
+@op(_type_lanes)
 def lanes(p: Any) -> int:
     """Lanes of the vectors that `p` points to; a constant to the compiler."""
     return n_lanes(p.dtype)
@@ -178,11 +184,11 @@ def _lower_lanes(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 
 def _type_load(p: Any) -> Any:
-    element = _element_of(p)
+    element = element_of(p)
     return Vector(element) if element is not None else None
 
 
-@_op(_type_load)
+@op(_type_load)
 def load(p: Any) -> Any:
     """Read one vector at `p`; no alignment is asked for."""
     return p[: n_lanes(p.dtype)].copy()
@@ -190,14 +196,14 @@ def load(p: Any) -> Any:
 
 @load.lower
 def _lower_load(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    return _emit_load(builder, args[0], _llvm_vector(sig.return_type))
+    return emit_load(builder, args[0], llvm_vector(sig.return_type))
 
 
 def _type_store(p: Any, v: Any) -> Any:
-    return types.void if isinstance(v, Vector) and _element_of(p) == v.element else None
+    return types.void if isinstance(v, Vector) and element_of(p) == v.element else None
 
 
-@_op(_type_store)
+@op(_type_store)
 def store(p: Any, v: Any) -> None:
     """Overwrite one vector at `p`."""
     p[: len(v)] = v
@@ -205,7 +211,7 @@ def store(p: Any, v: Any) -> None:
 
 @store.lower
 def _lower_store(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    _emit_store(builder, args[1], args[0])
+    emit_store(builder, args[1], args[0])
     return context.get_dummy_value()
 
 
@@ -213,7 +219,7 @@ def _type_get(p: Any) -> Any:
     return p.dtype if _is_pointer(p) else None
 
 
-@_op(_type_get)
+@op(_type_get)
 def get(p: Any) -> Any:
     """Read the one element at `p`."""
     return p[0]
@@ -228,7 +234,7 @@ def _type_put(p: Any, x: Any) -> Any:
     return types.void(p, p.dtype) if _is_pointer(p) else None
 
 
-@_op(_type_put)
+@op(_type_put)
 def put(p: Any, x: Any) -> None:
     """Overwrite the one element at `p`."""
     p[0] = x
@@ -242,10 +248,10 @@ def _lower_put(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 
 def _type_element(p: Any, x: Any) -> Any:
-    return p.dtype if _element_of(p) is not None and isinstance(x, types.Number) else None
+    return p.dtype if element_of(p) is not None and isinstance(x, types.Number) else None
 
 
-@_op(_type_element)
+@op(_type_element)
 def element(p: Any, x: Any) -> Any:
     """`x` rounded to the type that `p` points to."""
     return p.dtype.type(x)
@@ -260,19 +266,24 @@ def _type_prefetch(p: Any) -> Any:
     return types.void if _is_pointer(p) else None
 
 
-@_op(_type_prefetch)
+@op(_type_prefetch)
 def prefetch(p: Any) -> None:
     """Ask for the cache line at `p`; touches nothing and may point anywhere."""
 
 
 @prefetch.lower
 def _lower_prefetch(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    emit_prefetch(builder, args[0])
+    return context.get_dummy_value()
+
+
+def emit_prefetch(builder: Any, pointer: Any) -> None:
+    """Generate a request for the cache line at `pointer`."""
     i32 = ir.IntType(32)
-    address = builder.bitcast(args[0], ir.IntType(8).as_pointer())
+    address = builder.bitcast(pointer, ir.IntType(8).as_pointer())
     # read, keep in all levels, data
     hints = [ir.Constant(i32, 0), ir.Constant(i32, 3), ir.Constant(i32, 1)]
     _intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [address, *hints])
-    return context.get_dummy_value()
 
 
 # ------------------------------------------------------------------------------------------------ arithmetic
@@ -281,11 +292,11 @@ def _lower_prefetch(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 def _type_splat(p: Any, x: Any) -> Any:
     if isinstance(p, Vector):
         return p
-    element = _element_of(p)
+    element = element_of(p)
     return Vector(element) if element is not None else None
 
 
-@_op(_type_splat)
+@op(_type_splat)
 def splat(like: Any, x: Any) -> Any:
     """Vector of the kind of `like` (a vector, or a pointer to such) with `x` in every lane."""
     return np.full(n_lanes(like.dtype), x, like.dtype)
@@ -294,7 +305,7 @@ def splat(like: Any, x: Any) -> Any:
 @splat.lower
 def _lower_splat(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     scalar = context.cast(builder, args[1], sig.args[1], sig.return_type.element)
-    return _emit_splat(builder, scalar, _llvm_vector(sig.return_type))
+    return emit_splat(builder, scalar, llvm_vector(sig.return_type))
 
 
 def _binary(name: str, instruction: str) -> None:
@@ -321,7 +332,7 @@ def _type_three(a: Any, b: Any, c: Any) -> Any:
     return a if isinstance(a, Vector) and a == b == c else None
 
 
-@_op(_type_three)
+@op(_type_three)
 def fma(a: Any, b: Any, c: Any) -> Any:
     """Multiply and add, a * b + c lane by lane, rounded once."""
     return a * b + c
@@ -329,14 +340,14 @@ def fma(a: Any, b: Any, c: Any) -> Any:
 
 @fma.lower
 def _lower_fma(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    return _emit_fma(builder, *args)
+    return emit_fma(builder, *args)
 
 
 def _type_two(a: Any, b: Any) -> Any:
     return a if isinstance(a, Vector) and a == b else None
 
 
-@_op(_type_two)
+@op(_type_two)
 def minimum(a: Any, b: Any) -> Any:
     """Lane by lane a < b ? a : b, so a NaN in `b` stays."""
     return np.where(a < b, a, b)
@@ -347,7 +358,7 @@ def _lower_minimum(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return builder.select(builder.fcmp_ordered("<", *args), *args)
 
 
-@_op(_type_two)
+@op(_type_two)
 def maximum(a: Any, b: Any) -> Any:
     """Lane by lane a > b ? a : b, so a NaN in `b` stays."""
     return np.where(a > b, a, b)
@@ -362,7 +373,7 @@ def _type_four(a: Any, b: Any, x: Any, y: Any) -> Any:
     return a if isinstance(a, Vector) and a == b == x == y else None
 
 
-@_op(_type_four)
+@op(_type_four)
 def where_greater(a: Any, b: Any, x: Any, y: Any) -> Any:
     """Lane by lane a > b ? x : y."""
     return np.where(a > b, x, y)
@@ -374,7 +385,7 @@ def _lower_where_greater(context: Any, builder: Any, sig: Any, args: Any) -> Any
     return builder.select(builder.fcmp_ordered(">", a, b), x, y)
 
 
-@_op(_type_three)
+@op(_type_three)
 def where_finite(a: Any, x: Any, y: Any) -> Any:
     """Lane by lane: x where `a` is finite, else y."""
     return np.where(np.isfinite(a), x, y)
@@ -392,7 +403,7 @@ def _type_one(a: Any) -> Any:
     return a if isinstance(a, Vector) else None
 
 
-@_op(_type_one)
+@op(_type_one)
 def sqrt(a: Any) -> Any:
     """Square root lane by lane, correctly rounded."""
     return np.sqrt(a)
@@ -403,7 +414,7 @@ def _lower_sqrt(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return _intrinsic(builder, f"llvm.sqrt.{_suffix(args[0].type)}", args[0].type, [args[0]])
 
 
-@_op(_type_one)
+@op(_type_one)
 def absolute(a: Any) -> Any:
     """|a| lane by lane."""
     return np.abs(a)
@@ -418,7 +429,7 @@ def _type_first(v: Any, n: Any, fill: Any) -> Any:
     return v if isinstance(v, Vector) and isinstance(n, types.Integer) and v == fill else None
 
 
-@_op(_type_first)
+@op(_type_first)
 def first(v: Any, n: Any, fill: Any) -> Any:
     """`v` in the lanes before `n`, `fill` in the others."""
     return np.where(np.arange(len(v)) < n, v, fill)
@@ -430,7 +441,7 @@ def _lower_first(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     i64 = ir.IntType(64)
     numbers = ir.VectorType(i64, v.type.count)
     n = context.cast(builder, n, sig.args[1], types.int64)
-    bound = _emit_splat(builder, n, numbers)
+    bound = emit_splat(builder, n, numbers)
     lane = ir.Constant(numbers, list(range(v.type.count)))
     return builder.select(builder.icmp_signed("<", lane, bound), v, fill)
 
@@ -457,7 +468,7 @@ def _emit_reduce(builder: Any, v: Any, combine: Callable[[Any, Any], Any]) -> An
     return builder.extract_element(v, ir.Constant(i32, 0))
 
 
-@_op(_type_reduce)
+@op(_type_reduce)
 def sum_lanes(v: Any) -> Any:
     """Sum over the lanes, halves onto halves."""
     while len(v) > 1:
@@ -470,7 +481,7 @@ def _lower_sum_lanes(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return _emit_reduce(builder, args[0], builder.fadd)
 
 
-@_op(_type_reduce)
+@op(_type_reduce)
 def max_lanes(v: Any) -> Any:
     """Largest lane; NaN lanes give an unspecified result."""
     return v.max()
@@ -498,7 +509,7 @@ ROUND32 = 12582912.0
 ROUND64 = 6755399441055744.0
 
 
-@_op(_type_one)
+@op(_type_one)
 def power_of_two(t: Any) -> Any:
     """2^n for the integer n that was rounded by adding ROUND32 or ROUND64 (`t` is that sum)."""
     rounding = ROUND32 if t.dtype == np.float32 else ROUND64
@@ -520,7 +531,7 @@ def _emit_exponent(builder: Any, v: Any) -> tuple[Any, Any, ir.Type, int]:
     return builder.ashr(above, ir.Constant(vt, [mantissa] * vt.count)), bits, vt, mantissa
 
 
-@_op(_type_one)
+@op(_type_one)
 def exponent(v: Any) -> Any:
     """Exponent e of v = m 2^e with m in [sqrt(1/2), sqrt(2)), for positive normal lanes."""
     m, e = np.frexp(v)
@@ -533,7 +544,7 @@ def _lower_exponent(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return builder.sitofp(e, args[0].type)
 
 
-@_op(_type_one)
+@op(_type_one)
 def significand(v: Any) -> Any:
     """Significand m of v = m 2^e with m in [sqrt(1/2), sqrt(2)), for positive normal lanes."""
     m, _ = np.frexp(v)
@@ -551,10 +562,10 @@ def _lower_significand(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 
 def _type_transpose(source: Any, ld_source: Any, target: Any, ld_target: Any) -> Any:
-    return types.void(source, types.intp, target, types.intp) if _element_of(source) is not None else None
+    return types.void(source, types.intp, target, types.intp) if element_of(source) is not None else None
 
 
-@_op(_type_transpose)
+@op(_type_transpose)
 def transpose_block(source: Any, ld_source: int, target: Any, ld_target: int) -> None:
     """target[j, i] = source[i, j] for one block of lanes x lanes elements, in registers.
 
@@ -570,10 +581,10 @@ def transpose_block(source: Any, ld_source: int, target: Any, ld_target: int) ->
 def _lower_transpose(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     source, ld_source, target, ld_target = args
     vector = Vector(sig.args[0].dtype)
-    vt, n = _llvm_vector(vector), vector.lanes
+    vt, n = llvm_vector(vector), vector.lanes
     i32, ip = ir.IntType(32), ir.IntType(64)
     rows = [
-        _emit_load(builder, builder.gep(source, [builder.mul(ld_source, ir.Constant(ip, i))]), vt)
+        emit_load(builder, builder.gep(source, [builder.mul(ld_source, ir.Constant(ip, i))]), vt)
         for i in range(n)
     ]
     # Swap the off-diagonal quarters at distance n/2, n/4 ... 1: after log2(n) rounds rows are columns.
@@ -589,103 +600,5 @@ def _lower_transpose(context: Any, builder: Any, sig: Any, args: Any) -> Any:
                     rows[place] = builder.shuffle_vector(a, b, mask)
         distance //= 2
     for i in range(n):
-        _emit_store(builder, rows[i], builder.gep(target, [builder.mul(ld_target, ir.Constant(ip, i))]))
+        emit_store(builder, rows[i], builder.gep(target, [builder.mul(ld_target, ir.Constant(ip, i))]))
     return context.get_dummy_value()
-
-
-#: The largest tile: its accumulators, one row of B and one broadcast element must fit in the registers.
-TILE_ROWS = 8 if N_REGISTERS == 32 else 6
-TILE_VECTORS = 2
-
-
-def _make_tile(rows: int, vectors: int) -> Any:
-    """Make the function that computes one tile of a product in registers.
-
-    tile(a, a_row, a_k, b, ldb, init, ld_init, c, ldc, depth):
-        c[i, j] = init[i, j] + sum over k of a[i * a_row + k * a_k] * b[k * ldb + j]
-    for i < rows and j < vectors * lanes. The sum is one chain of fused multiply-adds in the order of k,
-    started from `init` (row stride ld_init: 0 for a bias row shared by all; `c` itself goes on with a sum),
-    so cutting a sum into several calls does not change a bit. Overwrites `c`, which may be `init`.
-    """
-
-    def typer(a: Any, a_row: Any, a_k: Any, b: Any, ldb: Any, init: Any, ld_init: Any, c: Any, ldc: Any,
-              depth: Any) -> Any:  # fmt: skip
-        if _element_of(a) is None:
-            return None
-        n = types.intp
-        return types.void(a, n, n, b, n, init, n, c, n, n)
-
-    def tile(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_init: int, c: Any, ldc: int,
-             depth: int) -> None:  # fmt: skip
-        width = vectors * n_lanes(b.dtype)
-        for i in range(rows):
-            total = init[i * ld_init : i * ld_init + width].copy()
-            for k in range(depth):
-                total += a[i * a_row + k * a_k] * b[k * ldb : k * ldb + width]
-            c[i * ldc : i * ldc + width] = total
-
-    tile.__name__ = tile.__qualname__ = f"tile_{rows}x{vectors}"
-    op = _op(typer)(tile)
-
-    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-        a, a_row, a_k, b, ldb, init, ld_init, c, ldc, depth = args
-        vector = Vector(sig.args[0].dtype)
-        vt, n, ip = _llvm_vector(vector), vector.lanes, ir.IntType(64)
-        grid = [(i, j) for i in range(rows) for j in range(vectors)]
-
-        def number(x: int) -> Any:
-            return ir.Constant(ip, x)
-
-        def address(base: Any, stride: Any, i: int, j: int) -> Any:
-            return builder.gep(base, [builder.add(builder.mul(number(i), stride), number(j * n))])
-
-        start = {(i, j): _emit_load(builder, address(init, ld_init, i, j), vt) for i, j in grid}
-        row_offset = [builder.mul(number(i), a_row) for i in range(rows)]
-        before = builder.block
-        loop = builder.append_basic_block("depth")
-        done = builder.append_basic_block("done")
-        builder.cbranch(builder.icmp_signed(">", depth, number(0)), loop, done)
-
-        builder.position_at_end(loop)
-        k = builder.phi(ip)
-        b_row, a_column = builder.phi(b.type), builder.phi(a.type)
-        for phi, first_value in ((k, number(0)), (b_row, b), (a_column, a)):
-            phi.add_incoming(first_value, before)
-        total = {at_: builder.phi(vt) for at_ in grid}
-        b_vectors = [_emit_load(builder, builder.gep(b_row, [number(j * n)]), vt) for j in range(vectors)]
-        after = {}
-        for i in range(rows):
-            a_value = _emit_splat(builder, builder.load(builder.gep(a_column, [row_offset[i]])), vt)
-            for j in range(vectors):
-                after[i, j] = _emit_fma(builder, a_value, b_vectors[j], total[i, j])
-        for at_ in grid:
-            total[at_].add_incoming(start[at_], before)
-            total[at_].add_incoming(after[at_], loop)
-        next_k = builder.add(k, number(1))
-        k.add_incoming(next_k, loop)
-        b_row.add_incoming(builder.gep(b_row, [ldb]), loop)
-        a_column.add_incoming(builder.gep(a_column, [a_k]), loop)
-        builder.cbranch(builder.icmp_signed("<", next_k, depth), loop, done)
-
-        builder.position_at_end(done)
-        for i, j in grid:
-            result = builder.phi(vt)
-            result.add_incoming(start[i, j], before)
-            result.add_incoming(after[i, j], loop)
-            total[i, j] = result
-        for i, j in grid:
-            _emit_store(builder, total[i, j], address(c, ldc, i, j))
-        return context.get_dummy_value()
-
-    op.lower(generate)
-    return op
-
-
-tile_full = _make_tile(TILE_ROWS, 2)
-tile_4x2 = _make_tile(4, 2)
-tile_2x2 = _make_tile(2, 2)
-tile_1x2 = _make_tile(1, 2)
-tile_full_narrow = _make_tile(TILE_ROWS, 1)
-tile_4x1 = _make_tile(4, 1)
-tile_2x1 = _make_tile(2, 1)
-tile_1x1 = _make_tile(1, 1)

@@ -34,6 +34,7 @@ from fastnn.kernels.layout import (
 )
 from fastnn.kernels.optimizers import add_penalty, update
 from fastnn.kernels.simd import at, lanes, load, store, transpose_block
+from fastnn.kernels.tile import Stream
 
 
 @inline
@@ -89,12 +90,16 @@ def gradient_tile(state: Any, plan: Any, tile: int, rows: int, g: Any, ld_g: int
     row = plan.tiles[tile, T_ROW]
     column = plan.tiles[tile, T_COLUMN]
     ld = plan.layers[k, LD_OUT]
+    place = plan.layers[k, W] + row * ld + column
+    size = state.params.size
+    # What the update will need is brought near while the products run.
     gemm(
         at(state.work, plan.layers[k, INPUT] + row), 1, plan.layers[k, LD_IN],
         at(state.work, plan.layers[k, DELTA] + column), ld,
         init, ld_init,
         g, ld_g,
         min(plan.tiles[tile, T_ROW_END], plan.layers[k, N_IN]) - row, plan.tiles[tile, T_COLUMN_END] - column, rows,
+        Stream(at(state.params, place), ld, 0, 1), Stream(at(state.slots, place), ld, size, state.slots.size // size),
     )  # fmt: skip
 
 
