@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,10 @@ class Architecture:
         """L, the number of weight matrices."""
         return len(self.sizes) - 1
 
+    def narrow(self) -> list[bool]:
+        """Whether W is stored by outputs; (L,)."""
+        return [layout.is_narrow(*pair, self.dtype) for pair in pairwise(self.sizes)]
+
     def leading_dimensions(self) -> list[int]:
         """Row strides of the activations; (L + 1,)."""
         return [layout.leading_dimension(n, self.dtype) for n in self.sizes]
@@ -86,20 +91,28 @@ def weight_tiles(architecture: Architecture) -> np.ndarray:
     dtype = architecture.dtype
     v = n_lanes(dtype)
     lds = architecture.leading_dimensions()
-    total = sum(i * ld for i, ld in zip(architecture.sizes[:-1], lds[1:], strict=True))
+    total = sum(
+        n_out * ld_in if narrow else n_in * ld_out
+        for narrow, (n_in, n_out), (ld_in, ld_out) in zip(
+            architecture.narrow(), pairwise(architecture.sizes), pairwise(lds), strict=True
+        )
+    )
     elements = min(MAX_TILE_ELEMENTS, total // MIN_TILES)
     widest = MAX_TILE_ROW_BYTES // dtype.itemsize
     tiles = []
-    for k, n_in in enumerate(architecture.sizes[:-1]):
-        width = layout.padded(architecture.sizes[k + 1], dtype)
+    for k, narrow in enumerate(architecture.narrow()):
+        n_in, n_out = architecture.sizes[k : k + 2]
+        height, width = (n_out, layout.padded(n_in, dtype)) if narrow else (n_in, layout.padded(n_out, dtype))
+        bias = layout.padded(n_out, dtype)
         # A row that the gap after it completes to the stride is updated in one run with the next.
         columns = width if width <= widest else widest
         rows = max(v, elements // columns // v * v)
         for column in range(0, width, columns):
-            tiles += [
-                (k, row, min(row + rows, layout.padded(n_in, dtype)), column, min(column + columns, width))
-                for row in range(0, n_in, rows)
-            ]
+            column_end = min(column + columns, width)
+            for row in range(0, height, rows):
+                row_end = min(row + rows, n_out if narrow else layout.padded(n_in, dtype))
+                with_bias = (0, bias if column == 0 else 0) if narrow else (column, column_end)
+                tiles.append((k, row, row_end, column, column_end, *(with_bias if row == 0 else (0, 0))))
     return np.array(tiles, np.int64).reshape(-1, layout.TILE_COLUMNS)
 
 
@@ -148,6 +161,7 @@ def _layer_table(architecture: Architecture, *, training: bool) -> np.ndarray:
         table[k, layout.WT] = -1
         table[k, layout.ACTIVATION] = architecture.activations[k][0]
         table[k, layout.HAS_BIAS] = architecture.use_bias[k]
+        table[k, layout.NARROW] = architecture.narrow()[k]
     if training and architecture.fused_output:
         table[-1, layout.ACTIVATION] = codes.IDENTITY
     return table
@@ -189,13 +203,16 @@ class Workspace:
         self.layers[:, layout.OUTPUT] = inputs[1:]
         self.layers[:, layout.DELTA] = [arena.take(rows * ld) for ld in lds[1:]]
         for k in range(1, architecture.n_layers):
+            if architecture.narrow()[k]:
+                continue
             n_out = layout.padded(architecture.sizes[k + 1], dtype)
             self.layers[k, layout.WT] = arena.take(n_out * lds[k])
         width = self.tiles[:, layout.T_COLUMN_END] - self.tiles[:, layout.T_COLUMN]
         height = self.tiles[:, layout.T_ROW_END] - self.tiles[:, layout.T_ROW]
+        bias = self.tiles[:, layout.T_BIAS_END] - self.tiles[:, layout.T_BIAS]
         lanes = n_lanes(dtype)
         self.scratch_size = layout.round_up(
-            max(int(((height + 1) * width).max()), 2 * lanes * lanes + lanes), CACHE_LINE // dtype.itemsize
+            max(int((height * width + bias).max()), 2 * lanes * lanes + lanes), CACHE_LINE // dtype.itemsize
         )
         self.scratch = arena.take(n_threads * self.scratch_size)
         self.work = arena.zeros()
@@ -299,6 +316,7 @@ class Engine:
     params : (P,) weights and biases of all layers, padded; see `kernels.layout`
     slots : (n_slots, P)
     steps_done : updates made since the slots were zero
+    flops_of_a_row : operations of the forward pass
     """
 
     def __init__(self, architecture: Architecture, n_slots: int, n_threads: int) -> None:
@@ -308,9 +326,10 @@ class Engine:
         self.params = layout.aligned_zeros(size, architecture.dtype)
         self.slots = layout.aligned_zeros(n_slots * size, architecture.dtype).reshape(n_slots, size)
         self.steps_done = 0
+        self.flops_of_a_row = architecture.flops_per_row(training=False)
         self._grad = np.zeros(0, architecture.dtype)
         self._workspaces: dict[str, Workspace] = {}
-        self._predict_plans: dict[int, tuple[Plan, np.ndarray]] = {}
+        self._predictors: dict[int, tuple[np.ndarray, np.ndarray, np.ndarray, int]] = {}
 
     # ------------------------------------------------------------------------------------------- views
 
@@ -327,7 +346,10 @@ class Engine:
         lds = self.architecture.leading_dimensions()
         for k, (w, bias) in enumerate(self.offsets):
             n_in, n_out = self.architecture.sizes[k : k + 2]
-            weights.append(flat[w : w + n_in * lds[k + 1]].reshape(n_in, lds[k + 1])[:, :n_out])
+            if layout.is_narrow(n_in, n_out, self.architecture.dtype):
+                weights.append(flat[w : w + n_out * lds[k]].reshape(n_out, lds[k])[:, :n_in].T)
+            else:
+                weights.append(flat[w : w + n_in * lds[k + 1]].reshape(n_in, lds[k + 1])[:, :n_out])
             biases.append(flat[bias : bias + n_out])
         return weights, biases
 
@@ -470,44 +492,54 @@ class Engine:
             status=status,
         )
 
-    def predict(self, features: np.ndarray, *, team: Team) -> np.ndarray:
-        """Outputs f(x) of all rows; (n, O)."""
-        plan, work = self._predict_plan(team.n_threads)
-        outputs = np.empty((features.shape[0], self.architecture.sizes[-1]), self.architecture.dtype)
-        state = State(self.params, self.slots.reshape(-1), self._grad, work)
-        team.run(_predict, state, plan, _readonly(features), outputs)
-        return outputs
+    def can_read(self, X: Any) -> bool:
+        """Whether the kernels can read `X` as it is: an array of the right kind, width and order, of some rows."""
+        return (
+            type(X) is np.ndarray
+            and X.dtype == self.architecture.dtype
+            and X.ndim == 2
+            and X.shape[1] == self.architecture.sizes[0]
+            and X.flags.c_contiguous
+            and X.flags.aligned
+            and len(X) > 0
+        )
 
-    def _predict_plan(self, n_threads: int) -> tuple[Plan, np.ndarray]:
-        if n_threads not in self._predict_plans:
+    def predict(self, features: np.ndarray, *, team: Team | None = None) -> np.ndarray | None:
+        """Outputs f(x) of all rows, (n, O); None where a feature is NaN or infinite.
+
+        Without a team the calling thread does it alone, with no more Python than there must be.
+        """
+        outputs = np.empty((len(features), self.architecture.sizes[-1]), self.architecture.dtype)
+        n_threads = 1 if team is None else team.n_threads
+        layers, numbers, work, tile_rows = self._predictor(n_threads)
+        arguments = (self.params, layers, numbers, work, _readonly(features), outputs, tile_rows, n_threads)
+        if team is None:
+            return outputs if predict_kernel(*arguments, 0) else None
+        finite = [False] * n_threads
+
+        def share(sync: np.ndarray, thread: int) -> None:
+            finite[thread] = predict_kernel(*arguments, thread)
+
+        team.run(share)
+        return outputs if all(finite) else None
+
+    def _predictor(self, n_threads: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
+        """Table of layers, their numbers, `work` and rows of a tile, as the kernel wants them."""
+        if n_threads not in self._predictors:
             architecture = self.architecture
+            dtype = architecture.dtype
+            lanes = n_lanes(dtype)
             lds = architecture.leading_dimensions()
             table = _layer_table(architecture, training=False)
-            arena = _Arena(architecture.dtype)
-            settings = np.zeros(layout.SETTINGS, np.int64)
-            rows = batch_tile_rows(MAX_BATCH_TILE, 2 * max(lds) * architecture.dtype.itemsize, 1, TILE_ROWS)
+            block = layout.round_up(TILE_ROWS, lanes)
+            rows = batch_tile_rows(MAX_BATCH_TILE, 2 * max(lds) * dtype.itemsize, 1, block)
+            arena = _Arena(dtype)
+            arena.take(n_threads * lanes * lanes)  # scratch comes first
             buffers = [arena.take(n_threads * rows * ld) for ld in lds]
             table[:, layout.INPUT] = buffers[:-1]
             table[:, layout.OUTPUT] = buffers[1:]
-            settings[layout.BATCH_TILE] = rows
-            settings[layout.N_THREADS] = n_threads
-            plan = Plan(
-                table,
-                _layer_numbers(architecture),
-                np.zeros((0, layout.TILE_COLUMNS), np.int64),
-                np.zeros(n_threads + 1, np.int64),
-                np.zeros(0),
-                settings,
-                np.zeros(layout.NUMBERS),
-            )
-            self._predict_plans[n_threads] = plan, arena.zeros()
-        return self._predict_plans[n_threads]
-
-
-def _predict(
-    state: State, plan: Plan, features: np.ndarray, outputs: np.ndarray, sync: np.ndarray, thread: int
-) -> None:
-    predict_kernel(state, plan, features, outputs, thread)
+            self._predictors[n_threads] = table, _layer_numbers(architecture), arena.zeros(), rows
+        return self._predictors[n_threads]
 
 
 def shuffled(order: np.ndarray, seed: int, epoch: int) -> np.ndarray:

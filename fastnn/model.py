@@ -602,9 +602,22 @@ class Model:
         With a cross-entropy over a linear last layer these are logits; see `predict_proba`.
         """
         engine = self._built()
+        if engine.can_read(X):  # the kernel itself looks for NaN and infinity, while the rows are near
+            outputs = self._predict(engine, X)
+            if outputs is not None:
+                return outputs
         features = as_features(X, dtype=self.dtype, n_features=self.n_features)
-        with self._turn, self._team(self.flops_per_row(training=False) * len(features)) as team:
-            return engine.predict(features, team=team)
+        outputs = self._predict(engine, features)
+        if outputs is None:
+            raise ValueError("X was changed by another thread, and holds NaN or infinity now.")
+        return outputs
+
+    def _predict(self, engine: Engine, features: Array) -> Array | None:
+        with self._turn:
+            if self.n_threads == 1 or engine.flops_of_a_row * len(features) < WORK_FOR_A_TEAM:
+                return engine.predict(features)
+            with Team(self.n_threads) as team:
+                return engine.predict(features, team=team)
 
     def predict_proba(self, X: Any) -> Array:
         """Probabilities of the classes; (n, n_outputs).

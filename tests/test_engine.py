@@ -111,6 +111,18 @@ def test_views_are_the_parameters_themselves(dtype):
     assert [b.shape for b in made.biases()] == [(5,), (2,)]
 
 
+def test_layers_of_few_outputs_are_stored_by_outputs(dtype):
+    assert layout.is_narrow(64, 1, dtype)
+    assert not layout.is_narrow(64, 64, dtype)
+    assert not layout.is_narrow(1, 1, dtype)
+    made = Engine(architecture([64, 64, 2], dtype=dtype), 1, 1)
+    assert made.architecture.narrow() == [False, True]
+    assert [w.flags.c_contiguous or w.flags.f_contiguous for w in made.weights()] == [True, True]
+    made.weights()[1][5, 1] = 7.0
+    place, _ = made.offsets[1]
+    assert made.params[place + made.architecture.leading_dimensions()[1] + 5] == 7.0
+
+
 @settings(deadline=None, derandomize=True, database=None, max_examples=150)
 @given(sizes=st.lists(st.integers(1, 1500), min_size=2, max_size=5), double=st.booleans(), n_threads=st.integers(1, 9))
 def test_weight_tiles_cover_each_layer_once_and_are_shared_out(sizes, double, n_threads):
@@ -118,14 +130,20 @@ def test_weight_tiles_cover_each_layer_once_and_are_shared_out(sizes, double, n_
     v = n_lanes(arch.dtype)
     tiles = weight_tiles(arch)
     for k, (n_in, n_out) in enumerate(pairwise(sizes)):
-        covered = np.zeros((layout.padded(n_in, arch.dtype), layout.padded(n_out, arch.dtype)), int)
-        for layer, row, row_end, column, column_end in tiles:
+        height, width = layout.padded(n_in, arch.dtype), layout.padded(n_out, arch.dtype)
+        narrow = arch.narrow()[k]
+        covered = np.zeros((n_out, height) if narrow else (height, width), int)
+        bias_covered = np.zeros(width, int)
+        for layer, row, row_end, column, column_end, bias, bias_end in tiles:
             if layer == k:
                 assert row < row_end
                 assert column < column_end
-                assert row % v == column % v == row_end % v == column_end % v == 0
+                assert row % v == column % v == column_end % v == bias % v == bias_end % v == 0
+                assert narrow or row_end % v == 0
                 covered[row:row_end, column:column_end] += 1
+                bias_covered[bias:bias_end] += 1
         assert (covered == 1).all()
+        assert (bias_covered == 1).all()
     bounds = shares(tiles, n_threads)
     assert bounds[0] == 0
     assert bounds[-1] == len(tiles)
@@ -467,12 +485,12 @@ def test_threads_that_predict_keep_to_memory_of_their_own(sizes, dtype):
     made = engine(arch, n_threads=n_threads)
     x = problem(arch, 3 * 128).x
     x.flags.writeable = False
-    plan, work = made._predict_plan(n_threads)
-    state = layout.State(made.params, made.slots.reshape(-1), made._grad, work)
+    layers, numbers, work, tile_rows = made._predictor(n_threads)
     written = []
     for thread in range(n_threads):
         work[:] = np.nan
-        predict_kernel(state, plan, x, np.empty((len(x), sizes[-1]), dtype), thread)
+        outputs = np.empty((len(x), sizes[-1]), dtype)
+        assert predict_kernel(made.params, layers, numbers, work, x, outputs, tile_rows, n_threads, thread)
         written.append(~np.isnan(work))
     for a in range(n_threads):
         assert written[a].any()
@@ -862,7 +880,7 @@ def test_no_allocation_inside_evaluation_gradient_and_prediction(allocations, so
 
 
 def element_types(signatures):
-    return [str(signature[0].types[0].dtype) for signature in signatures]
+    return [str(getattr(signature[0], "types", signature)[0].dtype) for signature in signatures]
 
 
 def test_another_net_compiles_nothing(tmp_path, dtype):

@@ -140,11 +140,17 @@ def softmax_rows_backward(y: Any, d: Any, ld: int, rows: int, n: int) -> None:
 
 @inline
 def activate_output(code: int, alpha: float, z: Any, ld: int, rows: int, n: int) -> None:
-    """Overwrite the rows of a layer's output by its activation, softmax included."""
+    """Overwrite the rows of a layer's output by its activation, softmax included; padding is zero after it."""
     if code == SOFTMAX:
         softmax_rows(z, ld, rows, n)
     else:
         activate(code, alpha, z, rows * ld)
+        v = lanes(z)
+        if code == SIGMOID and n % v != 0:  # the only one whose f(0) is not 0
+            last = n - n % v
+            for r in range(rows):
+                p = at(z, r * ld + last)
+                store(p, first(load(p), n - last, splat(z, 0.0)))
 
 
 @inline

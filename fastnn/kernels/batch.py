@@ -29,6 +29,7 @@ from fastnn.kernels.layout import (
     N_IN,
     N_METRICS,
     N_OUT,
+    NARROW,
     OUTPUT,
     ROW_LOSS,
     ROW_METRIC,
@@ -42,7 +43,7 @@ from fastnn.kernels.layout import (
 from fastnn.kernels.losses import loss_row, metric_row, sum_of_squares_row
 from fastnn.kernels.narrow import loss_block, metric_block, one_hot_block
 from fastnn.kernels.simd import at, element, get, lanes, load, prefetch, put, splat, store, transpose_block
-from fastnn.kernels.tile import nothing
+from fastnn.kernels.tile import dots, nothing
 
 #: Rows between the one that is copied and the one that is asked for.
 AHEAD = 2
@@ -87,24 +88,54 @@ def whole_vectors(n: int, v: int) -> int:
 
 
 @inline
-def forward(state: Any, plan: Any, row: int, rows: int) -> None:
-    """Outputs of all layers for the rows at `row` of the chunk, whose inputs lie in `work`."""
-    layers = plan.layers
+def narrow_products(x: Any, ld_in: int, n_in: int, w: Any, bias: Any, n_out: int, scratch: Any, z: Any,
+                    ld_out: int, rows: int) -> None:  # fmt: skip
+    """Outputs z = x W + b of a narrow layer, V rows at a time; overwrites whole blocks of V rows at `z`.
+
+    Parameters
+    ----------
+    x, ld_in, n_in : inputs, padded with zeros to whole vectors, in whole blocks of V rows
+    w : W^T, at the same row stride
+    scratch : (V, V), overwritten
+    """
+    v = lanes(x)
+    depth = whole_vectors(n_in, v)
+    for o in range(n_out, v):
+        store(at(scratch, o * v), splat(x, 0.0))
+    for r in range(0, rows, v):
+        for o in range(n_out):
+            sums = dots(at(x, r * ld_in), ld_in, at(w, o * ld_in), depth)
+            store(at(scratch, o * v), sums + splat(x, get(at(bias, o))))
+        transpose_block(scratch, v, at(z, r * ld_out), ld_out)
+
+
+@inline
+def forward(params: Any, layers: Any, layer_numbers: Any, work: Any, x: Any, ld_x: int, row: int, rows: int,
+            scratch: Any) -> None:  # fmt: skip
+    """Outputs of all layers for some rows.
+
+    Parameters
+    ----------
+    params, layers, layer_numbers, work : see `layout`
+    x, ld_x : inputs of the first layer and their row stride; where that is a narrow layer, as it lies in `work`
+    row, rows : where the rows lie in the outputs of the layers, which are overwritten, and how many
+    scratch : (V, V), overwritten
+    """
     for k in range(layers.shape[0]):
-        ld_in = layers[k, LD_IN]
+        n_in = layers[k, N_IN]
+        n_out = layers[k, N_OUT]
         ld_out = layers[k, LD_OUT]
-        w = at(state.params, layers[k, W])
-        z = at(state.work, layers[k, OUTPUT] + row * ld_out)
-        gemm(
-            at(state.work, layers[k, INPUT] + row * ld_in), ld_in, 1,
-            w, ld_out,
-            at(state.params, layers[k, BIAS]), 0,
-            z, ld_out,
-            rows, whole_vectors(layers[k, N_OUT], lanes(w)), layers[k, N_IN], nothing(w), nothing(w),
-        )  # fmt: skip
-        activate_output(
-            layers[k, ACTIVATION], plan.layer_numbers[k, ALPHA], z, ld_out, rows, layers[k, N_OUT]
-        )
+        w = at(params, layers[k, W])
+        bias = at(params, layers[k, BIAS])
+        z = at(work, layers[k, OUTPUT] + row * ld_out)
+        if layers[k, NARROW]:
+            narrow_products(x, ld_x, n_in, w, bias, n_out, scratch, z, ld_out, rows)
+        else:
+            n = whole_vectors(n_out, lanes(w))
+            gemm(x, ld_x, 1, w, ld_out, bias, 0, z, ld_out, rows, n, n_in, nothing(w), nothing(w))
+        activate_output(layers[k, ACTIVATION], layer_numbers[k, ALPHA], z, ld_out, rows, n_out)
+        x = z
+        ld_x = ld_out
 
 
 @inline
@@ -121,9 +152,10 @@ def backward(state: Any, plan: Any, row: int, rows: int) -> None:
         )  # fmt: skip
         if k > 0:
             ld_in = layers[k, LD_IN]
+            narrow = layers[k, NARROW]
             gemm(
                 delta, ld_out, 1,
-                at(state.work, layers[k, WT]), ld_in,
+                at(state.params, layers[k, W]) if narrow else at(state.work, layers[k, WT]), ld_in,
                 zeros, 0,
                 at(state.work, layers[k - 1, DELTA] + row * ld_in), ld_in,
                 rows, whole_vectors(layers[k, N_IN], lanes(delta)), layers[k, N_OUT], nothing(delta), nothing(delta),
@@ -233,8 +265,10 @@ def batch_tile(state: Any, plan: Any, data: Any, place: int, row: int, rows: int
     """
     n_in = plan.layers[0, N_IN]
     ld_in = plan.layers[0, LD_IN]
-    gather(data, place + row, rows, at(state.work, plan.layers[0, INPUT] + row * ld_in), ld_in, n_in)
-    forward(state, plan, row, rows)
+    x = at(state.work, plan.layers[0, INPUT] + row * ld_in)
+    scratch = at(state.work, plan.settings[SCRATCH] + thread * plan.settings[SCRATCH_SIZE])
+    gather(data, place + row, rows, x, ld_in, n_in)
+    forward(state.params, plan.layers, plan.layer_numbers, state.work, x, ld_in, row, rows, scratch)
     if plan.layers[plan.layers.shape[0] - 1, N_OUT] <= lanes(at(state.work, 0)):
         block_losses(state, plan, data, place, row, rows, norm, thread)
     else:

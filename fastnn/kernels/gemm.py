@@ -22,6 +22,8 @@ from fastnn.kernels.tile import (
     Stream,
     tile_1x1,
     tile_1x2,
+    tile_1x4,
+    tile_1x8,
     tile_2x1,
     tile_2x2,
     tile_4x1,
@@ -91,6 +93,24 @@ def _panel_of_one(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_
 
 
 @inline
+def _row(a: Any, a_k: int, b: Any, ldb: int, init: Any, c: Any, n: int, depth: int) -> None:
+    """One row of C."""
+    v = lanes(b)
+    j = 0
+    while j + 8 * v <= n:
+        tile_1x8(a, 0, a_k, at(b, j), ldb, at(init, j), 0, at(c, j), 0, depth)
+        j += 8 * v
+    if j + 4 * v <= n:
+        tile_1x4(a, 0, a_k, at(b, j), ldb, at(init, j), 0, at(c, j), 0, depth)
+        j += 4 * v
+    if j + 2 * v <= n:
+        tile_1x2(a, 0, a_k, at(b, j), ldb, at(init, j), 0, at(c, j), 0, depth)
+        j += 2 * v
+    if j < n:
+        tile_1x1(a, 0, a_k, at(b, j), ldb, at(init, j), 0, at(c, j), 0, depth)
+
+
+@inline
 def gemm(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_init: int, c: Any, ldc: int,
          m: int, n: int, depth: int, wanted: Any, wanted_too: Any) -> None:  # fmt: skip
     """c[i, j] = init[i, j] + sum over k of a[i, k] b[k, j], for i < m, j < n, k < depth.
@@ -115,6 +135,9 @@ def gemm(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_init: int
     does not depend on how rows, columns or the sum are cut.
     """
     stay_one_function()
+    if m == 1:
+        _row(a, a_k, b, ldb, init, c, n, depth)
+        return
     two = 2 * lanes(b)
     passes = (depth + DEPTH - 1) // DEPTH
     step = (depth + passes - 1) // passes

@@ -3,7 +3,8 @@
 Every matrix is row-major with rows padded to whole vectors (and one vector more where rows would fall on
 each other in the cache). Padding is zero and stays zero. Three arenas hold all numbers of a net:
 
-``params``  for each layer W (I rows, then zero rows to a whole vector of rows) and then its bias row
+``params``  for each layer W (I rows, then zero rows to a whole vector of rows) and then its bias row;
+            W^T (O rows) for a narrow layer, whose few columns would leave most lanes of W empty
 ``slots``   the optimizer's memory, one array of the layout of ``params`` a slot
 ``work``    what a batch needs: activations, deltas, transposed weights, scratch (see `engine`)
 """
@@ -22,15 +23,16 @@ N_IN = 0  # I
 N_OUT = 1  # O
 LD_IN = 2  # row stride of the layer's input and of W^T
 LD_OUT = 3  # row stride of W, of the layer's output and of its deltas
-W = 4  # W in params (I, LD_OUT)
+W = 4  # W in params (I, LD_OUT), or W^T of a narrow layer (O, LD_IN)
 BIAS = 5  # bias row in params
-WT = 6  # W^T in work (O padded to vectors, LD_IN); -1 for the first layer, whose dX is never needed
+WT = 6  # W^T in work (O padded to vectors, LD_IN); -1 for narrow layers and the first, whose dX is never needed
 INPUT = 7  # the layer's input in work (chunk rows, LD_IN)
 OUTPUT = 8  # the layer's output in work (chunk rows, LD_OUT)
 DELTA = 9  # dE/dZ in work (chunk rows, LD_OUT)
 ACTIVATION = 10  # code
 HAS_BIAS = 11  # 0 or 1
-LAYER_COLUMNS = 12
+NARROW = 12  # 0 or 1
+LAYER_COLUMNS = 13
 
 # Columns of `Plan.layer_numbers` (float64, a row a layer).
 ALPHA = 0  # parameter of the activation
@@ -38,13 +40,16 @@ L1 = 1  # weight of the penalty sum |w|
 L2 = 2  # weight of the penalty sum w^2
 LAYER_NUMBER_COLUMNS = 3
 
-# Columns of the table of weight tiles, `Plan.tiles` (int64, a row a tile): rows and columns of one layer's W.
+# Columns of the table of weight tiles, `Plan.tiles` (int64, a row a tile): rows and columns of one layer's W as it
+# is stored, and the part of its bias that goes with them.
 T_LAYER = 0
 T_ROW = 1
 T_ROW_END = 2
 T_COLUMN = 3
 T_COLUMN_END = 4
-TILE_COLUMNS = 5
+T_BIAS = 5
+T_BIAS_END = 6
+TILE_COLUMNS = 7
 
 # Entries of `Plan.settings` (int64).
 MODE = 0
@@ -151,12 +156,25 @@ def aligned_zeros(n: int, dtype: Any) -> np.ndarray:
     return whole[start : start + n]
 
 
+def is_narrow(n_in: int, n_out: int, dtype: Any) -> bool:
+    """Whether a layer of so many inputs and outputs is cheaper with W stored by outputs.
+
+    Counted are vector instructions a row, forward and for dW. By inputs each takes I of them, mostly empty
+    lanes. By outputs each is a dot product of I / V vectors (two instructions each, and some 6 to add up the
+    lanes) forward, and I / V for dW.
+    """
+    v = n_lanes(dtype)
+    vectors = padded(n_in, dtype) // v
+    return n_out <= v // 2 and n_out * (3 * vectors + 6) < 2 * n_in
+
+
 def param_offsets(sizes: tuple[int, ...], dtype: Any) -> tuple[list[tuple[int, int]], int]:
     """For each layer the offsets of W and of its bias row in `params`, and the length of `params`."""
     offsets, end = [], 0
     for n_in, n_out in pairwise(sizes):
         ld = leading_dimension(n_out, dtype)
-        bias = end + padded(n_in, dtype) * ld
+        narrow = is_narrow(n_in, n_out, dtype)
+        bias = end + (n_out * leading_dimension(n_in, dtype) if narrow else padded(n_in, dtype) * ld)
         offsets.append((end, bias))
         end = bias + ld
     return offsets, end

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnn.kernels.jit import kernel
+from fastnn.kernels.jit import inline, kernel
 from fastnn.kernels.simd import at, fma, get, lanes, load, splat, sum_lanes
 
 
@@ -22,14 +22,18 @@ def all_finite(a: Any) -> bool:
 
 @kernel
 def scan(a: Any) -> bool:
-    """Whether a read-only array (n,) holds finite numbers only.
+    """Whether a contiguous array of one dimension holds neither NaN nor infinity."""
+    return is_finite_run(at(a, 0), a.size)
+
+
+@inline
+def is_finite_run(p: Any, n: int) -> bool:
+    """Whether n elements at `p` are neither NaN nor infinite.
 
     Notes
     -----
     x * 0 is 0 for a finite x and NaN for all others, and NaN stays in a sum.
     """
-    n = a.size
-    p = at(a, 0)
     v = lanes(p)
     zero = splat(p, 0.0)
     whole = n - n % v

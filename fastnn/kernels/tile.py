@@ -1,9 +1,10 @@
-"""The register tile that all matrix products are made of, with and without prefetching."""
+"""What all matrix products are made of: tiles in registers, and the dot products of narrow layers."""
 
 from __future__ import annotations
 
 from typing import Any, NamedTuple
 
+import numpy as np
 from llvmlite import ir
 from numba import types
 
@@ -46,7 +47,7 @@ def _stream_of(t: Any) -> bool:
     return isinstance(t, types.NamedTuple) and t.instance_class is Stream
 
 
-def _make_tile(rows: int, vectors: int, *, fetching: bool = False) -> Any:
+def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 0) -> Any:
     """Make the function that computes one tile of a product in registers.
 
     tile(a, a_row, a_k, b, ldb, init, ld_init, c, ldc, depth):
@@ -57,6 +58,8 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False) -> Any:
 
     A fetching tile has three more parameters, Streams. The sum is cut into as many parts as the tile has rows;
     before part i, row i of each block of the streams is prefetched, and of the rows of C below the tile.
+
+    A tile with `ahead` prefetches the row of B that is so many rows further, at each step of the sum.
     """
 
     def typer(a: Any, a_row: Any, a_k: Any, b: Any, ldb: Any, init: Any, ld_init: Any, c: Any, ldc: Any,
@@ -80,7 +83,7 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False) -> Any:
                 total += a[i * a_row + k * a_k] * b[k * ldb : k * ldb + width]
             c[i * ldc : i * ldc + width] = total
 
-    tile.__name__ = tile.__qualname__ = f"tile_{rows}x{vectors}" + "_fetching" * fetching
+    tile.__name__ = tile.__qualname__ = f"tile_{rows}x{vectors}" + "_fetching" * fetching + f"_ahead_{ahead}" * bool(ahead)
     made = op(fetching_typer if fetching else typer)(tile)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -116,6 +119,10 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False) -> Any:
                 phi.add_incoming(first_value, before)
             total = {at_: builder.phi(vt) for at_ in grid}
             b_vectors = [emit_load(builder, builder.gep(b_row, [number(j * n)]), vt) for j in range(vectors)]
+            if ahead:
+                b_ahead = builder.gep(b_row, [builder.mul(number(ahead), ldb)])
+                for j in range(vectors):
+                    emit_prefetch(builder, builder.gep(b_ahead, [number(j * n)]))
             after = {}
             for i in range(rows):
                 a_value = emit_splat(builder, builder.load(builder.gep(a_column, [row_offset[i]])), vt)
@@ -206,3 +213,75 @@ tile_full_narrow = _make_tile(TILE_ROWS, 1)
 tile_4x1 = _make_tile(4, 1)
 tile_2x1 = _make_tile(2, 1)
 tile_1x1 = _make_tile(1, 1)
+# One row alone (inference, stochastic descent) only streams B: as many columns at once as make long runs of it.
+tile_1x4 = _make_tile(1, 4)
+tile_1x8 = _make_tile(1, 8, ahead=8)
+
+
+def _type_dots(x: Any, ld: Any, w: Any, depth: Any) -> Any:
+    element = element_of(x)
+    return Vector(element)(x, types.intp, w, types.intp) if element is not None else None
+
+
+@op(_type_dots)
+def dots(x: Any, ld: int, w: Any, depth: int) -> Any:
+    """Dot products of V rows at `x` (row stride ld) with the row at `w`, a vector; `depth` is whole vectors.
+
+    Each is a sum of vectors in the order of the columns, whose lanes are then added halves onto halves.
+    """
+    v = n_lanes(x.dtype)
+    out = np.empty(v, x.dtype)
+    for i in range(v):
+        total = np.zeros(v, x.dtype)
+        for j in range(0, depth, v):
+            total += x[i * ld + j : i * ld + j + v] * w[j : j + v]
+        while len(total) > 1:
+            total = total[: len(total) // 2] + total[len(total) // 2 :]
+        out[i] = total[0]
+    return out
+
+
+@dots.lower
+def _lower_dots(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    x, ld, w, depth = args
+    vector = Vector(sig.args[0].dtype)
+    vt, n, ip, i32 = llvm_vector(vector), vector.lanes, ir.IntType(64), ir.IntType(32)
+    zero = ir.Constant(vt, [0.0] * n)
+    offsets = [builder.mul(ir.Constant(ip, i), ld) for i in range(n)]
+    before = builder.block
+    loop, done = builder.append_basic_block("columns"), builder.append_basic_block("done")
+    builder.cbranch(builder.icmp_signed(">", depth, ir.Constant(ip, 0)), loop, done)
+    builder.position_at_end(loop)
+    j = builder.phi(ip)
+    totals = [builder.phi(vt) for _ in range(n)]
+    weights = emit_load(builder, builder.gep(w, [j]), vt)
+    column = builder.gep(x, [j])
+    next_j = builder.add(j, ir.Constant(ip, n))
+    j.add_incoming(ir.Constant(ip, 0), before)
+    j.add_incoming(next_j, loop)
+    after = [
+        emit_fma(builder, emit_load(builder, builder.gep(column, [offset]), vt), weights, total)
+        for offset, total in zip(offsets, totals, strict=True)
+    ]
+    for total, value in zip(totals, after, strict=True):
+        total.add_incoming(zero, before)
+        total.add_incoming(value, loop)
+    builder.cbranch(builder.icmp_signed("<", next_j, depth), loop, done)
+    builder.position_at_end(done)
+    sums = [builder.phi(vt) for _ in range(n)]
+    for result, value in zip(sums, after, strict=True):
+        result.add_incoming(zero, before)
+        result.add_incoming(value, loop)
+    # Fold two vectors into one until one is left: each half of a segment onto the other, segments side by side.
+    length = n
+    while length > 1:
+        half = length // 2
+        low = [source * n + s * length + k for s in range(n // length) for source in (0, 1) for k in range(half)]
+        masks = [ir.Constant(ir.VectorType(i32, n), [k + shift for k in low]) for shift in (0, half)]
+        count = len(sums) // 2
+        sums = [
+            builder.fadd(*(builder.shuffle_vector(a, b, mask) for mask in masks))
+            for a, b in zip(sums[:count], sums[count:], strict=True)
+        ]
+        length = half
+    return sums[0]

@@ -20,9 +20,13 @@ from fastnn.kernels.layout import (
     LD_IN,
     LD_OUT,
     N_IN,
+    N_OUT,
+    NARROW,
     OPTIMIZER,
     SCRATCH,
     SCRATCH_SIZE,
+    T_BIAS,
+    T_BIAS_END,
     T_COLUMN,
     T_COLUMN_END,
     T_LAYER,
@@ -69,7 +73,7 @@ def sum_columns(d: Any, ld: int, rows: int, init: Any, out: Any, n: int) -> None
 
 @inline
 def refresh_transposed(state: Any, plan: Any, tile: int) -> None:
-    """Copy the tile's block of W into W^T (not for the first layer, which needs none)."""
+    """Copy the tile's block of W into W^T, where the layer has such a copy."""
     k = plan.tiles[tile, T_LAYER]
     if plan.layers[k, WT] < 0:
         return
@@ -84,21 +88,32 @@ def refresh_transposed(state: Any, plan: Any, tile: int) -> None:
 
 
 @inline
+def stride_and_height(plan: Any, k: int) -> Any:
+    """Row stride and number of rows of a layer's W as it is stored."""
+    if plan.layers[k, NARROW]:
+        return plan.layers[k, LD_IN], plan.layers[k, N_OUT]
+    return plan.layers[k, LD_OUT], plan.layers[k, N_IN]
+
+
+@inline
 def gradient_tile(state: Any, plan: Any, tile: int, rows: int, g: Any, ld_g: int, init: Any, ld_init: int) -> None:
-    """Sum X^T dZ over the rows of the chunk for one weight tile; overwrites the block at `g`."""
+    """Sum X^T dZ (dZ^T X) over the rows of the chunk for one weight tile; overwrites the block at `g`."""
     k = plan.tiles[tile, T_LAYER]
     row = plan.tiles[tile, T_ROW]
     column = plan.tiles[tile, T_COLUMN]
-    ld = plan.layers[k, LD_OUT]
+    ld, height = stride_and_height(plan, k)
+    narrow = plan.layers[k, NARROW]
+    of_rows, ld_rows = plan.layers[k, DELTA if narrow else INPUT], plan.layers[k, LD_OUT if narrow else LD_IN]
+    of_columns = plan.layers[k, INPUT if narrow else DELTA]
     place = plan.layers[k, W] + row * ld + column
     size = state.params.size
     # What the update will need is brought near while the products run.
     gemm(
-        at(state.work, plan.layers[k, INPUT] + row), 1, plan.layers[k, LD_IN],
-        at(state.work, plan.layers[k, DELTA] + column), ld,
+        at(state.work, of_rows + row), 1, ld_rows,
+        at(state.work, of_columns + column), ld,
         init, ld_init,
         g, ld_g,
-        min(plan.tiles[tile, T_ROW_END], plan.layers[k, N_IN]) - row, plan.tiles[tile, T_COLUMN_END] - column, rows,
+        min(plan.tiles[tile, T_ROW_END], height) - row, plan.tiles[tile, T_COLUMN_END] - column, rows,
         Stream(at(state.params, place), ld, 0, 1), Stream(at(state.slots, place), ld, size, state.slots.size // size),
     )  # fmt: skip
 
@@ -110,14 +125,14 @@ def update_tile(state: Any, plan: Any, tile: int, rates: Any, g: Any, ld_g: int,
     Parameters
     ----------
     g, ld_g : the gradient block and its row stride; the penalty's gradient is added to it
-    g_bias : gradient of the tile's columns of the bias row; read by tiles that begin at row 0
+    g_bias : gradient of the tile's part of the bias row
     """
     k = plan.tiles[tile, T_LAYER]
     row = plan.tiles[tile, T_ROW]
     column = plan.tiles[tile, T_COLUMN]
-    rows = min(plan.tiles[tile, T_ROW_END], plan.layers[k, N_IN]) - row
+    ld, height = stride_and_height(plan, k)
+    rows = min(plan.tiles[tile, T_ROW_END], height) - row
     columns = plan.tiles[tile, T_COLUMN_END] - column
-    ld = plan.layers[k, LD_OUT]
     size = state.params.size
     optimizer = plan.settings[OPTIMIZER]
     good = add_penalties(state, plan, tile, g, ld_g)
@@ -134,11 +149,12 @@ def update_tile(state: Any, plan: Any, tile: int, rates: Any, g: Any, ld_g: int,
                 optimizer, rates, at(state.params, here), at(g, i * ld_g),
                 at(state.slots, here), at(state.slots, size + here), columns,
             )  # fmt: skip
-    if row == 0 and plan.layers[k, HAS_BIAS]:
-        here = plan.layers[k, BIAS] + column
+    n_bias = plan.tiles[tile, T_BIAS_END] - plan.tiles[tile, T_BIAS]
+    if n_bias > 0 and plan.layers[k, HAS_BIAS]:
+        here = plan.layers[k, BIAS] + plan.tiles[tile, T_BIAS]
         good &= update(
             optimizer, rates, at(state.params, here), g_bias,
-            at(state.slots, here), at(state.slots, size + here), columns,
+            at(state.slots, here), at(state.slots, size + here), n_bias,
         )  # fmt: skip
     refresh_transposed(state, plan, tile)
     return good
@@ -154,10 +170,10 @@ def add_penalties(state: Any, plan: Any, tile: int, g: Any, ld_g: int) -> bool:
         return True
     row = plan.tiles[tile, T_ROW]
     column = plan.tiles[tile, T_COLUMN]
-    ld = plan.layers[k, LD_OUT]
+    ld, height = stride_and_height(plan, k)
     place = plan.layers[k, W] + row * ld + column
     total = 0.0
-    for i in range(min(plan.tiles[tile, T_ROW_END], plan.layers[k, N_IN]) - row):
+    for i in range(min(plan.tiles[tile, T_ROW_END], height) - row):
         total += add_penalty(
             l1, l2, at(state.params, place + i * ld), at(g, i * ld_g), plan.tiles[tile, T_COLUMN_END] - column
         )
@@ -166,19 +182,24 @@ def add_penalties(state: Any, plan: Any, tile: int, g: Any, ld_g: int) -> bool:
 
 
 @inline
+def bias_gradient(state: Any, plan: Any, tile: int, rows: int, init: Any, g_bias: Any) -> None:
+    """Sum dZ over the rows of the chunk for the tile's part of the bias; overwrites it at `g_bias`."""
+    k = plan.tiles[tile, T_LAYER]
+    begin = plan.tiles[tile, T_BIAS]
+    delta = at(state.work, plan.layers[k, DELTA] + begin)
+    sum_columns(delta, plan.layers[k, LD_OUT], rows, init, g_bias, plan.tiles[tile, T_BIAS_END] - begin)
+
+
+@inline
 def fused_tile(state: Any, plan: Any, tile: int, rows: int, rates: Any, thread: int) -> bool:
     """Gradient and update of one weight tile; the gradient never leaves the thread's scratch."""
-    k = plan.tiles[tile, T_LAYER]
-    column = plan.tiles[tile, T_COLUMN]
-    columns = plan.tiles[tile, T_COLUMN_END] - column
+    columns = plan.tiles[tile, T_COLUMN_END] - plan.tiles[tile, T_COLUMN]
     scratch = at(state.work, plan.settings[SCRATCH] + thread * plan.settings[SCRATCH_SIZE])
     zeros = at(state.work, plan.settings[ZEROS])
     # The scratch begins with the row for the bias.
-    block = at(scratch, columns)
+    block = at(scratch, plan.tiles[tile, T_BIAS_END] - plan.tiles[tile, T_BIAS])
     gradient_tile(state, plan, tile, rows, block, columns, zeros, 0)
-    if plan.tiles[tile, T_ROW] == 0:
-        ld = plan.layers[k, LD_OUT]
-        sum_columns(at(state.work, plan.layers[k, DELTA] + column), ld, rows, zeros, scratch, columns)
+    bias_gradient(state, plan, tile, rows, zeros, scratch)
     return update_tile(state, plan, tile, rates, block, columns, scratch)
 
 
@@ -186,35 +207,31 @@ def fused_tile(state: Any, plan: Any, tile: int, rows: int, rates: Any, thread: 
 def stored_tile(state: Any, plan: Any, tile: int, rows: int, first_chunk: bool) -> None:
     """Gradient of one weight tile into `grad`: overwritten by the first chunk of a batch, then added to."""
     k = plan.tiles[tile, T_LAYER]
-    column = plan.tiles[tile, T_COLUMN]
-    columns = plan.tiles[tile, T_COLUMN_END] - column
-    ld = plan.layers[k, LD_OUT]
+    ld, _ = stride_and_height(plan, k)
     zeros = at(state.work, plan.settings[ZEROS])
-    g = at(state.grad, plan.layers[k, W] + plan.tiles[tile, T_ROW] * ld + column)
+    g = at(state.grad, plan.layers[k, W] + plan.tiles[tile, T_ROW] * ld + plan.tiles[tile, T_COLUMN])
     if first_chunk:
         gradient_tile(state, plan, tile, rows, g, ld, zeros, 0)
     else:
         gradient_tile(state, plan, tile, rows, g, ld, g, ld)
-    if plan.tiles[tile, T_ROW] == 0:
-        g_bias = at(state.grad, plan.layers[k, BIAS] + column)
-        delta = at(state.work, plan.layers[k, DELTA] + column)
-        sum_columns(delta, ld, rows, zeros if first_chunk else g_bias, g_bias, columns)
+    g_bias = at(state.grad, plan.layers[k, BIAS] + plan.tiles[tile, T_BIAS])
+    bias_gradient(state, plan, tile, rows, zeros if first_chunk else g_bias, g_bias)
 
 
 @inline
 def finish_stored_tile(state: Any, plan: Any, tile: int, rates: Any) -> bool:
     """Update one weight tile from the gradient in `grad`."""
     k = plan.tiles[tile, T_LAYER]
-    ld = plan.layers[k, LD_OUT]
-    column = plan.tiles[tile, T_COLUMN]
-    g = at(state.grad, plan.layers[k, W] + plan.tiles[tile, T_ROW] * ld + column)
-    return update_tile(state, plan, tile, rates, g, ld, at(state.grad, plan.layers[k, BIAS] + column))
+    ld, _ = stride_and_height(plan, k)
+    g = at(state.grad, plan.layers[k, W] + plan.tiles[tile, T_ROW] * ld + plan.tiles[tile, T_COLUMN])
+    g_bias = at(state.grad, plan.layers[k, BIAS] + plan.tiles[tile, T_BIAS])
+    return update_tile(state, plan, tile, rates, g, ld, g_bias)
 
 
 @inline
 def penalize_stored_tile(state: Any, plan: Any, tile: int) -> None:
     """Add the penalty's gradient to the tile's block of `grad`."""
     k = plan.tiles[tile, T_LAYER]
-    ld = plan.layers[k, LD_OUT]
+    ld, _ = stride_and_height(plan, k)
     place = plan.layers[k, W] + plan.tiles[tile, T_ROW] * ld + plan.tiles[tile, T_COLUMN]
     add_penalties(state, plan, tile, at(state.grad, place), ld)
