@@ -218,7 +218,8 @@ class Keras:
         self.net = keras.Sequential([keras.Input((work.sizes[0],)), *hidden, dense(work.sizes[-1])])
         classes = work.loss == "softmax_crossentropy"
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True) if classes else "mean_squared_error"
-        self.net.compile(optimizer=optimizer, loss=loss, jit_compile=True)
+        # More steps an execution leave out what `fit` does after each, which is most of the time of small nets.
+        self.net.compile(optimizer=optimizer, loss=loss, jit_compile=True, steps_per_execution=32)
         self.net.set_weights([a for w in work.start() for a in (w, np.zeros(w.shape[1], w.dtype))])
         self.data = work.data()
         self.batch = work.batch
