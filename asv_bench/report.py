@@ -51,10 +51,15 @@ def label(work: Workload | Inference) -> str:
     """What a row of a table is about."""
     net = "-".join(map(str, work.sizes))
     if isinstance(work, Inference):
-        return f"{net}, {work.rows} row{'s' if work.rows > 1 else ''}"
+        return f"{net}, {plural(work.rows, 'row')}"
     hidden = [work.activation] if len(work.sizes) > 2 else []
     special = [word for word in (work.optimizer, work.dtype) if word not in ("adam", "float32")]
     return ", ".join([" ".join([net, *hidden]), f"batch {work.batch}", *special])
+
+
+def plural(count: int, noun: str) -> str:
+    """Count and noun."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def digits(value: float) -> str:
@@ -151,8 +156,8 @@ def caption(name: str, section: dict[str, Any]) -> str:
     peak = "; ".join(f"{dtype} {start[dtype] / 1e9:.0f} and {end[dtype] / 1e9:.0f}" for dtype in start)
     return (
         f"Microseconds {unit}, in brackets the ratio to fastnn's, the fastest in bold. "
-        f"Medians of {section['rounds']} interleaved rounds, {section['threads']} "
-        f"thread{'s' if section['threads'] > 1 else ''}, {section['processor']}; "
+        f"Medians of {plural(section['rounds'], 'interleaved round')}, {plural(section['threads'], 'thread')}, "
+        f"{section['processor']}; "
         f"FMA peak at start and end, GFLOP/s: {peak}. {section['date']}."
     )
 

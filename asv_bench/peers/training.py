@@ -174,7 +174,7 @@ class Torch:
         self.orders = [self.torch.from_numpy(order.reshape(self.shape)) for order in orders]
 
     def run(self) -> float:
-        total, steps = self.torch.zeros(()), 0
+        total, steps = self.torch.zeros((), dtype=self.X.dtype), 0
         for order in self.orders:
             for rows in order:
                 self.optimizer.zero_grad(set_to_none=True)
@@ -246,13 +246,15 @@ class ScikitLearn:
             raise ValueError(f"has no {work.optimizer}")
         classes = work.loss == "softmax_crossentropy"
         kind = MLPClassifier if classes else MLPRegressor
+        # Its squared loss has the factor 1/2, and its gradient is summed over outputs; Adam does not notice.
+        rate = RATES[work.optimizer] * (1 if classes or solver == "adam" else 2 / work.sizes[-1])
         self.X, self.y = work.data()
         if not classes and self.y.shape[1] == 1:
             self.y = self.y[:, 0]
         self.net = kind(
             hidden_layer_sizes=work.sizes[1:-1], alpha=0.0, batch_size=work.batch, shuffle=False, random_state=0,
             activation="logistic" if work.activation == "sigmoid" else work.activation,
-            solver=solver, learning_rate_init=RATES[work.optimizer], beta_1=BETA_1, beta_2=BETA_2, epsilon=EPSILON,
+            solver=solver, learning_rate_init=rate, beta_1=BETA_1, beta_2=BETA_2, epsilon=EPSILON,
             momentum=MOMENTUM if work.optimizer == "momentum" else 0.0, nesterovs_momentum=False,
         )  # fmt: skip
         # One call on a few rows makes the arrays; then the common start is put in and the optimizer made anew.
