@@ -198,7 +198,7 @@ def markdown(data: dict[str, Any]) -> str:
 
 
 def readme_part(data: dict[str, Any], figure: str | None) -> str:
-    """What goes between the markers of a README."""
+    """What goes between the markers of a README at the root of the project."""
     parts = []
     for name in (name for name in ("training", "inference") if name in data):
         section = data[name]
@@ -208,6 +208,10 @@ def readme_part(data: dict[str, Any], figure: str | None) -> str:
         ]  # fmt: skip
     if figure is not None:
         parts.append(f"![Time of a training step against the width of the hidden layers]({figure})")
+    parts.append(
+        "All samples, versions and losses: [docs/figures/comparison.json](docs/figures/comparison.json). "
+        "These tables are made of it by `python -m asv_bench.compare report asv_bench/results --readme README.md`."
+    )
     return "\n\n".join(parts)
 
 
@@ -241,6 +245,7 @@ def plot(section: dict[str, Any], path: Path) -> bool:
         axes.set_xticks(widths, [str(w) for w in widths])
         axes.set_xlabel("width w of the net w-w-w-10, batch 128")
         axes.grid(alpha=0.3)
+        axes.minorticks_off()  # a quarter of the file
     time.legend(frameon=False)
     with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "fastnn"}):  # text as text; the same file each time
         figure.savefig(path, metadata={"Date": None})

@@ -8,11 +8,13 @@ signals it just waits.
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import importlib
 import multiprocessing
 import os
 import signal
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
@@ -24,6 +26,8 @@ WARM_UP = 0.02
 SHORTEST = 2e-3
 #: Seconds that an answer may take: torch.compile needs minutes.
 PATIENCE = 900.0
+#: Linux's prctl: which signal to get when the parent is gone.
+PR_SET_PDEATHSIG = 1
 
 
 class PeerError(Exception):
@@ -77,6 +81,8 @@ def sample(run: Callable[[], Any], seconds: float) -> float:
 def serve(pipe: Connection, target: str, work: Any, n_threads: int) -> None:
     """Make the peer and do what is asked, in the process of its own."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    if sys.platform == "linux":  # a parent that is killed must not leave stopped processes behind
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
         module, _, name = target.partition(":")
         peer = getattr(importlib.import_module(module), name)(work, n_threads)
