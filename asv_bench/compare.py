@@ -1,123 +1,246 @@
-"""fastnn and its peers on the same training, interleaved in one run.
+"""fastnn and its peers on the same work, interleaved in one run.
 
-    python -m asv_bench.compare [--only tiny,mnist] [--peers jax,torch] [--rounds 9] [--json FILE]
+    python -m asv_bench.compare training|more|inference|width|all [--only tiny,mnist] [--peers jax,torch]
+    python -m asv_bench.compare report FOLDER [--readme README.md]
 
-Each round runs an epoch (or some, of tiny nets) of each peer in turn, so that a drift of the machine meets
-all. The losses of the first epochs, from the same weights over the same batches, are compared before a time
-counts. Printed are medians a step, their spread (quarter to three-quarter point), the ratio to fastnn, and
-the share of the FMA peak measured in the same run, counting only the operations that are needed.
+Each peer has a process of its own (`peers.worker`), and only one of them runs at a time. Each round gives each
+peer a turn, so that a drift of the machine meets all. Before a time counts, the peer must have found the
+same: the losses of the first two epochs from the same weights over the same batches, or the outputs of a
+prediction. The figures go to comparison.json in the folder ``--out``; `report` makes the tables and the
+plot of them again, and can put them into a README.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
+import datetime
+import importlib.metadata
 import json
+import platform
 import sys
-import time
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from asv_bench.benchmarks.workloads import TRAINING, Workload
-from asv_bench.peers import NEEDS, TRAINERS
+from asv_bench import report
+from asv_bench.benchmarks.workloads import INFERENCE, MORE, TRAINING, WIDTHS, Inference, Workload
+from asv_bench.peers import PREDICTORS, TRAINERS, Peer
+from asv_bench.peers.worker import PeerError, Worker, limited_threads
+
+SECTIONS: dict[str, tuple[Workload | Inference, ...]] = {
+    "training": TRAINING, "more": MORE, "inference": INFERENCE, "width": WIDTHS,
+}  # fmt: skip
+#: Largest difference from fastnn's mean loss of an epoch, relative; from the outputs, relative to the largest.
+LOSS_LIMIT, OUTPUT_LIMIT = 1e-2, 1e-4
+#: Seconds that a turn's runs fill.
+TURN = 0.15
+PACKAGES = (
+    "fastnn", "numpy", "numba", "llvmlite", "scipy", "jax", "jaxlib", "torch", "keras", "scikit-learn", "onnx",
+    "onnxruntime", "openvino",
+)  # fmt: skip
 
 
-def measure(work: Workload, names: list[str], *, rounds: int, n_threads: int) -> dict[str, Any]:
-    """Seconds an epoch and losses of each peer; shape of lists (rounds,)."""
-    from fastnn.engine import shuffled
+def measure(
+    work: Workload | Inference, peers: Iterable[Peer], *, n_threads: int, rounds: int, turn: float = TURN
+) -> dict[str, Any]:
+    """Have the peers do the work, a turn each round.
 
-    trainers = {}
-    for name in names:
-        try:
-            trainers[name] = TRAINERS[name](work, n_threads)
-        except Exception as error:  # a peer that cannot do this work is told, not hidden
-            print(f"  {name}: {type(error).__name__}: {error}", file=sys.stderr)
-    seconds: dict[str, list[float]] = {name: [] for name in trainers}
-    losses: dict[str, list[float]] = {name: [] for name in trainers}
-    warm = 4  # compilation, caches, and fastnn's choice of threads
-    for k in range(warm + rounds):
-        # All but the first two rounds may take many epochs at once; those two are for comparing losses.
-        epochs = 1 if k < 2 else work.epochs
-        first = k if k < 2 else 2 + (k - 2) * work.epochs
-        orders = [
+    Returns
+    -------
+    dict
+        ``"workload"``, and ``"peers"``: for each peer its ``"seconds"`` (of an epoch or a call, one a round),
+        ``"losses"`` (of the first two epochs), ``"differs"``, ``"variant"``, ``"note"`` and ``"error"``; a peer
+        with an error has no seconds.
+    """
+    check = Training(work) if isinstance(work, Workload) else Outputs(work)
+    found: dict[str, dict[str, Any]] = {}
+    workers: dict[str, Worker] = {}
+    try:
+        for peer in peers:
+            one = found[peer.name] = {
+                "seconds": [],
+                "losses": [],
+                "differs": None,
+                "variant": "",
+                "note": "",
+                "error": "",
+            }
+            try:
+                workers[peer.name] = worker = Worker(peer.target, work, n_threads)
+                one |= worker.about
+                check(worker, one)
+            except PeerError as error:
+                one["error"] = str(error)
+            if one["error"] and peer.name in workers:
+                workers.pop(peer.name).close()
+        for k in range(rounds):
+            names = list(workers)
+            first = k % max(1, len(names))  # nobody always comes after the same
+            for name in names[first:] + names[:first]:
+                try:
+                    found[name]["seconds"].append(workers[name].ask("sample", turn) / check.units)
+                except PeerError as error:
+                    found[name] |= {"error": str(error), "seconds": []}
+                    workers.pop(name).close()
+    finally:
+        for worker in workers.values():
+            worker.close()
+    return {"workload": work.to_dict(), "peers": found}
+
+
+class Training:
+    """Compares losses of the first two epochs with those of the first peer; leaves a trainer ready to be timed."""
+
+    def __init__(self, work: Workload) -> None:
+        from fastnn.engine import shuffled
+
+        self.units = work.epochs
+        self.orders = [
             np.arange(work.rows) if work.batch == work.rows else shuffled(np.empty(work.rows, np.int64), 0, epoch)
-            for epoch in range(first, first + epochs)
+            for epoch in range(2 + work.epochs)
         ]
-        for name, trainer in trainers.items():
-            trainer.prepare(orders)
-            start = time.perf_counter()
-            found = trainer.run()
-            elapsed = time.perf_counter() - start
-            if k >= warm:
-                seconds[name].append(elapsed / epochs)
-            losses[name] += found
-    return {"workload": work.to_dict(), "seconds": seconds, "losses": losses}
+        self.reference: np.ndarray | None = None
+
+    def __call__(self, worker: Worker, one: dict[str, Any]) -> None:
+        """Fill in losses, difference and perhaps an error."""
+        for order in self.orders[:2]:
+            worker.ask("prepare", [order])
+            one["losses"].append(worker.ask("run"))
+        losses = np.array(one["losses"])
+        if self.reference is None:
+            self.reference = losses
+        one["differs"] = float(np.max(np.abs(losses / self.reference - 1)))
+        if not one["differs"] <= LOSS_LIMIT and not one["note"]:
+            one["error"] = f"its losses differ by {one['differs']:.1e}"
+        worker.ask("prepare", self.orders[2:])
 
 
-def check_losses(result: dict[str, Any]) -> dict[str, float]:
-    """Largest relative difference of the first two epochs' losses from fastnn's, for each peer."""
-    reference = np.array(result["losses"]["fastnn"][:2])
+class Outputs:
+    """Compares outputs with those computed in double precision."""
+
+    units = 1
+
+    def __init__(self, work: Inference) -> None:
+        self.reference = work.outputs()
+
+    def __call__(self, worker: Worker, one: dict[str, Any]) -> None:
+        """Fill in the difference and perhaps an error."""
+        outputs = np.asarray(worker.ask("run")).reshape(self.reference.shape)
+        one["differs"] = float(np.max(np.abs(outputs - self.reference)) / np.max(np.abs(self.reference)))
+        if not one["differs"] <= OUTPUT_LIMIT:
+            one["error"] = f"its outputs differ by {one['differs']:.1e}"
+
+
+def machine(n_threads: int) -> dict[str, Any]:
+    """What this runs on."""
+    from fastnn.hardware import processor_name
+
+    versions = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            versions[package] = importlib.metadata.version(package)
+        except importlib.metadata.PackageNotFoundError:
+            versions[package] = "not installed"
+    if versions["fastnn"] == "not installed":  # a checkout
+        import fastnn
+
+        versions["fastnn"] = fastnn.__version__
     return {
-        name: float(np.max(np.abs(np.array(values[:2]) / reference - 1)))
-        for name, values in result["losses"].items()
+        "date": datetime.date.today().isoformat(),
+        "processor": processor_name(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "threads": n_threads,
+        "versions": versions,
     }
 
 
-def table(results: list[dict[str, Any]], peak: float) -> str:
-    """Markdown: one row a workload and peer."""
-    lines = [
-        "| net, batch | | us a step | quarters | time / fastnn's | of FMA peak | loss differs by |",
-        "|---|---|---|---|---|---|---|",
+def peaks(works: Iterable[Workload | Inference], n_threads: int) -> dict[str, float]:
+    """FMA peak of each precision that is used, operations a second."""
+    from fastnn.hardware import fma_peak
+
+    return {dtype: fma_peak(dtype, n_threads) for dtype in sorted({getattr(w, "dtype", "float32") for w in works})}
+
+
+def run_section(name: str, works: list[Workload | Inference], peers: list[Peer], n_threads: int, rounds: int) -> Any:
+    """Measure a section of the report; figures of peers that are not installed are missing, and told so."""
+    present = [peer for peer in peers if not peer.missing]
+    section: dict[str, Any] = {
+        **machine(n_threads),
+        "rounds": rounds,
+        "missing": {peer.name: peer.missing for peer in peers if peer.missing},
+        "peaks": [peaks(works, n_threads)],
+        "results": [],
+    }
+    for work in works:
+        print(f"{name}: {work.name}", file=sys.stderr, flush=True)
+        section["results"].append(measure(work, present, n_threads=n_threads, rounds=rounds))
+    section["peaks"].append(peaks(works, n_threads))
+    return section
+
+
+def wanted_peers(section: str, words: set[str], *, compiled: bool) -> list[Peer]:
+    """Those whose first package is among `words`, and fastnn; without words all, or the fast ones for widths."""
+    peers = PREDICTORS if section == "inference" else TRAINERS
+    return [
+        peer
+        for peer in peers
+        if (peer.packages[0] in words if words else section != "width" or peer.fast or peer.slow_start)
+        or peer.packages[0] == "fastnn"
+        if compiled or not peer.slow_start
     ]
-    for result in results:
-        work = Workload(**{**result["workload"], "sizes": tuple(result["workload"]["sizes"])})
-        base = float(np.median(result["seconds"]["fastnn"]))
-        differs = check_losses(result)
-        for name, values in result["seconds"].items():
-            low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
-            label = f"{'-'.join(map(str, work.sizes))} {work.activation}, {work.batch}" if name == "fastnn" else ""
-            each = 1e6 / work.steps
-            lines.append(
-                f"| {label} | {name} | {middle * each:.4g} | {low * each:.4g} - {high * each:.4g} "
-                f"| {middle / base:.2f} | {100 * work.flops / middle / peak:.0f} % | {differs[name]:.0e} |"
-            )
-    return "\n".join(lines)
 
 
 def main(argv: list[str] | None = None) -> None:
     """Run from the command line."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n\n")[0])
+    parser.add_argument("what", nargs="?", default="training", choices=[*SECTIONS, "all", "report"])
+    parser.add_argument("folder", nargs="?", type=Path, help="of `report`: where comparison.json is")
     parser.add_argument("--only", default="", help="names of workloads, separated by commas")
-    parser.add_argument("--peers", default="", help="names of packages (jax, torch, sklearn), separated by commas")
+    words = sorted({peer.packages[0] for peer in (*TRAINERS, *PREDICTORS)})
+    parser.add_argument("--peers", default="", help=f"of {', '.join(words)}, separated by commas; default: all")
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--threads", type=int, default=0, help="threads for all; default: all processors")
-    parser.add_argument("--compiled", action="store_true", help="also torch.compile, which takes minutes")
-    parser.add_argument("--json", default="", help="also write the raw figures there")
+    parser.add_argument(
+        "--compiled", action="store_true", help="also torch.compile, which takes minutes and a C++ compiler"
+    )
+    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results", help="folder of the report")
+    parser.add_argument("--readme", type=Path, help="of `report`: also put the tables between this file's markers")
     options = parser.parse_args(argv)
+    if options.what == "report":
+        if options.folder is None:
+            parser.error("report needs the FOLDER of comparison.json")
+        report.write(options.folder, readme=options.readme)
+        return
+    asked = {word for word in options.peers.split(",") if word}
+    if unknown := asked.difference(words):
+        parser.error(f"--peers must be of {', '.join(words)}; got {', '.join(sorted(unknown))}")
+    only = {word for word in options.only.split(",") if word}
+    if only == {"more"}:
+        options.what, only = "more", set()
+    sections = list(SECTIONS) if options.what == "all" else [options.what]
+    if options.what == "training" and only:
+        sections.append("more")  # so that any training can be named
+    chosen = {name: [work for work in SECTIONS[name] if not only or work.name in only] for name in sections}
+    if not any(chosen.values()):
+        names = [work.name for name in sections for work in SECTIONS[name]]
+        parser.error(f"--only must be of {', '.join(names)}; got {options.only}")
 
-    from fastnn.hardware import fma_peak
     from fastnn.team import available_threads
 
     n_threads = options.threads or available_threads()
-    wanted = {"fastnn", *filter(None, options.peers.split(","))} if options.peers else set(NEEDS.values())
-    names = [
-        name
-        for name, package in NEEDS.items()
-        if package in wanted
-        and importlib.util.find_spec(package)
-        and (options.compiled or TRAINERS[name].__name__ != "TorchCompiled")
-    ]
-    works = [w for w in TRAINING if not options.only or w.name in options.only.split(",")]
-    peak = fma_peak("float32", n_threads)
-    print(f"{n_threads} threads, FMA peak {peak / 1e9:.0f} GFLOP/s (float32)")
-    results = []
-    for work in works:
-        results.append(measure(work, names, rounds=options.rounds, n_threads=n_threads))
-        print(table(results[-1:], peak), flush=True)
-    if options.json:
-        with open(options.json, "w", encoding="utf-8") as file:
-            json.dump({"threads": n_threads, "peak": peak, "results": results}, file)
+    path = options.out / "comparison.json"
+    data = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
+    options.out.mkdir(parents=True, exist_ok=True)
+    with limited_threads(n_threads):
+        for name, works in chosen.items():
+            if works:
+                peers = wanted_peers(name, asked, compiled=options.compiled)
+                data[name] = run_section(name, works, peers, n_threads, options.rounds)
+                path.write_text(report.to_json(data), encoding="utf-8")
+                print(report.markdown({name: data[name]}), flush=True)
+    report.write(options.out)
 
 
 if __name__ == "__main__":

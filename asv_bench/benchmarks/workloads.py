@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,7 @@ class Workload:
     activation : of the hidden layers
     dtype : "float32" or "float64"
     epochs : epochs in one timed call; several where one is a matter of microseconds
+    optimizer : "adam", "sgd", "momentum", "rmsprop" or "adagrad"
     """
 
     name: str
@@ -32,6 +34,7 @@ class Workload:
     activation: str = "relu"
     dtype: str = "float32"
     epochs: int = 1
+    optimizer: str = "adam"
 
     @property
     def steps(self) -> int:
@@ -41,7 +44,7 @@ class Workload:
     @property
     def flops(self) -> int:
         """Needed operations of an epoch: 4 a weight and row in the first layer, 6 in the others."""
-        products = [a * b for a, b in zip(self.sizes[:-1], self.sizes[1:], strict=True)]
+        products = [a * b for a, b in pairwise(self.sizes)]
         return (6 * sum(products) - 2 * products[0]) * self.rows
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
@@ -53,18 +56,72 @@ class Workload:
         return X, rng.standard_normal((self.rows, self.sizes[-1])).astype(self.dtype)
 
     def start(self) -> list[np.ndarray]:
-        """Weights to start from (He's normal), the same for everybody; (n_in, n_out) a layer."""
-        rng = np.random.default_rng(1)
-        pairs = zip(self.sizes[:-1], self.sizes[1:], strict=True)
-        return [(rng.standard_normal((i, o)) * (2 / i) ** 0.5).astype(self.dtype) for i, o in pairs]
+        """Weights to start from, the same for everybody; (n_in, n_out) a layer."""
+        return he_normal(self.sizes, self.dtype)
 
     def to_dict(self) -> dict[str, Any]:
         """For a JSON report."""
-        return {
-            "name": self.name, "sizes": list(self.sizes), "batch": self.batch, "rows": self.rows,
-            "loss": self.loss, "activation": self.activation, "dtype": self.dtype,
-            "epochs": self.epochs,
-        }  # fmt: skip
+        return {**asdict(self), "sizes": list(self.sizes)}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Workload:
+        """Of a JSON report."""
+        return cls(**{**fields, "sizes": tuple(fields["sizes"])})
+
+
+@dataclass(frozen=True)
+class Inference:
+    """A net (ReLU, linear output, float32) and how many rows are predicted by one call."""
+
+    sizes: tuple[int, ...]
+    rows: int
+
+    @property
+    def name(self) -> str:
+        """Widths and rows."""
+        return f"{'-'.join(map(str, self.sizes))}/{self.rows}"
+
+    @property
+    def flops(self) -> int:
+        """Needed operations of a call."""
+        return 2 * self.rows * sum(a * b for a, b in pairwise(self.sizes))
+
+    def data(self) -> np.ndarray:
+        """Standard normal features."""
+        return np.random.default_rng(0).standard_normal((self.rows, self.sizes[0]), np.float32)
+
+    def parameters(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Weights (n_in, n_out) and biases (n_out,) of each layer; the biases are not zero, so that they count."""
+        rng = np.random.default_rng(2)
+        return [(w, rng.standard_normal(w.shape[1], np.float32)) for w in he_normal(self.sizes, "float32")]
+
+    def outputs(self) -> np.ndarray:
+        """What every peer must find, computed in double precision; (rows, n_out)."""
+        a = self.data().astype(np.float64)
+        layers = self.parameters()
+        for w, b in layers[:-1]:
+            a = np.maximum(a @ w + b, 0)
+        return a @ layers[-1][0] + layers[-1][1]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For a JSON report."""
+        return {"sizes": list(self.sizes), "rows": self.rows}
+
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> Inference:
+        """Of a JSON report."""
+        return cls(tuple(fields["sizes"]), fields["rows"])
+
+
+def he_normal(sizes: tuple[int, ...], dtype: str) -> list[np.ndarray]:
+    """Weights of each layer, (n_in, n_out), by He's normal rule."""
+    rng = np.random.default_rng(1)
+    return [(rng.standard_normal((i, o)) * (2 / i) ** 0.5).astype(dtype) for i, o in pairwise(sizes)]
+
+
+def _width(w: int) -> Workload:
+    """Two hidden layers of `w` units; fewer rows where they are wide, more epochs where they are narrow."""
+    return Workload(f"width {w}", (w, w, w, 10), 128, min(8192, 2**21 // w), epochs=max(1, 256 // w))
 
 
 TRAINING = (
@@ -74,4 +131,33 @@ TRAINING = (
     Workload("chains", (4, 32, 16, 4), 10_000, 10_000, activation="tanh", epochs=50),
     Workload("wide", (784, 1024, 1024, 10), 256, 6400),
     Workload("big", (1024, 2048, 2048, 1024), 512, 2048, loss="squared_error"),
+)
+
+#: Off the table: shapes and settings that nothing was tuned for.
+MORE = (
+    Workload("deep", (8, *[32] * 7, 1), 64, 4096, loss="squared_error", epochs=10),
+    Workload("odd", (17, 37, 53, 3), 50, 5000, epochs=10),
+    Workload("batch-1", (16, 64, 64, 1), 1, 1024, loss="squared_error"),
+    Workload("batch-8", (784, 128, 64, 10), 8, 2048),
+    Workload("batch-1024", (784, 128, 64, 10), 1024, 10_240),
+    Workload("double", (784, 128, 64, 10), 128, 6400, dtype="float64"),
+    Workload("tanh", (784, 128, 64, 10), 128, 12_800, activation="tanh"),
+    Workload("sigmoid", (16, 64, 64, 1), 128, 8192, loss="squared_error", activation="sigmoid", epochs=10),
+    Workload("sgd", (16, 64, 64, 1), 128, 8192, loss="squared_error", epochs=10, optimizer="sgd"),
+    Workload("momentum", (16, 64, 64, 1), 128, 8192, loss="squared_error", epochs=10, optimizer="momentum"),
+    Workload("rmsprop", (16, 64, 64, 1), 128, 8192, loss="squared_error", epochs=10, optimizer="rmsprop"),
+    Workload("adagrad", (16, 64, 64, 1), 128, 8192, loss="squared_error", epochs=10, optimizer="adagrad"),
+    Workload("logistic", (784, 10), 128, 12_800),
+    Workload("linear", (8, 1), 128, 8192, loss="squared_error", epochs=20),
+    Workload("medium", (100, 300, 300, 10), 200, 8000),
+    Workload("broad", (64, 512, 512, 8), 64, 4096),
+)
+
+#: Cost against width.
+WIDTHS = tuple(_width(2**k) for k in range(3, 12))
+
+INFERENCE = tuple(
+    Inference(sizes, rows)
+    for sizes in ((10, 64, 64, 1), (784, 256, 128, 10), (784, 1024, 1024, 10))
+    for rows in (1, 32, 4096)
 )

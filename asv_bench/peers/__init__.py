@@ -1,0 +1,58 @@
+"""Who is compared, and what each needs; nothing of them is imported here.
+
+A peer is a class that is made of a workload and a number of threads, in a process of its own (`worker`). Its
+`run` is what is timed; what it needs to be ready happens before. `variant`, where a peer has several ways,
+tells which one it found to be the fastest and uses; `note` tells what is different about its work.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Peer:
+    """Where a peer's class is and what must be installed.
+
+    Parameters
+    ----------
+    name : for tables
+    target : "module:class"
+    packages : what it imports; the first is the word for ``--peers``
+    fast : whether it is measured over all widths, too
+    slow_start : whether it takes minutes to compile and so is left out unless asked for
+    """
+
+    name: str
+    target: str
+    packages: tuple[str, ...]
+    fast: bool = False
+    slow_start: bool = False
+
+    @property
+    def missing(self) -> list[str]:
+        """Packages that are not installed."""
+        return [package for package in self.packages if importlib.util.find_spec(package) is None]
+
+
+_TRAINING = "asv_bench.peers.training:"
+_INFERENCE = "asv_bench.peers.inference:"
+
+TRAINERS = (
+    Peer("fastnn", _TRAINING + "Fastnn", ("fastnn",), fast=True),
+    Peer("JAX (jit, lax.scan)", _TRAINING + "Jax", ("jax",), fast=True),
+    Peer("PyTorch (eager)", _TRAINING + "Torch", ("torch",), fast=True),
+    Peer("PyTorch (torch.compile)", _TRAINING + "TorchCompiled", ("torch",), slow_start=True),
+    Peer("Keras (JAX)", _TRAINING + "Keras", ("keras", "jax")),
+    Peer("scikit-learn", _TRAINING + "ScikitLearn", ("sklearn",)),
+)
+PREDICTORS = (
+    Peer("fastnn", _INFERENCE + "Fastnn", ("fastnn",)),
+    Peer("ONNX Runtime", _INFERENCE + "OnnxRuntime", ("onnxruntime", "onnx")),
+    Peer("OpenVINO", _INFERENCE + "OpenVino", ("openvino",)),
+    Peer("PyTorch", _INFERENCE + "Torch", ("torch",)),
+    Peer("JAX (jit)", _INFERENCE + "Jax", ("jax",)),
+    Peer("NumPy", _INFERENCE + "NumPy", ("numpy",)),
+    Peer("scikit-learn", _INFERENCE + "ScikitLearn", ("sklearn",)),
+)

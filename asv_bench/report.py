@@ -1,0 +1,282 @@
+"""Tables and a plot of what `compare` measured."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import math
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from asv_bench.benchmarks.workloads import Inference, Workload
+
+START, END = "<!-- speed -->", "<!-- /speed -->"
+TITLES = {
+    "training": "Training",
+    "more": "Training, shapes and settings that nothing was tuned for",
+    "inference": "Inference",
+    "width": "Cost against width",
+}
+
+
+def to_json(data: dict[str, Any]) -> str:
+    """The figures with six digits, one workload a line."""
+
+    def rounded(value: Any) -> Any:
+        if isinstance(value, float):
+            return float(f"{value:.6g}")
+        if isinstance(value, dict):
+            return {key: rounded(v) for key, v in value.items()}
+        return [rounded(v) for v in value] if isinstance(value, list) else value
+
+    sections = []
+    for name, section in rounded(data).items():
+        results = ",\n  ".join(json.dumps(result) for result in section["results"])
+        rest = json.dumps({key: value for key, value in section.items() if key != "results"})
+        sections.append(f'"{name}": {rest[:-1]}, "results": [\n  {results}]}}')
+    return "{" + ",\n".join(sections) + "}\n"
+
+
+def workload(result: dict[str, Any]) -> Workload | Inference:
+    """The workload of a result."""
+    fields = result["workload"]
+    return Workload.from_dict(fields) if "batch" in fields else Inference.from_dict(fields)
+
+
+def label(work: Workload | Inference) -> str:
+    """What a row of a table is about."""
+    net = "-".join(map(str, work.sizes))
+    if isinstance(work, Inference):
+        return f"{net}, {plural(work.rows, 'row')}"
+    hidden = [work.activation] if len(work.sizes) > 2 else []
+    special = [word for word in (work.optimizer, work.dtype) if word not in ("adam", "float32")]
+    return ", ".join([" ".join([net, *hidden]), f"batch {work.batch}", *special])
+
+
+def plural(count: int, noun: str) -> str:
+    """Count and noun."""
+    return f"{count} {noun}{'' if count == 1 else 's'}"
+
+
+def digits(value: float) -> str:
+    """Three significant digits, without an exponent."""
+    if value == 0 or not math.isfinite(value):
+        return str(value)
+    decimals = 2 - math.floor(math.log10(abs(value)))
+    return f"{round(value, decimals):.{max(0, decimals)}f}"
+
+
+def microseconds(result: dict[str, Any], name: str) -> np.ndarray | None:
+    """Quartiles of the time of a step or call, (3,); None if the peer has none."""
+    one = result["peers"].get(name)
+    if one is None or one["error"] or not one["seconds"]:
+        return None
+    return np.quantile(one["seconds"], [0.25, 0.5, 0.75]) * 1e6 / getattr(workload(result), "steps", 1)
+
+
+def share(section: dict[str, Any], result: dict[str, Any], name: str) -> float:
+    """Share of the FMA peak (the higher one of start and end) that the needed operations make up."""
+    work = workload(result)
+    peak = max(found[getattr(work, "dtype", "float32")] for found in section["peaks"])
+    return work.flops / float(np.median(result["peers"][name]["seconds"])) / peak
+
+
+def peer_names(section: dict[str, Any]) -> list[str]:
+    """All that were to be measured, in order."""
+    return list(dict.fromkeys(name for result in section["results"] for name in result["peers"]))
+
+
+def wide_table(section: dict[str, Any]) -> list[str]:
+    """One row a workload, one column a peer; time, ratio to fastnn's, the fastest in bold."""
+    names = peer_names(section)
+    lines = ["| | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
+    for result in section["results"]:
+        found = {name: microseconds(result, name) for name in names}
+        medians = {name: float(values[1]) for name, values in found.items() if values is not None}
+        comparable = [name for name in medians if not result["peers"][name]["note"]]
+        best = min(comparable, key=lambda name: medians[name], default="")
+        cells = []
+        for name in names:
+            if name not in medians:
+                cells.append("-")
+                continue
+            text = digits(medians[name])
+            if name != "fastnn" and "fastnn" in medians:
+                text += f" ({digits(medians[name] / medians['fastnn'])})"
+            mark = "*" if result["peers"][name]["note"] else ""
+            cells.append(f"**{text}**" if name == best else f"{text}{mark and ' †'}")
+        lines.append(f"| {label(workload(result))} | " + " | ".join(cells) + " |")
+    return lines
+
+
+def remarks(section: dict[str, Any]) -> list[str]:
+    """Where fastnn is not the fastest, who is not measured and why."""
+    lines, slower, counted = [], [], 0
+    for result in section["results"]:
+        ours = microseconds(result, "fastnn")
+        if ours is None:
+            continue
+        counted += 1
+        others = {}
+        for name in result["peers"]:
+            values = microseconds(result, name)
+            if name != "fastnn" and values is not None and not result["peers"][name]["note"]:
+                others[name] = float(values[1] / ours[1])
+        best = min(others, key=lambda name: others[name], default="")
+        if best and others[best] < 1:
+            slower.append(f"{label(workload(result))} ({best}, {digits(others[best])})")
+    lines.append(f"- fastnn is the fastest in {counted - len(slower)} of {counted} rows.")
+    if slower:
+        lines[-1] += f" Faster, with the ratio to fastnn's time: {'; '.join(slower)}."
+    reasons: dict[str, list[str]] = {}
+    for result in section["results"]:
+        for name, one in result["peers"].items():
+            if one["error"]:
+                reasons.setdefault(f"- {name} is not counted ({one['error']})", []).append(label(workload(result)))
+            elif one["note"]:
+                reasons.setdefault(f"- † {name}: {one['note']}", []).append(label(workload(result)))
+    lines += [f"{reason}: {'; '.join(where)}." for reason, where in reasons.items()]
+    lines += [
+        f"- {name} was not measured: {', '.join(packages)} not installed."
+        for name, packages in section["missing"].items()
+    ]
+    return lines
+
+
+def caption(name: str, section: dict[str, Any]) -> str:
+    """What the table's figures are and where they are from."""
+    unit = "a call (NumPy array in, NumPy array out)" if name == "inference" else "a step"
+    if name != "inference":
+        unit += " (forward, back-propagation, optimizer; Adam, float32 unless said otherwise)"
+    start, end = section["peaks"]
+    peak = "; ".join(f"{dtype} {start[dtype] / 1e9:.0f} and {end[dtype] / 1e9:.0f}" for dtype in start)
+    return (
+        f"Microseconds {unit}, in brackets the ratio to fastnn's, the fastest in bold. "
+        f"Medians of {plural(section['rounds'], 'interleaved round')}, {plural(section['threads'], 'thread')}, "
+        f"{section['processor']}; "
+        f"FMA peak at start and end, GFLOP/s: {peak}. {section['date']}."
+    )
+
+
+def detailed_table(name: str, section: dict[str, Any]) -> list[str]:
+    """One row a workload and peer, with spread and share of the peak."""
+    what = "outputs" if name == "inference" else "losses"
+    lines = [
+        f"| | | us | quartiles | time / fastnn's | of FMA peak | {what} differ by | way |",
+        "|---|---|---:|---|---:|---:|---:|---|",
+    ]
+    for result in section["results"]:
+        ours = microseconds(result, "fastnn")
+        for k, (peer, one) in enumerate(result["peers"].items()):
+            values = microseconds(result, peer)
+            differs = "" if one["differs"] is None else f"{one['differs']:.0e}"
+            cells = [label(workload(result)) if k == 0 else "", peer, "-", "", "", "", differs, one["variant"]]
+            if values is not None:
+                cells[2:4] = [digits(values[1]), f"{digits(values[0])} to {digits(values[2])}"]
+                cells[4] = "" if ours is None else digits(values[1] / ours[1])
+                cells[5] = f"{100 * share(section, result, peer):.0f} %"
+            lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def markdown(data: dict[str, Any]) -> str:
+    """The whole report."""
+    parts = []
+    for name in (name for name in TITLES if name in data):
+        section = data[name]
+        versions = ", ".join(f"{package} {version}" for package, version in section["versions"].items())
+        parts += [
+            f"## {TITLES[name]}", caption(name, section), "\n".join(wide_table(section)),
+            "\n".join(remarks(section)), "\n".join(detailed_table(name, section)),
+            f"{section['system']}; {versions}.",
+        ]  # fmt: skip
+    return "\n\n".join(parts) + "\n"
+
+
+def readme_part(data: dict[str, Any], figure: str | None) -> str:
+    """What goes between the markers of a README at the root of the project."""
+    parts = []
+    for name in (name for name in ("training", "inference") if name in data):
+        section = data[name]
+        parts += [
+            f"**{TITLES[name]}.** {caption(name, section)}", "\n".join(wide_table(section)),
+            "\n".join(remarks(section)),
+        ]  # fmt: skip
+    if figure is not None:
+        parts.append(f"![Time of a training step against the width of the hidden layers]({figure})")
+    parts.append(
+        "All samples, versions and losses: [docs/figures/comparison.json](docs/figures/comparison.json). "
+        "These tables are made of it by `python -m asv_bench.compare report asv_bench/results --readme README.md`."
+    )
+    return "\n\n".join(parts)
+
+
+def plot(section: dict[str, Any], path: Path) -> bool:
+    """Draw time and share of the peak against width; False without Matplotlib."""
+    if importlib.util.find_spec("matplotlib") is None:
+        print("no plot: Matplotlib is not installed", file=sys.stderr)
+        return False
+    import matplotlib as mpl
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(9, 3.6), layout="constrained")
+    time, part = figure.subplots(1, 2)
+    widths = np.array([workload(result).sizes[1] for result in section["results"]])
+    for name in peer_names(section):
+        found = [microseconds(result, name) for result in section["results"]]
+        there = [k for k, values in enumerate(found) if values is not None]
+        low, middle, high = np.array([found[k] for k in there]).reshape(-1, 3).T
+        (line,) = time.plot(widths[there], middle, "o-", markersize=3, label=name)
+        time.fill_between(widths[there], low, high, alpha=0.2, color=line.get_color(), linewidth=0)
+        shares = [100 * share(section, section["results"][k], name) for k in there]
+        part.plot(widths[there], shares, "o-", markersize=3, label=name)
+    works = [workload(result) for result in section["results"]]
+    peak = max(found["float32"] for found in section["peaks"])
+    floor = [work.flops / work.steps / peak * 1e6 for work in works if isinstance(work, Workload)]
+    time.plot(widths, floor, "k:", linewidth=1, label="FMA peak")
+    time.set(yscale="log", ylabel="microseconds a step")
+    part.set(yscale="log", ylabel="% of FMA peak")
+    for axes in (time, part):
+        axes.set_xscale("log", base=2)
+        axes.set_xticks(widths, [str(w) for w in widths])
+        axes.set_xlabel("width w of the net w-w-w-10, batch 128")
+        axes.grid(alpha=0.3)
+        axes.minorticks_off()  # a quarter of the file
+    time.legend(frameon=False)
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "fastnn"}):  # text as text; the same file each time
+        figure.savefig(path, metadata={"Date": None})
+    return True
+
+
+def write(folder: Path, *, readme: Path | None = None) -> None:
+    """Make comparison.md and width.svg of the folder's comparison.json, and perhaps fill in a README.
+
+    With a README, what it uses is copied to docs/figures beside it.
+
+    Raises
+    ------
+    ValueError
+        If the README has no markers.
+    """
+    data = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
+    (folder / "comparison.md").write_text(markdown(data), encoding="utf-8")
+    plotted = "width" in data and plot(data["width"], folder / "width.svg")
+    if readme is None:
+        return
+    text = readme.read_text(encoding="utf-8")
+    if START not in text or END not in text:
+        raise ValueError(f"{readme.name} must have a line {START} and a line {END}.")
+    figures = readme.parent / "docs" / "figures"
+    figures.mkdir(parents=True, exist_ok=True)
+    names = ["comparison.json", "width.svg"] if plotted else ["comparison.json"]
+    for name in names:
+        content = (folder / name).read_bytes()
+        (figures / name).write_bytes(content)
+    shown = "docs/figures/width.svg" if (figures / "width.svg").exists() else None
+    part = f"{START}\n{readme_part(data, shown)}\n{END}"
+    pattern = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
+    readme.write_text(pattern.sub(lambda _: part, text, count=1), encoding="utf-8")
