@@ -17,9 +17,10 @@ from fastnn.kernels.layout import aligned_zeros, round_up
 from fastnn.kernels.peak import N_CHAINS, READ_VECTORS, fma_loop, read_loop
 from fastnn.team import Team, available_threads, region_cost
 
-#: Seconds of one measurement, and how many are made: the best one is free of disturbances.
-_MEASUREMENT = 0.01
-_REPEATS = 5
+#: Seconds of one measurement, and how many are made: the best one is free of disturbances if it is short, but
+#: waking the threads of a team, some 40 us, should not count.
+_MEASUREMENT = 0.005
+_REPEATS = 10
 #: Vectors that the peak's kernel takes; those beyond N_CHAINS stay as they are.
 _VECTORS = 16
 #: Bytes of the first-level data cache and those behind it where the system does not tell them.

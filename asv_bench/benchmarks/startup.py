@@ -61,6 +61,12 @@ class Memory:
     param_names = ("batch",)
     timeout = 300
 
+    def setup_cache(self) -> None:
+        """Compile elsewhere, for the compiler takes more memory than the training."""
+        _seconds(FIRST_FIT)
+
+    setup_cache.timeout = 300  # type: ignore[attr-defined]
+
     def setup(self, batch: int | None) -> None:
         import fastnn
 
