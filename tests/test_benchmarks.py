@@ -27,11 +27,12 @@ BENCHMARK = re.compile(r"(time|track|peakmem)_")
 
 
 def load(name):
-    sys.path.insert(0, str(ROOT))  # pytest called by its own name does not look into the current folder
+    """Import a module under the name that asv gives it: the cache of its compiled kernels remembers the name."""
+    sys.path.insert(0, str(FOLDER.parent))
     try:
-        return importlib.import_module(f"asv_bench.benchmarks.{name}")
+        return importlib.import_module(f"benchmarks.{name}")
     finally:
-        sys.path.remove(str(ROOT))
+        sys.path.remove(str(FOLDER.parent))
 
 
 def suites(name):
