@@ -80,7 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(
         dest="command", title="commands", metavar="command", prog=prog, help="without one: train, as the options say"
     )
-    text = "tell processor, vectors, threads, FMA peak, cache and versions, to be pasted into a bug report"
+    text = "tell processor, threads, FMA peaks, bandwidths, cache and versions, to be pasted into a bug report"
     commands.add_parser("info", help=text, description=text)
     text = "compile all kernels for float32 and float64 into the cache, so that no later call waits for it"
     commands.add_parser("warmup", help=text, description=text)
@@ -221,10 +221,15 @@ def _train(arguments: argparse.Namespace, model: fastnn.Model) -> int:
 
 
 def _info() -> int:
-    found = hardware.info()
-    width = max(map(len, found))
-    for name, value in found.items():
-        print(f"{name:<{width}}  {value}")
+    lines = []
+    for name, value in hardware.info().items():
+        if isinstance(value, dict):  # a block of its own
+            lines += [(name, ""), *((f"  {part}", text) for part, text in value.items())]
+        else:
+            lines.append((name, value))
+    width = max(len(name) for name, _ in lines)
+    for name, text in lines:
+        print(f"{name:<{width}}  {text}".rstrip())
     return 0
 
 
@@ -233,6 +238,7 @@ def _warmup() -> int:
         seconds = _make_ready(dtype)
         start = time.perf_counter()
         hardware.fma_peak(dtype, 1)
+        hardware.read_bandwidth(1, 1)  # one dtype serves for both
         region_cost(2, 1)
         print(f"{dtype}: ready after {seconds + time.perf_counter() - start:.1f} s", flush=True)
     where = jit.CACHE_FOLDER

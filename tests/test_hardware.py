@@ -1,10 +1,11 @@
-"""The FMA peak and the report on the machine. How fast it is, no test can ask; that the sums are right, one can."""
+"""FMA peak, bandwidths and the report on the machine. How fast it is, no test can ask; that sums are right, one can."""
 
 from __future__ import annotations
 
 import builtins
 import importlib.metadata
 import platform
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -12,7 +13,10 @@ import pytest
 import fastnn
 from fastnn import hardware
 from fastnn.kernels import jit, peak, simd
+from fastnn.kernels.layout import aligned_zeros
 from fastnn.team import Team, available_threads
+
+compiled_only = pytest.mark.skipif(jit.JIT_DISABLED, reason="nothing is compiled")
 
 
 @pytest.fixture
@@ -22,27 +26,42 @@ def quick(monkeypatch):
     monkeypatch.setattr(hardware, "_REPEATS", 2)
 
 
+@jit.kernel
+def halve(x, y):
+    """Add 1 to the lower half of a vector."""
+    v = simd.low_half(simd.load(simd.at(x, 0)))
+    simd.store(simd.at(y, 0), v + simd.low_half(simd.splat(simd.at(x, 0), 1.0)))
+
+
 def start(n_threads, dtype):
     width = 16 * simd.n_lanes(dtype)
     return np.linspace(1.0, 3.0, n_threads * width).astype(dtype).reshape(n_threads, width)
 
 
+@pytest.mark.parametrize("bits", hardware.vector_widths())
 @pytest.mark.parametrize("count", [0, 1, 5])
-def test_every_chain_makes_every_step_on_its_own_numbers(team, dtype, count):
+def test_every_chain_makes_every_step_on_its_own_numbers(team, dtype, count, bits):
     """x <- x / 2 + 1, exactly: a chain that was merged with another, or left out, would show."""
     n = team.n_threads
     vectors = start(n, dtype)
     expected = vectors.copy()
-    chains = expected[:, : peak.N_CHAINS * simd.n_lanes(dtype)]
+    registers = expected.reshape(n, 16, -1)[:, : peak.N_CHAINS, : bits // 8 // dtype.itemsize]
     for _ in range(count):
-        chains[:] = chains * dtype.type(0.5) + dtype.type(1.0)
-    team.run(peak.fma_loop, vectors, count, n)
+        registers[...] = registers * dtype.type(0.5) + dtype.type(1.0)
+    team.run(peak.fma_loop, vectors, count, bits, n)
+    np.testing.assert_array_equal(vectors, expected)
+
+
+def test_other_widths_do_nothing(solo, dtype):
+    vectors = start(1, dtype)
+    expected = vectors.copy()
+    solo.run(peak.fma_loop, vectors, 5, 64, 1)
     np.testing.assert_array_equal(vectors, expected)
 
 
 def test_it_settles_instead_of_overflowing(solo, dtype):
     vectors = start(1, dtype)
-    solo.run(peak.fma_loop, vectors, 200, 1)
+    solo.run(peak.fma_loop, vectors, 200, simd.VECTOR_BITS, 1)
     assert (vectors[:, : peak.N_CHAINS * simd.n_lanes(dtype)] == 2.0).all()
 
 
@@ -59,8 +78,10 @@ def test_the_peak_counts_two_operations_a_lane(quick, monkeypatch, given):
 
     monkeypatch.setattr(Team, "run", counted)
     monkeypatch.setattr(hardware.time, "perf_counter", lambda: clock[0])
-    lanes = simd.n_lanes(given)
-    assert hardware.fma_peak(given, 2) == pytest.approx(2 * peak.N_CHAINS * lanes * 2 * rounds[-1] / 1e-3)
+    for bits in hardware.vector_widths():
+        lanes = bits // 8 // np.dtype(given).itemsize
+        found = hardware.fma_peak(given, 2, vector_bits=bits)
+        assert found == pytest.approx(2 * peak.N_CHAINS * lanes * 2 * rounds[-1] / 1e-3)
 
 
 def test_the_peak_is_measured_over_calls_that_are_long_enough(monkeypatch):
@@ -103,6 +124,132 @@ def test_no_threads_are_refused(n_threads):
         hardware.fma_peak(n_threads=n_threads)
 
 
+@pytest.mark.parametrize("bits", [0, 64, 384, 1024])
+def test_other_widths_are_refused(bits):
+    with pytest.raises(ValueError, match=rf"^vector_bits must be one of .*128; got {bits}\.$"):
+        hardware.fma_peak(vector_bits=bits)
+
+
+def test_widths_begin_with_that_of_the_kernels():
+    assert hardware.vector_widths()[0] == simd.VECTOR_BITS
+    assert hardware.vector_widths()[-1] == 128
+
+
+# ---------------------------------------------------------------------------------------------------- bandwidths
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+@pytest.mark.parametrize("rounds", [1, 5])
+def test_every_element_is_read_every_time(team, count, rounds):
+    """Whole numbers, so that each sum is exact: an element that was left out would show."""
+    n_threads, n = team.n_threads, rounds * peak.READ_VECTORS * simd.n_lanes(np.float32)
+    buffer = aligned_zeros(n_threads * n, np.float32).reshape(n_threads, n)
+    buffer[:] = np.random.default_rng(0).integers(-100, 101, buffer.shape)
+    sums = aligned_zeros(n_threads * 64, np.float32).reshape(n_threads, 64)
+    team.run(peak.read_loop, buffer, count, 2.0, sums, n_threads)
+    np.testing.assert_array_equal(sums[:, 0], 2 * count * buffer.sum(axis=1))
+    assert not sums[:, 1:].any()
+
+
+@pytest.mark.parametrize("n_threads", [1, 3])
+@pytest.mark.parametrize("n_bytes", [1, 512, 10_000])
+def test_the_bandwidth_counts_the_bytes_that_are_read(quick, monkeypatch, n_bytes, n_threads):
+    clock, calls = [0.0], []
+    run = Team.run
+
+    def counted(self, kernel, *args, **options):
+        calls.append(args[0].nbytes * args[1])
+        clock[0] += 1e-3
+        return run(self, kernel, *args, **options)
+
+    monkeypatch.setattr(Team, "run", counted)
+    monkeypatch.setattr(hardware.time, "perf_counter", lambda: clock[0])
+    assert hardware.read_bandwidth(n_bytes, n_threads) == pytest.approx(calls[-1] / 1e-3)
+    a_round = n_threads * peak.READ_VECTORS * simd.VECTOR_BITS // 8
+    assert n_bytes <= calls[0] < n_bytes + a_round + 4 * n_threads
+
+
+@pytest.mark.parametrize("n_bytes", [0, -1])
+def test_no_bytes_are_refused(n_bytes):
+    with pytest.raises(ValueError, match=rf"^n_bytes must be at least 1; got {n_bytes}\.$"):
+        hardware.read_bandwidth(n_bytes)
+
+
+def test_reading_with_no_threads_is_refused():
+    with pytest.raises(ValueError, match=r"^n_threads must be at least 1; got 0\.$"):
+        hardware.read_bandwidth(100, 0)
+
+
+def caches(folder, *entries):
+    for k, (level, kind, size) in enumerate(entries):
+        place = folder / "cpu0" / "cache" / f"index{k}"
+        place.mkdir(parents=True)
+        for name, text in (("level", level), ("type", kind), ("size", size)):
+            (place / name).write_text(f"{text}\n")
+
+
+def test_cache_sizes_are_those_of_the_system(monkeypatch, tmp_path):
+    monkeypatch.setattr(hardware, "_PROCESSORS", tmp_path)
+    caches(tmp_path, (1, "Data", "48K"), (1, "Instruction", "32K"), (2, "Unified", "2M"), (3, "Unified", "32768K"))
+    assert hardware.cache_sizes() == {"L1": 48 << 10, "L2": 2 << 20, "L3": 32 << 20}
+
+
+@pytest.mark.parametrize("entry", [None, (1, "Instruction", "32K"), ("one", "Data", "32K"), (1, "Data", "unknown")])
+def test_cache_sizes_where_the_system_tells_none(monkeypatch, tmp_path, entry):
+    monkeypatch.setattr(hardware, "_PROCESSORS", tmp_path)
+    if entry:
+        caches(tmp_path, entry)
+    assert hardware.cache_sizes() == {"L1": 32 << 10, "L2": 512 << 10, "L3": 8 << 20}
+
+
+def test_the_clock_is_that_of_the_fastest_processor(monkeypatch, tmp_path):
+    monkeypatch.setattr(hardware, "_PROCESSORS", tmp_path)
+    assert hardware.clock() is None
+    for k, text in enumerate(("1800000\n", "3600000\n", "<unknown>\n")):
+        place = tmp_path / f"cpu{k}" / "cpufreq"
+        place.mkdir(parents=True)
+        (place / "scaling_cur_freq").write_text(text)
+    assert hardware.clock() == 3.6e9
+
+
+@compiled_only
+def test_the_roofline_is_plausible(monkeypatch):
+    # The best of many short measurements: other programs may have the processor during most of them.
+    monkeypatch.setattr(hardware, "_MEASUREMENT", 5e-4)
+    monkeypatch.setattr(hardware, "_REPEATS", 30)
+    roof = hardware.roofline()
+    threads = {1, available_threads()}
+    assert set(roof.peaks) == {
+        (dtype, bits, n) for dtype in ("float32", "float64") for bits in hardware.vector_widths() for n in threads
+    }
+    levels = [*hardware.cache_sizes(), "memory"]
+    assert set(roof.bandwidths) == {*((level, 1) for level in levels), *(("memory", n) for n in threads)}
+    assert list(roof.bytes_read) == levels
+    assert min(roof.peaks.values()) > 0.0
+    assert min(roof.bandwidths.values()) > 0.0
+    for near, far in pairwise(levels):
+        assert roof.bandwidths[near, 1] > 0.3 * roof.bandwidths[far, 1], (near, far)
+    assert roof.ridge("float32") == roof.peaks["float32", simd.VECTOR_BITS, 1] / roof.bandwidths["memory", 1]
+
+
+def test_a_roofline_in_words():
+    roof = hardware.Roofline(
+        peaks={("float32", simd.VECTOR_BITS, 1): 100e9, ("float32", simd.VECTOR_BITS, 2): 200e9},
+        bandwidths={("L1", 1): 200e9, ("memory", 1): 20e9, ("memory", 2): 25e9},
+        bytes_read={"L1": 16 << 10, "memory": 128 << 20},
+        cycles=4e9,
+    )
+    assert hardware.describe(roof) == {
+        f"FMA, float32, {simd.VECTOR_BITS} bits": "100.0 GFLOP/s with 1 thread, 200.0 with 2",
+        "read L1, 16 KiB": "200.0 GB/s with 1 thread (50.0 bytes a cycle)",
+        "read memory, 128 MiB": "20.0 GB/s with 1 thread, 25.0 with 2 (5.0 bytes a cycle with 1)",
+        "ridge, float32": "5.0 flops a byte from memory with 1 thread, 8.0 with 2",
+    }
+
+
+# -------------------------------------------------------------------------------------------------------- report
+
+
 def test_the_processor_has_a_name():
     name = hardware.processor_name()
     assert name
@@ -142,31 +289,58 @@ def test_versions_import_nothing(monkeypatch):
     assert hardware.versions()["scipy"]
 
 
+@compiled_only
 def test_info_tells_what_a_bug_report_needs(quick):
     found = hardware.info()
     assert list(found) == [
-        "system", "processor", "vectors", "threads", "region cost", "FMA peak, float32", "FMA peak, float64",
-        "compiled code", "versions",
+        "system", "processor", "vectors", "caches", "threads", "region cost", "roofline", "compiled code", "versions",
     ]  # fmt: skip
-    assert all(isinstance(value, str) and value and "\n" not in value for value in found.values())
+    roof = found.pop("roofline")
+    assert all(isinstance(value, str) and value and "\n" not in value for value in [*found.values(), *roof.values()])
     assert str(simd.VECTOR_BITS) in found["vectors"]
     assert str(available_threads()) in found["threads"]
-    assert "GFLOP/s with 1 thread" in found["FMA peak, float32"]
+    assert "GFLOP/s with 1 thread" in roof[f"FMA, float32, {simd.VECTOR_BITS} bits"]
+    assert any(name.startswith("read memory") for name in roof)
     assert fastnn.__version__ in found["versions"]
 
 
-def test_info_names_the_place_of_compiled_code(quick, monkeypatch, tmp_path):
+@pytest.fixture
+def no_roofline(monkeypatch):
+    """Leave the measurements out where they do not matter."""
+    empty = hardware.Roofline({}, {}, {}, None)
+    monkeypatch.setattr(hardware, "roofline", lambda: empty)
+
+
+def test_info_names_the_place_of_compiled_code(no_roofline, monkeypatch, tmp_path):
     monkeypatch.setattr(jit, "JIT_DISABLED", False)
     monkeypatch.setattr(jit, "CACHE_FOLDER", tmp_path)
     assert hardware.info()["compiled code"] == str(tmp_path)
     monkeypatch.setattr(jit, "CACHE_FOLDER", None)
     assert "FASTNN_CACHE_DIR" in hardware.info()["compiled code"]
     monkeypatch.setattr(jit, "JIT_DISABLED", True)
-    assert "NUMBA_DISABLE_JIT" in hardware.info()["compiled code"]
-
-
-def test_info_with_one_thread_has_no_region_cost(quick, monkeypatch):
-    monkeypatch.setattr(hardware, "available_threads", lambda: 1)
     found = hardware.info()
-    assert found["region cost"] == "none with one thread"
-    assert found["FMA peak, float32"].endswith("with 1 thread")
+    assert "NUMBA_DISABLE_JIT" in found["compiled code"]
+    assert found["roofline"].startswith("not measured")
+
+
+def test_info_with_one_thread_has_no_region_cost(no_roofline, monkeypatch):
+    monkeypatch.setattr(hardware, "available_threads", lambda: 1)
+    assert hardware.info()["region cost"] == "none with one thread"
+
+
+@compiled_only
+def test_a_roofline_with_one_thread(quick, monkeypatch):
+    monkeypatch.setattr(hardware, "available_threads", lambda: 1)
+    roof = hardware.roofline()
+    assert {key[-1] for key in (*roof.peaks, *roof.bandwidths)} == {1}
+    assert all(" with 2" not in text for text in hardware.describe(roof).values())
+
+
+# ------------------------------------------------------------------------------------------- vectors of other widths
+
+
+def test_the_low_half_of_a_vector(dtype):
+    v = simd.n_lanes(dtype)
+    x, y = np.arange(1, v + 1, dtype=dtype), np.zeros(v, dtype)
+    halve(x, y)
+    np.testing.assert_array_equal(y, np.where(np.arange(v) < v // 2, x + 1, 0))

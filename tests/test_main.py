@@ -319,8 +319,12 @@ def test_without_tqdm_a_terminal_gets_a_hint(capsys, monkeypatch):
 def test_info(capsys):
     assert main(["info"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert [line.split("  ")[0] for line in lines] == list(hardware.info())
+    found = hardware.info()
+    assert [line.split("  ")[0] for line in lines if not line.startswith("  ")] == list(found)
+    inner = [line[2:].split("  ")[0] for line in lines if line.startswith("  ")]
+    assert inner == (list(found["roofline"]) if isinstance(found["roofline"], dict) else [])
     assert any(f"fastnn {fastnn.__version__}" in line for line in lines)
+    assert all(line == line.rstrip() for line in lines)
 
 
 def test_warmup_tells_what_it_did(capsys):

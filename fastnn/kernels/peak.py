@@ -1,4 +1,7 @@
-"""The most that the FMA units can do: a loop that touches nothing but registers."""
+"""The two roofs of a processor: multiply-adds that touch nothing but registers, and loads that do little else.
+
+S. Williams, A. Waterman, D. Patterson, Roofline: an insightful visual performance model, 2009.
+"""
 
 from __future__ import annotations
 
@@ -6,39 +9,73 @@ from typing import Any
 
 from fastnn.kernels.barrier import barrier
 from fastnn.kernels.jit import inline, kernel
-from fastnn.kernels.simd import N_REGISTERS, at, fma, lanes, load, splat, store
+from fastnn.kernels.simd import (
+    N_REGISTERS,
+    VECTOR_BITS,
+    at,
+    fma,
+    lanes,
+    load,
+    low_half,
+    put,
+    splat,
+    store,
+    sum_lanes,
+)
 
 #: Independent chains. Four units of latency 4 need 16 of them; with 16 registers 12 fit beside the two factors,
 #: and such processors have two units of latency 4 or 5.
 N_CHAINS = 16 if N_REGISTERS == 32 else 12
 
+#: Loads of one round of `read_sum`, each into a sum of its own: two loads a cycle and a latency of 4 need 8.
+READ_VECTORS = 8
+
 
 @inline
-def fma_chains(start: Any, out: Any, count: int) -> None:
+def _whole(v: Any) -> Any:
+    """A vector of the target's width."""
+    return v
+
+
+@inline
+def _half(v: Any) -> Any:
+    """A vector of half of it."""
+    return low_half(v)
+
+
+@inline
+def _quarter(v: Any) -> Any:
+    """A vector of a quarter of it."""
+    return low_half(low_half(v))
+
+
+@inline
+def fma_chains(width: Any, start: Any, out: Any, count: int) -> None:
     """Run `count` rounds of N_CHAINS independent steps x <- x / 2 + 1, from the vectors at `start` to `out`.
 
-    The limit is 2 in every lane, so nothing overflows or becomes subnormal however long it runs. The chains
+    `width` makes them vectors of the width that is asked for; the other lanes of `out` stay as they are. The
+    limit is 2 in every lane, so nothing overflows or becomes subnormal however long it runs. The chains
     start from memory, for of equal ones the compiler would keep one.
     """
     v = lanes(start)
-    half = splat(start, 0.5)
-    one = splat(start, 1.0)
-    x0 = load(at(start, 0))
-    x1 = load(at(start, v))
-    x2 = load(at(start, 2 * v))
-    x3 = load(at(start, 3 * v))
-    x4 = load(at(start, 4 * v))
-    x5 = load(at(start, 5 * v))
-    x6 = load(at(start, 6 * v))
-    x7 = load(at(start, 7 * v))
-    x8 = load(at(start, 8 * v))
-    x9 = load(at(start, 9 * v))
-    x10 = load(at(start, 10 * v))
-    x11 = load(at(start, 11 * v))
-    x12 = load(at(start, 12 * v))
-    x13 = load(at(start, 13 * v))
-    x14 = load(at(start, 14 * v))
-    x15 = load(at(start, 15 * v))
+    half = width(splat(start, 0.5))
+    one = width(splat(start, 1.0))
+    x0 = width(load(at(start, 0)))
+    x1 = width(load(at(start, v)))
+    x2 = width(load(at(start, 2 * v)))
+    x3 = width(load(at(start, 3 * v)))
+    x4 = width(load(at(start, 4 * v)))
+    x5 = width(load(at(start, 5 * v)))
+    x6 = width(load(at(start, 6 * v)))
+    x7 = width(load(at(start, 7 * v)))
+    x8 = width(load(at(start, 8 * v)))
+    x9 = width(load(at(start, 9 * v)))
+    x10 = width(load(at(start, 10 * v)))
+    x11 = width(load(at(start, 11 * v)))
+    x12 = width(load(at(start, 12 * v)))
+    x13 = width(load(at(start, 13 * v)))
+    x14 = width(load(at(start, 14 * v)))
+    x15 = width(load(at(start, 15 * v)))
     for _ in range(count):
         x0 = fma(x0, half, one)
         x1 = fma(x1, half, one)
@@ -76,7 +113,7 @@ def fma_chains(start: Any, out: Any, count: int) -> None:
 
 
 @kernel
-def fma_loop(vectors: Any, count: int, n_threads: int, sync: Any, thread: int) -> None:
+def fma_loop(vectors: Any, count: int, bits: int, n_threads: int, sync: Any, thread: int) -> None:
     """Run `fma_chains` in all threads of a team at once.
 
     Parameters
@@ -85,6 +122,9 @@ def fma_loop(vectors: Any, count: int, n_threads: int, sync: Any, thread: int) -
         Where each thread's chains start; overwritten by where they end.
     count : int
         Rounds, of 2 * N_CHAINS * lanes operations a thread each.
+    bits : int
+        Width of the vectors: VECTOR_BITS, or a half or a quarter of it that is not below 128. Anything else does
+        nothing.
     n_threads : int
     sync : (SYNC_SIZE,) int64
         Fresh counters, shared by the team (`barrier.new_sync`).
@@ -94,4 +134,63 @@ def fma_loop(vectors: Any, count: int, n_threads: int, sync: Any, thread: int) -
     if not barrier(sync, n_threads, 1):
         return
     mine = at(vectors, thread * vectors.shape[1])
-    fma_chains(mine, mine, count)
+    if bits == VECTOR_BITS:
+        fma_chains(_whole, mine, mine, count)
+    elif VECTOR_BITS >= 256 and bits == VECTOR_BITS // 2:  # the first half is known to the compiler
+        fma_chains(_half, mine, mine, count)
+    elif VECTOR_BITS >= 512 and bits == VECTOR_BITS // 4:
+        fma_chains(_quarter, mine, mine, count)
+
+
+@inline
+def read_sum(p: Any, n: int, factor: float, count: int) -> Any:
+    """Sum of n elements (whole rounds of READ_VECTORS vectors), taken `count` times, each times `factor`.
+
+    The factor makes multiply-adds of the sums, for some processors start two of these a cycle and only one
+    addition; the compiler, which does not know it, reads everything anew each time, for the sums go on.
+    """
+    v = lanes(p)
+    by = splat(p, factor)
+    s0 = splat(p, 0.0)
+    s1 = s0
+    s2 = s0
+    s3 = s0
+    s4 = s0
+    s5 = s0
+    s6 = s0
+    s7 = s0
+    for _ in range(count):
+        for i in range(0, n, READ_VECTORS * v):
+            q = at(p, i)
+            s0 = fma(load(q), by, s0)
+            s1 = fma(load(at(q, v)), by, s1)
+            s2 = fma(load(at(q, 2 * v)), by, s2)
+            s3 = fma(load(at(q, 3 * v)), by, s3)
+            s4 = fma(load(at(q, 4 * v)), by, s4)
+            s5 = fma(load(at(q, 5 * v)), by, s5)
+            s6 = fma(load(at(q, 6 * v)), by, s6)
+            s7 = fma(load(at(q, 7 * v)), by, s7)
+    return sum_lanes(((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7)))
+
+
+@kernel
+def read_loop(buffer: Any, count: int, factor: float, sums: Any, n_threads: int, sync: Any, thread: int) -> None:
+    """Read a buffer in all threads of a team at once, each its own part.
+
+    Parameters
+    ----------
+    buffer : (n_threads, n), float32 or float64, with n whole rounds of READ_VECTORS vectors
+    count : int
+        Times that each part is read.
+    factor : float
+        What the elements are multiplied by.
+    sums : (n_threads, m), of the same dtype, whole cache lines
+        The first of each row is overwritten by the sum of what the thread has read.
+    n_threads, sync, thread
+        As in `fma_loop`.
+    """
+    if not barrier(sync, n_threads, 1):
+        return
+    n = buffer.shape[1]
+    total = read_sum(at(buffer, thread * n), n, factor, count)
+    put(at(sums, thread * sums.shape[1]), total)

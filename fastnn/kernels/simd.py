@@ -54,11 +54,11 @@ def n_lanes(dtype: Any) -> int:
 
 
 class Vector(types.Type):
-    """Numba type of one vector register."""
+    """Numba type of one vector register; as wide as the target's unless `lanes` is given."""
 
-    def __init__(self, element: types.Float) -> None:
+    def __init__(self, element: types.Float, lanes: int | None = None) -> None:
         self.element = element
-        self.lanes = VECTOR_BITS // element.bitwidth
+        self.lanes = VECTOR_BITS // element.bitwidth if lanes is None else lanes
         super().__init__(name=f"Vector({element}, {self.lanes})")
 
 
@@ -213,6 +213,22 @@ def store(p: Any, v: Any) -> None:
 def _lower_store(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     emit_store(builder, args[1], args[0])
     return context.get_dummy_value()
+
+
+def _type_low_half(v: Any) -> Any:
+    return Vector(v.element, v.lanes // 2) if isinstance(v, Vector) and v.lanes > 1 else None
+
+
+@_op(_type_low_half)
+def low_half(v: Any) -> Any:
+    """First half of the lanes, as a vector of half the width."""
+    return v[: len(v) // 2]
+
+
+@low_half.lower
+def _lower_low_half(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    lanes_kept = ir.Constant(ir.VectorType(ir.IntType(32), sig.return_type.lanes), list(range(sig.return_type.lanes)))
+    return builder.shuffle_vector(args[0], ir.Constant(args[0].type, ir.Undefined), lanes_kept)
 
 
 def _type_get(p: Any) -> Any:
