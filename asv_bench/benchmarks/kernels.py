@@ -19,6 +19,7 @@ from fastnn.kernels.jit import kernel
 from fastnn.kernels.layout import aligned_zeros, leading_dimension, padded
 from fastnn.kernels.optimizers import update
 from fastnn.kernels.simd import at, lanes, load, store, transpose_block
+from fastnn.kernels.tile import nothing
 
 from .timing import best
 
@@ -36,7 +37,8 @@ def product(
 ) -> None:
     """C = init + A B, `count` times; C is laid out as B, and its rows start from one row `init`."""
     for _ in range(count):
-        gemm(at(a, 0), a_row, a_k, at(b, 0), ldb, at(init, 0), 0, at(c, 0), ldb, m, n, depth)
+        none = nothing(at(a, 0))
+        gemm(at(a, 0), a_row, a_k, at(b, 0), ldb, at(init, 0), 0, at(c, 0), ldb, m, n, depth, none, none)
 
 
 @kernel

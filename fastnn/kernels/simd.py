@@ -219,7 +219,7 @@ def _type_low_half(v: Any) -> Any:
     return Vector(v.element, v.lanes // 2) if isinstance(v, Vector) and v.lanes > 1 else None
 
 
-@_op(_type_low_half)
+@op(_type_low_half)
 def low_half(v: Any) -> Any:
     """First half of the lanes, as a vector of half the width."""
     return v[: len(v) // 2]

@@ -83,7 +83,8 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
                 total += a[i * a_row + k * a_k] * b[k * ldb : k * ldb + width]
             c[i * ldc : i * ldc + width] = total
 
-    tile.__name__ = tile.__qualname__ = f"tile_{rows}x{vectors}" + "_fetching" * fetching + f"_ahead_{ahead}" * bool(ahead)
+    kind = "_fetching" if fetching else f"_ahead_{ahead}" if ahead else ""
+    tile.__name__ = tile.__qualname__ = f"tile_{rows}x{vectors}{kind}"
     made = op(fetching_typer if fetching else typer)(tile)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
