@@ -41,6 +41,9 @@ MIN_BATCH_TILE, MAX_BATCH_TILE = 64, 128
 BATCH_TILE_BYTES = 512 * 1024
 #: Rows of a chunk at least, and bytes of activations that it may take beyond that.
 MIN_CHUNK = 1024
+#: Shards of a batch: at most so many, of at least so many rows.
+MAX_SHARDS = 8
+MIN_SHARD_ROWS = 256
 CHUNK_BYTES = 1024 * 1024
 
 
@@ -175,15 +178,40 @@ def _layer_numbers(architecture: Architecture) -> np.ndarray:
     return numbers
 
 
+def count_shards(architecture: Architecture, batch: int) -> int:
+    """Parts that each batch is cut into, each with a gradient of its own; 0 where that does not pay.
+
+    Without shards all threads share the rows of a batch, and then the weights: every activation is read by every
+    thread, which is work for the caches if the net is small, and each row that is written next has to be taken
+    back from them. A shard stays with one thread, from its rows to its gradient, and only gradients are exchanged.
+    A function of the shapes alone, for the sum of the shards is rounded otherwise than that of the rows.
+    """
+    n_shards = min(MAX_SHARDS, batch // MIN_SHARD_ROWS)
+    if n_shards < 2:
+        return 0
+    _, size = layout.param_offsets(architecture.sizes, architecture.dtype)
+    activations = batch * 2 * sum(architecture.leading_dimensions())
+    return n_shards if 2 * n_shards * size <= activations else 0
+
+
 class Workspace:
     """What training or evaluating with one batch size needs: `work` and, for each number of threads, a Plan."""
 
-    def __init__(self, architecture: Architecture, batch: int, n_threads: int) -> None:
+    def __init__(self, architecture: Architecture, batch: int, n_threads: int, *, gradients: bool = True) -> None:
         dtype = architecture.dtype
         lds = architecture.leading_dimensions()
         self.bytes_a_row = 2 * sum(lds) * dtype.itemsize
         self.batch = batch
-        self.chunk = min(batch, max(MIN_CHUNK, CHUNK_BYTES // self.bytes_a_row))
+        # Rows come in blocks of as many as a vector has lanes (see kernels.narrow).
+        self.block = layout.round_up(TILE_ROWS, n_lanes(dtype))
+        self.n_shards = count_shards(architecture, batch) if gradients else 0
+        self.shard_rows = layout.round_up(-(-batch // self.n_shards), self.block) if self.n_shards else 0
+        if self.n_shards:
+            self.chunk = min(self.shard_rows, MAX_BATCH_TILE)
+            rows = n_threads * self.chunk
+        else:
+            self.chunk = min(batch, max(MIN_CHUNK, CHUNK_BYTES // self.bytes_a_row))
+            rows = layout.round_up(self.chunk, self.block)
         self.layers = _layer_table(architecture, training=True)
         self.layer_numbers = _layer_numbers(architecture)
         self.tiles = weight_tiles(architecture)
@@ -192,10 +220,8 @@ class Workspace:
 
         arena = _Arena(dtype)
         self.zeros = arena.take(max(lds))
-        # Rows come in blocks of as many as a vector has lanes (see kernels.narrow).
-        self.block = layout.round_up(TILE_ROWS, n_lanes(dtype))
-        rows = layout.round_up(self.chunk, self.block)
         self.row_loss = arena.take(rows)
+        self.metric_length = rows
         self.row_metric = arena.take(layout.N_METRICS * rows)
         self.target = arena.take(rows * lds[-1])
         inputs = [arena.take(rows * ld) for ld in lds]
@@ -215,6 +241,9 @@ class Workspace:
             max(int((height * width + bias).max()), 2 * lanes * lanes + lanes), CACHE_LINE // dtype.itemsize
         )
         self.scratch = arena.take(n_threads * self.scratch_size)
+        _, size = layout.param_offsets(architecture.sizes, dtype)
+        self.shard_grad = arena.take(self.n_shards * size)
+        self.shard_sums = np.zeros((self.n_shards, layout.SHARD_SUMS))
         self.work = arena.zeros()
         self.max_threads = n_threads
         self._plans: dict[int, Plan] = {}
@@ -232,20 +261,26 @@ class Workspace:
             settings = np.zeros(layout.SETTINGS, np.int64)
             settings[layout.BATCH] = self.batch
             settings[layout.CHUNK] = self.chunk
-            settings[layout.BATCH_TILE] = batch_tile_rows(self.chunk, self.bytes_a_row, n_threads, self.block)
+            sharing = 1 if self.n_shards else n_threads  # threads that share a chunk
+            settings[layout.BATCH_TILE] = batch_tile_rows(self.chunk, self.bytes_a_row, sharing, self.block)
             settings[layout.N_THREADS] = n_threads
             settings[layout.ROW_LOSS] = self.row_loss
             settings[layout.ROW_METRIC] = self.row_metric
+            settings[layout.METRIC_LENGTH] = self.metric_length
             settings[layout.ZEROS] = self.zeros
             settings[layout.TARGET] = self.target
             settings[layout.SCRATCH] = self.scratch
             settings[layout.SCRATCH_SIZE] = self.scratch_size
+            settings[layout.SHARDS] = self.n_shards
+            settings[layout.SHARD_ROWS] = self.shard_rows
+            settings[layout.SHARD_GRAD] = self.shard_grad
             self._plans[n_threads] = Plan(
                 self.layers,
                 self.layer_numbers,
                 self.tiles,
                 shares(self.tiles, n_threads),
                 self.penalties,
+                self.shard_sums,
                 settings,
                 self.numbers,
             )
@@ -370,7 +405,8 @@ class Engine:
         """The workspace for a purpose; only the last one of each is kept."""
         found = self._workspaces.get(purpose)
         if found is None or found.batch != batch or found.max_threads < team.n_threads:
-            found = Workspace(self.architecture, batch, max(self.n_threads, team.n_threads))
+            n_threads = max(self.n_threads, team.n_threads)
+            found = Workspace(self.architecture, batch, n_threads, gradients=purpose != "evaluate")
             self._workspaces[purpose] = found
         return found
 

@@ -348,6 +348,48 @@ def test_gradient_and_evaluation_over_chunks(monkeypatch, chunk, team):
     close_sums(scores, naive.evaluate(net, *rows.oracle(), (codes.ACCURACY,)))
 
 
+# ------------------------------------------------------------------------------------------ shards of a batch
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("sizes", [(5, 9, 3), (3, 8, 20, 1), (7, 2)], ids=str)
+def test_a_batch_in_shards_follows_the_oracle(monkeypatch, sizes, n_threads):
+    monkeypatch.setattr(engines, "MIN_SHARD_ROWS", 16)
+    arch = architecture(sizes)
+    assert engines.Workspace(arch, 200, n_threads).n_shards == 8
+    # The last batch of the epoch fills some shards only.
+    compare(arch, 450, batch=200, epochs=3, weighted=True, n_threads=n_threads, metrics=(codes.MEAN_SQUARED_ERROR,))
+    assert engines.Workspace(arch, 200, n_threads, gradients=False).n_shards == 0
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
+def test_shards_have_the_same_bits_for_any_number_of_threads(monkeypatch, optimizer, dtype):
+    monkeypatch.setattr(engines, "MIN_SHARD_ROWS", 16)
+    arch = architecture((5, 33, 7, 3), hidden="sigmoid", penalty=(1e-3, 1e-2), dtype=dtype)
+    rows = problem(arch, 530, weighted=True)
+    made = [engine(arch, n_threads=n) for n in (1, 2, 3, 4)]
+    sums = [train(one, rows, batch=530, epochs=3, optimizer=optimizer, n_threads=k + 1) for k, one in enumerate(made)]
+    assert made[0]._workspaces["train"].n_shards > 1
+    for k in (1, 2, 3):
+        assert made[k].params.tobytes() == made[0].params.tobytes()
+        assert made[k].slots.tobytes() == made[0].slots.tobytes()
+        assert sums[k] == sums[0]
+        assert not padding_of(made[k], made[k].params).any()
+
+
+def test_the_gradient_in_shards(team):
+    arch = architecture([4, 9, 3], loss="softmax_crossentropy", penalty=(1e-3, 1e-2))
+    made = engine(arch, n_threads=team.n_threads)
+    rows = problem(arch, 5000, weighted=True)
+    assert engines.count_shards(arch, 5000) == 8
+    net = net_of(made)
+    sums, d_weights, d_biases = made.gradient(rows.data(), team=team)
+    wanted = naive.gradient(net, *rows.oracle())
+    for a, b in zip([*d_weights, *d_biases], [*wanted[0], *wanted[1]], strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-13)
+    assert sums.penalty == pytest.approx(naive.penalty(net), rel=1e-12)
+
+
 # ------------------------------------------------------------------------- gradient, evaluation, prediction
 
 

@@ -17,7 +17,6 @@ from fastnn.kernels.layout import (
     ACTIVATION,
     ALPHA,
     BIAS,
-    CHUNK,
     DELTA,
     EVALUATE,
     INPUT,
@@ -25,6 +24,7 @@ from fastnn.kernels.layout import (
     LD_OUT,
     LOSS,
     METRIC,
+    METRIC_LENGTH,
     MODE,
     N_IN,
     N_METRICS,
@@ -173,7 +173,6 @@ def block_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: i
     # Between the regions the thread's scratch is free: outputs, then targets, then weights, each (V, V) at most.
     u = at(state.work, settings[SCRATCH] + thread * settings[SCRATCH_SIZE])
     v = lanes(u)
-    row_length = whole_vectors(settings[CHUNK], v)
     t = at(u, v * v)
     w = at(t, v * v)
     store(w, splat(w, 1.0))
@@ -197,7 +196,7 @@ def block_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: i
             metric = settings[METRIC + m]
             if metric != NO_METRIC:
                 value = metric_block(metric, u, t, n, threshold, several) * weight
-                store(at(state.work, settings[ROW_METRIC] + m * row_length + r), value)
+                store(at(state.work, settings[ROW_METRIC] + m * settings[METRIC_LENGTH] + r), value)
         store(at(state.work, settings[ROW_LOSS] + r), loss_block(settings[LOSS], u, t, n, weight, norm))
         for j in range(n, v):
             store(at(u, j * v), splat(u, 0.0))
@@ -220,7 +219,6 @@ def row_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int
     n = plan.layers[last, N_OUT]
     ld = plan.layers[last, LD_OUT]
     loss = settings[LOSS]
-    row_length = whole_vectors(settings[CHUNK], lanes(at(state.work, 0)))
     several, threshold = decision(plan)
     for r in range(row, row + rows):
         source = data.order[place + r] if data.order.size else place + r
@@ -239,7 +237,7 @@ def row_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int
             metric = settings[METRIC + m]
             if metric != NO_METRIC:
                 value = metric_row(metric, u, t, label, n, threshold, several)
-                put(at(state.work, settings[ROW_METRIC] + m * row_length + r), weight * value)
+                put(at(state.work, settings[ROW_METRIC] + m * settings[METRIC_LENGTH] + r), weight * value)
         if loss == SUM_OF_SQUARES:
             value = sum_of_squares_row(u, t, d, n, weight)
         else:

@@ -55,7 +55,7 @@ TILE_COLUMNS = 7
 MODE = 0
 N_ROWS = 1  # rows of the data that take part
 BATCH = 2
-CHUNK = 3  # rows of a batch that `work` holds at once
+CHUNK = 3  # rows of a batch (of each thread's shard, where it is cut) that `work` holds at once
 BATCH_TILE = 4  # rows of a batch tile
 BEGIN = 5  # first step to run; overwritten by the step that comes next
 END = 6  # step to stop before
@@ -63,12 +63,16 @@ LOSS = 7
 OPTIMIZER = 8
 N_THREADS = 9
 ROW_LOSS = 10  # in work: the loss of each row (chunk)
-ROW_METRIC = 11  # in work: the metrics of each row (N_METRICS, chunk padded to vectors)
+ROW_METRIC = 11  # in work: the metrics of each row (N_METRICS, METRIC_LENGTH)
 ZEROS = 12  # in work: a row of zeros, as long as the longest row
 TARGET = 13  # in work: targets of the chunk, row stride LD_OUT of the last layer
 SCRATCH = 14  # in work: a gradient tile a thread
 SCRATCH_SIZE = 15
-METRIC = 16  # and the N_METRICS - 1 after it
+SHARDS = 16  # parts that a batch is cut into; 0 where it is not
+SHARD_ROWS = 17
+SHARD_GRAD = 18  # in work: a gradient a shard (SHARDS, P)
+METRIC_LENGTH = 19  # room for the rows of one metric
+METRIC = 20  # and the N_METRICS - 1 after it
 N_METRICS = 2
 SETTINGS = METRIC + N_METRICS
 
@@ -88,6 +92,11 @@ WEIGHT_SUM = 6
 PENALTY_SUM = 7  # one penalty R a step
 METRIC_SUM = 8  # and the N_METRICS - 1 after it
 NUMBERS = METRIC_SUM + N_METRICS
+
+# Columns of `Plan.shard_sums`: a cache line a shard.
+SHARD_LOSS = 0
+SHARD_METRIC = 1  # and the N_METRICS - 1 after it
+SHARD_SUMS = 8
 
 # What `train` returns.
 OK = 0
@@ -113,6 +122,7 @@ class Plan(NamedTuple):
     tiles: Any  # (n_tiles, TILE_COLUMNS) int64
     shares: Any  # (n_threads + 1,) int64: tiles shares[t] to shares[t + 1] are thread t's
     penalties: Any  # (n_tiles,) float64, overwritten
+    shard_sums: Any  # (SHARDS, SHARD_SUMS) float64, overwritten
     settings: Any  # (SETTINGS,) int64
     numbers: Any  # (NUMBERS,) float64
 

@@ -293,12 +293,27 @@ def _lower_prefetch(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return context.get_dummy_value()
 
 
-def emit_prefetch(builder: Any, pointer: Any) -> None:
-    """Generate a request for the cache line at `pointer`."""
+@op(_type_prefetch)
+def claim(p: Any) -> None:
+    """Ask for the cache line at `p` in order to overwrite it; touches nothing and may point anywhere.
+
+    Stores are made in their order, and each whose line another core has looked at waits for the answer of that
+    core; lines that were claimed before come at the same time.
+    """
+
+
+@claim.lower
+def _lower_claim(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    emit_prefetch(builder, args[0], write=True)
+    return context.get_dummy_value()
+
+
+def emit_prefetch(builder: Any, pointer: Any, *, write: bool = False) -> None:
+    """Generate a request for the cache line at `pointer`, to be read or to be overwritten."""
     i32 = ir.IntType(32)
     address = builder.bitcast(pointer, ir.IntType(8).as_pointer())
-    # read, keep in all levels, data
-    hints = [ir.Constant(i32, 0), ir.Constant(i32, 3), ir.Constant(i32, 1)]
+    # read or write, keep in all levels, data
+    hints = [ir.Constant(i32, int(write)), ir.Constant(i32, 3), ir.Constant(i32, 1)]
     _intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [address, *hints])
 
 

@@ -141,6 +141,8 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
             builder.position_at_end(after_loop)
             return next_b, next_a, after
 
+        for i, j in grid:
+            emit_prefetch(builder, address(c, ldc, i, j), write=True)
         start = {(i, j): emit_load(builder, address(init, ld_init, i, j), vt) for i, j in grid}
         before = builder.block
         work = builder.append_basic_block("work")

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn.kernels.barrier import barrier, is_bad, report_bad
-from fastnn.kernels.batch import batch_tile, whole_vectors
+from fastnn.kernels.batch import batch_tile
 from fastnn.kernels.codes import NO_METRIC
 from fastnn.kernels.jit import inline, kernel
 from fastnn.kernels.layout import (
@@ -19,10 +19,10 @@ from fastnn.kernels.layout import (
     CHUNK,
     END,
     EVALUATE,
-    GRADIENT,
     LOSS_NOT_FINITE,
     LOSS_SUM,
     METRIC,
+    METRIC_LENGTH,
     METRIC_SUM,
     MODE,
     N_ROWS,
@@ -32,6 +32,11 @@ from fastnn.kernels.layout import (
     PENALTY_SUM,
     ROW_LOSS,
     ROW_METRIC,
+    SHARD_GRAD,
+    SHARD_LOSS,
+    SHARD_METRIC,
+    SHARD_ROWS,
+    SHARDS,
     STEPS_DONE,
     TRAIN,
     WEIGHT_SUM,
@@ -44,6 +49,8 @@ from fastnn.kernels.update import (
     fused_tile,
     penalize_stored_tile,
     refresh_transposed,
+    sharded_gradient_tile,
+    sharded_tile,
     stored_tile,
 )
 
@@ -71,6 +78,36 @@ def sum_of_weights(data: Any, place: int, rows: int) -> float:
     return total
 
 
+@inline
+def run_shard(state: Any, plan: Any, data: Any, shard: int, place: int, rows: int, norm: Any, thread: int) -> None:
+    """Losses and gradient of one shard of a batch, the rows at `place` of the epoch, by one thread alone.
+
+    Overwrites the shard's row of `shard_sums` and its gradient, and of `work` what belongs to the thread.
+    """
+    settings = plan.settings
+    chunk = settings[CHUNK]
+    tile_rows = settings[BATCH_TILE]
+    mine = thread * chunk  # where the thread's rows begin in `work`
+    grad = at(state.work, settings[SHARD_GRAD] + shard * state.params.size)
+    loss = 0.0
+    first_metric = 0.0
+    second_metric = 0.0
+    for done in range(0, rows, chunk):
+        part = min(chunk, rows - done)
+        for row in range(0, part, tile_rows):
+            batch_tile(state, plan, data, place + done - mine, mine + row, min(tile_rows, part - row), norm, thread)
+        loss += sum_row(at(state.work, settings[ROW_LOSS] + mine), part)
+        if settings[METRIC] != NO_METRIC:
+            first_metric += sum_row(at(state.work, settings[ROW_METRIC] + mine), part)
+        if settings[METRIC + 1] != NO_METRIC:
+            second_metric += sum_row(at(state.work, settings[ROW_METRIC] + settings[METRIC_LENGTH] + mine), part)
+        for tile in range(plan.tiles.shape[0]):
+            stored_tile(state, plan, tile, mine, part, grad, done == 0)
+    plan.shard_sums[shard, SHARD_LOSS] = loss
+    plan.shard_sums[shard, SHARD_METRIC] = first_metric
+    plan.shard_sums[shard, SHARD_METRIC + 1] = second_metric
+
+
 @kernel
 def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
     """Run steps `settings[BEGIN]` to `settings[END]` of an epoch.
@@ -79,8 +116,8 @@ def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
     ----------
     state, plan, data : State, Plan, Data
         See `layout`. TRAIN overwrites params, slots, work (and grad, for batches of several chunks);
-        GRADIENT overwrites work and grad; EVALUATE overwrites work. All add to the sums in `plan.numbers`
-        and move `settings[BEGIN]`.
+        GRADIENT overwrites work and grad; EVALUATE overwrites work, and is for a plan without shards. All add
+        to the sums in `plan.numbers` and move `settings[BEGIN]`.
     sync : (SYNC_SIZE,) int64
         Fresh counters, shared by the team (`barrier.new_sync`).
     thread : int
@@ -106,7 +143,7 @@ def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
     steps_done = numbers[STEPS_DONE]
     tile_begin = plan.shares[thread]
     tile_end = plan.shares[thread + 1]
-    metric_length = whole_vectors(chunk, lanes(at(state.work, 0)))
+    sharded = settings[SHARDS] > 0
     meeting = 0
     status = OK
 
@@ -124,11 +161,27 @@ def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
         whole = sum_of_weights(data, place, rows)
         # A batch whose rows all weigh nothing has no gradient, not one of 0 / 0.
         norm = element(at(state.work, 0), whole if whole > 0.0 else 1.0)
-        fused = mode == TRAIN and rows <= chunk
+        fused = mode == TRAIN and rows <= chunk and not sharded
         step_loss = 0.0
         first_metric = 0.0
         second_metric = 0.0
-        done = 0
+        n_shards = 0
+        if sharded:
+            n_shards = (rows + settings[SHARD_ROWS] - 1) // settings[SHARD_ROWS]
+            for shard in range(thread * n_shards // n_threads, (thread + 1) * n_shards // n_threads):
+                first = shard * settings[SHARD_ROWS]
+                shard_rows = min(settings[SHARD_ROWS], rows - first)
+                run_shard(state, plan, data, shard, place + first, shard_rows, norm, thread)
+            meeting += 1
+            if not barrier(sync, n_threads, meeting):
+                return ABORTED
+            for shard in range(n_shards):
+                step_loss += plan.shard_sums[shard, SHARD_LOSS]
+                first_metric += plan.shard_sums[shard, SHARD_METRIC]
+                second_metric += plan.shard_sums[shard, SHARD_METRIC + 1]
+            if step_loss - step_loss != 0.0:
+                status = LOSS_NOT_FINITE
+        done = rows if sharded else 0
         while done < rows:
             part = min(chunk, rows - done)
             n_tiles = (part + tile_rows - 1) // tile_rows
@@ -142,7 +195,7 @@ def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
             if settings[METRIC] != NO_METRIC:
                 first_metric += sum_row(at(state.work, settings[ROW_METRIC]), part)
             if settings[METRIC + 1] != NO_METRIC:
-                second_metric += sum_row(at(state.work, settings[ROW_METRIC] + metric_length), part)
+                second_metric += sum_row(at(state.work, settings[ROW_METRIC] + settings[METRIC_LENGTH]), part)
             if step_loss - step_loss != 0.0:
                 status = LOSS_NOT_FINITE
                 break
@@ -153,7 +206,7 @@ def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
                         report_bad(sync)
             elif mode != EVALUATE:
                 for tile in range(tile_begin, tile_end):
-                    stored_tile(state, plan, tile, part, done == 0)
+                    stored_tile(state, plan, tile, 0, part, at(state.grad, 0), done == 0)
             meeting += 1
             if not barrier(sync, n_threads, meeting):
                 return ABORTED
@@ -161,9 +214,16 @@ def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
         if status == OK and mode != EVALUATE and not fused:
             rates = rates_of_step(optimizer, numbers, steps_done + 1.0)
             for tile in range(tile_begin, tile_end):
-                if mode == GRADIENT:
+                good = True
+                if sharded and mode == TRAIN:
+                    good = sharded_tile(state, plan, tile, n_shards, rates, thread)
+                elif sharded:
+                    sharded_gradient_tile(state, plan, tile, n_shards)
+                elif mode == TRAIN:
+                    good = finish_stored_tile(state, plan, tile, rates)
+                else:
                     penalize_stored_tile(state, plan, tile)
-                elif not finish_stored_tile(state, plan, tile, rates):
+                if not good:
                     report_bad(sync)
             meeting += 1
             if not barrier(sync, n_threads, meeting):

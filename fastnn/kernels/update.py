@@ -25,6 +25,7 @@ from fastnn.kernels.layout import (
     OPTIMIZER,
     SCRATCH,
     SCRATCH_SIZE,
+    SHARD_GRAD,
     T_BIAS,
     T_BIAS_END,
     T_COLUMN,
@@ -37,7 +38,7 @@ from fastnn.kernels.layout import (
     W,
 )
 from fastnn.kernels.optimizers import add_penalty, update
-from fastnn.kernels.simd import at, lanes, load, store, transpose_block
+from fastnn.kernels.simd import at, claim, lanes, load, store, transpose_block
 from fastnn.kernels.tile import Stream
 
 
@@ -96,8 +97,13 @@ def stride_and_height(plan: Any, k: int) -> Any:
 
 
 @inline
-def gradient_tile(state: Any, plan: Any, tile: int, rows: int, g: Any, ld_g: int, init: Any, ld_init: int) -> None:
-    """Sum X^T dZ (dZ^T X) over the rows of the chunk for one weight tile; overwrites the block at `g`."""
+def gradient_tile(state: Any, plan: Any, tile: int, first: int, rows: int, g: Any, ld_g: int, init: Any,
+                  ld_init: int, groups: int) -> None:  # fmt: skip
+    """Sum X^T dZ (dZ^T X) over rows of the chunk, from the `first`, for one weight tile.
+
+    Overwrites the block at `g`. Where the update comes next, `groups` is 1, and what it will need is brought near
+    while the products run; otherwise it is 0.
+    """
     k = plan.tiles[tile, T_LAYER]
     row = plan.tiles[tile, T_ROW]
     column = plan.tiles[tile, T_COLUMN]
@@ -107,14 +113,14 @@ def gradient_tile(state: Any, plan: Any, tile: int, rows: int, g: Any, ld_g: int
     of_columns = plan.layers[k, INPUT if narrow else DELTA]
     place = plan.layers[k, W] + row * ld + column
     size = state.params.size
-    # What the update will need is brought near while the products run.
     gemm(
-        at(state.work, of_rows + row), 1, ld_rows,
-        at(state.work, of_columns + column), ld,
+        at(state.work, of_rows + first * ld_rows + row), 1, ld_rows,
+        at(state.work, of_columns + first * ld + column), ld,
         init, ld_init,
         g, ld_g,
         min(plan.tiles[tile, T_ROW_END], height) - row, plan.tiles[tile, T_COLUMN_END] - column, rows,
-        Stream(at(state.params, place), ld, 0, 1), Stream(at(state.slots, place), ld, size, state.slots.size // size),
+        Stream(at(state.params, place), ld, 0, groups),
+        Stream(at(state.slots, place), ld, size, groups * (state.slots.size // size)),
     )  # fmt: skip
 
 
@@ -182,12 +188,13 @@ def add_penalties(state: Any, plan: Any, tile: int, g: Any, ld_g: int) -> bool:
 
 
 @inline
-def bias_gradient(state: Any, plan: Any, tile: int, rows: int, init: Any, g_bias: Any) -> None:
-    """Sum dZ over the rows of the chunk for the tile's part of the bias; overwrites it at `g_bias`."""
+def bias_gradient(state: Any, plan: Any, tile: int, first: int, rows: int, init: Any, g_bias: Any) -> None:
+    """Sum dZ over rows of the chunk, from the `first`, for the tile's part of the bias; overwrites it at `g_bias`."""
     k = plan.tiles[tile, T_LAYER]
     begin = plan.tiles[tile, T_BIAS]
-    delta = at(state.work, plan.layers[k, DELTA] + begin)
-    sum_columns(delta, plan.layers[k, LD_OUT], rows, init, g_bias, plan.tiles[tile, T_BIAS_END] - begin)
+    ld = plan.layers[k, LD_OUT]
+    delta = at(state.work, plan.layers[k, DELTA] + first * ld + begin)
+    sum_columns(delta, ld, rows, init, g_bias, plan.tiles[tile, T_BIAS_END] - begin)
 
 
 @inline
@@ -198,24 +205,91 @@ def fused_tile(state: Any, plan: Any, tile: int, rows: int, rates: Any, thread: 
     zeros = at(state.work, plan.settings[ZEROS])
     # The scratch begins with the row for the bias.
     block = at(scratch, plan.tiles[tile, T_BIAS_END] - plan.tiles[tile, T_BIAS])
-    gradient_tile(state, plan, tile, rows, block, columns, zeros, 0)
-    bias_gradient(state, plan, tile, rows, zeros, scratch)
+    gradient_tile(state, plan, tile, 0, rows, block, columns, zeros, 0, 1)
+    bias_gradient(state, plan, tile, 0, rows, zeros, scratch)
     return update_tile(state, plan, tile, rates, block, columns, scratch)
 
 
 @inline
-def stored_tile(state: Any, plan: Any, tile: int, rows: int, first_chunk: bool) -> None:
-    """Gradient of one weight tile into `grad`: overwritten by the first chunk of a batch, then added to."""
+def stored_tile(state: Any, plan: Any, tile: int, first: int, rows: int, grad: Any, first_chunk: bool) -> None:
+    """Gradient of one weight tile into the gradient at `grad`: overwritten by the first chunk, then added to."""
     k = plan.tiles[tile, T_LAYER]
     ld, _ = stride_and_height(plan, k)
     zeros = at(state.work, plan.settings[ZEROS])
-    g = at(state.grad, plan.layers[k, W] + plan.tiles[tile, T_ROW] * ld + plan.tiles[tile, T_COLUMN])
+    g = at(grad, plan.layers[k, W] + plan.tiles[tile, T_ROW] * ld + plan.tiles[tile, T_COLUMN])
     if first_chunk:
-        gradient_tile(state, plan, tile, rows, g, ld, zeros, 0)
+        gradient_tile(state, plan, tile, first, rows, g, ld, zeros, 0, 0)
     else:
-        gradient_tile(state, plan, tile, rows, g, ld, g, ld)
+        gradient_tile(state, plan, tile, first, rows, g, ld, g, ld, 0)
+    g_bias = at(grad, plan.layers[k, BIAS] + plan.tiles[tile, T_BIAS])
+    bias_gradient(state, plan, tile, first, rows, zeros if first_chunk else g_bias, g_bias)
+
+
+@inline
+def sum_of_shards(source: Any, stride: int, n_shards: int, target: Any, n: int) -> None:
+    """Overwrite n elements at `target` (whole vectors) with the sum of those at `source`, `stride` apart."""
+    v = lanes(source)
+    for i in range(0, n, v):
+        total = load(at(source, i))
+        for s in range(1, n_shards):
+            total = total + load(at(source, s * stride + i))
+        store(at(target, i), total)
+
+
+@inline
+def claim_run(p: Any, n: int) -> None:
+    """Claim the cache lines of n elements at `p`."""
+    for i in range(0, n, lanes(p)):
+        claim(at(p, i))
+
+
+@inline
+def sum_shards_of_tile(state: Any, plan: Any, tile: int, n_shards: int, g: Any, ld_g: int, g_bias: Any) -> None:
+    """Add up what the shards found for one weight tile; overwrites the block at `g` and the run at `g_bias`.
+
+    The weights of the tile, which others have read since the last update, are claimed meanwhile.
+    """
+    k = plan.tiles[tile, T_LAYER]
+    ld, height = stride_and_height(plan, k)
+    row = plan.tiles[tile, T_ROW]
+    column = plan.tiles[tile, T_COLUMN]
+    columns = plan.tiles[tile, T_COLUMN_END] - column
+    rows = min(plan.tiles[tile, T_ROW_END], height) - row
+    size = state.params.size
+    grad = at(state.work, plan.settings[SHARD_GRAD])
+    place = plan.layers[k, W] + row * ld + column
+    if plan.layers[k, WT] >= 0:
+        ld_t = plan.layers[k, LD_IN]
+        for j in range(column, column + columns):
+            claim_run(at(state.work, plan.layers[k, WT] + j * ld_t + row), rows)
+    for i in range(rows):
+        here = place + i * ld
+        claim_run(at(state.params, here), columns)
+        sum_of_shards(at(grad, here), size, n_shards, at(g, i * ld_g), columns)
+    begin = plan.tiles[tile, T_BIAS]
+    place = plan.layers[k, BIAS] + begin
+    sum_of_shards(at(grad, place), size, n_shards, g_bias, plan.tiles[tile, T_BIAS_END] - begin)
+
+
+@inline
+def sharded_tile(state: Any, plan: Any, tile: int, n_shards: int, rates: Any, thread: int) -> bool:
+    """Update one weight tile from the gradients of the shards."""
+    columns = plan.tiles[tile, T_COLUMN_END] - plan.tiles[tile, T_COLUMN]
+    g_bias = at(state.work, plan.settings[SCRATCH] + thread * plan.settings[SCRATCH_SIZE])
+    g = at(g_bias, plan.tiles[tile, T_BIAS_END] - plan.tiles[tile, T_BIAS])
+    sum_shards_of_tile(state, plan, tile, n_shards, g, columns, g_bias)
+    return update_tile(state, plan, tile, rates, g, columns, g_bias)
+
+
+@inline
+def sharded_gradient_tile(state: Any, plan: Any, tile: int, n_shards: int) -> None:
+    """Add up the gradients of the shards for one weight tile in `grad`, with the penalty's."""
+    k = plan.tiles[tile, T_LAYER]
+    ld, _ = stride_and_height(plan, k)
+    g = at(state.grad, plan.layers[k, W] + plan.tiles[tile, T_ROW] * ld + plan.tiles[tile, T_COLUMN])
     g_bias = at(state.grad, plan.layers[k, BIAS] + plan.tiles[tile, T_BIAS])
-    bias_gradient(state, plan, tile, rows, zeros if first_chunk else g_bias, g_bias)
+    sum_shards_of_tile(state, plan, tile, n_shards, g, ld, g_bias)
+    add_penalties(state, plan, tile, g, ld)
 
 
 @inline
