@@ -179,6 +179,7 @@ class Model:
         self.dtype = as_dtype(dtype)
         self._optimizer = as_optimizer(optimizer, self.dtype)
         self.n_threads = as_n_threads(n_threads)
+        self._n_predicting = min(self.n_threads, available_threads())  # more would only be in each other's way
         self.history = History()
         self.stop_training = False
         self._epochs_done = 0
@@ -602,22 +603,14 @@ class Model:
         With a cross-entropy over a linear last layer these are logits; see `predict_proba`.
         """
         engine = self._built()
-        if engine.can_read(X):  # the kernel itself looks for NaN and infinity, while the rows are near
-            outputs = self._predict(engine, X)
-            if outputs is not None:
-                return outputs
-        features = as_features(X, dtype=self.dtype, n_features=self.n_features)
-        outputs = self._predict(engine, features)
-        if outputs is None:
-            raise ValueError("X was changed by another thread, and holds NaN or infinity now.")
-        return outputs
-
-    def _predict(self, engine: Engine, features: Array) -> Array | None:
+        # The kernel itself looks for NaN and infinity, while the rows are near; `as_features` says where they are.
+        features = X if engine.can_read(X) else as_features(X, dtype=self.dtype, n_features=self.n_features)
         with self._turn:
-            if self.n_threads == 1 or engine.flops_of_a_row * len(features) < WORK_FOR_A_TEAM:
-                return engine.predict(features)
-            with Team(self.n_threads) as team:
-                return engine.predict(features, team=team)
+            outputs = engine.predict(features, self._n_predicting)
+        if outputs is None:
+            as_features(X, dtype=self.dtype, n_features=self.n_features)
+            raise ValueError("X was written to by another thread during the call, and held NaN or infinity.")
+        return outputs
 
     def predict_proba(self, X: Any) -> Array:
         """Probabilities of the classes; (n, n_outputs).

@@ -110,7 +110,7 @@ def test_gradient_evaluation_and_prediction_have_the_same_bits(sizes, dtype):
         with Team(n_threads) as team:
             sums, d_weights, d_biases = made.gradient(rows.data(), team=team)
             scores = made.evaluate(rows.data(), metrics=(codes.ACCURACY,), team=team)
-            outputs = made.predict(rows.x, team=team)
+            outputs = made.predict(rows.x, team.n_threads)
         found.append((sums, scores, [a.tobytes() for a in (*d_weights, *d_biases, outputs)]))
     assert found[0] == found[1] == found[2]
 

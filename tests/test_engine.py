@@ -224,7 +224,7 @@ def test_output_that_the_loss_contains(output, loss):
         made = compare(arch, 40, batch=16, epochs=2, metrics=(codes.ACCURACY,))
         net, rows = net_of(made), problem(arch, 40)
         with Team(1) as team:
-            np.testing.assert_allclose(made.predict(rows.x, team=team), naive.predict(net, rows.x), rtol=1e-12)
+            np.testing.assert_allclose(made.predict(rows.x, team.n_threads), naive.predict(net, rows.x), rtol=1e-12)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
@@ -401,7 +401,7 @@ def test_gradient_and_evaluation_change_nothing(solo, dtype):
     params, slots, done = made.params.copy(), made.slots.copy(), made.steps_done
     made.gradient(rows.data(), team=solo)
     made.evaluate(rows.data(), metrics=(codes.MEAN_SQUARED_ERROR,), team=solo)
-    made.predict(rows.x, team=solo)
+    made.predict(rows.x)
     assert made.params.tobytes() == params.tobytes()
     assert made.slots.tobytes() == slots.tobytes()
     assert made.steps_done == done
@@ -499,45 +499,24 @@ def test_prediction(sizes, hidden, team):
         net = net_of(made)
         for n in (1, 2, 127, 128, 129, 1000):
             x = problem(arch, n).x
-            np.testing.assert_allclose(made.predict(x, team=team), naive.predict(net, x), rtol=1e-11, atol=1e-13)
+            np.testing.assert_allclose(made.predict(x, team.n_threads), naive.predict(net, x), rtol=1e-11, atol=1e-13)
 
 
 def test_prediction_of_no_rows(team, dtype):
     arch = architecture([3, 4, 2], dtype=dtype)
     made = engine(arch, n_threads=team.n_threads)
-    assert made.predict(np.empty((0, 3), dtype), team=team).shape == (0, 2)
+    assert made.predict(np.empty((0, 3), dtype), team.n_threads).shape == (0, 2)
 
 
 def test_a_row_is_predicted_alike_alone_and_among_others(team, dtype):
     arch = architecture([7, 33, 17, 3], hidden="tanh", output="softmax", dtype=dtype)
     made = engine(arch, n_threads=team.n_threads)
     x = problem(arch, 300).x
-    together = made.predict(x, team=team)
+    together = made.predict(x, team.n_threads)
     for n in (1, 2, 5, 33, 131):
-        np.testing.assert_array_equal(made.predict(x[:n].copy(), team=team), together[:n])
+        np.testing.assert_array_equal(made.predict(x[:n].copy(), team.n_threads), together[:n])
     for r in range(0, 300, 37):
-        np.testing.assert_array_equal(made.predict(x[r : r + 1].copy(), team=team), together[r : r + 1])
-
-
-@pytest.mark.parametrize("sizes", [(5, 7, 300, 3), (3, 40, 3), (2, 300, 8, 200, 1)], ids=str)
-def test_threads_that_predict_keep_to_memory_of_their_own(sizes, dtype):
-    # There is no barrier between layers, so what one thread writes no other may touch in any layer.
-    n_threads = 3
-    arch = architecture(sizes, hidden="sigmoid", dtype=dtype)
-    made = engine(arch, n_threads=n_threads)
-    x = problem(arch, 3 * 128).x
-    x.flags.writeable = False
-    layers, numbers, work, tile_rows = made._predictor(n_threads)
-    written = []
-    for thread in range(n_threads):
-        work[:] = np.nan
-        outputs = np.empty((len(x), sizes[-1]), dtype)
-        assert predict_kernel(made.params, layers, numbers, work, x, outputs, tile_rows, n_threads, thread)
-        written.append(~np.isnan(work))
-    for a in range(n_threads):
-        assert written[a].any()
-        for b in range(a):
-            assert not (written[a] & written[b]).any(), f"threads {b} and {a} write to the same memory"
+        np.testing.assert_array_equal(made.predict(x[r : r + 1].copy(), team.n_threads), together[r : r + 1])
 
 
 # --------------------------------------------------------------------------------------------- what stays zero
@@ -909,7 +888,7 @@ def test_no_allocation_inside_evaluation_gradient_and_prediction(allocations, so
     calls = [
         lambda rows: made.evaluate(rows.data(), metrics=(codes.MEAN_SQUARED_ERROR,), team=solo),
         lambda rows: made.gradient(rows.data(), team=solo),
-        lambda rows: made.predict(rows.x, team=solo),
+        lambda rows: made.predict(rows.x),
     ]
     for call in calls:
         counts = []
@@ -929,7 +908,7 @@ def test_another_net_compiles_nothing(tmp_path, dtype):
     rows = problem(architecture([5, 3], dtype=dtype), 30)
     train(engine(architecture([5, 3], dtype=dtype)), rows)
     with Team(1) as team:
-        engine(architecture([5, 3], dtype=dtype)).predict(rows.x, team=team)
+        engine(architecture([5, 3], dtype=dtype)).predict(rows.x, team.n_threads)
     before = len(train_kernel.signatures), len(predict_kernel.signatures)
     count = 0
     for sizes in ((5, 3), (5, 1), (5, 40, 20), (5, 6, 7, 8, 9, 3)):
@@ -955,7 +934,7 @@ def test_another_net_compiles_nothing(tmp_path, dtype):
             with Team(n_threads) as team:
                 made.evaluate(rows.data(), metrics=(codes.ACCURACY,), team=team)
                 made.gradient(rows.data(), team=team)
-                made.predict(rows.x, team=team)
+                made.predict(rows.x, team.n_threads)
             count += 1
     assert (len(train_kernel.signatures), len(predict_kernel.signatures)) == before
     for compiled in (train_kernel, predict_kernel):

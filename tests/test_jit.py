@@ -326,7 +326,7 @@ made = engine(arch, n_threads=2)
 rows = problem(arch, 40)
 train(made, rows, epochs=2, n_threads=2, seed=1)
 with Team(2) as team:
-    made.predict(rows.x, team=team)
+    made.predict(rows.x, team.n_threads)
 for kernel in (train_kernel, predict_kernel):
     print(sum(kernel.stats.cache_hits.values()), sum(kernel.stats.cache_misses.values()))
 print(made.params.tobytes().hex())
@@ -358,7 +358,7 @@ def bits():
     made = engine(arch, n_threads=2)
     train(made, rows, epochs=3, batch=16, n_threads=2)
     with Team(2) as team:
-        outputs = made.predict(rows.x, team=team)
+        outputs = made.predict(rows.x, team.n_threads)
     return made.params.tobytes() + outputs.tobytes()
 
 before = bits()
@@ -449,7 +449,7 @@ for dtype in (np.float32, np.float64):
         rates = (1e-3, 0.9, 0.0, 0.0) if loss == "sum_of_squares" else None
         sums = train(made, rows, epochs=2, batch=8, optimizer=OPTIMIZERS[optimizer], rates=rates, seed=1)
         with Team(1) as team:
-            outputs = made.predict(rows.x, team=team)
+            outputs = made.predict(rows.x, team.n_threads)
             scores = made.evaluate(rows.data(), metrics=(codes.MEAN_SQUARED_ERROR,), team=team)
         name = f"{k}_{np.dtype(dtype).name}"
         out[name] = np.concatenate([a.ravel() for a in (*made.weights(), *made.biases(), outputs)])

@@ -139,18 +139,25 @@ def softmax_rows_backward(y: Any, d: Any, ld: int, rows: int, n: int) -> None:
 
 
 @inline
+def clear_padding(z: Any, ld: int, rows: int, n: int) -> None:
+    """Overwrite with zeros what follows n elements of each row, up to whole vectors."""
+    v = lanes(z)
+    if n % v != 0:
+        last = n - n % v
+        for r in range(rows):
+            p = at(z, r * ld + last)
+            store(p, first(load(p), n - last, splat(z, 0.0)))
+
+
+@inline
 def activate_output(code: int, alpha: float, z: Any, ld: int, rows: int, n: int) -> None:
     """Overwrite the rows of a layer's output by its activation, softmax included; padding is zero after it."""
     if code == SOFTMAX:
         softmax_rows(z, ld, rows, n)
     else:
         activate(code, alpha, z, rows * ld)
-        v = lanes(z)
-        if code == SIGMOID and n % v != 0:  # the only one whose f(0) is not 0
-            last = n - n % v
-            for r in range(rows):
-                p = at(z, r * ld + last)
-                store(p, first(load(p), n - last, splat(z, 0.0)))
+        if code == SIGMOID:  # the only one whose f(0) is not 0
+            clear_padding(z, ld, rows, n)
 
 
 @inline

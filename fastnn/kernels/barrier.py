@@ -40,19 +40,36 @@ def new_sync() -> np.ndarray:
     return np.zeros(SYNC_SIZE, np.int64)
 
 
-def _atomic_add(sync: Any, place: int, amount: int) -> None:
+def atomic_add(sync: Any, place: int, amount: int) -> None:
+    """Add to an entry."""
     sync[place] += amount
 
 
-def _atomic_load(sync: Any, place: int) -> int:
+def atomic_load(sync: Any, place: int) -> int:
+    """Read an entry, and all that was written before it was."""
     return int(sync[place])
 
 
-def _relax() -> None:
+def atomic_store(sync: Any, place: int, value: int) -> None:
+    """Overwrite an entry, after all that was written before."""
+    sync[place] = value
+
+
+def compare_and_swap(sync: Any, place: int, expected: int, value: int) -> bool:
+    """Overwrite an entry if it is as expected; return whether it was."""
+    was_expected = bool(sync[place] == expected)
+    if was_expected:
+        sync[place] = value
+    return was_expected
+
+
+def relax() -> None:
+    """Pause for a moment within a spin."""
     time.sleep(0)
 
 
-def _give_way() -> None:
+def give_way() -> None:
+    """Offer the processor to others."""
     time.sleep(0)
 
 
@@ -61,33 +78,55 @@ def _element(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return builder.gep(data, [context.cast(builder, args[1], sig.args[1], types.intp)])
 
 
-@type_callable(_atomic_add)
+@type_callable(atomic_add)
 def _type_add(context: Any) -> Any:
     return lambda sync, place, amount: types.void(sync, types.intp, types.int64)
 
 
-@lower_builtin(_atomic_add, types.Array, types.intp, types.int64)
+@lower_builtin(atomic_add, types.Array, types.intp, types.int64)
 def _lower_add(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     builder.atomic_rmw("add", _element(context, builder, sig, args), args[2], "acq_rel")
     return context.get_dummy_value()
 
 
-@type_callable(_atomic_load)
+@type_callable(atomic_load)
 def _type_load(context: Any) -> Any:
     return lambda sync, place: types.int64(sync, types.intp)
 
 
-@lower_builtin(_atomic_load, types.Array, types.intp)
+@lower_builtin(atomic_load, types.Array, types.intp)
 def _lower_load(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return builder.load_atomic(_element(context, builder, sig, args), "acquire", 8)
 
 
-@type_callable(_relax)
+@type_callable(atomic_store)
+def _type_store(context: Any) -> Any:
+    return lambda sync, place, value: types.void(sync, types.intp, types.int64)
+
+
+@lower_builtin(atomic_store, types.Array, types.intp, types.int64)
+def _lower_store(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    builder.store_atomic(args[2], _element(context, builder, sig, args), "release", 8)
+    return context.get_dummy_value()
+
+
+@type_callable(compare_and_swap)
+def _type_swap(context: Any) -> Any:
+    return lambda sync, place, expected, value: types.boolean(sync, types.intp, types.int64, types.int64)
+
+
+@lower_builtin(compare_and_swap, types.Array, types.intp, types.int64, types.int64)
+def _lower_swap(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    place = _element(context, builder, sig, args)
+    return builder.extract_value(builder.cmpxchg(place, args[2], args[3], "acq_rel", "acquire"), 1)
+
+
+@type_callable(relax)
 def _type_relax(context: Any) -> Any:
     return lambda: types.void
 
 
-@lower_builtin(_relax)
+@lower_builtin(relax)
 def _lower_relax(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     """Tell the core that this is a spin; elsewhere than on x86 an empty volatile instruction keeps the loop."""
     if IS_X86:
@@ -98,12 +137,12 @@ def _lower_relax(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return context.get_dummy_value()
 
 
-@type_callable(_give_way)
+@type_callable(give_way)
 def _type_give_way(context: Any) -> Any:
     return lambda: types.void
 
 
-@lower_builtin(_give_way)
+@lower_builtin(give_way)
 def _lower_give_way(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     """Offer the processor to another thread, by the operating system's own call."""
     name = "SwitchToThread" if os.name == "nt" else "sched_yield"
@@ -123,29 +162,29 @@ def barrier(sync: Any, n_threads: int, meeting: int) -> bool:
     """
     if n_threads == 1:
         return True
-    _atomic_add(sync, ARRIVED, 1)
+    atomic_add(sync, ARRIVED, 1)
     spins = 0
-    while _atomic_load(sync, ARRIVED) < meeting * n_threads:
-        if _atomic_load(sync, STOP) != 0:
+    while atomic_load(sync, ARRIVED) < meeting * n_threads:
+        if atomic_load(sync, STOP) != 0:
             return False
         if spins < SPINS:
             spins += 1
-            _relax()
+            relax()
         else:
-            _give_way()
+            give_way()
     return True
 
 
 @inline
 def report_bad(sync: Any) -> None:
     """Say that a weight would have stopped being finite."""
-    _atomic_add(sync, BAD, 1)
+    atomic_add(sync, BAD, 1)
 
 
 @inline
 def is_bad(sync: Any) -> bool:
     """Whether any thread said so; the same answer for all between two barriers."""
-    return _atomic_load(sync, BAD) != 0
+    return atomic_load(sync, BAD) != 0
 
 
 @kernel
@@ -156,9 +195,9 @@ def linger(sync: Any, seen: int) -> None:
     it would come 50 to 100 us late. It spins for about 100 us.
     """
     for _ in range(LINGER_SPINS):
-        if _atomic_load(sync, JOBS) > seen:
+        if atomic_load(sync, JOBS) > seen:
             return
-        _relax()
+        relax()
 
 
 @kernel

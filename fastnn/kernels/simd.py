@@ -278,6 +278,36 @@ def _lower_element(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return context.cast(builder, args[1], sig.args[1], sig.return_type)
 
 
+def _type_address(p: Any) -> Any:
+    return types.intp if _is_pointer(p) else None
+
+
+@op(_type_address)
+def address(p: Any) -> int:
+    """The pointer as a number, by which another thread can find it."""
+    return int(p.__array_interface__["data"][0])
+
+
+@address.lower
+def _lower_address(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return builder.ptrtoint(args[0], ir.IntType(64))
+
+
+def _type_pointer_to(address: Any, like: Any) -> Any:
+    return like(types.intp, like) if isinstance(address, types.Integer) and _is_pointer(like) else None
+
+
+@op(_type_pointer_to)
+def pointer_to(address: int, like: Any) -> Any:
+    """Pointer of the kind of `like` to an address; compiled code only."""
+    raise NotImplementedError("an address means nothing to Python")
+
+
+@pointer_to.lower
+def _lower_pointer_to(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return builder.inttoptr(args[0], args[1].type)
+
+
 def _type_prefetch(p: Any) -> Any:
     return types.void if _is_pointer(p) else None
 
