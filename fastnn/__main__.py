@@ -17,6 +17,7 @@ import fastnn
 from fastnn import hardware, optimizers, regularizers
 from fastnn.activations import Activation
 from fastnn.activations import get as get_activation
+from fastnn.engine import shuffled
 from fastnn.kernels import jit, simd
 from fastnn.team import region_cost
 
@@ -240,6 +241,7 @@ def _warmup() -> int:
         hardware.fma_peak(dtype, 1)
         hardware.read_bandwidth(1, 1)  # one dtype serves for both
         region_cost(2, 1)
+        shuffled(np.empty(1, np.int64), 0, 0)  # what validation_split needs
         print(f"{dtype}: ready after {seconds + time.perf_counter() - start:.1f} s", flush=True)
     where = jit.CACHE_FOLDER
     print(f"kept in {where}" if where else "kept nowhere: later processes compile anew (see python -m fastnn info)")

@@ -27,6 +27,8 @@ from fastnn.team import Team
 
 #: Seconds that compiled code runs before Python may look up (progress, Ctrl-C).
 SLICE = 0.05
+#: Epochs that compiled code runs at most before that.
+MAX_EPOCHS = 256
 #: Seconds of real work by which one thread and many are compared before the faster goes on ...
 TRIAL = 0.002
 #: ... for so many seconds at first, then for twice as long each time, and for so many in the end.
@@ -230,6 +232,7 @@ class Workspace:
         self.layer_numbers = _layer_numbers(architecture)
         self.tiles = weight_tiles(architecture)
         self.numbers = np.zeros(layout.NUMBERS)
+        self.epoch_sums = np.zeros((MAX_EPOCHS, layout.NUMBERS))
         self.penalties = np.zeros(len(self.tiles))
 
         arena = _Arena(dtype)
@@ -297,8 +300,29 @@ class Workspace:
                 self.shard_sums,
                 settings,
                 self.numbers,
+                self.epoch_sums,
+                NO_ORDER,
             )
         return self._plans[n_threads]
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """The order of the rows in some epochs that follow each other.
+
+    Parameters
+    ----------
+    order : (n,) int64, overwritten with a permutation at the beginning of each epoch
+    seed : from which the permutations come
+    epoch : number of the first epoch
+    """
+
+    order: np.ndarray
+    seed: int
+    epoch: int
+
+
+NO_ORDER = np.empty(0, np.int64)
 
 
 @dataclass
@@ -331,6 +355,21 @@ def _n_rows(data: Data) -> int:
 def _set_metrics(plan: Plan, metrics: tuple[int, ...]) -> None:
     plan.settings[layout.METRIC : layout.METRIC + layout.N_METRICS] = codes.NO_METRIC
     plan.settings[layout.METRIC : layout.METRIC + len(metrics)] = metrics
+
+
+def _sums_of(numbers: np.ndarray, metrics: tuple[int, ...], steps: int) -> Sums:
+    return Sums(
+        loss=float(numbers[layout.LOSS_SUM]),
+        weight=float(numbers[layout.WEIGHT_SUM]),
+        metrics=_metric_sums(numbers, metrics),
+        penalty=float(numbers[layout.PENALTY_SUM]),
+        steps=steps,
+    )
+
+
+def _as_int64(seed: int) -> int:
+    """The number of the same 64 bits that int64 can hold."""
+    return seed - (1 << 64) if seed >= 1 << 63 else seed
 
 
 def _metric_sums(numbers: np.ndarray, metrics: tuple[int, ...]) -> tuple[float, ...]:
@@ -423,40 +462,54 @@ class Engine:
             self._workspaces[purpose] = found
         return found
 
+    def epochs_of_a_slice(self, n_rows: int, batch: int, team: Team) -> int:
+        """Epochs that compiled code should run before Python looks up, as far as is known by now."""
+        return self._workspace("train", batch, team).pace(team.n_threads).epochs(-(-n_rows // batch))
+
     def _gradient_buffer(self) -> np.ndarray:
         if self._grad.size != self.params.size:
             self._grad = layout.aligned_zeros(self.params.size, self.architecture.dtype)
         return self._grad
 
-    def train_epoch(
+    def train_epoch(self, data: Data, **options: Any) -> Sums:
+        """One pass over the data in the order that they come in; as `train_epochs`, whose last sums it returns."""
+        return self.train_epochs(data, 1, [], **options)
+
+    def train_epochs(
         self,
         data: Data,
+        epochs: int,
+        finished: list[tuple[Sums, float]],
         *,
         batch: int,
         optimizer: int,
         rates: tuple[float, float, float, float],
         metrics: tuple[int, ...],
         team: Team,
+        shuffle: Shuffle | None = None,
         pace: Pace | None = None,
         on_slice: Callable[[int, Sums], None] | None = None,
     ) -> Sums:
-        """One pass over the data in mini-batches.
+        """Passes over the data in mini-batches.
 
         Parameters
         ----------
         data : from `as_data`
-        batch : rows a batch; the last one may be shorter
+        epochs : how many, at most MAX_EPOCHS
+        finished : to it are added, for each epoch, its sums and seconds; also where an exception ends the run
+        batch : rows a batch; the last one of an epoch may be shorter
         optimizer : code
         rates : learning rate and the optimizer's three settings
         metrics : codes, N_METRICS at most
         team : the threads
-        pace : how to use them; by default what was learnt in epochs of the same batch size
-        on_slice : called after each slice with the rows done and the sums so far
+        shuffle : how each epoch's order is made, in the memory of `data.order`; None leaves that as it is
+        pace : how to use the threads; by default what was learnt in epochs of the same batch size
+        on_slice : called after each slice with the rows done of the epoch and the sums so far
 
         Returns
         -------
         Sums
-            With a status other than OK when training diverged.
+            Those of the last epoch, with a status other than OK (and the epoch not finished) when training diverged.
         """
         n_rows = _n_rows(data)
         space = self._workspace("train", batch, team)
@@ -466,39 +519,51 @@ class Engine:
         n_steps = -(-n_rows // batch)
         if pace is None:
             pace = space.pace(team.n_threads)
-        space.numbers[:] = 0.0
+        numbers = space.numbers
+        numbers[:] = 0.0
         space.penalties[:] = 0.0
-        space.numbers[layout.LEARNING_RATE : layout.SETTING_2 + 1] = rates
-        step = 0
-        while step < n_steps:
-            space.numbers[layout.STEPS_DONE] = self.steps_done
+        numbers[layout.LEARNING_RATE : layout.SETTING_2 + 1] = rates
+        order = NO_ORDER if shuffle is None else shuffle.order
+        step, done, seconds = 0, 0, 0.0
+        while step < epochs * n_steps:
+            numbers[layout.STEPS_DONE] = self.steps_done
             n_threads, count = pace.next()
-            plan = space.plan(n_threads)
-            plan.settings[layout.MODE] = layout.TRAIN
-            plan.settings[layout.N_ROWS] = n_rows
-            plan.settings[layout.BEGIN] = step
-            plan.settings[layout.END] = min(step + count, n_steps)
-            plan.settings[layout.LOSS] = self.architecture.loss
-            plan.settings[layout.OPTIMIZER] = optimizer
+            plan = space.plan(n_threads)._replace(order=order)
+            settings = plan.settings
+            settings[layout.MODE] = layout.TRAIN
+            settings[layout.N_ROWS] = n_rows
+            settings[layout.BEGIN] = step
+            settings[layout.END] = min(step + count, epochs * n_steps)
+            settings[layout.EPOCH_STEPS] = n_steps
+            settings[layout.SHUFFLE] = shuffle is not None
+            if shuffle is not None:
+                settings[layout.EPOCH], settings[layout.SEED] = shuffle.epoch, _as_int64(shuffle.seed)
+            settings[layout.LOSS] = self.architecture.loss
+            settings[layout.OPTIMIZER] = optimizer
             _set_metrics(plan, metrics)
             start = time.perf_counter()
             try:
                 sums.status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
             finally:  # Ctrl-C may be noticed as soon as the kernel returns
-                self.steps_done = int(space.numbers[layout.STEPS_DONE])
-            seconds = time.perf_counter() - start
-            reached = int(plan.settings[layout.BEGIN])
-            pace.learn(n_threads, reached - step, seconds)
+                self.steps_done = int(numbers[layout.STEPS_DONE])
+                reached = int(settings[layout.BEGIN])
+                seconds += time.perf_counter() - start
+                n_new = reached // n_steps - done
+                for row in space.epoch_sums[done : done + n_new]:
+                    finished.append((_sums_of(row, metrics, n_steps), seconds / n_new))
+                done += n_new
+            pace.learn(n_threads, reached - step, time.perf_counter() - start)
             step = reached
-            sums.loss = float(space.numbers[layout.LOSS_SUM])
-            sums.weight = float(space.numbers[layout.WEIGHT_SUM])
-            sums.metrics = _metric_sums(space.numbers, metrics)
-            sums.penalty = float(space.numbers[layout.PENALTY_SUM])
-            sums.steps = step
-            if sums.status != layout.OK:
+            if n_new:
+                seconds = 0.0
+            status = sums.status
+            at_end = step % n_steps == 0
+            sums = finished[-1][0] if n_new and at_end else _sums_of(numbers, metrics, step % n_steps)
+            sums.status = status
+            if status != layout.OK:
                 break
             if on_slice is not None:
-                on_slice(min(step * batch, n_rows), sums)
+                on_slice(n_rows if at_end else step % n_steps * batch, sums)
         return sums
 
     def evaluate(self, data: Data, *, metrics: tuple[int, ...], team: Team) -> Sums:
@@ -527,19 +592,16 @@ class Engine:
         plan.settings[layout.MODE] = mode
         plan.settings[layout.N_ROWS] = n_rows
         plan.settings[layout.BEGIN] = 0
-        plan.settings[layout.END] = -(-n_rows // batch)
+        plan.settings[layout.END] = plan.settings[layout.EPOCH_STEPS] = -(-n_rows // batch)
         plan.settings[layout.LOSS] = self.architecture.loss
         _set_metrics(plan, metrics)
         status = int(team.run(train_kernel, state, plan, data))
-        numbers = space.numbers
-        return Sums(
-            loss=float(numbers[layout.LOSS_SUM]),
-            weight=float(numbers[layout.WEIGHT_SUM]),
-            metrics=_metric_sums(numbers, metrics),
-            penalty=float(numbers[layout.PENALTY_SUM]),
-            steps=int(plan.settings[layout.BEGIN]),
-            status=status,
-        )
+        # The sums of an epoch that was finished, or of that part of it which was.
+        n_steps = int(plan.settings[layout.END])
+        steps = int(plan.settings[layout.BEGIN])
+        sums = _sums_of(space.epoch_sums[0] if steps == n_steps else space.numbers, metrics, steps)
+        sums.status = status
+        return sums
 
     def can_read(self, X: Any) -> bool:
         """Whether the kernels can read `X` as it is: an array of the right kind, width and order, of some rows."""
@@ -653,6 +715,7 @@ class Pace:
     def __init__(self, n_threads: int, *, or_one: bool = True) -> None:
         self._candidates = [1, n_threads] if or_one and n_threads > 1 else [n_threads]
         self._count = 1
+        self._each = 0.0  # seconds of a step, lately
         self._patience = FIRST_RETRY
         self._start_trial()
 
@@ -668,6 +731,10 @@ class Pace:
         """Threads and steps of the next slice."""
         return self._current, self._count
 
+    def epochs(self, n_steps: int) -> int:
+        """Epochs of so many steps that fit in a slice; at least one."""
+        return max(1, min(MAX_EPOCHS, round(SLICE / (self._each * n_steps)))) if self._each > 0.0 else 1
+
     def learn(self, n_threads: int, steps: int, seconds: float) -> None:
         """Take note of a slice."""
         if steps == 0:
@@ -678,6 +745,7 @@ class Pace:
         self._seconds[n_threads] += seconds
         self._steps[n_threads] += steps
         spent, each = self._seconds[n_threads], seconds / steps
+        self._each = each
         self._count = max(1, min(self._count * 4, round((TRIAL if self._is_trial else SLICE) / each)))
         if self._is_trial and spent >= TRIAL:
             if self._to_try:

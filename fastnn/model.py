@@ -11,7 +11,6 @@ import math
 import numbers
 import os
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -34,7 +33,7 @@ from fastnn.arguments import (
 )
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.data import Targets, as_features, as_sample_weight, as_targets, split_validation
-from fastnn.engine import Architecture, Engine, Sums, as_data, shuffled
+from fastnn.engine import Architecture, Engine, Shuffle, Sums, as_data, shuffled
 from fastnn.history import History
 from fastnn.kernels import codes
 from fastnn.kernels.layout import LOSS_NOT_FINITE, OK
@@ -446,30 +445,43 @@ class Model:
                 order = np.empty(training.n, np.int64) if shuffle and batch < training.n else None
                 for watcher in watchers:
                     watcher.on_train_begin({})
-                for k in range(epochs):
+                # Where nobody looks between epochs, Python does not either, for a slice of time.
+                unwatched = not watchers and validation is None and type(progress) is ProgressBar
+                k = 0
+                while k < epochs:
                     epoch = self._epochs_done
                     progress.start_epoch(k)
                     for watcher in watchers:
                         watcher.on_epoch_begin(epoch, {})
                     if self.stop_training:
                         break
-                    start = time.perf_counter()
-                    if order is not None:
-                        order = shuffled(order, self.seed, epoch)
                     rate = self._optimizer.learning_rate
-                    sums = self._run_epoch(
-                        training.data(order), batch, team, lambda rows, s: self._show(progress, rows, s)
-                    )
+                    finished: list[tuple[Sums, float]] = []
+                    sums: Sums | None = None
+                    try:
+                        sums = self._run_epochs(
+                            training, order, batch, epochs - k if unwatched else 1, finished, team,
+                            lambda rows, s: self._show(progress, rows, s),
+                        )  # fmt: skip
+                    finally:  # Ctrl-C may come as soon as the weights are those of a later epoch
+                        for one, seconds in finished:
+                            logs = {**self._values(one), "learning_rate": rate, "seconds": seconds}
+                            self._epochs_done += 1
+                            if unwatched or sums is None:
+                                record.append(self._epochs_done - 1, logs)
+                                self.history.append(self._epochs_done - 1, logs)
                     if sums.status != OK:
                         record.stopped = "diverged"
-                        raise self._divergence(sums, epoch, rate, record)
-                    logs = self._values(sums)
-                    seconds = time.perf_counter() - start
+                        raise self._divergence(sums, self._epochs_done, rate, record)
+                    k += len(finished)
+                    if unwatched:
+                        continue
                     if validation is not None:
                         found = self._evaluate(validation, team)
-                        logs |= {f"val_{name}": value for name, value in found.items()}
-                    logs |= {"learning_rate": rate, "seconds": seconds}
-                    self._epochs_done += 1
+                        logs = {**self._values(sums), **{f"val_{name}": value for name, value in found.items()}} | {
+                            "learning_rate": rate,
+                            "seconds": finished[0][1],
+                        }
                     record.append(epoch, logs)
                     self.history.append(epoch, logs)
                     progress.end_epoch(logs)
@@ -501,18 +513,38 @@ class Model:
         with Team(self.n_threads if work >= WORK_FOR_A_TEAM else 1) as team:
             yield team
 
-    def _run_epoch(
-        self, data: Any, batch: int, team: Team, on_slice: Callable[[int, Sums], None]
+    def _run_epochs(
+        self,
+        training: _Rows,
+        order: npt.NDArray[np.int64] | None,
+        batch: int,
+        most: int,
+        finished: list[tuple[Sums, float]],
+        team: Team,
+        on_slice: Callable[[int, Sums], None],
     ) -> Sums:
+        """Run some epochs, at most so many; adds to `finished` as `Engine.train_epochs` does."""
         with self._turn:
-            return self._built().train_epoch(
-                data,
+            engine = self._built()
+            shuffle = None
+            if order is not None:
+                shuffle = Shuffle(order, self.seed, self._epochs_done)
+                if training.index is not None:  # the order is one of some rows
+                    order, shuffle = shuffled(order, self.seed, self._epochs_done), None
+            epochs = 1
+            if most > 1 and (order is None or shuffle is not None):
+                epochs = min(most, engine.epochs_of_a_slice(training.n, batch, team))
+            return engine.train_epochs(
+                training.data(order),
+                epochs,
+                finished,
                 batch=batch,
                 optimizer=self._optimizer.code,
                 rates=(self._optimizer.learning_rate, *self._optimizer.settings()),
                 metrics=tuple(metric.code for metric in self.metrics),
                 team=team,
-                    on_slice=on_slice,
+                shuffle=shuffle,
+                on_slice=on_slice,
             )
 
     def _show(self, progress: ProgressBar, rows: int, sums: Sums) -> None:

@@ -769,6 +769,33 @@ def test_a_second_fit_of_the_same_model_at_the_same_time_is_refused():
     model.fit(table(), labels())
 
 
+def test_epochs_that_nobody_watches_are_the_same_as_watched_ones():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((100, 5)).astype(np.float32), rng.standard_normal(100).astype(np.float32)
+
+    class Watcher(fastnn.Callback):
+        pass
+
+    def trained(batch_size, callbacks, n_threads):
+        model = fastnn.Model([8, 1], loss="squared_error", metrics=["mean_absolute_error"], seed=3, n_threads=n_threads)
+        for epochs in (1, 700, 3):
+            history = model.fit(X, y, epochs=epochs, batch_size=batch_size, callbacks=callbacks, verbose=False)
+            assert len(history) == epochs
+        assert len(model.history["seconds"]) == 704
+        assert all(seconds > 0.0 for seconds in model.history["seconds"])
+        return model
+
+    for batch_size in (16, None):
+        watched = trained(batch_size, Watcher(), 1)
+        for n_threads in (1, 2):
+            unwatched = trained(batch_size, None, n_threads)
+            assert unwatched.history.epoch == watched.history.epoch == list(range(704))
+            for name in ("loss", "mean_absolute_error", "learning_rate"):
+                assert unwatched.history[name] == watched.history[name]
+            for a, b in zip(unwatched.weights, watched.weights, strict=True):
+                assert a.tobytes() == b.tobytes()
+
+
 def test_predicting_in_another_thread_while_training():
     X, y = table(2000), labels(2000)
     model, alone = classifier([32, 3], n_threads=1).build(D), classifier([32, 3], n_threads=1)

@@ -57,7 +57,7 @@ N_ROWS = 1  # rows of the data that take part
 BATCH = 2
 CHUNK = 3  # rows of a batch (of each thread's shard, where it is cut) that `work` holds at once
 BATCH_TILE = 4  # rows of a batch tile
-BEGIN = 5  # first step to run; overwritten by the step that comes next
+BEGIN = 5  # first step to run, counted over the epochs of the run; overwritten by the step that comes next
 END = 6  # step to stop before
 LOSS = 7
 OPTIMIZER = 8
@@ -72,7 +72,11 @@ SHARDS = 16  # parts that a batch is cut into; 0 where it is not
 SHARD_ROWS = 17
 SHARD_GRAD = 18  # in work: a gradient a shard (SHARDS, P)
 METRIC_LENGTH = 19  # room for the rows of one metric
-METRIC = 20  # and the N_METRICS - 1 after it
+EPOCH_STEPS = 20  # steps an epoch
+EPOCH = 21  # number of the run's first epoch, and
+SEED = 22  # the seed, from which each epoch's order is made,
+SHUFFLE = 23  # if this is 1
+METRIC = 24  # and the N_METRICS - 1 after it
 N_METRICS = 2
 SETTINGS = METRIC + N_METRICS
 
@@ -87,7 +91,7 @@ SETTING_0 = 1  # three settings of the optimizer, see optimizers
 SETTING_1 = 2
 SETTING_2 = 3
 STEPS_DONE = 4  # updates made so far; read and advanced
-LOSS_SUM = 5  # the sums below are added to
+LOSS_SUM = 5  # the sums below are added to; at the end of an epoch they go to `epoch_sums` and begin anew
 WEIGHT_SUM = 6
 PENALTY_SUM = 7  # one penalty R a step
 METRIC_SUM = 8  # and the N_METRICS - 1 after it
@@ -125,6 +129,8 @@ class Plan(NamedTuple):
     shard_sums: Any  # (SHARDS, SHARD_SUMS) float64, overwritten
     settings: Any  # (SETTINGS,) int64
     numbers: Any  # (NUMBERS,) float64
+    epoch_sums: Any  # (epochs of a run, NUMBERS) float64, overwritten
+    order: Any  # (n,) int64, overwritten by the order of each epoch: the memory of `Data.order`; or (0,)
 
 
 class Data(NamedTuple):

@@ -40,6 +40,12 @@ def stream_key(seed: int, stream: int) -> Any:
 
 @kernel
 def shuffle(order: Any, seed: int, epoch: int) -> None:
+    """Overwrite `order` as `permute` does."""
+    permute(order, seed, epoch)
+
+
+@inline
+def permute(order: Any, seed: int, epoch: int) -> None:
     """Overwrite `order` (int64, (n,), n < 2^32) with the permutation of 0..n-1 of this seed and epoch.
 
     Fisher and Yates's shuffle; the draw from 0..i is the upper half of a 32 x 32 bit product, whose bias is

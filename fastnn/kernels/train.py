@@ -18,6 +18,8 @@ from fastnn.kernels.layout import (
     BEGIN,
     CHUNK,
     END,
+    EPOCH,
+    EPOCH_STEPS,
     EVALUATE,
     LOSS_NOT_FINITE,
     LOSS_SUM,
@@ -27,22 +29,26 @@ from fastnn.kernels.layout import (
     MODE,
     N_ROWS,
     N_THREADS,
+    NUMBERS,
     OK,
     OPTIMIZER,
     PENALTY_SUM,
     ROW_LOSS,
     ROW_METRIC,
+    SEED,
     SHARD_GRAD,
     SHARD_LOSS,
     SHARD_METRIC,
     SHARD_ROWS,
     SHARDS,
+    SHUFFLE,
     STEPS_DONE,
     TRAIN,
     WEIGHT_SUM,
     WEIGHTS_NOT_FINITE,
 )
 from fastnn.kernels.optimizers import rates_of_step
+from fastnn.kernels.rng import permute
 from fastnn.kernels.simd import at, element, first, lanes, load, splat, sum_lanes
 from fastnn.kernels.update import (
     finish_stored_tile,
@@ -110,7 +116,7 @@ def run_shard(state: Any, plan: Any, data: Any, shard: int, place: int, rows: in
 
 @kernel
 def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
-    """Run steps `settings[BEGIN]` to `settings[END]` of an epoch.
+    """Run steps `settings[BEGIN]` to `settings[END]` of some epochs.
 
     Parameters
     ----------
@@ -155,8 +161,16 @@ def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
     if not barrier(sync, n_threads, meeting):
         return ABORTED
 
+    epoch_steps = settings[EPOCH_STEPS]
     while step < end and status == OK:
-        place = step * batch
+        step_of_epoch = step % epoch_steps
+        if step_of_epoch == 0 and settings[SHUFFLE] != 0:
+            if thread == 0:
+                permute(plan.order, settings[SEED], settings[EPOCH] + step // epoch_steps)
+            meeting += 1
+            if not barrier(sync, n_threads, meeting):
+                return ABORTED
+        place = step_of_epoch * batch
         rows = min(batch, n_rows - place)
         whole = sum_of_weights(data, place, rows)
         # A batch whose rows all weigh nothing has no gradient, not one of 0 / 0.
@@ -238,6 +252,10 @@ def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
                 for tile in range(plan.penalties.size):
                     penalty += plan.penalties[tile]
                 numbers[PENALTY_SUM] += penalty
+                if step_of_epoch == epoch_steps - 1:
+                    for k in range(LOSS_SUM, NUMBERS):
+                        plan.epoch_sums[step // epoch_steps, k] = numbers[k]
+                        numbers[k] = 0.0
             step += 1
             if mode == TRAIN:
                 steps_done += 1.0
