@@ -3,7 +3,7 @@
 Every matrix is row-major with rows padded to whole vectors (and one vector more where rows would fall on
 each other in the cache). Padding is zero and stays zero. Three arenas hold all numbers of a net:
 
-``params``  for each layer W (I rows, then zero rows to a whole vector of rows) and then its bias row;
+``params``  for each layer its bias row and then W (I rows, then zero rows to a whole vector of rows);
             W^T (O rows) for a narrow layer, whose few columns would leave most lanes of W empty
 ``slots``   the optimizer's memory, one array of the layout of ``params`` a slot
 ``work``    what a batch needs: activations, deltas, transposed weights, scratch (see `engine`)
@@ -190,7 +190,6 @@ def param_offsets(sizes: tuple[int, ...], dtype: Any) -> tuple[list[tuple[int, i
     for n_in, n_out in pairwise(sizes):
         ld = leading_dimension(n_out, dtype)
         narrow = is_narrow(n_in, n_out, dtype)
-        bias = end + (n_out * leading_dimension(n_in, dtype) if narrow else padded(n_in, dtype) * ld)
-        offsets.append((end, bias))
-        end = bias + ld
+        offsets.append((end + ld, end))
+        end += ld + (n_out * leading_dimension(n_in, dtype) if narrow else padded(n_in, dtype) * ld)
     return offsets, end

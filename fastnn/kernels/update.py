@@ -131,7 +131,7 @@ def update_tile(state: Any, plan: Any, tile: int, rates: Any, g: Any, ld_g: int,
     Parameters
     ----------
     g, ld_g : the gradient block and its row stride; the penalty's gradient is added to it
-    g_bias : gradient of the tile's part of the bias row
+    g_bias : gradient of the tile's part of the bias row, which lies before `g` where it is the whole row
     """
     k = plan.tiles[tile, T_LAYER]
     row = plan.tiles[tile, T_ROW]
@@ -143,10 +143,17 @@ def update_tile(state: Any, plan: Any, tile: int, rates: Any, g: Any, ld_g: int,
     optimizer = plan.settings[OPTIMIZER]
     good = add_penalties(state, plan, tile, g, ld_g)
     place = plan.layers[k, W] + row * ld + column
+    n_bias = plan.tiles[tile, T_BIAS_END] - plan.tiles[tile, T_BIAS]
+    has_bias = n_bias > 0 and plan.layers[k, HAS_BIAS] != 0
     if columns == ld and ld_g == ld:
+        # Weights in one run; where the whole bias row goes with them, it lies before them, there and here.
+        together = has_bias and n_bias == plan.layers[k, LD_OUT]
+        before = n_bias if together else 0
+        has_bias = has_bias and not together
+        place -= before
         good &= update(
-            optimizer, rates, at(state.params, place), g,
-            at(state.slots, place), at(state.slots, size + place), rows * ld,
+            optimizer, rates, at(state.params, place), at(g, -before),
+            at(state.slots, place), at(state.slots, size + place), before + rows * ld,
         )  # fmt: skip
     else:
         for i in range(rows):
@@ -155,8 +162,7 @@ def update_tile(state: Any, plan: Any, tile: int, rates: Any, g: Any, ld_g: int,
                 optimizer, rates, at(state.params, here), at(g, i * ld_g),
                 at(state.slots, here), at(state.slots, size + here), columns,
             )  # fmt: skip
-    n_bias = plan.tiles[tile, T_BIAS_END] - plan.tiles[tile, T_BIAS]
-    if n_bias > 0 and plan.layers[k, HAS_BIAS]:
+    if has_bias:
         here = plan.layers[k, BIAS] + plan.tiles[tile, T_BIAS]
         good &= update(
             optimizer, rates, at(state.params, here), g_bias,
