@@ -29,7 +29,7 @@ from fastnn.engine import Engine, Pace, as_data, shares, weight_tiles
 from fastnn.kernels import codes, layout
 from fastnn.kernels.jit import JIT_DISABLED, kernel
 from fastnn.kernels.predict import predict as predict_kernel
-from fastnn.kernels.simd import CACHE_LINE, n_lanes
+from fastnn.kernels.simd import CACHE_LINE, IS_X86, n_lanes
 from fastnn.kernels.train import train as train_kernel
 from fastnn.team import Team
 
@@ -824,6 +824,22 @@ def test_the_clock_chooses_but_the_result_is_the_same(dtype):
 
 
 # --------------------------------------------------------------------------------------- memory and compilation
+
+
+@pytest.mark.skipif(JIT_DISABLED or not IS_X86, reason="only compiled code on x86 is told to flush")
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_subnormal_slots_become_zero_in_the_kernel_and_nowhere_else(n_threads, dtype):
+    arch = architecture([3, 4, 1], dtype=dtype)
+    made = engine(arch, n_threads=n_threads)
+    rows = problem(arch, 16)
+    rows.x[:, 0] = 0.0  # no gradient for the weights of this column
+    tiny = np.finfo(dtype).smallest_subnormal * 1000
+    _, weights, _ = made.named_views()[1]
+    weights[0][0] = tiny
+    train(made, rows, batch=16, n_threads=n_threads)
+    assert (weights[0][0] == 0.0).all()
+    assert weights[0][1:].all()
+    assert np.array([tiny], dtype) * np.ones(1, dtype) == tiny
 
 
 @kernel

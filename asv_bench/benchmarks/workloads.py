@@ -127,7 +127,7 @@ def _width(w: int) -> Workload:
 TRAINING = (
     Workload("tiny", (2, 16, 16, 2), 32, 2048, epochs=100),
     Workload("small", (16, 64, 64, 1), 128, 8192, loss="squared_error", epochs=10),
-    Workload("mnist", (784, 128, 64, 10), 128, 12800),
+    Workload("mnist", (784, 128, 64, 10), 128, 12800, epochs=5),
     Workload("chains", (4, 32, 16, 4), 10_000, 10_000, activation="tanh", epochs=50),
     Workload("wide", (784, 1024, 1024, 10), 256, 6400),
     Workload("big", (1024, 2048, 2048, 1024), 512, 2048, loss="squared_error"),
@@ -137,20 +137,20 @@ TRAINING = (
 MORE = (
     Workload("deep", (8, *[32] * 7, 1), 64, 4096, loss="squared_error", epochs=10),
     Workload("odd", (17, 37, 53, 3), 50, 5000, epochs=10),
-    Workload("batch-1", (16, 64, 64, 1), 1, 1024, loss="squared_error"),
-    Workload("batch-8", (784, 128, 64, 10), 8, 2048),
-    Workload("batch-1024", (784, 128, 64, 10), 1024, 10_240),
-    Workload("double", (784, 128, 64, 10), 128, 6400, dtype="float64"),
-    Workload("tanh", (784, 128, 64, 10), 128, 12_800, activation="tanh"),
+    Workload("batch-1", (16, 64, 64, 1), 1, 1024, loss="squared_error", epochs=40),
+    Workload("batch-8", (784, 128, 64, 10), 8, 2048, epochs=8),
+    Workload("batch-1024", (784, 128, 64, 10), 1024, 10_240, epochs=6),
+    Workload("double", (784, 128, 64, 10), 128, 6400, dtype="float64", epochs=5),
+    Workload("tanh", (784, 128, 64, 10), 128, 12_800, activation="tanh", epochs=5),
     Workload("sigmoid", (16, 64, 64, 1), 128, 8192, loss="squared_error", activation="sigmoid", epochs=10),
     Workload("sgd", (16, 64, 64, 1), 128, 8192, loss="squared_error", epochs=10, optimizer="sgd"),
     Workload("momentum", (16, 64, 64, 1), 128, 8192, loss="squared_error", epochs=10, optimizer="momentum"),
     Workload("rmsprop", (16, 64, 64, 1), 128, 8192, loss="squared_error", epochs=10, optimizer="rmsprop"),
     Workload("adagrad", (16, 64, 64, 1), 128, 8192, loss="squared_error", epochs=10, optimizer="adagrad"),
-    Workload("logistic", (784, 10), 128, 12_800),
+    Workload("logistic", (784, 10), 128, 12_800, epochs=16),
     Workload("linear", (8, 1), 128, 8192, loss="squared_error", epochs=20),
-    Workload("medium", (100, 300, 300, 10), 200, 8000),
-    Workload("broad", (64, 512, 512, 8), 64, 4096),
+    Workload("medium", (100, 300, 300, 10), 200, 8000, epochs=4),
+    Workload("broad", (64, 512, 512, 8), 64, 4096, epochs=4),
 )
 
 #: Cost against width.

@@ -49,7 +49,17 @@ from fastnn.kernels.layout import (
 )
 from fastnn.kernels.optimizers import rates_of_step
 from fastnn.kernels.rng import permute
-from fastnn.kernels.simd import at, element, first, lanes, load, splat, sum_lanes
+from fastnn.kernels.simd import (
+    at,
+    element,
+    first,
+    flush_subnormals,
+    lanes,
+    load,
+    restore_control,
+    splat,
+    sum_lanes,
+)
 from fastnn.kernels.update import (
     finish_stored_tile,
     fused_tile,
@@ -114,27 +124,9 @@ def run_shard(state: Any, plan: Any, data: Any, shard: int, place: int, rows: in
     plan.shard_sums[shard, SHARD_METRIC + 1] = second_metric
 
 
-@kernel
-def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
-    """Run steps `settings[BEGIN]` to `settings[END]` of some epochs.
-
-    Parameters
-    ----------
-    state, plan, data : State, Plan, Data
-        See `layout`. TRAIN overwrites params, slots, work (and grad, for batches of several chunks);
-        GRADIENT overwrites work and grad; EVALUATE overwrites work, and is for a plan without shards. All add
-        to the sums in `plan.numbers` and move `settings[BEGIN]`.
-    sync : (SYNC_SIZE,) int64
-        Fresh counters, shared by the team (`barrier.new_sync`).
-    thread : int
-        Number of the calling thread, below `settings[N_THREADS]`.
-
-    Returns
-    -------
-    int
-        OK, LOSS_NOT_FINITE, WEIGHTS_NOT_FINITE or ABORTED; the same in each thread, except that ABORTED
-        reaches those that were waiting.
-    """
+@inline
+def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
+    """What `train` does."""
     settings = plan.settings
     numbers = plan.numbers
     mode = settings[MODE]
@@ -269,4 +261,31 @@ def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
     if thread == 0:
         settings[BEGIN] = step
         numbers[STEPS_DONE] = steps_done
+    return status
+
+
+@kernel
+def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
+    """Run steps `settings[BEGIN]` to `settings[END]` of some epochs.
+
+    Parameters
+    ----------
+    state, plan, data : State, Plan, Data
+        See `layout`. TRAIN overwrites params, slots, work (and grad, for batches of several chunks);
+        GRADIENT overwrites work and grad; EVALUATE overwrites work, and is for a plan without shards. All add
+        to the sums in `plan.numbers` and move `settings[BEGIN]`.
+    sync : (SYNC_SIZE,) int64
+        Fresh counters, shared by the team (`barrier.new_sync`).
+    thread : int
+        Number of the calling thread, below `settings[N_THREADS]`.
+
+    Returns
+    -------
+    int
+        OK, LOSS_NOT_FINITE, WEIGHTS_NOT_FINITE or ABORTED; the same in each thread, except that ABORTED
+        reaches those that were waiting.
+    """
+    control = flush_subnormals()
+    status = run_steps(state, plan, data, sync, thread)
+    restore_control(control)
     return status

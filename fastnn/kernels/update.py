@@ -152,7 +152,7 @@ def update_tile(state: Any, plan: Any, tile: int, rates: Any, g: Any, ld_g: int,
         has_bias = has_bias and not together
         place -= before
         good &= update(
-            optimizer, rates, at(state.params, place), at(g, -before),
+            optimizer, rates, at(state.params, place), g_bias if together else g,
             at(state.slots, place), at(state.slots, size + place), before + rows * ld,
         )  # fmt: skip
     else:
