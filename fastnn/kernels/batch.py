@@ -42,7 +42,7 @@ from fastnn.kernels.layout import (
 )
 from fastnn.kernels.losses import loss_row, metric_row, sum_of_squares_row
 from fastnn.kernels.narrow import loss_block, metric_block, one_hot_block
-from fastnn.kernels.simd import at, element, get, lanes, load, prefetch, put, splat, store, transpose_block
+from fastnn.kernels.simd import at, element, first, get, lanes, load, prefetch, put, splat, store, transpose_block
 from fastnn.kernels.tile import dots, nothing
 
 #: Rows between the one that is copied and the one that is asked for.
@@ -78,7 +78,12 @@ def gather(data: Any, place: int, rows: int, target: Any, ld: int, n: int) -> No
             ahead = at(data.features, (data.order[there] if data.order.size else there) * n)
             for j in range(0, n, v):
                 prefetch(at(ahead, j))
-        copy_row(at(data.features, here * n), at(target, r * ld), n)
+        if n < v and (here * n + v) <= data.features.size:
+            # A short row in one piece: what follows it is left out.
+            row = load(at(data.features, here * n))
+            store(at(target, r * ld), first(row, n, splat(target, 0.0)))
+        else:
+            copy_row(at(data.features, here * n), at(target, r * ld), n)
 
 
 @inline
@@ -163,6 +168,37 @@ def backward(state: Any, plan: Any, row: int, rows: int) -> None:
 
 
 @inline
+def rows_to_columns(source: Any, ld: int, target: Any, n: int) -> None:
+    """Overwrite the first n rows (at least) of the (V, V) block at `target` with the columns of V rows at `source`."""
+    v = lanes(source)
+    if n <= 2:
+        for i in range(v):
+            for j in range(n):
+                put(at(target, j * v + i), get(at(source, i * ld + j)))
+    else:
+        transpose_block(source, ld, target, v)
+
+
+@inline
+def columns_to_rows(source: Any, n: int, target: Any, ld: int) -> None:
+    """Overwrite V rows of V elements at `target` with n columns, the rows of the block at `source`, and zeros.
+
+    Rows n and up of the block are overwritten, too.
+    """
+    v = lanes(source)
+    zero = splat(source, 0.0)
+    if n <= 2:
+        for i in range(v):
+            store(at(target, i * ld), zero)
+            for j in range(n):
+                put(at(target, i * ld + j), get(at(source, j * v + i)))
+    else:
+        for j in range(n, v):
+            store(at(source, j * v), zero)
+        transpose_block(source, v, target, ld)
+
+
+@inline
 def block_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int, norm: Any, thread: int) -> None:
     """What `row_losses` does, V rows at a time, for nets of at most V outputs."""
     settings = plan.settings
@@ -181,26 +217,23 @@ def block_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: i
         if data.labels.size:
             one_hot_block(data.labels, data.order, place + r, part, t, n)
         else:
-            target = at(state.work, settings[TARGET] + r * ld)
             for i in range(part):
                 source = data.order[place + r + i] if data.order.size else place + r + i
-                copy_row(at(data.targets, source * n), at(target, i * ld), n)
-            transpose_block(target, ld, t, v)
+                for j in range(n):
+                    put(at(t, j * v + i), get(at(data.targets, source * n + j)))
         if data.sample_weight.size:
             for i in range(part):
                 source = data.order[place + r + i] if data.order.size else place + r + i
                 put(at(w, i), data.sample_weight[source])
         weight = load(w)
-        transpose_block(at(state.work, plan.layers[last, OUTPUT] + r * ld), ld, u, v)
+        rows_to_columns(at(state.work, plan.layers[last, OUTPUT] + r * ld), ld, u, n)
         for m in range(N_METRICS):
             metric = settings[METRIC + m]
             if metric != NO_METRIC:
                 value = metric_block(metric, u, t, n, threshold, several) * weight
                 store(at(state.work, settings[ROW_METRIC] + m * settings[METRIC_LENGTH] + r), value)
         store(at(state.work, settings[ROW_LOSS] + r), loss_block(settings[LOSS], u, t, n, weight, norm))
-        for j in range(n, v):
-            store(at(u, j * v), splat(u, 0.0))
-        transpose_block(u, v, at(state.work, plan.layers[last, DELTA] + r * ld), ld)
+        columns_to_rows(u, n, at(state.work, plan.layers[last, DELTA] + r * ld), ld)
 
 
 @inline
