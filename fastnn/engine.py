@@ -30,9 +30,9 @@ SLICE = 0.05
 #: Epochs that compiled code runs at most before that.
 MAX_EPOCHS = 256
 #: Seconds of real work by which one thread and many are compared before the faster goes on ...
-TRIAL = 0.002
+TRIAL = 0.001
 #: ... for so many seconds at first, then for twice as long each time, and for so many in the end.
-FIRST_RETRY, LAST_RETRY = 0.02, 0.5
+FIRST_RETRY, LAST_RETRY = 0.05, 0.5
 
 #: Most elements of a weight tile: its gradient (128 KiB in single precision) stays in the second-level cache.
 MAX_TILE_ELEMENTS = 32_768
@@ -728,8 +728,8 @@ class Pace:
         self._is_trial = len(self._candidates) > 1
 
     def next(self) -> tuple[int, int]:
-        """Threads and steps of the next slice."""
-        return self._current, self._count
+        """Threads and steps of the next slice; a short one where it is only there to wake the threads."""
+        return self._current, self._count if self._is_warm else max(1, self._count // 8)
 
     def epochs(self, n_steps: int) -> int:
         """Epochs of so many steps that fit in a slice; at least one."""
