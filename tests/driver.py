@@ -15,8 +15,9 @@ import naive
 import numpy as np
 
 import fastnn.kernels
-from fastnn.engine import Architecture, Engine, Pace, Sums, as_data, shuffled
+from fastnn.engine import Architecture, Engine, Sums, as_data, shuffled
 from fastnn.kernels import codes
+from fastnn.pace import Pace
 from fastnn.team import Team
 
 #: Settings that the tests use for each optimizer: learning rate and three numbers.

@@ -25,12 +25,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastnn import engine as engines
-from fastnn.engine import Engine, Pace, as_data, shares, weight_tiles
+from fastnn.engine import Engine, as_data, shares, weight_tiles
 from fastnn.kernels import codes, layout
 from fastnn.kernels.jit import JIT_DISABLED, kernel
 from fastnn.kernels.predict import predict as predict_kernel
 from fastnn.kernels.simd import CACHE_LINE, IS_X86, n_lanes
 from fastnn.kernels.train import train as train_kernel
+from fastnn.pace import SLICE, Pace
 from fastnn.team import Team
 
 DOUBLE = np.dtype(np.float64)
@@ -331,6 +332,17 @@ def test_memory_does_not_grow_with_a_large_batch():
     assert large == small
 
 
+def check_gradient(made, rows, team):
+    """Compare gradient and penalty of all rows with the oracle's; returns the net for the oracle."""
+    net = net_of(made)
+    sums, d_weights, d_biases = made.gradient(rows.data(), team=team)
+    wanted = naive.gradient(net, *rows.oracle())
+    for a, b in zip([*d_weights, *d_biases], [*wanted[0], *wanted[1]], strict=True):
+        np.testing.assert_allclose(a, b, rtol=0, atol=1e-13)
+    assert sums.penalty == pytest.approx(naive.penalty(net), rel=1e-12)
+    return net
+
+
 @pytest.mark.parametrize("chunk", [16, 50, 1024])
 def test_gradient_and_evaluation_over_chunks(monkeypatch, chunk, team):
     monkeypatch.setattr(engines, "MIN_CHUNK", chunk)
@@ -338,12 +350,7 @@ def test_gradient_and_evaluation_over_chunks(monkeypatch, chunk, team):
     arch = architecture([5, 9, 3], loss="softmax_crossentropy", penalty=(1e-3, 1e-2))
     made = engine(arch, n_threads=team.n_threads)
     rows = problem(arch, 333, weighted=True)
-    net = net_of(made)
-    sums, d_weights, d_biases = made.gradient(rows.data(), team=team)
-    wanted = naive.gradient(net, *rows.oracle())
-    for a, b in zip([*d_weights, *d_biases], [*wanted[0], *wanted[1]], strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-13)
-    assert sums.penalty == pytest.approx(naive.penalty(net), rel=1e-12)
+    net = check_gradient(made, rows, team)
     scores = made.evaluate(rows.data(), metrics=(codes.ACCURACY,), team=team)
     close_sums(scores, naive.evaluate(net, *rows.oracle(), (codes.ACCURACY,)))
 
@@ -382,12 +389,7 @@ def test_the_gradient_in_shards(team):
     made = engine(arch, n_threads=team.n_threads)
     rows = problem(arch, 5000, weighted=True)
     assert engines.count_shards(arch, 5000) == 8
-    net = net_of(made)
-    sums, d_weights, d_biases = made.gradient(rows.data(), team=team)
-    wanted = naive.gradient(net, *rows.oracle())
-    for a, b in zip([*d_weights, *d_biases], [*wanted[0], *wanted[1]], strict=True):
-        np.testing.assert_allclose(a, b, rtol=0, atol=1e-13)
-    assert sums.penalty == pytest.approx(naive.penalty(net), rel=1e-12)
+    check_gradient(made, rows, team)
 
 
 # ------------------------------------------------------------------------- gradient, evaluation, prediction
@@ -787,7 +789,7 @@ def test_pace_can_be_told_to_use_all():
 def test_pace_looks_up_every_so_often(seconds):
     asked = timed(Pace(1), {1: seconds})
     assert asked[0] == (1, 1)
-    assert asked[-1][1] == max(1, round(engines.SLICE / seconds))
+    assert asked[-1][1] == max(1, round(SLICE / seconds))
 
 
 def test_pace_starts_carefully_and_is_not_misled_by_compilation():

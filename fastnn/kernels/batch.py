@@ -42,11 +42,8 @@ from fastnn.kernels.layout import (
 )
 from fastnn.kernels.losses import loss_row, metric_row, sum_of_squares_row
 from fastnn.kernels.narrow import loss_block, metric_block, one_hot_block
-from fastnn.kernels.simd import at, element, first, get, lanes, load, prefetch, put, splat, store, transpose_block
+from fastnn.kernels.simd import at, element, first, get, lanes, load, put, splat, store, transpose_block
 from fastnn.kernels.tile import dots, nothing
-
-#: Rows between the one that is copied and the one that is asked for.
-AHEAD = 2
 
 
 @inline
@@ -64,20 +61,10 @@ def copy_row(source: Any, target: Any, n: int) -> None:
 
 @inline
 def gather(data: Any, place: int, rows: int, target: Any, ld: int, n: int) -> None:
-    """Copy the features of the rows at `place` of the epoch to the rows at `target`.
-
-    Shuffled rows lie anywhere, and nothing but their numbers tells where: so a row is asked for while the one
-    AHEAD places before it is copied.
-    """
+    """Copy the features of the rows at `place` of the epoch to the rows at `target`."""
     v = lanes(target)
-    last = place + rows - 1
     for r in range(rows):
         here = data.order[place + r] if data.order.size else place + r
-        if n >= v:
-            there = min(place + r + AHEAD, last)
-            ahead = at(data.features, (data.order[there] if data.order.size else there) * n)
-            for j in range(0, n, v):
-                prefetch(at(ahead, j))
         if n < v and (here * n + v) <= data.features.size:
             # A short row in one piece: what follows it is left out.
             row = load(at(data.features, here * n))

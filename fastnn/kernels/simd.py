@@ -363,22 +363,11 @@ def _lower_pointer_to(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return builder.inttoptr(args[0], args[1].type)
 
 
-def _type_prefetch(p: Any) -> Any:
+def _type_claim(p: Any) -> Any:
     return types.void if _is_pointer(p) else None
 
 
-@op(_type_prefetch)
-def prefetch(p: Any) -> None:
-    """Ask for the cache line at `p`; touches nothing and may point anywhere."""
-
-
-@prefetch.lower
-def _lower_prefetch(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    emit_prefetch(builder, args[0])
-    return context.get_dummy_value()
-
-
-@op(_type_prefetch)
+@op(_type_claim)
 def claim(p: Any) -> None:
     """Ask for the cache line at `p` in order to overwrite it; touches nothing and may point anywhere.
 
