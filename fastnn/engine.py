@@ -294,6 +294,8 @@ class Workspace:
                 self.numbers,
                 self.epoch_sums,
                 NO_ORDER,
+                NO_NUMBERS,
+                NO_NUMBERS,
             )
         return self._plans[n_threads]
 
@@ -315,6 +317,7 @@ class Shuffle:
 
 
 NO_ORDER = np.empty(0, np.int64)
+NO_NUMBERS = np.empty(0)
 
 
 @dataclass
@@ -479,6 +482,8 @@ class Engine:
         metrics: tuple[int, ...],
         team: Team,
         shuffle: Shuffle | None = None,
+        step_rates: np.ndarray = NO_NUMBERS,
+        step_losses: np.ndarray = NO_NUMBERS,
         pace: Pace | None = None,
         on_slice: Callable[[int, Sums], None] | None = None,
     ) -> Sums:
@@ -495,6 +500,8 @@ class Engine:
         metrics : codes, N_METRICS at most
         team : the threads
         shuffle : how each epoch's order is made, in the memory of `data.order`; None leaves that as it is
+        step_rates : (epochs * steps of an epoch,) float64, the learning rate of each step; or (0,) for that of `rates`
+        step_losses : of the same shape, overwritten with the mean loss of each step's batch, without penalty; or (0,)
         pace : how to use the threads; by default what was learnt in epochs of the same batch size
         on_slice : called after each slice with the rows done of the epoch and the sums so far
 
@@ -520,7 +527,7 @@ class Engine:
         while step < epochs * n_steps:
             numbers[layout.STEPS_DONE] = self.steps_done
             n_threads, count = pace.next()
-            plan = space.plan(n_threads)._replace(order=order)
+            plan = space.plan(n_threads)._replace(order=order, step_rates=step_rates, step_losses=step_losses)
             settings = plan.settings
             settings[layout.MODE] = layout.TRAIN
             settings[layout.N_ROWS] = n_rows

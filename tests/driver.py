@@ -177,6 +177,7 @@ def train(
     slice_steps=1 << 40,
     on_slice=None,
     team=None,
+    **options,
 ) -> list[Sums]:
     """Epochs with a fixed number of threads; shuffled where a seed is given."""
     assert made.n_threads >= n_threads, "the engine has no room for so many threads"
@@ -198,6 +199,7 @@ def train(
                     team=crew,
                     pace=FixedPace(n_threads, slice_steps),
                     on_slice=on_slice,
+                    **options,
                 )
             )
 

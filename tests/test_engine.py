@@ -720,6 +720,27 @@ def test_slices_tell_how_far_they_are():
     assert seen == [(50, 7, 50.0)]
 
 
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("loss", ["squared_error", "sum_of_squares"])
+def test_each_step_may_have_its_own_rate_and_tell_its_loss(loss, n_threads, dtype):
+    arch = architecture([3, 4, 2], loss=loss, dtype=dtype)
+    rows = problem(arch, 30, weighted=True)
+    step_rates, step_losses = np.array([0.01, 0.0, 0.02, 0.03]), np.full(4, np.nan)
+    made, plain = engine(arch, n_threads=n_threads), engine(arch)
+    train(made, rows, n_threads=n_threads, step_rates=step_rates, step_losses=step_losses, slice_steps=3)
+    data = rows.data()
+    for k, rate in enumerate(step_rates):  # the same steps one by one, each with a rate of its own
+        part = slice(8 * k, 8 * k + 8)
+        four = [a[part] if len(a) else a for a in data[:4]]
+        _, *settings = RATES[codes.ADAM]
+        with Team(1) as solo:
+            sums = plain.train_epoch(as_data(*four), batch=8, optimizer=codes.ADAM, rates=(rate, *settings),
+                                     metrics=(), team=solo)  # fmt: skip
+        assert step_losses[k] == pytest.approx(sums.loss / sums.weight, rel=1e-6)
+    for a, b in zip(made.weights(), plain.weights(), strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 class Interrupted(Team):
     """A team in which Ctrl-C is noticed as soon as a kernel has returned."""
 

@@ -17,13 +17,13 @@ N_SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, "
 
 @kernel
 def update(optimizer, numbers, t, w, g, m, v, n):
-    rates = kernels.rates_of_step(optimizer, numbers, t)
+    rates = kernels.rates_of_step(optimizer, numbers[layout.LEARNING_RATE], numbers, t)
     return kernels.update(optimizer, rates, at(w, 0), at(g, 0), at(m, 0), at(v, 0), n)
 
 
 @kernel
 def rates(optimizer, numbers, t):
-    return kernels.rates_of_step(optimizer, numbers, t)
+    return kernels.rates_of_step(optimizer, numbers[layout.LEARNING_RATE], numbers, t)
 
 
 @kernel

@@ -131,6 +131,8 @@ class Plan(NamedTuple):
     numbers: Any  # (NUMBERS,) float64
     epoch_sums: Any  # (epochs of a run, NUMBERS) float64, overwritten
     order: Any  # (n,) int64, overwritten by the order of each epoch: the memory of `Data.order`; or (0,)
+    step_rates: Any  # (steps of a run,) float64: the learning rate of each; or (0,) where it is that of `numbers`
+    step_losses: Any  # (steps of a run,) float64, overwritten: mean loss of each batch, without penalty; or (0,)
 
 
 class Data(NamedTuple):

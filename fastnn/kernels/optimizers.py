@@ -19,7 +19,7 @@ from typing import Any
 
 from fastnn.kernels.codes import ADAGRAD, ADAM, MOMENTUM, NESTEROV, RMSPROP, SGD
 from fastnn.kernels.jit import inline
-from fastnn.kernels.layout import LEARNING_RATE, SETTING_0, SETTING_1, SETTING_2
+from fastnn.kernels.layout import SETTING_0, SETTING_1, SETTING_2
 from fastnn.kernels.simd import (
     absolute,
     at,
@@ -37,9 +37,8 @@ from fastnn.kernels.simd import (
 
 
 @inline
-def rates_of_step(optimizer: int, numbers: Any, t: float) -> Any:
+def rates_of_step(optimizer: int, rate: float, numbers: Any, t: float) -> Any:
     """Six numbers of update t: learning rate, three settings, and Adam's two corrections of the start."""
-    rate = numbers[LEARNING_RATE]
     first = numbers[SETTING_0]
     second = numbers[SETTING_1]
     third = numbers[SETTING_2]

@@ -21,6 +21,7 @@ from fastnn.kernels.layout import (
     EPOCH,
     EPOCH_STEPS,
     EVALUATE,
+    LEARNING_RATE,
     LOSS_NOT_FINITE,
     LOSS_SUM,
     METRIC,
@@ -168,6 +169,7 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
         # A batch whose rows all weigh nothing has no gradient, not one of 0 / 0.
         norm = element(at(state.work, 0), whole if whole > 0.0 else 1.0)
         fused = mode == TRAIN and rows <= chunk and not sharded
+        rate = plan.step_rates[step] if plan.step_rates.size else numbers[LEARNING_RATE]
         step_loss = 0.0
         first_metric = 0.0
         second_metric = 0.0
@@ -206,7 +208,7 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
                 status = LOSS_NOT_FINITE
                 break
             if fused:
-                rates = rates_of_step(optimizer, numbers, steps_done + 1.0)
+                rates = rates_of_step(optimizer, rate, numbers, steps_done + 1.0)
                 for tile in range(tile_begin, tile_end):
                     if not fused_tile(state, plan, tile, part, rates, thread):
                         report_bad(sync)
@@ -218,7 +220,7 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
                 return ABORTED
             done += part
         if status == OK and mode != EVALUATE and not fused:
-            rates = rates_of_step(optimizer, numbers, steps_done + 1.0)
+            rates = rates_of_step(optimizer, rate, numbers, steps_done + 1.0)
             for tile in range(tile_begin, tile_end):
                 good = True
                 if sharded and mode == TRAIN:
@@ -237,6 +239,8 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
         if status == OK:
             if thread == 0:
                 numbers[LOSS_SUM] += step_loss
+                if plan.step_losses.size:
+                    plan.step_losses[step] = step_loss / norm
                 numbers[METRIC_SUM] += first_metric
                 numbers[METRIC_SUM + 1] += second_metric
                 numbers[WEIGHT_SUM] += whole
