@@ -273,6 +273,20 @@ def test_numbas_own_cache_setting_is_left_alone(tmp_path):
     assert setting == numba.config.CACHE_DIR
 
 
+@compiled_only
+def test_a_constant_argument_makes_no_second_copy():
+    @jit.inline
+    def twice(n):
+        return 2 * n
+
+    @jit.kernel
+    def both(n):
+        return twice(3) + twice(n) + twice(0)
+
+    assert both(5) == 16
+    assert len(twice.signatures) == 1
+
+
 SHUFFLE = """
 import warnings
 with warnings.catch_warnings(record=True) as caught:

@@ -29,7 +29,9 @@ from numba import types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
 from numba.core.compiler_machinery import register_pass
-from numba.core.typed_passes import NativeLowering
+from numba.core.registry import CPUDispatcher
+from numba.core.typed_passes import NativeLowering, NopythonRewrites
+from numba.core.untyped_passes import InlineClosureLikes
 from numba.extending import lower_builtin, type_callable
 
 # Without `_nrt` each call of a function counts up and down the references of all arrays that it is given, by atomic
@@ -181,6 +183,10 @@ class _LowerToIngredient(NativeLowering):
         return True
 
 
+#: What Numba does for closures, comprehensions and arithmetic on whole arrays, none of which is in a kernel.
+PASSES_WITHOUT_WORK = (InlineClosureLikes, NopythonRewrites)
+
+
 class _IngredientCompiler(CompilerBase):
     """The usual pipeline with the last pass exchanged.
 
@@ -193,12 +199,26 @@ class _IngredientCompiler(CompilerBase):
         """Exchange the pass."""
         pipeline = DefaultPassBuilder.define_nopython_pipeline(self.state)
         pipeline.add_pass_after(_LowerToIngredient, NativeLowering)
-        pipeline.passes = [entry for entry in pipeline.passes if entry[0] is not NativeLowering]
+        left_out = {NativeLowering, *PASSES_WITHOUT_WORK}
+        pipeline.passes = [entry for entry in pipeline.passes if entry[0] not in left_out]
         pipeline.finalize()
         return [pipeline]
 
 
+class _IngredientDispatcher(CPUDispatcher):
+    """A function that is compiled once for each set of types, whatever constants it is called with.
+
+    To Numba the 0 in f(0) is a type of its own, and f(n) another function: the matrix product existed three times.
+    """
+
+    def get_call_template(self, args: Any, kws: Any) -> Any:
+        """Resolve a call, with constants taken for plain numbers."""
+        return super().get_call_template(tuple(map(types.unliteral, args)), kws)
+
+
 def inline(function: Callable[..., Any]) -> Any:
     """Compile a function that only compiled code calls: it becomes part of its callers."""
-    options = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True, "pipeline_class": _IngredientCompiler}
-    return numba.njit(**options, **FLAGS)(function)
+    if JIT_DISABLED:
+        return function
+    options = {"nopython": True, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, **FLAGS}
+    return _IngredientDispatcher(function, targetoptions=options, pipeline_class=_IngredientCompiler)
