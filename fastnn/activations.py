@@ -1,6 +1,6 @@
 """Activations: what a layer makes of its sum z = x W + b.
 
-Only the words are here; the arithmetic is in the kernels. They take the derivative from the output y, so
+Only the words are here; the arithmetic is in the kernels. They take most derivatives from the output y, so
 that z need not be kept, which is why a slope on the negative side has to be positive.
 
 This is the lowest module of the upper floor, so the checks of names and numbers that all words share live
@@ -26,9 +26,17 @@ _CODES = {
     "leaky_relu": codes.LEAKY_RELU,
     "elu": codes.ELU,
     "softmax": codes.SOFTMAX,
+    "exponential": codes.EXPONENTIAL,
+    "selu": codes.SELU,
+    "softplus": codes.SOFTPLUS,
+    "hard_sigmoid": codes.HARD_SIGMOID,
+    "silu": codes.SILU,
+    "gelu": codes.GELU,
+    "mish": codes.MISH,
 }
-_ALIASES = {"linear": "identity", "logistic": "sigmoid"}
+_ALIASES = {"linear": "identity", "logistic": "sigmoid", "swish": "silu", "exp": "exponential"}
 _DEFAULT_ALPHA = {"leaky_relu": 0.01, "elu": 1.0}
+_SELU_ALPHA = 1.6732632423543772
 
 
 def canonical_name(argument: str, given: str, names: Collection[str], aliases: Mapping[str, str]) -> str:
@@ -108,7 +116,8 @@ class Activation:
     Parameters
     ----------
     name : str
-        identity (or linear), sigmoid (or logistic), tanh, relu, leaky_relu, elu or softmax.
+        identity (or linear), sigmoid (or logistic), tanh, relu, leaky_relu, elu, softmax, exponential (or exp), selu,
+        softplus, hard_sigmoid, silu (or swish), gelu or mish.
     alpha : float
         leaky_relu: the slope for z < 0. elu: minus the limit for z to minus infinity. Above 0 for these two;
         the others have no such number, there it is 0.
@@ -128,6 +137,13 @@ class Activation:
     leaky_relu [1]_         y = z for z > 0, alpha z otherwise
     elu [2]_                y = z for z > 0, alpha (exp(z) - 1) otherwise
     softmax                 y_o = exp(z_o) / sum_p exp(z_p)
+    exponential             y = exp(z)
+    selu [3]_               y = 1.0507 z for z > 0, 1.7581 (exp(z) - 1) otherwise
+    softplus                y = ln(1 + exp(z))
+    hard_sigmoid            y = z / 6 + 1/2, at least 0 and at most 1
+    silu [4]_               y = z / (1 + exp(-z))
+    gelu [5]_               y = z (1 + erf(z / sqrt 2)) / 2, not the approximation by tanh
+    mish [6]_               y = z tanh(ln(1 + exp(z)))
     ======================  =============================================
 
     References
@@ -136,6 +152,11 @@ class Activation:
        models", ICML workshop, 2013.
     .. [2] D.-A. Clevert, T. Unterthiner, S. Hochreiter, "Fast and accurate deep network learning by
        exponential linear units (ELUs)", ICLR, 2016.
+    .. [3] G. Klambauer, T. Unterthiner, A. Mayr, S. Hochreiter, "Self-normalizing neural networks", NeurIPS, 2017.
+    .. [4] S. Elfwing, E. Uchibe, K. Doya, "Sigmoid-weighted linear units for neural network function approximation
+       in reinforcement learning", Neural Networks 107, 2018.
+    .. [5] D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)", arXiv:1606.08415, 2016.
+    .. [6] D. Misra, "Mish: a self regularized non-monotonic activation function", BMVC, 2020.
     """
 
     name: str
@@ -160,6 +181,11 @@ class Activation:
     def code(self) -> int:
         """The kernels' integer code."""
         return _CODES[self.name]
+
+    @property
+    def parameter(self) -> float:
+        """The number that the kernels take: alpha, or what the name fixes."""
+        return _SELU_ALPHA if self.name == "selu" else self.alpha
 
 
 def leaky_relu(alpha: float = 0.01) -> Activation:

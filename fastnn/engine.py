@@ -169,7 +169,7 @@ def _layer_table(architecture: Architecture, *, training: bool) -> np.ndarray:
         table[k, layout.N_IN], table[k, layout.N_OUT] = architecture.sizes[k : k + 2]
         table[k, layout.LD_IN], table[k, layout.LD_OUT] = lds[k : k + 2]
         table[k, layout.W], table[k, layout.BIAS] = offsets[k]
-        table[k, layout.WT] = -1
+        table[k, layout.WT] = table[k, layout.SUM] = -1
         table[k, layout.ACTIVATION] = architecture.activations[k][0]
         table[k, layout.HAS_BIAS] = architecture.use_bias[k]
         table[k, layout.NARROW] = architecture.narrow()[k]
@@ -237,6 +237,9 @@ class Workspace:
         self.layers[:, layout.INPUT] = inputs[:-1]
         self.layers[:, layout.OUTPUT] = inputs[1:]
         self.layers[:, layout.DELTA] = [arena.take(rows * ld) for ld in lds[1:]]
+        for k in range(architecture.n_layers):
+            if gradients and self.layers[k, layout.ACTIVATION] in codes.NEEDS_INPUT:
+                self.layers[k, layout.SUM] = arena.take(rows * lds[k + 1])
         for k in range(1, architecture.n_layers):
             if architecture.narrow()[k]:
                 continue

@@ -23,7 +23,7 @@ _NAMES = (
     "lecun_normal",
     "zeros",
 )
-_RECTIFIERS = ("relu", "leaky_relu", "elu")
+_RECTIFIERS = ("relu", "leaky_relu", "elu", "silu", "gelu", "mish")
 
 
 def get(name: str) -> str:
@@ -57,7 +57,8 @@ def initial_weights(
     Parameters
     ----------
     name : str
-        The initializer. "auto" is he_uniform for relu, leaky_relu and elu, and glorot_uniform for all others.
+        The initializer. "auto" is he_uniform for relu, leaky_relu, elu, silu, gelu and mish, lecun_normal for selu, and
+        glorot_uniform for all others.
     activation : Activation
         The layer's activation; only "auto" looks at it.
     n_in, n_out : int
@@ -94,6 +95,8 @@ def initial_weights(
     name = get(name)
     if name == "auto":
         name = "he_uniform" if activation.name in _RECTIFIERS else "glorot_uniform"
+        if activation.name == "selu":  # what its fixed point is derived for
+            name = "lecun_normal"
     if name == "zeros":
         return np.zeros((n_in, n_out))
     family, distribution = name.split("_")

@@ -300,7 +300,7 @@ class Model:
         penalty = (self.regularizer.l1, self.regularizer.l2)
         architecture = Architecture(
             sizes=(n_features, *(layer.units for layer in layers)),
-            activations=tuple((layer.activation.code, layer.activation.alpha) for layer in layers),
+            activations=tuple((layer.activation.code, layer.activation.parameter) for layer in layers),
             use_bias=tuple(layer.use_bias for layer in layers),
             penalties=(penalty,) * len(layers),
             loss=self.loss.code,

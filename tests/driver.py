@@ -45,6 +45,13 @@ ACTIVATIONS = {
     "leaky_relu": (codes.LEAKY_RELU, 0.1),
     "elu": (codes.ELU, 0.7),
     "softmax": (codes.SOFTMAX, 0.0),
+    "exponential": (codes.EXPONENTIAL, 0.0),
+    "selu": (codes.SELU, 1.6732632423543772),
+    "softplus": (codes.SOFTPLUS, 0.0),
+    "hard_sigmoid": (codes.HARD_SIGMOID, 0.0),
+    "silu": (codes.SILU, 0.0),
+    "gelu": (codes.GELU, 0.0),
+    "mish": (codes.MISH, 0.0),
 }
 LOSSES = {
     "squared_error": codes.SQUARED_ERROR,

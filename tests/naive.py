@@ -12,8 +12,11 @@ import copy
 from dataclasses import dataclass
 
 import numpy as np
+from scipy import special
 
 from fastnn.kernels import codes
+
+SELU_SCALE = 1.0507009873554805
 
 # ------------------------------------------------------------------------------------------- activations
 
@@ -46,6 +49,20 @@ def activation(code, alpha, z):
         return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
     if code == codes.SOFTMAX:
         return softmax(z)
+    if code == codes.EXPONENTIAL:
+        return np.exp(z)
+    if code == codes.SELU:
+        return SELU_SCALE * np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
+    if code == codes.SOFTPLUS:
+        return np.logaddexp(0.0, z)
+    if code == codes.HARD_SIGMOID:
+        return np.clip(z / 6 + 0.5, 0, 1)
+    if code == codes.SILU:
+        return np.where(z > -1e5, z, 0 * z) * sigmoid(z)
+    if code == codes.GELU:
+        return np.where(z > -1e5, z, 0 * z) * special.ndtr(z)
+    if code == codes.MISH:
+        return np.where(z > -1e5, z, 0 * z) * np.tanh(np.logaddexp(0 * z, z))
     raise ValueError(code)
 
 
@@ -70,6 +87,21 @@ def activation_backward(code, alpha, z, dy):
             jacobian = np.diag(p) - np.outer(p, p)
             rows.append(jacobian @ d)
         return np.array(rows, z.dtype)
+    if code == codes.EXPONENTIAL:
+        return dy * np.exp(z)
+    if code == codes.SELU:
+        return dy * SELU_SCALE * np.where(z > 0, one, alpha * np.exp(np.minimum(z, 0)))
+    if code == codes.SOFTPLUS:
+        return dy * sigmoid(z)
+    if code == codes.HARD_SIGMOID:
+        return dy * np.where(np.abs(z) < 3, one / 6, 0 * one)
+    if code == codes.SILU:
+        return dy * (sigmoid(z) + z * sigmoid(z) * sigmoid(-z))
+    if code == codes.GELU:
+        return dy * (special.ndtr(z) + z * np.exp(-z * z / 2) / np.sqrt(2 * np.pi))
+    if code == codes.MISH:
+        s = np.logaddexp(0.0, z)
+        return dy * (np.tanh(s) + z * sigmoid(z) / np.cosh(np.minimum(s, 80)) ** 2)
     raise ValueError(code)
 
 

@@ -42,6 +42,13 @@ def torch_activation(name, z):
         "leaky_relu": lambda: functional.leaky_relu(z, alpha),
         "elu": lambda: functional.elu(z, alpha),
         "softmax": lambda: torch.softmax(z, 1),
+        "exponential": lambda: torch.exp(z),
+        "selu": lambda: functional.selu(z),
+        "softplus": lambda: functional.softplus(z),
+        "hard_sigmoid": lambda: functional.hardsigmoid(z),
+        "silu": lambda: functional.silu(z),
+        "gelu": lambda: functional.gelu(z),
+        "mish": lambda: functional.mish(z),
     }[name]()
 
 

@@ -35,6 +35,13 @@ from fastnn.regularizers import L1, L1L2, L2
         ("leaky_relu", "leaky_relu", 0.01, codes.LEAKY_RELU),
         ("elu", "elu", 1.0, codes.ELU),
         ("softmax", "softmax", 0.0, codes.SOFTMAX),
+        ("exp", "exponential", 0.0, codes.EXPONENTIAL),
+        ("selu", "selu", 0.0, codes.SELU),
+        ("softplus", "softplus", 0.0, codes.SOFTPLUS),
+        ("hard_sigmoid", "hard_sigmoid", 0.0, codes.HARD_SIGMOID),
+        ("swish", "silu", 0.0, codes.SILU),
+        ("gelu", "gelu", 0.0, codes.GELU),
+        ("mish", "mish", 0.0, codes.MISH),
         (leaky_relu(), "leaky_relu", 0.01, codes.LEAKY_RELU),
         (leaky_relu(alpha=0.3), "leaky_relu", 0.3, codes.LEAKY_RELU),
         (elu(), "elu", 1.0, codes.ELU),
@@ -135,17 +142,23 @@ def test_zeros_draw_no_numbers():
 
 
 @pytest.mark.parametrize(
-    "activation", ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softmax"]
+    "activation", ["identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softmax", "gelu", "silu", "mish"]
 )
 def test_auto_goes_by_the_activation(activation):
     def draw(name):
         return initializers.initial_weights(name, activations.get(activation), 7, 5, np.random.default_rng(0))
 
     same, other = "he_uniform", "glorot_uniform"
-    if activation not in ("relu", "leaky_relu", "elu"):
+    if activation not in ("relu", "leaky_relu", "elu", "gelu", "silu", "mish"):
         same, other = other, same
     np.testing.assert_array_equal(draw("auto"), draw(same))
     assert not np.array_equal(draw("auto"), draw(other))
+
+
+def test_auto_of_selu_is_what_its_fixed_point_is_derived_for():
+    drawn = [initializers.initial_weights(name, Activation("selu"), 7, 5, np.random.default_rng(0))
+             for name in ("auto", "lecun_normal")]  # fmt: skip
+    np.testing.assert_array_equal(*drawn)
 
 
 def test_unknown_initializer():
@@ -461,7 +474,7 @@ def test_unknown_metric():
 @pytest.mark.parametrize(
     ("make", "names"),
     [
-        (activations.get, ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softmax")),
+        (activations.get, tuple(activations._CODES)),
         (losses.get, ("squared_error", "sum_of_squares", "binary_crossentropy", "softmax_crossentropy")),
         (optimizers.get, ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam")),
         (metrics.get, ("accuracy", "mean_squared_error", "mean_absolute_error")),

@@ -1,15 +1,31 @@
-"""Activations and their derivatives, in place over runs of vectors.
+"""Activations and their derivatives over runs of vectors.
 
-y = f(z). The derivative is taken from the output y, so z is never kept: sigmoid y (1 - y), tanh 1 - y^2,
-relu [y > 0], leaky relu 1 or alpha, elu 1 or y + alpha (D.-A. Clevert et al., 2015, eq. 16).
+y = f(z). Where y tells z the derivative is taken from the output y, so z need not be kept: sigmoid y (1 - y),
+tanh 1 - y^2, relu [y > 0], leaky relu 1 or alpha, elu 1 or y + alpha (D.-A. Clevert et al., 2015, eq. 16), selu the
+same times its scale, softplus 1 - e^-y, hard sigmoid 1/6 inside, exponential y. The others (`codes.NEEDS_INPUT`) take
+it from z: silu p (1 + z (1 - p)) with p = sigmoid(z), gelu cdf + z pdf, mish as written below.
 """
 
 from __future__ import annotations
 
 from typing import Any
 
-from fastnn.kernels.codes import ELU, LEAKY_RELU, RELU, SIGMOID, SOFTMAX, TANH
-from fastnn.kernels.elementary import exp, expm1, sigmoid, tanh
+from fastnn.kernels.codes import (
+    ELU,
+    EXPONENTIAL,
+    GELU,
+    HARD_SIGMOID,
+    LEAKY_RELU,
+    MISH,
+    RELU,
+    SELU,
+    SIGMOID,
+    SILU,
+    SOFTMAX,
+    SOFTPLUS,
+    TANH,
+)
+from fastnn.kernels.elementary import exp, expm1, normal_cdf, normal_pdf, sigmoid, softplus, tanh
 from fastnn.kernels.jit import inline
 from fastnn.kernels.simd import (
     at,
@@ -19,41 +35,80 @@ from fastnn.kernels.simd import (
     load,
     max_lanes,
     maximum,
+    minimum,
     splat,
     store,
     sum_lanes,
     where_greater,
 )
 
+#: G. Klambauer et al., Self-normalizing neural networks, 2017; alpha is given as that of elu.
+SELU_SCALE = 1.0507009873554805
+
 
 @inline
-def activate(code: int, alpha: float, z: Any, n: int) -> None:
-    """Overwrite n elements at `z` (whole vectors) with f(z); identity and softmax are left alone."""
+def activate(code: int, alpha: float, z: Any, y: Any, n: int) -> None:
+    """Overwrite n elements at `y` (whole vectors) with f of those at `z`, which may be the same.
+
+    Where f is the identity or softmax nothing is done.
+    """
     v = lanes(z)
     zero = splat(z, 0.0)
+    one = splat(z, 1.0)
     slope = splat(z, alpha)
     if code == RELU:
         for i in range(0, n, v):
-            store(at(z, i), maximum(zero, load(at(z, i))))
+            store(at(y, i), maximum(zero, load(at(z, i))))
     elif code == TANH:
         for i in range(0, n, v):
-            store(at(z, i), tanh(load(at(z, i))))
+            store(at(y, i), tanh(load(at(z, i))))
     elif code == SIGMOID:
         for i in range(0, n, v):
-            store(at(z, i), sigmoid(load(at(z, i))))
+            store(at(y, i), sigmoid(load(at(z, i))))
     elif code == LEAKY_RELU:
         for i in range(0, n, v):
             x = load(at(z, i))
-            store(at(z, i), where_greater(x, zero, x, x * slope))
-    elif code == ELU:
+            store(at(y, i), where_greater(x, zero, x, x * slope))
+    elif code in (ELU, SELU):
+        scale = splat(z, SELU_SCALE if code == SELU else 1.0)
         for i in range(0, n, v):
             x = load(at(z, i))
-            store(at(z, i), where_greater(x, zero, x, expm1(x) * slope))
+            store(at(y, i), where_greater(x, zero, x, expm1(x) * slope) * scale)
+    elif code == SILU:
+        for i in range(0, n, v):
+            x = load(at(z, i))
+            store(at(y, i), x * sigmoid(x))
+    elif code == GELU:
+        for i in range(0, n, v):
+            x = load(at(z, i))
+            store(at(y, i), x * normal_cdf(x))
+    elif code == MISH:
+        for i in range(0, n, v):
+            x = load(at(z, i))
+            k = mish_parts(x)
+            store(at(y, i), x * (k / (k + (one + one))))
+    elif code == SOFTPLUS:
+        for i in range(0, n, v):
+            store(at(y, i), softplus(load(at(z, i))))
+    elif code == HARD_SIGMOID:
+        for i in range(0, n, v):
+            x = fma(load(at(z, i)), splat(z, 1.0 / 6.0), splat(z, 0.5))
+            store(at(y, i), minimum(one, maximum(zero, x)))
+    elif code == EXPONENTIAL:
+        for i in range(0, n, v):
+            store(at(y, i), exp(load(at(z, i))))
 
 
 @inline
-def activate_backward(code: int, alpha: float, y: Any, d: Any, n: int) -> None:
-    """Multiply n elements at `d` (whole vectors) by f'(z), read from the outputs at `y`."""
+def mish_parts(x: Any) -> Any:
+    """n = e^x (e^x + 2), with which tanh(ln(1 + e^x)) = n / (n + 2); where x > 40 that is 1 in any case."""
+    e = exp(minimum(splat(x, 40.0), x))
+    return e * (e + splat(x, 2.0))
+
+
+@inline
+def activate_backward(code: int, alpha: float, z: Any, y: Any, d: Any, n: int) -> None:
+    """Multiply n elements at `d` (whole vectors) by f'(z), read from the outputs at `y` (for NEEDS_INPUT from `z`)."""
     v = lanes(y)
     zero = splat(y, 0.0)
     one = splat(y, 1.0)
@@ -73,11 +128,43 @@ def activate_backward(code: int, alpha: float, y: Any, d: Any, n: int) -> None:
         for i in range(0, n, v):
             g = load(at(d, i))
             store(at(d, i), where_greater(load(at(y, i)), zero, g, g * slope))
-    elif code == ELU:
+    elif code in (ELU, SELU):
+        factor = SELU_SCALE if code == SELU else 1.0
+        scale = splat(y, factor)
+        limit = splat(y, alpha * factor)
         for i in range(0, n, v):
             x = load(at(y, i))
-            g = load(at(d, i))
-            store(at(d, i), where_greater(x, zero, g, g * (x + slope)))
+            store(at(d, i), load(at(d, i)) * where_greater(x, zero, scale, x + limit))
+    elif code == SILU:
+        for i in range(0, n, v):
+            x = load(at(z, i))
+            p = sigmoid(x)
+            store(at(d, i), load(at(d, i)) * (p * fma(x, one - p, one)))
+    elif code == GELU:
+        for i in range(0, n, v):
+            x = load(at(z, i))
+            store(at(d, i), load(at(d, i)) * fma(x, normal_pdf(x), normal_cdf(x)))
+    elif code == MISH:
+        two = one + one
+        for i in range(0, n, v):
+            x = load(at(z, i))
+            k = mish_parts(x)
+            over = one / (k + two)
+            # The derivative of tanh(ln(1 + e^x)) is (1 - tanh^2) sigmoid(x), and 1 - tanh^2 = 4 (n + 1) / (n + 2)^2.
+            inner = splat(y, 4.0) * ((k + one) * over) * over * sigmoid(x)
+            store(at(d, i), load(at(d, i)) * fma(x, inner, k * over))
+    elif code == SOFTPLUS:
+        for i in range(0, n, v):
+            store(at(d, i), (zero - load(at(d, i))) * expm1(zero - load(at(y, i))))
+    elif code == HARD_SIGMOID:
+        sixth = splat(y, 1.0 / 6.0)
+        for i in range(0, n, v):
+            x = load(at(y, i))
+            g = load(at(d, i)) * sixth
+            store(at(d, i), where_greater(x, zero, where_greater(one, x, g, zero), zero))
+    elif code == EXPONENTIAL:
+        for i in range(0, n, v):
+            store(at(d, i), load(at(d, i)) * load(at(y, i)))
 
 
 @inline
@@ -150,20 +237,29 @@ def clear_padding(z: Any, ld: int, rows: int, n: int) -> None:
 
 
 @inline
-def activate_output(code: int, alpha: float, z: Any, ld: int, rows: int, n: int) -> None:
-    """Overwrite the rows of a layer's output by its activation, softmax included; padding is zero after it."""
-    if code == SOFTMAX:
-        softmax_rows(z, ld, rows, n)
-    else:
-        activate(code, alpha, z, rows * ld)
-        if code == SIGMOID:  # the only one whose f(0) is not 0
-            clear_padding(z, ld, rows, n)
+def is_zero_at_zero(code: int) -> bool:
+    """Whether f(0) = 0, so that padding stays zero."""
+    return code not in (SIGMOID, SOFTPLUS, HARD_SIGMOID, EXPONENTIAL)
 
 
 @inline
-def activate_output_backward(code: int, alpha: float, y: Any, d: Any, ld: int, rows: int, n: int) -> None:
+def activate_output(code: int, alpha: float, z: Any, y: Any, ld: int, rows: int, n: int) -> None:
+    """Overwrite the rows at `y` by the activation of those at `z` (which may be the same), softmax included.
+
+    For the identity and softmax they are the same. Padding is zero after it.
+    """
+    if code == SOFTMAX:
+        softmax_rows(y, ld, rows, n)
+    else:
+        activate(code, alpha, z, y, rows * ld)
+        if not is_zero_at_zero(code):
+            clear_padding(y, ld, rows, n)
+
+
+@inline
+def activate_output_backward(code: int, alpha: float, z: Any, y: Any, d: Any, ld: int, rows: int, n: int) -> None:
     """Turn dE/dy at `d` into dE/dz in place, softmax included."""
     if code == SOFTMAX:
         softmax_rows_backward(y, d, ld, rows, n)
     else:
-        activate_backward(code, alpha, y, d, rows * ld)
+        activate_backward(code, alpha, z, y, d, rows * ld)

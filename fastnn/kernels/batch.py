@@ -35,6 +35,7 @@ from fastnn.kernels.layout import (
     ROW_METRIC,
     SCRATCH,
     SCRATCH_SIZE,
+    SUM,
     TARGET,
     WT,
     ZEROS,
@@ -119,14 +120,15 @@ def forward(params: Any, layers: Any, layer_numbers: Any, work: Any, x: Any, ld_
         ld_out = layers[k, LD_OUT]
         w = at(params, layers[k, W])
         bias = at(params, layers[k, BIAS])
-        z = at(work, layers[k, OUTPUT] + row * ld_out)
+        y = at(work, layers[k, OUTPUT] + row * ld_out)
+        z = at(work, layers[k, SUM] + row * ld_out) if layers[k, SUM] >= 0 else y
         if layers[k, NARROW]:
             narrow_products(x, ld_x, n_in, w, bias, n_out, scratch, z, ld_out, rows)
         else:
             n = whole_vectors(n_out, lanes(w))
             gemm(x, ld_x, 1, w, ld_out, bias, 0, z, ld_out, rows, n, n_in, nothing(w), nothing(w))
-        activate_output(layers[k, ACTIVATION], layer_numbers[k, ALPHA], z, ld_out, rows, n_out)
-        x = z
+        activate_output(layers[k, ACTIVATION], layer_numbers[k, ALPHA], z, y, ld_out, rows, n_out)
+        x = y
         ld_x = ld_out
 
 
@@ -138,10 +140,11 @@ def backward(state: Any, plan: Any, row: int, rows: int) -> None:
     for k in range(layers.shape[0] - 1, -1, -1):
         ld_out = layers[k, LD_OUT]
         delta = at(state.work, layers[k, DELTA] + row * ld_out)
+        y = at(state.work, layers[k, OUTPUT] + row * ld_out)
+        z = at(state.work, layers[k, SUM] + row * ld_out) if layers[k, SUM] >= 0 else y
         activate_output_backward(
-            layers[k, ACTIVATION], plan.layer_numbers[k, ALPHA],
-            at(state.work, layers[k, OUTPUT] + row * ld_out), delta, ld_out, rows, layers[k, N_OUT],
-        )  # fmt: skip
+            layers[k, ACTIVATION], plan.layer_numbers[k, ALPHA], z, y, delta, ld_out, rows, layers[k, N_OUT]
+        )
         if k > 0:
             ld_in = layers[k, LD_IN]
             narrow = layers[k, NARROW]

@@ -4,7 +4,7 @@ A net reaches the compiled code as numbers only, so that one compiled kernel a d
 The upper floor turns words into these codes; nothing else in the package knows the numbers.
 """
 
-# Activations. The derivative is computed from the output y, so no pre-activation is kept.
+# Activations. The derivative is computed from the output y; only for those of NEEDS_INPUT z is kept as well.
 IDENTITY = 0
 SIGMOID = 1
 TANH = 2
@@ -12,6 +12,14 @@ RELU = 3
 LEAKY_RELU = 4
 ELU = 5
 SOFTMAX = 6
+EXPONENTIAL = 7
+SELU = 8
+SOFTPLUS = 9
+HARD_SIGMOID = 10
+SILU = 11
+GELU = 12
+MISH = 13
+NEEDS_INPUT = (SILU, GELU, MISH)  # not monotone: y does not tell z
 
 # Losses E(u, t), u being the output of the last layer (logits for the two cross-entropies).
 SQUARED_ERROR = 0  # mean over outputs and rows of (u - t)^2

@@ -28,6 +28,7 @@ from fastnn.kernels.simd import (
     significand,
     splat,
     where_finite,
+    where_greater,
 )
 
 LOG2_E = math.log2(math.e)
@@ -40,6 +41,25 @@ LIMIT32, LIMIT64 = 87.0, 708.0
 # e^r = 1 + r + r^2 (c0 + c1 r + ...): 1/2!, 1/3!, ...; |r| <= ln(2)/2.
 EXP64 = tuple(1.0 / math.factorial(k) for k in range(13, 1, -1))
 E0, E1, E2, E3, E4, E5, E6, E7, E8, E9, E10, E11 = EXP64
+
+# erf(x) = x T(x^2) / U(x^2) for |x| < 1, erfc(x) = e^(-x^2) P(x) / Q(x) for 1 <= x < 8; U and Q begin with 1.
+T0, T1, T2, T3, T4 = (
+    9.60497373987051638749e0, 9.00260197203842689217e1, 2.23200534594684319226e3, 7.00332514112805075473e3,
+    5.55923013010394962768e4,
+)  # fmt: skip
+U1, U2, U3, U4, U5 = (
+    3.35617141647503099647e1, 5.21357949780152679795e2, 4.59432382970980127987e3, 2.26290000613890934246e4,
+    4.92673942608635921086e4,
+)  # fmt: skip
+P0, P1, P2, P3, P4, P5, P6, P7, P8 = (
+    2.46196981473530512524e-10, 5.64189564831068821977e-1, 7.46321056442269912687e0, 4.86371970985681366614e1,
+    1.96520832956077098242e2, 5.26445194995477358631e2, 9.34528527171957607540e2, 1.02755188689515710272e3,
+    5.57535335369399327526e2,
+)  # fmt: skip
+Q1, Q2, Q3, Q4, Q5, Q6, Q7, Q8 = (
+    1.32281951154744992508e1, 8.67072140885989742329e1, 3.54937778887819891062e2, 9.75708501743205489753e2,
+    1.82390916687909736289e3, 2.24633760818710981792e3, 1.65666309194161350182e3, 5.57535340817727675546e2,
+)  # fmt: skip
 
 
 @inline
@@ -196,6 +216,56 @@ def log1p(x: Any) -> Any:
 
 
 @inline
-def softplus_of_minus_abs(x: Any) -> Any:
-    """ln(1 + e^-|x|), the stable part of the binary cross-entropy."""
-    return log1p(exp(splat(x, 0.0) - absolute(x)))
+def softplus(x: Any) -> Any:
+    """ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|)."""
+    zero = splat(x, 0.0)
+    return maximum(zero, x) + log1p(exp(zero - absolute(x)))
+
+
+@inline
+def normal_cdf(x: Any) -> Any:
+    """Distribution function of the standard normal distribution, (1 + erf(x / sqrt 2)) / 2.
+
+    The rational approximations of erf (|x| < sqrt 2) and of erfc are those of Cephes' ndtr. Tails are accurate relative
+    to themselves; x beyond 8 sqrt 2 = 11.3 is taken for that, where the tail is 6e-30.
+    """
+    zero = splat(x, 0.0)
+    one = splat(x, 1.0)
+    half = splat(x, 0.5)
+    a = minimum(splat(x, 8.0), absolute(x) * splat(x, math.sqrt(0.5)))
+    s = a * a
+    t = fma(splat(x, T0), s, splat(x, T1))
+    t = fma(t, s, splat(x, T2))
+    t = fma(t, s, splat(x, T3))
+    t = fma(t, s, splat(x, T4))
+    u = s + splat(x, U1)
+    u = fma(u, s, splat(x, U2))
+    u = fma(u, s, splat(x, U3))
+    u = fma(u, s, splat(x, U4))
+    u = fma(u, s, splat(x, U5))
+    near = half - half * (a * t / u)
+    p = fma(splat(x, P0), a, splat(x, P1))
+    p = fma(p, a, splat(x, P2))
+    p = fma(p, a, splat(x, P3))
+    p = fma(p, a, splat(x, P4))
+    p = fma(p, a, splat(x, P5))
+    p = fma(p, a, splat(x, P6))
+    p = fma(p, a, splat(x, P7))
+    p = fma(p, a, splat(x, P8))
+    q = a + splat(x, Q1)
+    q = fma(q, a, splat(x, Q2))
+    q = fma(q, a, splat(x, Q3))
+    q = fma(q, a, splat(x, Q4))
+    q = fma(q, a, splat(x, Q5))
+    q = fma(q, a, splat(x, Q6))
+    q = fma(q, a, splat(x, Q7))
+    q = fma(q, a, splat(x, Q8))
+    far = half * exp(zero - s) * (p / q)
+    tail = where_greater(one, a, near, far)  # of -|x|
+    return where_greater(x, zero, one - tail, tail)
+
+
+@inline
+def normal_pdf(x: Any) -> Any:
+    """Density of the standard normal distribution."""
+    return splat(x, 1.0 / math.sqrt(2.0 * math.pi)) * exp(x * x * splat(x, -0.5))

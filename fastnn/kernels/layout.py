@@ -32,7 +32,8 @@ DELTA = 9  # dE/dZ in work (chunk rows, LD_OUT)
 ACTIVATION = 10  # code
 HAS_BIAS = 11  # 0 or 1
 NARROW = 12  # 0 or 1
-LAYER_COLUMNS = 13
+SUM = 13  # the sums z in work (chunk rows, LD_OUT), where the activation's derivative needs them; else -1
+LAYER_COLUMNS = 14
 
 # Columns of `Plan.layer_numbers` (float64, a row a layer).
 ALPHA = 0  # parameter of the activation

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnn.kernels.activations import activate, clear_padding
+from fastnn.kernels.activations import activate, clear_padding, is_zero_at_zero
 from fastnn.kernels.barrier import (
     SPINS,
     SYNC_SIZE,
@@ -21,7 +21,7 @@ from fastnn.kernels.barrier import (
     relax,
 )
 from fastnn.kernels.batch import copy_row, forward, whole_vectors
-from fastnn.kernels.codes import SIGMOID, SOFTMAX
+from fastnn.kernels.codes import SOFTMAX
 from fastnn.kernels.gemm import gemm
 from fastnn.kernels.jit import inline, kernel
 from fastnn.kernels.layout import ACTIVATION, ALPHA, BIAS, INPUT, LD_IN, LD_OUT, N_IN, N_OUT, NARROW, OUTPUT, W
@@ -121,8 +121,9 @@ def columns_of(params: Any, layers: Any, layer_numbers: Any, work: Any, features
                 layers[k, N_IN], nothing(w), nothing(w),
             )  # fmt: skip
             for r in range(n):
-                activate(code, alpha, at(z, r * ld_out + begin), end - begin)
-            if code == SIGMOID and end == columns:
+                part = at(z, r * ld_out + begin)
+                activate(code, alpha, part, part, end - begin)
+            if not is_zero_at_zero(code) and end == columns:
                 clear_padding(z, ld_out, n, n_out)
         barrier(box, n_threads, k + 1)
         x = z
