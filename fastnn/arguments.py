@@ -105,3 +105,13 @@ def check_output(last: Dense, loss: losses.Loss) -> None:
             "the last layer has 1 unit, but 'softmax_crossentropy' needs one a class, at least 2; for two classes "
             "with one output use loss='binary_crossentropy'."
         )
+    if last.units % loss.outputs_a_target:
+        raise ValueError(
+            f"the last layer has {last.units} units, but {loss.name!r} needs {loss.outputs_a_target} for each column "
+            "of the targets."
+        )
+    if loss.name == "gaussian_nll" and last.activation.code != codes.IDENTITY:
+        raise ValueError(
+            f"the last layer has activation {last.activation.name!r}, but 'gaussian_nll' needs 'identity': its outputs "
+            "are means and logarithms of variances."
+        )

@@ -115,7 +115,7 @@ def as_targets(
     Parameters
     ----------
     y : array-like, shape (n,) or (n, m)
-        For squared_error and sum_of_squares: finite numbers. For binary_crossentropy: numbers in [0, 1].
+        Finite numbers, for poisson 0 or larger. For binary_crossentropy: numbers in [0, 1].
         For softmax_crossentropy: labels, that is whole numbers 0 to m - 1 of shape (n,) or (n, 1), or
         probabilities of shape (n, m) whose rows sum to 1.
     loss : Loss
@@ -162,18 +162,23 @@ def as_targets(
         return Targets(np.empty((0, n_classes), dtype), labels, n_classes)
 
     columns = 1 if a.ndim == 1 else a.shape[1]
-    if n_outputs is not None and columns != n_outputs:
+    each = loss.outputs_a_target
+    if n_outputs is not None and columns * each != n_outputs:
         labels_too = f" or labels of shape ({n_rows},)" if softmax else ""
+        outputs = f"{n_outputs} outputs" if each == 1 else f"{n_outputs} outputs, {each} a target for {loss.name}"
         raise ValueError(
-            f"{name} has shape {a.shape}, but the net has {n_outputs} outputs: "
-            f"give shape ({n_rows}, {n_outputs}){labels_too}."
+            f"{name} has shape {a.shape}, but the net has {outputs}: "
+            f"give shape ({n_rows}, {n_outputs // each}){labels_too}."
         )
     values = _as_finite(a, dtype, name).reshape(n_rows, columns)
     if softmax:
         _check_probabilities(values, name)
     elif classes:
         _check_unit_interval(values.reshape(a.shape), name)
-    return Targets(values, np.empty(0, np.int64), columns)
+    elif loss.name == "poisson" and values.min() < 0:
+        row, column = np.argwhere(values < 0)[0]
+        raise ValueError(f"{name} holds {values[row, column]} at row {row}, but poisson needs counts of 0 or more.")
+    return Targets(loss.prepare(values), np.empty(0, np.int64), columns * each)
 
 
 def as_sample_weight(

@@ -68,6 +68,7 @@ class Architecture:
     loss : code
     fused_output : whether the loss contains the last activation (softmax or sigmoid, from logits)
     dtype : float32 or float64
+    loss_parameters : (O,) a number for each output, or one for all; see `kernels.losses`
     """
 
     sizes: tuple[int, ...]
@@ -77,6 +78,7 @@ class Architecture:
     loss: int
     fused_output: bool
     dtype: np.dtype[Any]
+    loss_parameters: tuple[float, ...] = (0.0,)
 
     @property
     def n_layers(self) -> int:
@@ -233,6 +235,7 @@ class Workspace:
         self.metric_length = rows
         self.row_metric = arena.take(layout.N_METRICS * rows)
         self.target = arena.take(rows * lds[-1])
+        self.loss_parameters = arena.take(lds[-1])
         inputs = [arena.take(rows * ld) for ld in lds]
         self.layers[:, layout.INPUT] = inputs[:-1]
         self.layers[:, layout.OUTPUT] = inputs[1:]
@@ -257,6 +260,8 @@ class Workspace:
         self.shard_grad = arena.take(self.n_shards * size)
         self.shard_sums = np.zeros((self.n_shards, layout.SHARD_SUMS))
         self.work = arena.zeros()
+        n_out = architecture.sizes[-1]
+        self.work[self.loss_parameters : self.loss_parameters + n_out] = architecture.loss_parameters
         self.max_threads = n_threads
         self._plans: dict[int, Plan] = {}
         self._paces: dict[int, Pace] = {}
@@ -281,6 +286,7 @@ class Workspace:
             settings[layout.METRIC_LENGTH] = self.metric_length
             settings[layout.ZEROS] = self.zeros
             settings[layout.TARGET] = self.target
+            settings[layout.LOSS_PARAMETERS] = self.loss_parameters
             settings[layout.SCRATCH] = self.scratch
             settings[layout.SCRATCH_SIZE] = self.scratch_size
             settings[layout.SHARDS] = self.n_shards

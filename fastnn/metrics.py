@@ -74,6 +74,11 @@ def get(spec: str | Metric, *, loss: Loss | None = None) -> Metric:
             f"metric 'accuracy' needs a loss of classification; got loss={loss.name!r}. "
             "Use 'mean_absolute_error', or a loss such as 'softmax_crossentropy'."
         )
+    if metric.name != "accuracy" and loss is not None and loss.name in ("poisson", "quantile", "gaussian_nll"):
+        raise ValueError(
+            f"metric {metric.name!r} is the error of outputs that are predictions themselves, which those of "
+            f"loss={loss.name!r} are not. Leave it out."
+        )
     if metric.name != "accuracy" and loss is not None and loss.classification:
         raise ValueError(
             f"metric {metric.name!r} needs a loss of regression; got loss={loss.name!r}, whose outputs are logits. "

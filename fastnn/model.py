@@ -111,9 +111,11 @@ class Model:
         when hidden and without activation at the end. An empty sequence is a net without hidden layer whose
         output is as wide as the targets ask: linear, logistic or softmax regression, by the loss.
     loss : str or Loss
-        "squared_error", "sum_of_squares", "binary_crossentropy" or "softmax_crossentropy". The two
-        cross-entropies are computed from logits: the last layer is linear, or its "sigmoid" or "softmax" is
-        understood as part of the loss.
+        "squared_error", "sum_of_squares", "absolute_error", "huber", "quantile", "gaussian_nll", "poisson",
+        "binary_crossentropy", "softmax_crossentropy", or one with settings such as
+        ``losses.softmax_crossentropy(label_smoothing=0.1)``. The cross-entropies are computed from logits: the last
+        layer is linear, or its "sigmoid" or "softmax" is understood as part of the loss; so is "exponential" for
+        "poisson".
     optimizer : str or optimizer
         "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", or an instance with its settings.
     regularizer : None, str or regularizer
@@ -305,8 +307,13 @@ class Model:
             penalties=(penalty,) * len(layers),
             loss=self.loss.code,
             fused_output=(self.loss.code, last)
-            in {(codes.SOFTMAX_CROSSENTROPY, codes.SOFTMAX), (codes.BINARY_CROSSENTROPY, codes.SIGMOID)},
+            in {
+                (codes.SOFTMAX_CROSSENTROPY, codes.SOFTMAX),
+                (codes.BINARY_CROSSENTROPY, codes.SIGMOID),
+                (codes.POISSON, codes.EXPONENTIAL),
+            },
             dtype=self.dtype,
+            loss_parameters=self.loss.parameters(layers[-1].units),
         )
         return Engine(architecture, self._optimizer.n_slots, self.n_threads)
 
@@ -747,7 +754,7 @@ class Model:
                 }
                 for layer in self.layers
             ],
-            "loss": self.loss.name,
+            "loss": _fields(self.loss),
             "optimizer": [type(self._optimizer).__name__, _fields(self._optimizer)],
             "regularizer": [self.regularizer.l1, self.regularizer.l2],
             "metrics": [metric.name for metric in self.metrics],
@@ -783,7 +790,7 @@ class Model:
         l1, l2 = header["regularizer"]
         model = cls(
             layers,
-            loss=header["loss"],
+            loss=losses.Loss(**header["loss"]),
             optimizer=kinds[kind](**settings),
             regularizer=regularizers.L1L2(l1, l2),
             metrics=header["metrics"],
@@ -853,8 +860,8 @@ def load(path: storage.PathOrFile, *, n_threads: int | None = None) -> Model:
         ) from error
 
 
-def _fields(optimizer: optimizers.Optimizer) -> dict[str, Any]:
-    return {name: getattr(optimizer, name) for name in optimizer.__dataclass_fields__}
+def _fields(words: optimizers.Optimizer | losses.Loss) -> dict[str, Any]:
+    return {name: getattr(words, name) for name in words.__dataclass_fields__ if name != "_"}
 
 
 def _count(value: Any, name: str) -> int:

@@ -58,7 +58,15 @@ LOSSES = {
     "sum_of_squares": codes.SUM_OF_SQUARES,
     "binary_crossentropy": codes.BINARY_CROSSENTROPY,
     "softmax_crossentropy": codes.SOFTMAX_CROSSENTROPY,
+    "absolute_error": codes.ABSOLUTE_ERROR,
+    "huber": codes.HUBER,
+    "poisson": codes.POISSON,
+    "quantile": codes.QUANTILE,
+    "gaussian_nll": codes.GAUSSIAN_NLL,
 }
+LOSS_PARAMETERS = {codes.HUBER: 0.7, codes.QUANTILE: 0.3}
+#: Those that any number of outputs can have.
+LOSSES_OF_ANY_WIDTH = {name: code for name, code in LOSSES.items() if name != "gaussian_nll"}
 
 
 class FixedPace(Pace):
@@ -97,6 +105,7 @@ def architecture(
         loss=LOSSES[loss],
         fused_output=fused_output,
         dtype=np.dtype(dtype),
+        loss_parameters=(LOSS_PARAMETERS.get(LOSSES[loss], 0.0),),
     )
 
 
@@ -121,6 +130,7 @@ def net_of(made: Engine) -> naive.Net:
         list(arch.penalties),
         arch.loss,
         arch.fused_output,
+        np.array(arch.loss_parameters, arch.dtype),
     )
 
 
@@ -159,6 +169,8 @@ def problem(arch, n, *, seed=0, labels=None, weighted=False) -> Problem:
         t = naive.one_hot(classes, n_out, arch.dtype)
         if labels or labels is None:
             names = classes
+    elif arch.loss == codes.POISSON:
+        t = rng.poisson(1.5, (n, n_out)).astype(arch.dtype)
     elif arch.loss == codes.BINARY_CROSSENTROPY:
         t = rng.integers(0, 2, (n, n_out)).astype(arch.dtype)
     else:

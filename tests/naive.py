@@ -121,8 +121,20 @@ def log_softmax(u):
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
-def loss_rows(loss, u, t):
-    """Loss of each row, from the outputs u and targets t (n, O); (n,)."""
+def loss_rows(loss, u, t, p=0.0):
+    """Loss of each row, from the outputs u and targets t (n, O), with the outputs' parameters p; (n,)."""
+    e = u - t
+    if loss == codes.ABSOLUTE_ERROR:
+        return np.abs(e).mean(axis=1)
+    if loss == codes.HUBER:
+        return np.where(np.abs(e) <= p, e**2 / 2, p * (np.abs(e) - p / 2)).mean(axis=1)
+    if loss == codes.POISSON:
+        return (np.exp(u) - t * u).mean(axis=1)
+    if loss == codes.QUANTILE:
+        return np.maximum(p * -e, (1 - p) * e).mean(axis=1)
+    if loss == codes.GAUSSIAN_NLL:
+        m, s, t = gaussian_parts(u, t)
+        return (s + (m - t) ** 2 / np.exp(s)).mean(axis=1) / 2
     if loss == codes.SQUARED_ERROR:
         return ((u - t) ** 2).mean(axis=1)
     if loss == codes.SUM_OF_SQUARES:
@@ -134,8 +146,26 @@ def loss_rows(loss, u, t):
     raise ValueError(loss)
 
 
-def loss_rows_backward(loss, u, t):
+def gaussian_parts(u, t):
+    """Means, logarithms of variances, and targets; (n, O / 2) each."""
+    half = u.shape[1] // 2
+    return u[:, :half], u[:, half:], t[:, :half]
+
+
+def loss_rows_backward(loss, u, t, p=0.0):
     """Gradient of each row's loss with respect to its outputs; (n, O)."""
+    e, n = u - t, u.shape[1]
+    if loss == codes.ABSOLUTE_ERROR:
+        return np.sign(e) / n
+    if loss == codes.HUBER:
+        return np.clip(e, -p, p) / n
+    if loss == codes.POISSON:
+        return (np.exp(u) - t) / n
+    if loss == codes.QUANTILE:
+        return np.where(e > 0, 1 - p, np.where(e < 0, -p * np.ones_like(e), 0 * e)) / n
+    if loss == codes.GAUSSIAN_NLL:
+        m, s, t = gaussian_parts(u, t)
+        return np.hstack([(m - t) / np.exp(s), 0.5 - 0.5 * (m - t) ** 2 / np.exp(s)]) / m.shape[1]
     if loss == codes.SQUARED_ERROR:
         return 2 * (u - t) / u.shape[1]
     if loss == codes.SUM_OF_SQUARES:
@@ -176,6 +206,7 @@ class Net:
     penalties : (L,) pairs l1, l2
     loss : code
     fused_output : whether the loss takes what comes before the last activation
+    loss_parameters : (O,) or one for all
     """
 
     weights: list
@@ -185,6 +216,7 @@ class Net:
     penalties: list
     loss: int
     fused_output: bool
+    loss_parameters: object = 0.0
 
     def copy(self):
         """Net with weights of its own."""
@@ -239,14 +271,15 @@ def row_shares(net, sample_weight):
 
 def objective(net, x, t, sample_weight):
     """E + R of one batch."""
-    return (row_shares(net, sample_weight) * loss_rows(net.loss, outputs(net, x), t)).sum() + penalty(net)
+    rows = loss_rows(net.loss, outputs(net, x), t, net.loss_parameters)
+    return (row_shares(net, sample_weight) * rows).sum() + penalty(net)
 
 
 def gradient(net, x, t, sample_weight):
     """Gradient of E + R with respect to all weights and biases, by plain back-propagation: two lists."""
     activations = net.trained_activations
     zs, ys = forward(net, x, activations)
-    d = loss_rows_backward(net.loss, ys[-1], t) * row_shares(net, sample_weight)[:, None]
+    d = loss_rows_backward(net.loss, ys[-1], t, net.loss_parameters) * row_shares(net, sample_weight)[:, None]
     d_weights, d_biases = [], []
     for k in reversed(range(len(net.weights))):
         d = activation_backward(*activations[k], zs[k], d)
@@ -321,7 +354,7 @@ def evaluate(net, x, t, sample_weight, metrics=()):
     last = net.trained_activations[-1][0]
     rows = [metric_rows(metric, u, t, loss=net.loss, output_activation=last) for metric in metrics]
     return Sums(
-        loss=float((sample_weight * loss_rows(net.loss, u, t)).sum()),
+        loss=float((sample_weight * loss_rows(net.loss, u, t, net.loss_parameters)).sum()),
         weight=float(sample_weight.sum()),
         metrics=tuple(float((sample_weight * row).sum()) for row in rows),
         steps=1,

@@ -10,7 +10,7 @@ import pytest
 from scipy import optimize, special
 
 import fastnn
-from fastnn import Dense, Model
+from fastnn import Adam, Dense, Model, losses
 
 OPTIMIZERS = {
     "sgd": fastnn.SGD(0.3),
@@ -323,3 +323,74 @@ def test_biases_carry_no_penalty():
     descend(model, X, y, rate=0.01)
     assert model.biases[0][0] == pytest.approx(5.0, rel=1e-9)
     assert np.abs(model.weights[0]).max() < 0.5
+
+
+def noisy_line(n, seed=0):
+    """Noise around a line that grows with x: y = 2 x + x e, e standard normal, x in [0.5, 2]."""
+    rng = np.random.default_rng(seed)
+    x = rng.uniform(0.5, 2.0, (n, 1)).astype(np.float32)
+    return x, (2 * x[:, 0] + x[:, 0] * rng.standard_normal(n)).astype(np.float32)
+
+
+def test_several_quantiles_at_once_cover_their_shares():
+    x, y = noisy_line(4000)
+    levels = (0.1, 0.5, 0.9)
+    model = Model([16, 3], loss=losses.quantile(*levels), optimizer="adam", seed=0)
+    model.fit(x, y, epochs=40, batch_size=64)
+    x, y = noisy_line(4000, seed=1)
+    found = model.predict(x)
+    assert found.shape == (4000, 3)
+    np.testing.assert_allclose((y[:, None] < found).mean(axis=0), levels, atol=0.03)
+    np.testing.assert_allclose(found[:, 2] - found[:, 0], 2 * 1.2816 * x[:, 0], rtol=0.25)
+
+
+def test_gaussian_likelihood_finds_mean_and_spread():
+    x, y = noisy_line(4000)
+    model = Model([16, 2], loss="gaussian_nll", seed=0)
+    model.fit(x, y, epochs=40, batch_size=64)
+    mean, log_variance = model.predict(np.array([[0.7], [1.8]], np.float32)).T
+    np.testing.assert_allclose(mean, [1.4, 3.6], rtol=0.15)
+    np.testing.assert_allclose(np.exp(log_variance / 2), [0.7, 1.8], rtol=0.15)
+
+
+@pytest.mark.parametrize("activation", ["identity", "exponential"])
+def test_poisson_finds_the_rate(activation):
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (4000, 1))
+    y = rng.poisson(np.exp(0.5 + x[:, 0]))
+    model = Model([Dense(1, activation)], loss="poisson", optimizer=Adam(0.01), seed=0)
+    model.fit(x, y, epochs=30, batch_size=64)
+    found = model.predict([[0.0], [1.0]])[:, 0]
+    if activation == "identity":
+        found = np.exp(found)
+    np.testing.assert_allclose(found, np.exp([0.5, 1.5]), rtol=0.08)
+    np.testing.assert_allclose(model.weights[0], 1, atol=0.1)
+
+
+def test_absolute_error_and_huber_resist_what_lies_far_out():
+    rng = np.random.default_rng(0)
+    x = rng.uniform(-1, 1, (2000, 1))
+    y = 3 * x[:, 0] + 0.1 * rng.standard_normal(2000)
+    y[:300] = 40
+    slopes = {}
+    for loss in ("squared_error", "absolute_error", losses.huber(0.5)):
+        model = Model([], loss=loss, optimizer=Adam(0.05), seed=0)
+        model.fit(x, y, epochs=30, batch_size=100)
+        slopes[model.loss.name] = model.predict([[1.0]])[0, 0]
+    assert abs(slopes["squared_error"] - 3) > 4
+    assert slopes["absolute_error"] == pytest.approx(3, abs=0.3)
+    assert slopes["huber"] == pytest.approx(3, abs=0.5)
+
+
+def test_smoothing_keeps_logits_small_for_labels_and_for_rows():
+    x, y = noisy_line(500)
+    classes = (y > 2.5).astype(np.int64)
+    spread = {}
+    for smoothing in (0.0, 0.2):
+        for targets in (classes, np.eye(2, dtype=np.float32)[classes]):
+            model = Model([16, 2], loss=losses.softmax_crossentropy(smoothing), seed=0)
+            model.fit(x, targets, epochs=20)
+            spread.setdefault(smoothing, []).append(model.predict(x))
+    for labels, rows in spread.values():
+        np.testing.assert_allclose(labels, rows, atol=2e-4)
+    assert np.abs(spread[0.2][0]).max() < np.abs(spread[0.0][0]).max()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import naive
 import numpy as np
 import pytest
-from driver import LOSSES
+from driver import LOSSES_OF_ANY_WIDTH as LOSSES
 
 from fastnn.kernels import codes, narrow
 from fastnn.kernels import losses as kernels
@@ -16,14 +16,16 @@ WIDTHS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 33]
 
 
 @kernel
-def row_losses(loss, u, t, labels, d, ld, n, weight, norm, values):
+def row_losses(loss, u, t, labels, p, d, ld, n, weight, norm, values):
     """All rows of u; `labels` may be empty."""
     for r in range(values.size):
         label = labels[r] if labels.size else -1
         if loss == codes.SUM_OF_SQUARES:
             values[r] = kernels.sum_of_squares_row(at(u, r * ld), at(t, r * ld), at(d, r * ld), n, weight[r])
         else:
-            values[r] = kernels.loss_row(loss, at(u, r * ld), at(t, r * ld), label, at(d, r * ld), n, weight[r], norm)
+            values[r] = kernels.loss_row(
+                loss, at(u, r * ld), at(t, r * ld), label, at(p, 0), at(d, r * ld), n, weight[r], norm
+            )
 
 
 @kernel
@@ -34,8 +36,8 @@ def row_metrics(metric, u, t, labels, ld, n, threshold, several, values):
 
 
 @kernel
-def block_losses(loss, u, t, weight, norm, n, values):
-    store(at(values, 0), narrow.loss_block(loss, at(u, 0), at(t, 0), n, load(at(weight, 0)), norm))
+def block_losses(loss, u, t, p, weight, norm, n, values):
+    store(at(values, 0), narrow.loss_block(loss, at(u, 0), at(t, 0), at(p, 0), n, load(at(weight, 0)), norm))
 
 
 @kernel
@@ -44,8 +46,8 @@ def block_metrics(metric, u, t, n, threshold, several, values):
 
 
 @kernel
-def block_targets(labels, order, place, rows, t, n):
-    narrow.one_hot_block(labels, order, place, rows, at(t, 0), n)
+def block_targets(labels, order, place, rows, t, n, off):
+    narrow.one_hot_block(labels, order, place, rows, at(t, 0), n, off)
 
 
 @kernel
@@ -59,7 +61,17 @@ def targets(loss, shape, rng):
         return t / t.sum(axis=1, keepdims=True)
     if loss == codes.BINARY_CROSSENTROPY:
         return rng.uniform(size=shape).round(1)
+    if loss == codes.POISSON:
+        return rng.poisson(2.0, shape).astype(float)
     return rng.standard_normal(shape)
+
+
+def parameters(loss, n, dtype):
+    """A number for each output, in whole vectors."""
+    p = np.zeros(-(-n // n_lanes(dtype)) * n_lanes(dtype), dtype)
+    if loss in (codes.HUBER, codes.QUANTILE):
+        p[:n] = np.linspace(0.1, 0.9, n)
+    return p
 
 
 def run(loss, u, t, *, labels=None, weight=None, norm=None, fill=0.0, dtype):
@@ -76,7 +88,7 @@ def run(loss, u, t, *, labels=None, weight=None, norm=None, fill=0.0, dtype):
     labels = np.empty(0, np.int64) if labels is None else labels
     d = np.full((n_rows, ld), 55, dtype)
     values = np.empty(n_rows, dtype)
-    row_losses(loss, outputs, wanted, labels, d, ld, n, weight, norm, values)
+    row_losses(loss, outputs, wanted, labels, parameters(loss, n, dtype), d, ld, n, weight, norm, values)
     whole = -(-n // v) * v
     good = np.isfinite(outputs[:, :n]).all(axis=1)
     assert (d[good, n:whole] == 0).all(), "padding of the gradient is not zero"
@@ -84,10 +96,12 @@ def run(loss, u, t, *, labels=None, weight=None, norm=None, fill=0.0, dtype):
     return values, d[:, :n]
 
 
-def wanted(loss, u, t, weight, norm):
+def wanted(loss, u, t, weight, norm, dtype=np.float64):
     """Weighted values, and gradients of the batch's loss."""
     shares = weight if loss == codes.SUM_OF_SQUARES else weight / norm
-    return weight * naive.loss_rows(loss, u, t), naive.loss_rows_backward(loss, u, t) * shares[:, None]
+    n = u.shape[1]
+    p = parameters(loss, n, np.dtype(dtype))[:n].astype(float)
+    return weight * naive.loss_rows(loss, u, t, p), naive.loss_rows_backward(loss, u, t, p) * shares[:, None]
 
 
 @pytest.mark.parametrize("fill", [0.0, 7e3, np.nan])
@@ -101,7 +115,8 @@ def test_value_and_gradient(loss, fill, dtype):
         weight[4] = 0
         value, gradient = run(loss, u, t, weight=weight, fill=fill, dtype=dtype)
         w = weight.astype(np.float64)
-        true_value, true_gradient = wanted(loss, u.astype(np.float64), t.astype(np.float64), w, float(weight.sum()))
+        wide = [a.astype(np.float64) for a in (u, t)]
+        true_value, true_gradient = wanted(loss, *wide, w, float(weight.sum()), dtype)
         eps = np.finfo(dtype).eps
         np.testing.assert_allclose(value, true_value, rtol=20 * eps, atol=40 * eps)
         np.testing.assert_allclose(gradient, true_gradient, rtol=20 * eps, atol=20 * eps)
@@ -245,7 +260,9 @@ def run_block(loss, u, t, weight, norm, dtype):
     block = np.full((n + 1, n_lanes(dtype)), 55, dtype)
     block[:n] = u.T
     values = np.empty(n_lanes(dtype), dtype)
-    block_losses(loss, block, np.ascontiguousarray(t.T, dtype), weight.astype(dtype), dtype.type(norm), n, values)
+    wanted = np.ascontiguousarray(t.T, dtype)
+    p = parameters(loss, n, dtype)
+    block_losses(loss, block, wanted, p, weight.astype(dtype), dtype.type(norm), n, values)
     assert (block[n] == 55).all(), "written behind the block"
     return values, block[:n].T
 
@@ -256,14 +273,15 @@ def test_block_value_and_gradient(loss, scale, dtype):
     v = n_lanes(dtype)
     for n in range(1, v + 1):
         rng = np.random.default_rng(n)
-        u = (rng.standard_normal((v, n)) * scale).astype(dtype)
+        # The logarithm of a rate is no large number.
+        u = (rng.standard_normal((v, n)) * (3.0 if loss == codes.POISSON else scale)).astype(dtype)
         u[0] = u[0, 0]
         t = targets(loss, u.shape, rng).astype(dtype)
         weight = rng.uniform(0.1, 2, v).astype(dtype)
         weight[v // 2] = 0
         value, gradient = run_block(loss, u, t, weight, 7.0, dtype)
         w = weight.astype(np.float64)
-        true_value, true_gradient = wanted(loss, u.astype(np.float64), t.astype(np.float64), w, 7.0)
+        true_value, true_gradient = wanted(loss, u.astype(np.float64), t.astype(np.float64), w, 7.0, dtype)
         eps = np.finfo(dtype).eps
         np.testing.assert_allclose(value, true_value, rtol=20 * eps, atol=10 * eps * scale)
         np.testing.assert_allclose(gradient, true_gradient, rtol=20 * eps, atol=20 * eps)
@@ -322,8 +340,51 @@ def test_block_of_labels(dtype):
     for place, rows in [(0, v), (7, v), (50 - v, v), (49, 1), (3, v - 1)]:
         for used in (np.empty(0, np.int64), order):
             t = np.full((4, v), 9, dtype)
-            block_targets(labels, used, place, rows, t, 3)
+            block_targets(labels, used, place, rows, t, 3, 0.0)
             source = np.arange(place, place + rows) if not used.size else used[place : place + rows]
-            np.testing.assert_array_equal(t[:3, :rows], naive.one_hot(labels[source], 3, dtype).T)
+            one_hot = naive.one_hot(labels[source], 3, dtype)
+            np.testing.assert_array_equal(t[:3, :rows], one_hot.T)
             assert (t[:3, rows:] == 0).all()
             assert (t[3] == 9).all()
+            block_targets(labels, used, place, rows, t, 3, 0.05)
+            np.testing.assert_allclose(t[:3, :rows], (0.85 * one_hot + 0.05).T, rtol=1e-6)
+
+
+# --------------------------------------------------------------------------------- smoothing, and a likelihood
+
+
+def test_smoothed_labels_are_soft_targets(dtype):
+    for n in WIDTHS[1:]:
+        rng = np.random.default_rng(n)
+        u = rng.standard_normal((20, n)).astype(dtype)
+        labels = rng.integers(0, n, 20)
+        off = 0.1 / n
+        soft = 0.9 * naive.one_hot(labels, n, np.float64) + off
+        ld = -(-n // n_lanes(dtype)) * n_lanes(dtype)
+        p = np.zeros(ld, dtype)
+        p[:n] = off
+        t, d, values = np.full((20, ld), 3, dtype), np.empty((20, ld), dtype), np.empty(20, dtype)
+        outputs = np.zeros((20, ld), dtype)
+        outputs[:, :n] = u
+        weight = np.ones(20, dtype)
+        row_losses(codes.SOFTMAX_CROSSENTROPY, outputs, t, labels, p, d, ld, n, weight, dtype.type(20), values)
+        true_value, true_gradient = wanted(codes.SOFTMAX_CROSSENTROPY, u.astype(float), soft, np.ones(20), 20.0)
+        np.testing.assert_allclose(values, true_value, rtol=40 * np.finfo(dtype).eps)
+        np.testing.assert_allclose(d[:, :n], true_gradient, atol=10 * np.finfo(dtype).eps)
+        assert (d[:, n:] == 0).all()
+
+
+def test_gaussian_likelihood_of_rows_and_blocks(dtype):
+    v = n_lanes(dtype)
+    eps = np.finfo(dtype).eps
+    for n in (2, 4, v, v + 2, 3 * v + 2):
+        rng = np.random.default_rng(n)
+        u, t = rng.standard_normal((2, v, n)).astype(dtype)
+        weight = rng.uniform(0.1, 2, v).astype(dtype)
+        wide = [a.astype(np.float64) for a in (u, t, weight)]
+        true_value, true_gradient = wanted(codes.GAUSSIAN_NLL, *wide, float(weight.sum()))
+        rows = run(codes.GAUSSIAN_NLL, u, t, weight=weight, dtype=dtype)
+        blocks = run_block(codes.GAUSSIAN_NLL, u, t, weight, weight.sum(), dtype) if n <= v else rows
+        for value, gradient in (rows, blocks):
+            np.testing.assert_allclose(value, true_value, rtol=40 * eps, atol=40 * eps)
+            np.testing.assert_allclose(gradient, true_gradient, rtol=40 * eps, atol=40 * eps)

@@ -276,6 +276,40 @@ def test_loss(spec, name, code, classification):
     assert (loss.name, loss.code, loss.classification) == (name, code, classification)
 
 
+def test_settings_of_losses():
+    assert losses.huber() == Loss("huber") == Loss("huber", delta=1)
+    assert losses.huber(2).parameters(3) == (2.0, 2.0, 2.0)
+    assert Loss("pinball").quantiles == (0.5,)
+    three = losses.quantile(0.1, 0.5, 0.9)
+    assert (three.outputs_a_target, three.parameters(6)) == (3, (0.1, 0.5, 0.9) * 2)
+    assert Loss("gaussian_nll").outputs_a_target == 2
+    assert losses.softmax_crossentropy(0.1).parameters(4) == (0.025,) * 4
+    for wrong, match in [
+        (lambda: losses.huber(0), "delta must be above 0"),
+        (lambda: Loss("poisson", delta=1.0), "delta has no meaning for poisson"),
+        (lambda: losses.quantile(0.1, 1.0), "above 0 and below 1"),
+        (lambda: losses.quantile(0.1, 0.1), "must differ"),
+        (lambda: Loss("squared_error", quantiles=(0.5,)), "quantiles have no meaning"),
+        (lambda: losses.softmax_crossentropy(1.0), "at least 0 and below 1"),
+        (lambda: Loss("huber", label_smoothing=0.1), "label_smoothing has no meaning for huber"),
+    ]:
+        with pytest.raises(ValueError, match=match):
+            wrong()
+    with pytest.raises(TypeError, match="quantiles must be levels such as"):
+        Loss("quantile", quantiles=0.5)
+
+
+def test_targets_in_the_form_of_the_loss():
+    t = np.array([[1.0, 0.0], [0.0, 1.0]], np.float32)
+    assert losses.get("huber").prepare(t) is t
+    np.testing.assert_array_equal(losses.quantile(0.2, 0.8).prepare(t), [[1, 1, 0, 0], [0, 0, 1, 1]])
+    np.testing.assert_array_equal(losses.get("gaussian_nll").prepare(t), [[1, 0, 0, 0], [0, 1, 0, 0]])
+    smooth = losses.softmax_crossentropy(0.1).prepare(t)
+    np.testing.assert_allclose(smooth, [[0.95, 0.05], [0.05, 0.95]], rtol=1e-6)
+    assert smooth.dtype == np.float32
+    np.testing.assert_allclose(losses.binary_crossentropy(0.2).prepare(t[:, :1]), [[0.9], [0.1]], rtol=1e-6)
+
+
 def test_unknown_loss():
     with pytest.raises(ValueError, match=r"loss 'squared_eror' is unknown; did you mean 'squared_error'\?"):
         losses.get("squared_eror")
@@ -475,7 +509,7 @@ def test_unknown_metric():
     ("make", "names"),
     [
         (activations.get, tuple(activations._CODES)),
-        (losses.get, ("squared_error", "sum_of_squares", "binary_crossentropy", "softmax_crossentropy")),
+        (losses.get, tuple(losses._CODES)),
         (optimizers.get, ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam")),
         (metrics.get, ("accuracy", "mean_squared_error", "mean_absolute_error")),
     ],

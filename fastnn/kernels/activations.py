@@ -101,7 +101,7 @@ def activate(code: int, alpha: float, z: Any, y: Any, n: int) -> None:
 
 @inline
 def mish_parts(x: Any) -> Any:
-    """n = e^x (e^x + 2), with which tanh(ln(1 + e^x)) = n / (n + 2); where x > 40 that is 1 in any case."""
+    """Return n = e^x (e^x + 2), with which tanh(ln(1 + e^x)) = n / (n + 2); where x > 40 that is 1 in any case."""
     e = exp(minimum(splat(x, 40.0), x))
     return e * (e + splat(x, 2.0))
 

@@ -23,6 +23,7 @@ from fastnn.kernels.layout import (
     LD_IN,
     LD_OUT,
     LOSS,
+    LOSS_PARAMETERS,
     METRIC,
     METRIC_LENGTH,
     MODE,
@@ -196,6 +197,7 @@ def block_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: i
     n = plan.layers[last, N_OUT]
     ld = plan.layers[last, LD_OUT]
     several, threshold = decision(plan)
+    parameters = at(state.work, settings[LOSS_PARAMETERS])
     # Between the regions the thread's scratch is free: outputs, then targets, then weights, each (V, V) at most.
     u = at(state.work, settings[SCRATCH] + thread * settings[SCRATCH_SIZE])
     v = lanes(u)
@@ -205,7 +207,7 @@ def block_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: i
     for r in range(row, row + rows, v):
         part = min(v, row + rows - r)
         if data.labels.size:
-            one_hot_block(data.labels, data.order, place + r, part, t, n)
+            one_hot_block(data.labels, data.order, place + r, part, t, n, get(parameters))
         else:
             for i in range(part):
                 source = data.order[place + r + i] if data.order.size else place + r + i
@@ -222,7 +224,7 @@ def block_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: i
             if metric != NO_METRIC:
                 value = metric_block(metric, u, t, n, threshold, several) * weight
                 store(at(state.work, settings[ROW_METRIC] + m * settings[METRIC_LENGTH] + r), value)
-        store(at(state.work, settings[ROW_LOSS] + r), loss_block(settings[LOSS], u, t, n, weight, norm))
+        store(at(state.work, settings[ROW_LOSS] + r), loss_block(settings[LOSS], u, t, parameters, n, weight, norm))
         columns_to_rows(u, n, at(state.work, plan.layers[last, DELTA] + r * ld), ld)
 
 
@@ -242,6 +244,7 @@ def row_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int
     n = plan.layers[last, N_OUT]
     ld = plan.layers[last, LD_OUT]
     loss = settings[LOSS]
+    parameters = at(state.work, settings[LOSS_PARAMETERS])
     several, threshold = decision(plan)
     for r in range(row, row + rows):
         source = data.order[place + r] if data.order.size else place + r
@@ -264,7 +267,7 @@ def row_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int
         if loss == SUM_OF_SQUARES:
             value = sum_of_squares_row(u, t, d, n, weight)
         else:
-            value = loss_row(loss, u, t, label, d, n, weight, norm)
+            value = loss_row(loss, u, t, label, parameters, d, n, weight, norm)
         put(at(state.work, settings[ROW_LOSS] + r), value)
 
 

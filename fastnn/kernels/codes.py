@@ -26,6 +26,11 @@ SQUARED_ERROR = 0  # mean over outputs and rows of (u - t)^2
 SUM_OF_SQUARES = 1  # 1/2 sum over outputs and rows of (u - t)^2
 BINARY_CROSSENTROPY = 2  # mean over outputs and rows
 SOFTMAX_CROSSENTROPY = 3  # mean over rows
+ABSOLUTE_ERROR = 4  # means over outputs and rows, as all that follow
+HUBER = 5
+POISSON = 6  # u is the logarithm of the rate
+QUANTILE = 7  # a quantile an output
+GAUSSIAN_NLL = 8  # the first half of the outputs are means, the second logarithms of variances
 
 # Optimizers.
 SGD = 0

@@ -73,11 +73,12 @@ SHARDS = 16  # parts that a batch is cut into; 0 where it is not
 SHARD_ROWS = 17
 SHARD_GRAD = 18  # in work: a gradient a shard (SHARDS, P)
 METRIC_LENGTH = 19  # room for the rows of one metric
-EPOCH_STEPS = 20  # steps an epoch
-EPOCH = 21  # number of the run's first epoch, and
-SEED = 22  # the seed, from which each epoch's order is made,
-SHUFFLE = 23  # if this is 1
-METRIC = 24  # and the N_METRICS - 1 after it
+LOSS_PARAMETERS = 20  # in work: a number for each output, see losses (LD_OUT of the last layer)
+EPOCH_STEPS = 21  # steps an epoch
+EPOCH = 22  # number of the run's first epoch, and
+SEED = 23  # the seed, from which each epoch's order is made,
+SHUFFLE = 24  # if this is 1
+METRIC = 25  # and the N_METRICS - 1 after it
 N_METRICS = 2
 SETTINGS = METRIC + N_METRICS
 

@@ -9,7 +9,17 @@ squared error          (1/O) sum (u - t)^2                         2 (u - t) sca
 sum of squares         1/2 sum (u - t)^2, not averaged             (u - t) weight
 binary cross-entropy   (1/O) sum ln(1 + e^u) - t u                 (sigmoid(u) - t) scale / O
 softmax cross-entropy  sum t (ln sum e^u - u)                      (softmax(u) sum t - t) scale
+absolute error         (1/O) sum |u - t|                           sign(u - t) scale / O
+huber                  (1/O) sum c (u - t - c / 2)                 c scale / O
+poisson                (1/O) sum e^u - t u                         (e^u - t) scale / O
+quantile               (1/O) sum c (u - t)                         c scale / O
+gaussian nll           (1/T) sum (s + (m - t)^2 e^-s) / 2          (m - t) e^-s scale / T for m,
+                                                                   (1 - (m - t)^2 e^-s) / 2 scale / T for s
 =====================  ==========================================  ===============================
+
+huber: c = u - t, clipped to +-p (P. J. Huber, 1964). quantile: c = 1 - p above the target, -p below it (R. Koenker,
+G. Bassett, 1978). p is a parameter of each output. gaussian nll: T = O / 2 means m, then T log-variances s (D. Nix,
+A. Weigend, 1994, eq. 5); its targets are in the first half of the row.
 
 The cross-entropies take logits: ln(1 + e^u) = max(u, 0) + ln(1 + e^-|u|) and
 ln sum e^u = m + ln sum e^(u - m) with m = max u cannot overflow.
@@ -20,7 +30,17 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn.kernels.activations import exp_shifted, largest, scale_row
-from fastnn.kernels.codes import ACCURACY, BINARY_CROSSENTROPY, MEAN_ABSOLUTE_ERROR, SQUARED_ERROR
+from fastnn.kernels.codes import (
+    ABSOLUTE_ERROR,
+    ACCURACY,
+    BINARY_CROSSENTROPY,
+    GAUSSIAN_NLL,
+    HUBER,
+    MEAN_ABSOLUTE_ERROR,
+    POISSON,
+    SOFTMAX_CROSSENTROPY,
+    SQUARED_ERROR,
+)
 from fastnn.kernels.elementary import exp, log, log1p
 from fastnn.kernels.jit import inline
 from fastnn.kernels.simd import (
@@ -33,6 +53,7 @@ from fastnn.kernels.simd import (
     load,
     max_lanes,
     maximum,
+    minimum,
     put,
     splat,
     store,
@@ -113,14 +134,90 @@ def softmax_crossentropy_row(u: Any, t: Any, d: Any, n: int, scale: float) -> An
 
 
 @inline
-def loss_row(code: int, u: Any, t: Any, label: int, d: Any, n: int, weight: Any, norm: Any) -> Any:
+def fill_one_hot_row(t: Any, label: int, n: int, off: Any) -> None:
+    """Overwrite n elements at `t` (whole vectors) with a smoothed label: `off`, and at the label the rest."""
+    v = lanes(t)
+    zero = splat(t, 0.0)
+    rest = splat(t, off)
+    for j in range(0, n, v):
+        store(at(t, j), first(rest, n - j, zero))
+    put(at(t, label), 1.0 - off * (n - 1))
+
+
+@inline
+def pointwise(code: int, u: Any, t: Any, p: Any) -> Any:
+    """Value and slope of a loss that takes each output for itself, lane by lane; `p` is its parameter."""
+    zero = u - u  # NaN for a NaN, which thus reaches value and slope
+    e = u - t
+    if code == HUBER:
+        c = maximum(zero - p, minimum(p, e))
+        return c * (e - (c + c) * splat(u, 0.25)), c
+    if code == POISSON:
+        rate = exp(u)
+        return rate - t * u, rate - t
+    one = splat(u, 1.0)
+    if code == ABSOLUTE_ERROR:
+        above = one
+        below = zero - one
+    else:
+        above = one - p
+        below = zero - p
+    c = where_greater(e, zero, above, where_greater(zero, e, below, zero))
+    return c * e, c
+
+
+@inline
+def pointwise_row(code: int, u: Any, t: Any, p: Any, d: Any, n: int, factor: Any) -> Any:
+    """Overwrite `d` with factor times the slopes; return the sum of the values."""
+    v = lanes(u)
+    zero = splat(u, 0.0)
+    by = splat(u, factor)
+    total = zero
+    for j in range(0, n, v):
+        value, slope = pointwise(code, load(at(u, j)), load(at(t, j)), load(at(p, j)))
+        store(at(d, j), first(slope * by, n - j, zero))
+        total = total + first(value, n - j, zero)
+    return sum_lanes(total)
+
+
+@inline
+def gaussian(m: Any, s: Any, t: Any) -> Any:
+    """Value, and slopes with respect to mean and log-variance, lane by lane."""
+    half = splat(m, 0.5)
+    e = m - t
+    scaled = e * exp(s - s - s)
+    square = e * scaled
+    return half * (s + square), scaled, half - half * square
+
+
+@inline
+def gaussian_row(u: Any, t: Any, d: Any, n: int, factor: Any) -> Any:
+    """Overwrite `d`, padding included; return the sum of the values. One target after the other."""
+    v = lanes(u)
+    half = n // 2
+    total = splat(u, 0.0)
+    for j in range(0, n, v):
+        store(at(d, j), splat(u, 0.0))
+    for j in range(half):
+        m = splat(u, get(at(u, j)))
+        s = splat(u, get(at(u, half + j)))
+        value, d_mean, d_log_variance = gaussian(m, s, splat(u, get(at(t, j))))
+        total = total + value
+        put(at(d, j), factor * max_lanes(d_mean))
+        put(at(d, half + j), factor * max_lanes(d_log_variance))
+    return max_lanes(total)
+
+
+@inline
+def loss_row(code: int, u: Any, t: Any, label: int, p: Any, d: Any, n: int, weight: Any, norm: Any) -> Any:
     """Value of one row, times its weight; overwrites `d` with the gradient of the batch's loss.
 
     Parameters
     ----------
     code : loss
-    u, t, d : pointers to the outputs, the targets (ignored where label >= 0) and the gradient of the row
+    u, t, d : pointers to the outputs, the targets (overwritten where label >= 0) and the gradient of the row
     label : class, or -1
+    p : pointer to the parameters of the outputs
     n : O
     weight : the row's weight
     norm : sum of the weights of the batch
@@ -130,9 +227,16 @@ def loss_row(code: int, u: Any, t: Any, label: int, d: Any, n: int, weight: Any,
         return squared_error_row(u, t, d, n, 2.0 * scale / n) * (weight / n)
     if code == BINARY_CROSSENTROPY:
         return binary_crossentropy_row(u, t, d, n, scale / n) * (weight / n)
-    if label >= 0:
-        return softmax_crossentropy_label_row(u, label, d, n, scale) * weight
-    return softmax_crossentropy_row(u, t, d, n, scale) * weight
+    if code == SOFTMAX_CROSSENTROPY:
+        off = get(p)
+        if label >= 0 and off == 0.0:
+            return softmax_crossentropy_label_row(u, label, d, n, scale) * weight
+        if label >= 0:
+            fill_one_hot_row(t, label, n, off)
+        return softmax_crossentropy_row(u, t, d, n, scale) * weight
+    if code == GAUSSIAN_NLL:
+        return gaussian_row(u, t, d, n, 2.0 * scale / n) * (2.0 * weight / n)
+    return pointwise_row(code, u, t, p, d, n, scale / n) * (weight / n)
 
 
 @inline

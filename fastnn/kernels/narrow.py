@@ -15,26 +15,33 @@ from typing import Any
 from fastnn.kernels.codes import (
     ACCURACY,
     BINARY_CROSSENTROPY,
+    GAUSSIAN_NLL,
     MEAN_ABSOLUTE_ERROR,
     SOFTMAX_CROSSENTROPY,
+    SQUARED_ERROR,
     SUM_OF_SQUARES,
 )
 from fastnn.kernels.elementary import exp, log, log1p
 from fastnn.kernels.jit import inline
-from fastnn.kernels.simd import absolute, at, fma, lanes, load, maximum, put, splat, store, where_greater
+from fastnn.kernels.losses import gaussian, pointwise
+from fastnn.kernels.simd import absolute, at, fma, get, lanes, load, maximum, put, splat, store, where_greater
 
 
 @inline
-def one_hot_block(labels: Any, order: Any, place: int, rows: int, t: Any, n: int) -> None:
-    """Overwrite the (n, V) block at `t` with ones at the labels of the rows at `place` of the epoch."""
+def one_hot_block(labels: Any, order: Any, place: int, rows: int, t: Any, n: int, off: Any) -> None:
+    """Overwrite the (n, V) block at `t` with the smoothed labels of the rows at `place` of the epoch.
+
+    `off` is what each class gets that is not the label's.
+    """
     v = lanes(t)
-    zero = splat(t, 0.0)
+    rest = splat(t, off)
+    on = 1.0 - off * (n - 1)
     for j in range(n):
-        store(at(t, j * v), zero)
+        store(at(t, j * v), rest)
     for i in range(rows):
         source = order[place + i] if order.size else place + i
         # Whatever became of the labels since they were checked, nothing is written outside the block.
-        put(at(t, min(max(labels[source], 0), n - 1) * v + i), 1.0)
+        put(at(t, min(max(labels[source], 0), n - 1) * v + i), on)
 
 
 @inline
@@ -92,13 +99,42 @@ def squared_error_block(u: Any, t: Any, n: int, factor: Any) -> Any:
 
 
 @inline
-def loss_block(code: int, u: Any, t: Any, n: int, weight: Any, norm: Any) -> Any:
+def pointwise_block(code: int, u: Any, t: Any, p: Any, n: int, factor: Any) -> Any:
+    """Overwrite the block at `u` with the slopes times factor; return the sum of the values."""
+    v = lanes(u)
+    total = splat(u, 0.0)
+    for j in range(n):
+        value, slope = pointwise(code, load(at(u, j * v)), load(at(t, j * v)), splat(u, get(at(p, j))))
+        store(at(u, j * v), slope * factor)
+        total = total + value
+    return total
+
+
+@inline
+def gaussian_block(u: Any, t: Any, n: int, factor: Any) -> Any:
+    """The same for the Gaussian likelihood of n / 2 targets."""
+    v = lanes(u)
+    half = n // 2
+    total = splat(u, 0.0)
+    for j in range(half):
+        mean = at(u, j * v)
+        log_variance = at(u, (half + j) * v)
+        value, d_mean, d_log_variance = gaussian(load(mean), load(log_variance), load(at(t, j * v)))
+        store(mean, d_mean * factor)
+        store(log_variance, d_log_variance * factor)
+        total = total + value
+    return total
+
+
+@inline
+def loss_block(code: int, u: Any, t: Any, p: Any, n: int, weight: Any, norm: Any) -> Any:
     """Losses of V rows times their weights, a vector; overwrites the block at `u` with the gradient.
 
     Parameters
     ----------
     code : loss
     u, t : pointers to (n, V) blocks of outputs and targets
+    p : pointer to the parameters of the outputs
     n : O
     weight : vector of the rows' weights
     norm : sum of the weights of the batch
@@ -111,7 +147,11 @@ def loss_block(code: int, u: Any, t: Any, n: int, weight: Any, norm: Any) -> Any
         return binary_crossentropy_block(u, t, n, scale * share) * (weight * share)
     if code == SUM_OF_SQUARES:
         return squared_error_block(u, t, n, weight) * (weight * splat(u, 0.5))
-    return squared_error_block(u, t, n, (scale + scale) * share) * (weight * share)
+    if code == SQUARED_ERROR:
+        return squared_error_block(u, t, n, (scale + scale) * share) * (weight * share)
+    if code == GAUSSIAN_NLL:
+        return gaussian_block(u, t, n, (scale + scale) * share) * ((weight + weight) * share)
+    return pointwise_block(code, u, t, p, n, scale * share) * (weight * share)
 
 
 @inline
