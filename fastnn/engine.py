@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -69,6 +69,8 @@ class Architecture:
     fused_output : whether the loss contains the last activation (softmax or sigmoid, from logits)
     dtype : float32 or float64
     loss_parameters : (O,) a number for each output, or one for all; see `kernels.losses`
+    trained : (L,) whether the layer's weights change, or empty where all do
+    max_norms : (L,) longest that the weights of one output may be, 0 for any length; or empty where none has a limit
     """
 
     sizes: tuple[int, ...]
@@ -79,11 +81,17 @@ class Architecture:
     fused_output: bool
     dtype: np.dtype[Any]
     loss_parameters: tuple[float, ...] = (0.0,)
+    trained: tuple[bool, ...] = ()
+    max_norms: tuple[float, ...] = ()
 
     @property
     def n_layers(self) -> int:
         """L, the number of weight matrices."""
         return len(self.sizes) - 1
+
+    def trained_layers(self) -> list[int]:
+        """Numbers of the layers whose weights change."""
+        return [k for k in range(self.n_layers) if not self.trained or self.trained[k]]
 
     def narrow(self) -> list[bool]:
         """Whether W is stored by outputs; (L,)."""
@@ -100,7 +108,10 @@ class Architecture:
 
 
 def weight_tiles(architecture: Architecture) -> np.ndarray:
-    """Cut all weights into tiles; (n_tiles, TILE_COLUMNS) int64. A function of the shapes alone."""
+    """Cut all weights into tiles; (n_tiles, TILE_COLUMNS) int64. A function of the architecture alone.
+
+    Tiles of layers that are not trained come last.
+    """
     dtype = architecture.dtype
     v = n_lanes(dtype)
     lds = architecture.leading_dimensions()
@@ -126,6 +137,8 @@ def weight_tiles(architecture: Architecture) -> np.ndarray:
                 row_end = min(row + rows, n_out if narrow else layout.padded(n_in, dtype))
                 with_bias = (0, bias if column == 0 else 0) if narrow else (column, column_end)
                 tiles.append((k, row, row_end, column, column_end, *(with_bias if row == 0 else (0, 0))))
+    trained = architecture.trained_layers()
+    tiles.sort(key=lambda tile: tile[0] not in trained)  # keeps the order of those that are alike
     return np.array(tiles, np.int64).reshape(-1, layout.TILE_COLUMNS)
 
 
@@ -185,6 +198,8 @@ def _layer_numbers(architecture: Architecture) -> np.ndarray:
     for k in range(architecture.n_layers):
         numbers[k, layout.ALPHA] = architecture.activations[k][1]
         numbers[k, layout.L1], numbers[k, layout.L2] = architecture.penalties[k]
+        if architecture.max_norms and k in architecture.trained_layers():
+            numbers[k, layout.MAX_NORM] = architecture.max_norms[k]
     return numbers
 
 
@@ -227,7 +242,11 @@ class Workspace:
         self.tiles = weight_tiles(architecture)
         self.numbers = np.zeros(layout.NUMBERS)
         self.epoch_sums = np.zeros((MAX_EPOCHS, layout.NUMBERS))
+        trained = architecture.trained_layers()
+        self.n_trained = int(np.isin(self.tiles[:, layout.T_LAYER], trained).sum())
+        self.first_trained = min(trained, default=architecture.n_layers)
         self.penalties = np.zeros(len(self.tiles))
+        self.squares = np.zeros(len(self.tiles))
 
         arena = _Arena(dtype)
         self.zeros = arena.take(max(lds))
@@ -289,6 +308,9 @@ class Workspace:
             settings[layout.LOSS_PARAMETERS] = self.loss_parameters
             settings[layout.SCRATCH] = self.scratch
             settings[layout.SCRATCH_SIZE] = self.scratch_size
+            settings[layout.TRAINED_TILES] = self.n_trained
+            settings[layout.FIRST_TRAINED] = self.first_trained
+            settings[layout.CONSTRAINED] = self.layer_numbers[:, layout.MAX_NORM].any()
             settings[layout.SHARDS] = self.n_shards
             settings[layout.SHARD_ROWS] = self.shard_rows
             settings[layout.SHARD_GRAD] = self.shard_grad
@@ -296,8 +318,9 @@ class Workspace:
                 self.layers,
                 self.layer_numbers,
                 self.tiles,
-                shares(self.tiles, n_threads),
+                shares(self.tiles[: self.n_trained], n_threads),
                 self.penalties,
+                self.squares,
                 self.shard_sums,
                 settings,
                 self.numbers,
@@ -406,21 +429,22 @@ class Engine:
     Attributes
     ----------
     params : (P,) weights and biases of all layers, padded; see `kernels.layout`
-    slots : (n_slots, P)
+    slots : (n_slots, P); the last one is the running average of the parameters where there is such
+    averaged : whether there is
     steps_done : updates made since the slots were zero
+    moment_product : what NAdam remembers besides, see `kernels.optimizers`
     """
 
-    def __init__(self, architecture: Architecture, n_slots: int, n_threads: int) -> None:
+    def __init__(self, architecture: Architecture, n_slots: int, n_threads: int, *, averaged: bool = False) -> None:
         self.architecture = architecture
         self.n_threads = n_threads
         self.offsets, size = layout.param_offsets(architecture.sizes, architecture.dtype)
         self.params = layout.aligned_zeros(size, architecture.dtype)
-        self.slots = layout.aligned_zeros(n_slots * size, architecture.dtype).reshape(n_slots, size)
-        self.steps_done = 0
+        self._predictor: Predictor | None = None
+        self.reset_slots(n_slots, averaged=averaged)
         self._grad = np.zeros(0, architecture.dtype)
         self._workspaces: dict[str, Workspace] = {}
         self._n_in = architecture.sizes[0]
-        self._predictor: Predictor | None = None
 
     # ------------------------------------------------------------------------------------------- views
 
@@ -449,11 +473,39 @@ class Engine:
         slots = [(f"slot_{k}", *self._views(slot)) for k, slot in enumerate(self.slots)]
         return [("params", *self._views(self.params)), *slots]
 
-    def reset_slots(self, n_slots: int) -> None:
-        """Start the optimizer's memory anew, for another kind of optimizer."""
-        size = self.params.size
-        self.slots = layout.aligned_zeros(n_slots * size, self.architecture.dtype).reshape(n_slots, size)
+    def reset_slots(self, n_slots: int, *, averaged: bool = False) -> None:
+        """Start the optimizer's memory anew, for another kind of optimizer, and with it the average."""
+        self.averaged = averaged
+        self.slots = self._new_slots(n_slots + averaged)
         self.steps_done = 0
+        self.moment_product = 1.0
+        self._predictor = None
+
+    def _new_slots(self, n_slots: int) -> np.ndarray:
+        size = self.params.size
+        return layout.aligned_zeros(n_slots * size, self.architecture.dtype).reshape(n_slots, size)
+
+    def set_averaged(self, averaged: bool) -> None:
+        """Begin a running average of the parameters with what they are now, or drop it; the other slots stay."""
+        if averaged == self.averaged:
+            return
+        kept = self.slots if averaged else self.slots[:-1]
+        self.slots = self._new_slots(len(kept) + averaged)
+        self.slots[: len(kept)] = kept
+        if averaged:
+            self.slots[-1] = self.params
+        self.averaged = averaged
+        self._predictor = None
+
+    def set_trained(self, trained: tuple[bool, ...]) -> None:
+        """Choose the layers whose weights change from now on."""
+        self.architecture = replace(self.architecture, trained=trained)
+        self._workspaces.clear()
+
+    @property
+    def final_params(self) -> np.ndarray:
+        """What predictions are made with: the running average where there is one, else the parameters themselves."""
+        return self.slots[-1] if self.averaged and self.steps_done else self.params
 
     # ------------------------------------------------------------------------------------------ running
 
@@ -491,6 +543,10 @@ class Engine:
         metrics: tuple[int, ...],
         team: Team,
         shuffle: Shuffle | None = None,
+        weight_decay: float = 0.0,
+        clip_value: float = 0.0,
+        clip_norm: float = 0.0,
+        mean_decay: float = 0.0,
         step_rates: np.ndarray = NO_NUMBERS,
         step_losses: np.ndarray = NO_NUMBERS,
         pace: Pace | None = None,
@@ -509,6 +565,9 @@ class Engine:
         metrics : codes, N_METRICS at most
         team : the threads
         shuffle : how each epoch's order is made, in the memory of `data.order`; None leaves that as it is
+        weight_decay : what a step takes off the weights, in shares of the learning rate
+        clip_value, clip_norm : largest size of an element of the gradient, and of all of it; 0 for any
+        mean_decay : of the running average, where the engine has one
         step_rates : (epochs * steps of an epoch,) float64, the learning rate of each step; or (0,) for that of `rates`
         step_losses : of the same shape, overwritten with the mean loss of each step's batch, without penalty; or (0,)
         pace : how to use the threads; by default what was learnt in epochs of the same batch size
@@ -521,7 +580,10 @@ class Engine:
         """
         n_rows = _n_rows(data)
         space = self._workspace("train", batch, team)
-        grad = self._gradient_buffer() if batch > space.chunk else self._grad
+        grad = self._gradient_buffer() if batch > space.chunk or clip_norm else self._grad
+        if self.averaged and not self.steps_done:
+            self.slots[-1] = self.params
+            self._predictor = None
         state = State(self.params, self.slots.reshape(-1), grad, space.work)
         sums = Sums()
         n_steps = -(-n_rows // batch)
@@ -531,14 +593,17 @@ class Engine:
         numbers[:] = 0.0
         space.penalties[:] = 0.0
         numbers[layout.LEARNING_RATE : layout.SETTING_2 + 1] = rates
+        numbers[layout.WEIGHT_DECAY : layout.MEAN_DECAY + 1] = weight_decay, clip_value, clip_norm, mean_decay
         order = NO_ORDER if shuffle is None else shuffle.order
         step, done, seconds = 0, 0, 0.0
         while step < epochs * n_steps:
             numbers[layout.STEPS_DONE] = self.steps_done
+            numbers[layout.MOMENT_PRODUCT] = self.moment_product
             n_threads, count = pace.next()
             plan = space.plan(n_threads)._replace(order=order, step_rates=step_rates, step_losses=step_losses)
             settings = plan.settings
             settings[layout.MODE] = layout.TRAIN
+            settings[layout.MEAN_SLOT] = len(self.slots) - 1 if self.averaged else -1
             settings[layout.N_ROWS] = n_rows
             settings[layout.BEGIN] = step
             settings[layout.END] = min(step + count, epochs * n_steps)
@@ -554,6 +619,7 @@ class Engine:
                 sums.status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
             finally:  # Ctrl-C may be noticed as soon as the kernel returns
                 self.steps_done = int(numbers[layout.STEPS_DONE])
+                self.moment_product = float(numbers[layout.MOMENT_PRODUCT])
                 reached = int(settings[layout.BEGIN])
                 seconds += time.perf_counter() - start
                 n_new = reached // n_steps - done
@@ -593,7 +659,8 @@ class Engine:
         # Without a gradient no sum over the rows of a chunk is needed, so a small one serves.
         batch = min(n_rows, MIN_CHUNK) if mode == layout.EVALUATE else n_rows
         space = self._workspace("evaluate" if mode == layout.EVALUATE else "gradient", batch, team)
-        state = State(self.params, self.slots.reshape(-1), self._grad, space.work)
+        params = self.final_params if mode == layout.EVALUATE else self.params
+        state = State(params, self.slots.reshape(-1), self._grad, space.work)
         plan = space.plan(team.n_threads)
         space.numbers[:] = 0.0
         space.penalties[:] = 0.0
@@ -623,7 +690,7 @@ class Engine:
         """Outputs f(x) of all rows, (n, O); None where a feature is NaN or infinite."""
         predictor = self._predictor
         if predictor is None or predictor.n_threads < n_threads:
-            predictor = self._predictor = Predictor(self.architecture, self.params, n_threads)
+            predictor = self._predictor = Predictor(self.architecture, self.final_params, n_threads)
         return predictor(features)
 
 

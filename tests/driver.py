@@ -28,6 +28,9 @@ RATES = {
     codes.ADAGRAD: (0.05, 0.0, 0.0, 1e-10),
     codes.RMSPROP: (0.005, 0.9, 0.0, 1e-8),
     codes.ADAM: (0.01, 0.9, 0.999, 1e-8),
+    codes.AMSGRAD: (0.01, 0.9, 0.99, 1e-8),
+    codes.NADAM: (0.01, 0.9, 0.999, 1e-8),
+    codes.LION: (0.001, 0.9, 0.99, 0.0),
 }
 OPTIMIZERS = {
     "sgd": codes.SGD,
@@ -36,6 +39,20 @@ OPTIMIZERS = {
     "adagrad": codes.ADAGRAD,
     "rmsprop": codes.RMSPROP,
     "adam": codes.ADAM,
+    "amsgrad": codes.AMSGRAD,
+    "nadam": codes.NADAM,
+    "lion": codes.LION,
+}
+N_SLOTS = {
+    codes.SGD: 0,
+    codes.MOMENTUM: 1,
+    codes.NESTEROV: 1,
+    codes.ADAGRAD: 1,
+    codes.RMSPROP: 1,
+    codes.ADAM: 2,
+    codes.AMSGRAD: 3,
+    codes.NADAM: 2,
+    codes.LION: 1,
 }
 ACTIVATIONS = {
     "identity": (codes.IDENTITY, 0.0),
@@ -109,9 +126,9 @@ def architecture(
     )
 
 
-def engine(arch, *, n_slots=2, n_threads=1, seed=0) -> Engine:
+def engine(arch, *, n_slots=3, n_threads=1, seed=0, averaged=False) -> Engine:
     """Engine with random weights (and biases where the net has such)."""
-    made = Engine(arch, n_slots, n_threads)
+    made = Engine(arch, n_slots, n_threads, averaged=averaged)
     rng = np.random.default_rng(seed)
     for w, b, used in zip(made.weights(), made.biases(), arch.use_bias, strict=True):
         w[:] = rng.standard_normal(w.shape) * (1.5 / w.shape[0]) ** 0.5
@@ -230,10 +247,12 @@ def train(
     return sums
 
 
-def train_naive(net, rows: Problem, *, epochs=1, batch=8, optimizer=codes.ADAM, rates=None, metrics=(), seed=None):
+def train_naive(
+    net, rows: Problem, *, epochs=1, batch=8, optimizer=codes.ADAM, rates=None, metrics=(), seed=None, **options
+):
     """The same by the oracle."""
     rate, *settings = RATES[optimizer] if rates is None else rates
-    rule = naive.Optimizer(optimizer, rate, settings)
+    rule = naive.Optimizer(optimizer, rate, settings, **options)
     sums = []
     for epoch in range(epochs):
         order = None if seed is None else np.array(naive.permutation(len(rows.x), seed, epoch))

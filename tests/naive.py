@@ -297,20 +297,35 @@ def gradient(net, x, t, sample_weight):
 class Optimizer:
     """One of the six rules, with its memory for any number of arrays."""
 
-    def __init__(self, code, learning_rate, settings=(0.0, 0.0, 0.0)):
+    def __init__(
+        self, code, learning_rate, settings=(0.0, 0.0, 0.0), *, weight_decay=0.0, clip_value=0.0, clip_norm=0.0
+    ):
         self.code, self.learning_rate, self.settings = code, learning_rate, settings
+        self.weight_decay, self.clip_value, self.clip_norm = weight_decay, clip_value, clip_norm
         self.t = 0
         self.slots = {}
+        self.product = 1.0
+
+    def mu(self, t):
+        """NAdam's momentum of update t."""
+        return self.settings[0] * (1 - 0.5 * 0.96 ** (0.004 * t))
 
     def step(self, arrays, gradients):
         """Change the arrays in place."""
         self.t += 1
+        self.product *= self.mu(self.t)
+        if self.clip_norm:
+            length = np.sqrt(sum((g**2).sum() for g in gradients))
+            gradients = [g * min(1.0, self.clip_norm / length) for g in gradients]
+        if self.clip_value:
+            gradients = [np.clip(g, -self.clip_value, self.clip_value) for g in gradients]
         for k, (w, g) in enumerate(zip(arrays, gradients, strict=True)):
-            m, v = self.slots.setdefault(k, (np.zeros_like(w), np.zeros_like(w)))
-            self.update(w, g, m, v)
+            slots = self.slots.setdefault(k, tuple(np.zeros_like(w) for _ in range(3)))
+            w *= 1 - self.learning_rate * self.weight_decay
+            self.update(w, g, *slots)
 
-    def update(self, w, g, m, v):
-        """One update of one array by the formula of the paper; w, m and v are overwritten."""
+    def update(self, w, g, m, v, top):
+        """One update of one array by the formula of the paper; w and the slots are overwritten."""
         lr, t = self.learning_rate, self.t
         first, second, epsilon = self.settings
         if self.code == codes.SGD:  # Robbins, Monro, 1951
@@ -333,6 +348,19 @@ class Optimizer:
             m_hat = m / (1 - first**t)
             v_hat = v / (1 - second**t)
             w -= lr * m_hat / (np.sqrt(v_hat) + epsilon)
+        elif self.code == codes.AMSGRAD:  # Reddi et al., 2018, with Adam's corrections
+            m[...] = first * m + (1 - first) * g
+            v[...] = second * v + (1 - second) * g**2
+            top[...] = np.maximum(top, v)
+            w -= lr * m / (1 - first**t) / (np.sqrt(top / (1 - second**t)) + epsilon)
+        elif self.code == codes.NADAM:  # Dozat, 2016
+            m[...] = first * m + (1 - first) * g
+            v[...] = second * v + (1 - second) * g**2
+            bar = self.mu(t + 1) * m / (1 - self.product * self.mu(t + 1)) + (1 - self.mu(t)) * g / (1 - self.product)
+            w -= lr * bar / (np.sqrt(v / (1 - second**t)) + epsilon)
+        elif self.code == codes.LION:  # Chen et al., 2023
+            w -= lr * np.sign(first * m + (1 - first) * g)
+            m[...] = second * m + (1 - second) * g
         else:
             raise ValueError(self.code)
 

@@ -2,28 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import naive
 import numpy as np
 import pytest
-from driver import OPTIMIZERS, RATES, architecture, assert_same_net, engine, net_of, problem, train, train_naive
+from driver import (
+    N_SLOTS,
+    OPTIMIZERS,
+    RATES,
+    architecture,
+    assert_same_net,
+    engine,
+    net_of,
+    padding_of,
+    problem,
+    train,
+    train_naive,
+)
 
 from fastnn.kernels import codes, layout
 from fastnn.kernels import optimizers as kernels
 from fastnn.kernels.jit import kernel
 from fastnn.kernels.simd import at, n_lanes
-
-N_SLOTS = {"sgd": 0, "momentum": 1, "nesterov": 1, "adagrad": 1, "rmsprop": 1, "adam": 2}
+from fastnn.team import Team
 
 
 @kernel
-def update(optimizer, numbers, t, w, g, m, v, n):
-    rates = kernels.rates_of_step(optimizer, numbers[layout.LEARNING_RATE], numbers, t)
-    return kernels.update(optimizer, rates, at(w, 0), at(g, 0), at(m, 0), at(v, 0), n)
+def update_four(optimizer, numbers, t, w, g, m, v, top, n):
+    product = 1.0
+    for k in range(int(t)):
+        product = kernels.advance_product(optimizer, numbers, product, k + 1.0)
+    rates = kernels.rates_of_step(optimizer, numbers[layout.LEARNING_RATE], numbers, t, product)
+    return kernels.update(optimizer, rates, at(w, 0), at(g, 0), at(m, 0), at(v, 0), at(top, 0), n)
+
+
+def update(optimizer, numbers, t, w, g, m, v, n, top=None):
+    """One update; without `top`, AMSGrad's third slot begins from zero."""
+    return update_four(optimizer, numbers, t, w, g, m, v, np.zeros_like(w) if top is None else top, n)
 
 
 @kernel
 def rates(optimizer, numbers, t):
-    return kernels.rates_of_step(optimizer, numbers[layout.LEARNING_RATE], numbers, t)
+    return kernels.rates_of_step(optimizer, numbers[layout.LEARNING_RATE], numbers, t, 1.0)
 
 
 @kernel
@@ -47,7 +68,7 @@ def test_run_of_updates_follows_the_formula(optimizer, dtype):
     rng = np.random.default_rng(0)
     n = 4 * n_lanes(dtype)
     w = rng.standard_normal(n + 8).astype(dtype)
-    m, v = np.zeros((2, n + 8), dtype)
+    m, v, top = np.zeros((3, n + 8), dtype)
     m[n:] = v[n:] = 3
     true = w.astype(np.float64)[:n]
     rate, *settings = RATES[optimizer]
@@ -56,14 +77,14 @@ def test_run_of_updates_follows_the_formula(optimizer, dtype):
     for t in range(1, 31):
         g = rng.standard_normal(n + 8).astype(dtype)
         g[:4] = 0  # weights without a gradient
-        assert update(optimizer, numbers_of(optimizer), float(t), w, g, m, v, n)
+        assert update(optimizer, numbers_of(optimizer), float(t), w, g, m, v, n, top)
         rule.step([true], [g[:n].astype(np.float64)])
     tolerance = 1e-12 if dtype == np.float64 else 2e-6
     np.testing.assert_allclose(w[:n], true, rtol=tolerance, atol=tolerance)
     slots = rule.slots[0]
     if optimizer != codes.SGD:
         np.testing.assert_allclose(m[:n], slots[0], rtol=tolerance, atol=tolerance)
-    if optimizer == codes.ADAM:
+    if N_SLOTS[optimizer] > 1:
         np.testing.assert_allclose(v[:n], slots[1], rtol=tolerance, atol=tolerance)
     else:
         assert (v[:n] == 0).all(), "a slot that the rule does not have was written"
@@ -147,8 +168,9 @@ def test_each_weight_has_its_own_result_wherever_it_lies(optimizer, dtype):
 def test_adams_corrections_of_the_start():
     numbers = numbers_of(codes.ADAM)
     for t in (1.0, 2.0, 1000.0):
-        lr, b1, b2, eps, corrected, unbias = rates(codes.ADAM, numbers, t)
+        lr, b1, b2, eps, corrected, unbias, kept = rates(codes.ADAM, numbers, t)
         assert (lr, b1, b2, eps) == RATES[codes.ADAM]
+        assert kept == 1
         assert corrected == pytest.approx(lr / (1 - b1**t), rel=1e-14)
         assert unbias == pytest.approx(1 / np.sqrt(1 - b2**t), rel=1e-14)
     # The first step of Adam is the learning rate, whatever the gradient's size.
@@ -185,8 +207,7 @@ def test_penalty_and_its_gradient(l1, l2, dtype):
 @pytest.mark.parametrize("shuffled", [False, True], ids=["in order", "shuffled"])
 def test_twenty_steps_of_a_net_follow_the_formula(optimizer, shuffled, dtype):
     arch = architecture([6, 19, 5, 3], hidden="tanh", loss="softmax_crossentropy", penalty=(1e-3, 1e-2), dtype=dtype)
-    name = next(n for n, code in OPTIMIZERS.items() if code == optimizer)
-    made = engine(arch, n_slots=N_SLOTS[name])
+    made = engine(arch, n_slots=N_SLOTS[optimizer])
     rows = problem(arch, 40, weighted=True)
     net = net_of(made).astype(np.float64)
     true_rows = problem(arch, 40, weighted=True)
@@ -214,3 +235,153 @@ def test_steps_are_counted_over_epochs(dtype):
     fresh.steps_done = 0
     train(fresh, rows, epochs=2, batch=8)
     assert not np.array_equal(fresh.params, whole.params)
+
+
+# --------------------------------------------------------------------------- decay, clipping, limits, averages
+
+
+SIZES = [[6, 19, 5, 3], [70, 1], [9, 64, 2]]  # the last two have a narrow layer
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("sizes", SIZES, ids=str)
+@pytest.mark.parametrize("options", [{"weight_decay": 0.3}, {"clip_value": 0.02}, {"clip_norm": 0.2}], ids=str)
+def test_decay_and_clipping_follow_the_formula(options, sizes, n_threads, optimizer):
+    arch = architecture(sizes, hidden="tanh", penalty=(1e-3, 1e-2))
+    made = engine(arch, n_slots=N_SLOTS[optimizer], n_threads=n_threads)
+    rows, net = problem(arch, 40, weighted=True), net_of(made)
+    train(made, rows, epochs=3, batch=8, optimizer=optimizer, n_threads=n_threads, **options)
+    train_naive(net, rows, epochs=3, batch=8, optimizer=optimizer, **options)
+    assert_same_net(made, net, 1e-10)
+
+
+def cut_into(kind, monkeypatch):
+    """Let the engine take a batch in chunks, or in shards."""
+    if kind == "chunks":
+        monkeypatch.setattr("fastnn.engine.MIN_CHUNK", 24)
+        monkeypatch.setattr("fastnn.engine.CHUNK_BYTES", 1)
+    if kind == "shards":
+        monkeypatch.setattr("fastnn.engine.MIN_SHARD_ROWS", 16)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("kind", ["chunks", "shards"])
+@pytest.mark.parametrize("options", [{"weight_decay": 0.3}, {"clip_value": 0.02}, {"clip_norm": 0.2}], ids=str)
+def test_decay_and_clipping_of_large_batches(options, kind, n_threads, monkeypatch):
+    cut_into(kind, monkeypatch)
+    arch = architecture([6, 9, 3], hidden="tanh", penalty=(1e-3, 1e-2))
+    made, rows = engine(arch, n_threads=n_threads), problem(arch, 64)
+    net = net_of(made)
+    train(made, rows, epochs=3, batch=64, n_threads=n_threads, **options)
+    train_naive(net, rows, epochs=3, batch=64, **options)
+    assert_same_net(made, net, 1e-10)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_biases_that_are_not_used_do_not_count_in_the_norm(bias):
+    arch = architecture([3, 2], use_bias=bias)
+    made, rows = engine(arch), problem(arch, 8)
+    net = net_of(made)
+    train(made, rows, clip_norm=1e-3)
+    train_naive(net, rows, clip_norm=1e-3)
+    assert_same_net(made, net, 1e-12)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("sizes", [*SIZES, [3, 40, 33, 2]], ids=str)
+def test_weights_of_an_output_are_no_longer_than_the_limit(sizes, n_threads, dtype):
+    arch = replace(architecture(sizes, dtype=dtype), max_norms=(0.3,) * (len(sizes) - 1))
+    made, rows = engine(arch, n_threads=n_threads), problem(arch, 32)
+    wanted = [w.astype(np.float64) for w in made.weights()]
+    train(made, rows, rates=(1e-30, 0.9, 0.999, 1e-8), batch=32, n_threads=n_threads)
+    for got, w in zip(made.weights(), wanted, strict=True):
+        length = np.linalg.norm(w, axis=0)
+        np.testing.assert_allclose(got, w * np.minimum(1, 0.3 / length), rtol=1e-5)
+    made = engine(arch, n_threads=n_threads)
+    train(made, rows, epochs=5, batch=8, n_threads=n_threads)
+    for w in made.weights():
+        length = np.linalg.norm(w.astype(np.float64), axis=0)
+        assert (length <= 0.3 * (1 + 1e-5)).all()
+        assert length.max() > 0.29
+    assert not padding_of(made, made.params).any()
+
+
+@pytest.mark.parametrize("kind", ["whole", "chunks", "shards"])
+@pytest.mark.parametrize("limit", [0.0, 0.3])
+def test_running_average_of_the_parameters(kind, limit, monkeypatch, dtype):
+    cut_into(kind, monkeypatch)
+    arch = replace(architecture([6, 19, 3], dtype=dtype), max_norms=(limit,) * 2)
+    rows = problem(arch, 64)
+    made = engine(arch, n_threads=2, averaged=True)
+    mean = made.params.astype(np.float64)
+    start = made.predict(rows.x)
+    for _ in range(5):
+        train(made, rows, batch=64, mean_decay=0.8, n_threads=2)
+        mean = 0.8 * mean + 0.2 * made.params
+    np.testing.assert_allclose(made.final_params, mean, rtol=1e-5, atol=1e-6)
+    assert made.steps_done == 5
+    assert not np.allclose(made.params, mean, atol=1e-3)
+    # Predictions and evaluations are made with it, gradients without it.
+    plain = engine(replace(arch, max_norms=()))
+    plain.params[:] = made.final_params
+    np.testing.assert_array_equal(made.predict(rows.x), plain.predict(rows.x))
+    assert not np.array_equal(start, made.predict(rows.x))
+    with Team(1) as solo:
+        average = made.evaluate(rows.data(), metrics=(), team=solo).loss
+        assert average == plain.evaluate(rows.data(), metrics=(), team=solo).loss
+        assert average != made.gradient(rows.data(), team=solo)[0].loss
+
+
+def test_an_average_may_begin_and_end_later():
+    arch = architecture([6, 19, 3])
+    made, plain, rows = engine(arch, n_slots=2), engine(arch, n_slots=2), problem(arch, 64)
+    for one in (made, plain):
+        train(one, rows)
+    made.set_averaged(True)
+    np.testing.assert_array_equal(made.final_params, made.params)
+    train(made, rows, mean_decay=0.5)
+    train(plain, rows)
+    np.testing.assert_array_equal(made.params, plain.params)  # Adam's own slots went on
+    np.testing.assert_array_equal(made.slots[:2], plain.slots)
+    made.set_averaged(False)
+    assert made.final_params is made.params
+    assert len(made.slots) == 2
+
+
+# ------------------------------------------------------------------------------------------- frozen layers
+
+
+@pytest.mark.parametrize("trained", [(False, False, True), (True, False, False), (False, True, False)], ids=str)
+@pytest.mark.parametrize("kind", ["whole", "chunks", "shards", "clipped"])
+@pytest.mark.parametrize("n_threads", [1, 2])
+def test_frozen_layers_keep_their_weights_and_the_others_learn_as_ever(trained, kind, n_threads, monkeypatch):
+    cut_into(kind, monkeypatch)
+    options = {"clip_norm": 0.1} if kind == "clipped" else {}
+    arch = architecture([6, 20, 7, 3], hidden="tanh")
+    made, rows = engine(arch, n_threads=n_threads), problem(arch, 64)
+    before, net = [w.copy() for w in (*made.weights(), *made.biases())], net_of(made)
+    made.set_trained(trained)
+    train(made, rows, batch=32, optimizer=codes.SGD, n_threads=n_threads, **options)
+    for k, (w, old) in enumerate(zip((*made.weights(), *made.biases()), before, strict=True)):
+        assert np.array_equal(w, old) == (not trained[k % 3])
+    # One layer after the other: with plain descent the step of a layer does not depend on the others' steps.
+    if kind != "clipped":
+        part = slice(0, 32)
+        for start in (0, 32):
+            part = slice(start, start + 32)
+            d_weights, d_biases = naive.gradient(net, rows.x[part], rows.t[part], np.ones(32))
+            for k in range(3):
+                if trained[k]:
+                    net.weights[k] -= RATES[codes.SGD][0] * d_weights[k]
+                    net.biases[k] -= RATES[codes.SGD][0] * d_biases[k]
+        assert_same_net(made, net, 1e-11)
+
+
+def test_layers_can_be_thawed():
+    arch = architecture([6, 20, 3])
+    made, plain, rows = engine(arch), engine(arch), problem(arch, 64)
+    made.set_trained((False, True))
+    made.set_trained((True, True))
+    for one in (made, plain):
+        train(one, rows)
+    np.testing.assert_array_equal(made.params, plain.params)

@@ -79,10 +79,12 @@ def elementwise(function: int, x: Any, y: Any, count: int) -> None:
 
 @kernel
 def updates(optimizer: int, rates: Any, arrays: Any, count: int) -> None:
-    """`count` updates of all parameters; rows of `arrays` are w, g, m and v."""
+    """`count` updates of all parameters; rows of `arrays` are w, g and three slots."""
     n = arrays.shape[1]
     for _ in range(count):
-        update(optimizer, rates, at(arrays, 0), at(arrays, n), at(arrays, 2 * n), at(arrays, 3 * n), n)
+        update(
+            optimizer, rates, at(arrays, 0), at(arrays, n), at(arrays, 2 * n), at(arrays, 3 * n), at(arrays, 4 * n), n
+        )
 
 
 class Products:
@@ -139,16 +141,19 @@ class _Updates:
     """Updates of so many parameters by one thread."""
 
     #: Optimizers, and the arrays that each reads: w, g and its slots.
-    reads = {"SGD": 2, "MOMENTUM": 3, "NESTEROV": 3, "ADAGRAD": 3, "RMSPROP": 3, "ADAM": 4}  # noqa: RUF012
+    reads = {  # noqa: RUF012
+        "SGD": 2, "MOMENTUM": 3, "NESTEROV": 3, "ADAGRAD": 3, "RMSPROP": 3, "LION": 3, "ADAM": 4, "NADAM": 4,
+        "AMSGRAD": 5,
+    }  # fmt: skip
     params = (DTYPES, list(reads))
     param_names = ("dtype", "optimizer")
     timeout = 300
     parameters = 0
 
     def setup(self, dtype: str, optimizer: str) -> None:
-        arrays = aligned_zeros(4 * self.parameters, dtype).reshape(4, self.parameters)
+        arrays = aligned_zeros(5 * self.parameters, dtype).reshape(5, self.parameters)
         arrays[:2] = 0.01
-        rates = (1e-6, 0.9, 0.999, 1e-8, 1e-6, 1.0)
+        rates = (1e-6, 0.9, 0.999, 1e-8, 1e-6, 1.0, 1.0)
         code = getattr(codes, optimizer)
         self.run = lambda count: updates(code, rates, arrays, count)
         self.run(1)

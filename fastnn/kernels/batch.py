@@ -19,6 +19,7 @@ from fastnn.kernels.layout import (
     BIAS,
     DELTA,
     EVALUATE,
+    FIRST_TRAINED,
     INPUT,
     LD_IN,
     LD_OUT,
@@ -135,10 +136,11 @@ def forward(params: Any, layers: Any, layer_numbers: Any, work: Any, x: Any, ld_
 
 @inline
 def backward(state: Any, plan: Any, row: int, rows: int) -> None:
-    """Turn dE/dy of the last layer into dE/dz of all layers, for the rows at `row` of the chunk."""
+    """Turn dE/dy of the last layer into dE/dz of all layers down to the lowest that is trained, for some rows."""
     layers = plan.layers
     zeros = at(state.work, plan.settings[ZEROS])
-    for k in range(layers.shape[0] - 1, -1, -1):
+    lowest = plan.settings[FIRST_TRAINED]
+    for k in range(layers.shape[0] - 1, lowest - 1, -1):
         ld_out = layers[k, LD_OUT]
         delta = at(state.work, layers[k, DELTA] + row * ld_out)
         y = at(state.work, layers[k, OUTPUT] + row * ld_out)
@@ -146,7 +148,7 @@ def backward(state: Any, plan: Any, row: int, rows: int) -> None:
         activate_output_backward(
             layers[k, ACTIVATION], plan.layer_numbers[k, ALPHA], z, y, delta, ld_out, rows, layers[k, N_OUT]
         )
-        if k > 0:
+        if k > lowest:
             ld_in = layers[k, LD_IN]
             narrow = layers[k, NARROW]
             gemm(

@@ -39,6 +39,9 @@ NESTEROV = 2
 ADAGRAD = 3
 RMSPROP = 4
 ADAM = 5
+AMSGRAD = 6
+NADAM = 7
+LION = 8
 
 # Metrics counted inside the loop, a value a row.
 NO_METRIC = 0

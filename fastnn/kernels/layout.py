@@ -39,7 +39,8 @@ LAYER_COLUMNS = 14
 ALPHA = 0  # parameter of the activation
 L1 = 1  # weight of the penalty sum |w|
 L2 = 2  # weight of the penalty sum w^2
-LAYER_NUMBER_COLUMNS = 3
+MAX_NORM = 3  # longest that the weights of one output may be; 0 for any length
+LAYER_NUMBER_COLUMNS = 4
 
 # Columns of the table of weight tiles, `Plan.tiles` (int64, a row a tile): rows and columns of one layer's W as it
 # is stored, and the part of its bias that goes with them.
@@ -78,7 +79,11 @@ EPOCH_STEPS = 21  # steps an epoch
 EPOCH = 22  # number of the run's first epoch, and
 SEED = 23  # the seed, from which each epoch's order is made,
 SHUFFLE = 24  # if this is 1
-METRIC = 25  # and the N_METRICS - 1 after it
+TRAINED_TILES = 25  # so many tiles are trained; those of frozen layers come after them
+FIRST_TRAINED = 26  # lowest layer that is trained
+MEAN_SLOT = 27  # slot of the running average of the parameters; -1 for none
+CONSTRAINED = 28  # 1 if any layer has a MAX_NORM
+METRIC = 29  # and the N_METRICS - 1 after it
 N_METRICS = 2
 SETTINGS = METRIC + N_METRICS
 
@@ -92,11 +97,16 @@ LEARNING_RATE = 0
 SETTING_0 = 1  # three settings of the optimizer, see optimizers
 SETTING_1 = 2
 SETTING_2 = 3
-STEPS_DONE = 4  # updates made so far; read and advanced
-LOSS_SUM = 5  # the sums below are added to; at the end of an epoch they go to `epoch_sums` and begin anew
-WEIGHT_SUM = 6
-PENALTY_SUM = 7  # one penalty R a step
-METRIC_SUM = 8  # and the N_METRICS - 1 after it
+WEIGHT_DECAY = 4
+CLIP_VALUE = 5  # largest size of an element of the gradient; 0 for any
+CLIP_NORM = 6  # largest length of the whole gradient; 0 for any
+MEAN_DECAY = 7  # of the running average of the parameters
+STEPS_DONE = 8  # updates made so far; read and advanced
+MOMENT_PRODUCT = 9  # M of the last update, see optimizers; read and advanced
+LOSS_SUM = 10  # the sums below are added to; at the end of an epoch they go to `epoch_sums` and begin anew
+WEIGHT_SUM = 11
+PENALTY_SUM = 12  # one penalty R a step
+METRIC_SUM = 13  # and the N_METRICS - 1 after it
 NUMBERS = METRIC_SUM + N_METRICS
 
 # Columns of `Plan.shard_sums`: a cache line a shard.
@@ -128,6 +138,7 @@ class Plan(NamedTuple):
     tiles: Any  # (n_tiles, TILE_COLUMNS) int64
     shares: Any  # (n_threads + 1,) int64: tiles shares[t] to shares[t + 1] are thread t's
     penalties: Any  # (n_tiles,) float64, overwritten
+    squares: Any  # (n_tiles,) float64, overwritten: sums of squares of the gradient
     shard_sums: Any  # (SHARDS, SHARD_SUMS) float64, overwritten
     settings: Any  # (SETTINGS,) int64
     numbers: Any  # (NUMBERS,) float64

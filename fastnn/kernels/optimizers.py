@@ -10,6 +10,14 @@ AdaGrad   J. Duchi et al., 2011, section 1.1:    m += g^2,  w -= lr g / (sqrt m 
 RMSProp   T. Tieleman, G. Hinton, 2012, lecture 6.5:  m = rho m + (1 - rho) g^2,  w -= lr g / (sqrt m + eps)
 Adam      D. Kingma, J. Ba, 2015, algorithm 1:   m = b1 m + (1 - b1) g,  v = b2 v + (1 - b2) g^2,
           w -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)
+AMSGrad   S. Reddi, S. Kale, S. Kumar, 2018, algorithm 2:  Adam with the largest v so far in place of v
+NAdam     T. Dozat, 2016, algorithm 2:           m, v of Adam,  w -= lr ((1 - mu_t) / (1 - M) g
+          + mu_(t+1) / (1 - M mu_(t+1)) m) / (sqrt(v / (1 - b2^t)) + eps), with mu_t = b1 (1 - 0.96^(0.004 t) / 2) and
+          M the product of mu_1 to mu_t
+Lion      X. Chen et al., 2023, algorithm 2:     w -= lr sign(b1 m + (1 - b1) g),  m = b2 m + (1 - b2) g
+
+All may shrink the weights themselves (decoupled weight decay, I. Loshchilov, F. Hutter, 2019, algorithm 2): what each
+line takes off is taken off w (1 - lr decay).
 """
 
 from __future__ import annotations
@@ -17,9 +25,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from fastnn.kernels.codes import ADAGRAD, ADAM, MOMENTUM, NESTEROV, RMSPROP, SGD
+from fastnn.kernels.codes import ADAGRAD, ADAM, AMSGRAD, LION, MOMENTUM, NADAM, NESTEROV, RMSPROP, SGD
 from fastnn.kernels.jit import inline
-from fastnn.kernels.layout import SETTING_0, SETTING_1, SETTING_2
+from fastnn.kernels.layout import SETTING_0, SETTING_1, SETTING_2, WEIGHT_DECAY
 from fastnn.kernels.simd import (
     absolute,
     at,
@@ -37,24 +45,48 @@ from fastnn.kernels.simd import (
 
 
 @inline
-def rates_of_step(optimizer: int, rate: float, numbers: Any, t: float) -> Any:
-    """Six numbers of update t: learning rate, three settings, and Adam's two corrections of the start."""
-    first = numbers[SETTING_0]
-    second = numbers[SETTING_1]
-    third = numbers[SETTING_2]
-    if optimizer == ADAM:
-        return rate, first, second, third, rate / (1.0 - first**t), 1.0 / math.sqrt(1.0 - second**t)
-    return rate, first, second, third, rate, 1.0
+def nadam_momentum(first: float, t: float) -> float:
+    """mu_t."""
+    return first * (1.0 - 0.5 * 0.96 ** (0.004 * t))
 
 
 @inline
-def update(optimizer: int, rates: Any, w: Any, g: Any, m: Any, v: Any, n: int) -> bool:
+def advance_product(optimizer: int, numbers: Any, product: float, t: float) -> float:
+    """M of update t, given that of the update before; 1 where the optimizer has none."""
+    return product * nadam_momentum(numbers[SETTING_0], t) if optimizer == NADAM else product
+
+
+@inline
+def rates_of_step(optimizer: int, rate: float, numbers: Any, t: float, product: float) -> Any:
+    """Seven numbers of update t.
+
+    The rate of g, three settings, the rate of m and the correction of sqrt v where the start is corrected for, and what
+    the weight decay leaves. `product` is M of this update.
+    """
+    first = numbers[SETTING_0]
+    second = numbers[SETTING_1]
+    third = numbers[SETTING_2]
+    kept = 1.0 - rate * numbers[WEIGHT_DECAY]
+    of_m = rate
+    root = 1.0
+    if optimizer in (ADAM, AMSGRAD, NADAM):
+        root = 1.0 / math.sqrt(1.0 - second**t)
+        of_m = rate / (1.0 - first**t)
+    if optimizer == NADAM:
+        following = nadam_momentum(first, t + 1.0)
+        of_m = rate * following / (1.0 - product * following)
+        rate *= (1.0 - nadam_momentum(first, t)) / (1.0 - product)
+    return rate, first, second, third, of_m, root, kept
+
+
+@inline
+def update(optimizer: int, rates: Any, w: Any, g: Any, m: Any, v: Any, top: Any, n: int) -> bool:
     """Update n weights (whole vectors); return whether all stayed finite.
 
-    Reads `g`; overwrites `w`, `m`, `v` (those that the optimizer has). Where a weight would become infinite
-    or NaN, it and its slots keep their values.
+    Reads `g`; overwrites `w` and the slots `m`, `v`, `top` (those that the optimizer has). Where a weight would become
+    infinite or NaN, it and its slots keep their values.
     """
-    lr, first, second, eps, corrected, unbias = rates
+    lr, first, second, eps, corrected, unbias, keep_weight = rates
     step = lanes(w)
     zero = splat(w, 0.0)
     minus_lr = splat(w, -lr)
@@ -65,6 +97,7 @@ def update(optimizer: int, rates: Any, w: Any, g: Any, m: Any, v: Any, n: int) -
     small = splat(w, eps)
     rooted = splat(w, unbias)
     minus_corrected = splat(w, -corrected)
+    kept = splat(w, keep_weight)
     bad = zero
     if optimizer == ADAM:
         for i in range(0, n, step):
@@ -74,7 +107,7 @@ def update(optimizer: int, rates: Any, w: Any, g: Any, m: Any, v: Any, n: int) -
             old = load(at(w, i))
             new_m = fma(a, old_m, a1 * x)
             new_v = fma(b, old_v, b1 * (x * x))
-            new = fma(minus_corrected, new_m / fma(sqrt(new_v), rooted, small), old)
+            new = fma(minus_corrected, new_m / fma(sqrt(new_v), rooted, small), old * kept)
             new = fma(new_v, zero, new)  # a square that became infinite would freeze the weight in silence
             bad = fma(new, zero, bad)
             store(at(m, i), where_finite(new, new_m, old_m))
@@ -83,7 +116,7 @@ def update(optimizer: int, rates: Any, w: Any, g: Any, m: Any, v: Any, n: int) -
     elif optimizer == SGD:
         for i in range(0, n, step):
             old = load(at(w, i))
-            new = fma(minus_lr, load(at(g, i)), old)
+            new = fma(minus_lr, load(at(g, i)), old * kept)
             bad = fma(new, zero, bad)
             store(at(w, i), where_finite(new, new, old))
     elif optimizer in (MOMENTUM, NESTEROV):
@@ -93,7 +126,7 @@ def update(optimizer: int, rates: Any, w: Any, g: Any, m: Any, v: Any, n: int) -
             old = load(at(w, i))
             new_m = fma(a, old_m, x)
             direction = fma(a, new_m, x) if optimizer == NESTEROV else new_m
-            new = fma(minus_lr, direction, old)
+            new = fma(minus_lr, direction, old * kept)
             bad = fma(new, zero, bad)
             store(at(m, i), where_finite(new, new_m, old_m))
             store(at(w, i), where_finite(new, new, old))
@@ -105,7 +138,40 @@ def update(optimizer: int, rates: Any, w: Any, g: Any, m: Any, v: Any, n: int) -
             old_m = load(at(m, i))
             old = load(at(w, i))
             new_m = fma(keep, old_m, add * (x * x))
-            new = fma(minus_lr, x / (sqrt(new_m) + small), old)
+            new = fma(minus_lr, x / (sqrt(new_m) + small), old * kept)
+            new = fma(new_m, zero, new)
+            bad = fma(new, zero, bad)
+            store(at(m, i), where_finite(new, new_m, old_m))
+            store(at(w, i), where_finite(new, new, old))
+    elif optimizer in (AMSGRAD, NADAM):
+        for i in range(0, n, step):
+            x = load(at(g, i))
+            old_m = load(at(m, i))
+            old_v = load(at(v, i))
+            old = load(at(w, i))
+            new_m = fma(a, old_m, a1 * x)
+            new_v = fma(b, old_v, b1 * (x * x))
+            if optimizer == AMSGRAD:
+                old_top = load(at(top, i))
+                new_top = maximum(old_top, new_v)
+                new = fma(minus_corrected, new_m / fma(sqrt(new_top), rooted, small), old * kept)
+                new = fma(new_v, zero, new)
+                store(at(top, i), where_finite(new, new_top, old_top))
+            else:
+                direction = fma(minus_corrected, new_m, minus_lr * x)
+                new = direction / fma(sqrt(new_v), rooted, small) + old * kept
+                new = fma(new_v, zero, new)
+            bad = fma(new, zero, bad)
+            store(at(m, i), where_finite(new, new_m, old_m))
+            store(at(v, i), where_finite(new, new_v, old_v))
+            store(at(w, i), where_finite(new, new, old))
+    elif optimizer == LION:
+        for i in range(0, n, step):
+            x = load(at(g, i))
+            old_m = load(at(m, i))
+            old = load(at(w, i))
+            new_m = fma(b, old_m, b1 * x)
+            new = fma(minus_lr, sign(fma(a, old_m, a1 * x)), old * kept)
             new = fma(new_m, zero, new)
             bad = fma(new, zero, bad)
             store(at(m, i), where_finite(new, new_m, old_m))
@@ -114,21 +180,60 @@ def update(optimizer: int, rates: Any, w: Any, g: Any, m: Any, v: Any, n: int) -
 
 
 @inline
+def sign(x: Any) -> Any:
+    """-1, 0 or 1 lane by lane: x 1e30 clipped, which is exact for |x| >= 1e-30."""
+    one = splat(x, 1.0)
+    return maximum(splat(x, -1.0), minimum(one, x * splat(x, 1e30)))
+
+
+@inline
+def clip(g: Any, most: float, n: int) -> None:
+    """Clip n elements at `g` to +-most; NaN stays."""
+    high = splat(g, most)
+    low = splat(g, -most)
+    for i in range(0, n, lanes(g)):
+        store(at(g, i), maximum(low, minimum(high, load(at(g, i)))))
+
+
+@inline
+def scale(g: Any, factor: float, n: int) -> None:
+    """Multiply n elements at `g`, in place."""
+    by = splat(g, factor)
+    for i in range(0, n, lanes(g)):
+        store(at(g, i), load(at(g, i)) * by)
+
+
+@inline
+def sum_of_squares(g: Any, n: int) -> float:
+    """Sum of the squares of n elements."""
+    total = splat(g, 0.0)
+    for i in range(0, n, lanes(g)):
+        x = load(at(g, i))
+        total = fma(x, x, total)
+    return float(sum_lanes(total))
+
+
+@inline
+def average(keep: float, w: Any, mean: Any, n: int) -> None:
+    """Move n elements of a running average towards those at `w`: mean = keep mean + (1 - keep) w."""
+    old = splat(w, keep)
+    new = splat(w, 1.0 - keep)
+    for i in range(0, n, lanes(w)):
+        store(at(mean, i), fma(old, load(at(mean, i)), new * load(at(w, i))))
+
+
+@inline
 def add_penalty(l1: float, l2: float, w: Any, g: Any, n: int) -> float:
     """Add the gradient of l1 sum |w| + l2 sum w^2 to n elements at `g`; return the penalty itself."""
     step = lanes(w)
-    one = splat(w, 1.0)
     zero = splat(w, 0.0)
     lasso = splat(w, l1)
     ridge = splat(w, 2.0 * l2)
     sum_abs = zero
     sum_squares = zero
-    huge = splat(w, 1e30)
     for i in range(0, n, step):
         x = load(at(w, i))
-        # sign(x) = x 1e30 clipped to [-1, 1]: exact for |x| >= 1e-30, and 0 at 0.
-        sign = maximum(zero - one, minimum(one, x * huge))
-        store(at(g, i), fma(lasso, sign, fma(ridge, x, load(at(g, i)))))
+        store(at(g, i), fma(lasso, sign(x), fma(ridge, x, load(at(g, i)))))
         sum_abs = sum_abs + absolute(x)
         sum_squares = fma(x, x, sum_squares)
     return l1 * sum_lanes(sum_abs) + l2 * sum_lanes(sum_squares)

@@ -5,6 +5,7 @@ Every thread of a team calls `train` with the same arguments and its own number.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from fastnn.kernels.barrier import barrier, is_bad, report_bad
@@ -17,6 +18,8 @@ from fastnn.kernels.layout import (
     BATCH_TILE,
     BEGIN,
     CHUNK,
+    CLIP_NORM,
+    CONSTRAINED,
     END,
     EPOCH,
     EPOCH_STEPS,
@@ -24,10 +27,12 @@ from fastnn.kernels.layout import (
     LEARNING_RATE,
     LOSS_NOT_FINITE,
     LOSS_SUM,
+    MAX_NORM,
     METRIC,
     METRIC_LENGTH,
     METRIC_SUM,
     MODE,
+    MOMENT_PRODUCT,
     N_ROWS,
     N_THREADS,
     NUMBERS,
@@ -45,10 +50,11 @@ from fastnn.kernels.layout import (
     SHUFFLE,
     STEPS_DONE,
     TRAIN,
+    TRAINED_TILES,
     WEIGHT_SUM,
     WEIGHTS_NOT_FINITE,
 )
-from fastnn.kernels.optimizers import rates_of_step
+from fastnn.kernels.optimizers import advance_product, rates_of_step
 from fastnn.kernels.rng import permute
 from fastnn.kernels.simd import (
     at,
@@ -62,10 +68,14 @@ from fastnn.kernels.simd import (
     sum_lanes,
 )
 from fastnn.kernels.update import (
+    clipped_tile,
+    constrain_layer,
     finish_stored_tile,
     fused_tile,
+    measure_stored_tile,
     penalize_stored_tile,
     refresh_transposed,
+    settle_tile,
     sharded_gradient_tile,
     sharded_tile,
     stored_tile,
@@ -118,7 +128,7 @@ def run_shard(state: Any, plan: Any, data: Any, shard: int, place: int, rows: in
             first_metric += sum_row(at(state.work, settings[ROW_METRIC] + mine), part)
         if settings[METRIC + 1] != NO_METRIC:
             second_metric += sum_row(at(state.work, settings[ROW_METRIC] + settings[METRIC_LENGTH] + mine), part)
-        for tile in range(plan.tiles.shape[0]):
+        for tile in range(settings[TRAINED_TILES]):
             stored_tile(state, plan, tile, mine, part, grad, done == 0)
     plan.shard_sums[shard, SHARD_LOSS] = loss
     plan.shard_sums[shard, SHARD_METRIC] = first_metric
@@ -140,6 +150,8 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
     end = settings[END]
     step = settings[BEGIN]
     steps_done = numbers[STEPS_DONE]
+    clip_norm = numbers[CLIP_NORM]
+    product = numbers[MOMENT_PRODUCT]
     tile_begin = plan.shares[thread]
     tile_end = plan.shares[thread + 1]
     sharded = settings[SHARDS] > 0
@@ -150,6 +162,9 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
     if mode != EVALUATE:
         for tile in range(tile_begin, tile_end):
             refresh_transposed(state, plan, tile)
+        if thread == 0:
+            for tile in range(settings[TRAINED_TILES], plan.tiles.shape[0]):
+                refresh_transposed(state, plan, tile)
     meeting += 1
     if not barrier(sync, n_threads, meeting):
         return ABORTED
@@ -168,7 +183,9 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
         whole = sum_of_weights(data, place, rows)
         # A batch whose rows all weigh nothing has no gradient, not one of 0 / 0.
         norm = element(at(state.work, 0), whole if whole > 0.0 else 1.0)
-        fused = mode == TRAIN and rows <= chunk and not sharded
+        fused = mode == TRAIN and rows <= chunk and not sharded and clip_norm == 0.0
+        t = steps_done + 1.0
+        product_now = advance_product(optimizer, numbers, product, t)
         rate = plan.step_rates[step] if plan.step_rates.size else numbers[LEARNING_RATE]
         step_loss = 0.0
         first_metric = 0.0
@@ -208,7 +225,7 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
                 status = LOSS_NOT_FINITE
                 break
             if fused:
-                rates = rates_of_step(optimizer, rate, numbers, steps_done + 1.0)
+                rates = rates_of_step(optimizer, rate, numbers, t, product_now)
                 for tile in range(tile_begin, tile_end):
                     if not fused_tile(state, plan, tile, part, rates, thread):
                         report_bad(sync)
@@ -220,10 +237,16 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
                 return ABORTED
             done += part
         if status == OK and mode != EVALUATE and not fused:
-            rates = rates_of_step(optimizer, rate, numbers, steps_done + 1.0)
+            rates = rates_of_step(optimizer, rate, numbers, t, product_now)
             for tile in range(tile_begin, tile_end):
                 good = True
-                if sharded and mode == TRAIN:
+                if mode == TRAIN and clip_norm > 0.0:
+                    if sharded:
+                        sharded_gradient_tile(state, plan, tile, n_shards)
+                    else:
+                        penalize_stored_tile(state, plan, tile)
+                    measure_stored_tile(state, plan, tile)
+                elif sharded and mode == TRAIN:
                     good = sharded_tile(state, plan, tile, n_shards, rates, thread)
                 elif sharded:
                     sharded_gradient_tile(state, plan, tile, n_shards)
@@ -233,6 +256,31 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
                     penalize_stored_tile(state, plan, tile)
                 if not good:
                     report_bad(sync)
+            meeting += 1
+            if not barrier(sync, n_threads, meeting):
+                return ABORTED
+            if mode == TRAIN and clip_norm > 0.0:
+                squares = 0.0
+                for tile in range(settings[TRAINED_TILES]):
+                    squares += plan.squares[tile]
+                length = math.sqrt(squares)
+                # A length that is not a number makes the weights so, which is noticed there.
+                factor = 1.0 if length <= clip_norm else clip_norm / length
+                for tile in range(tile_begin, tile_end):
+                    if not clipped_tile(state, plan, tile, rates, factor):
+                        report_bad(sync)
+                meeting += 1
+                if not barrier(sync, n_threads, meeting):
+                    return ABORTED
+        if status == OK and mode == TRAIN and settings[CONSTRAINED] != 0:
+            for k in range(plan.layers.shape[0]):
+                if plan.layer_numbers[k, MAX_NORM] > 0.0:
+                    constrain_layer(state, plan, k, n_threads, thread)
+            meeting += 1
+            if not barrier(sync, n_threads, meeting):
+                return ABORTED
+            for tile in range(tile_begin, tile_end):
+                settle_tile(state, plan, tile)
             meeting += 1
             if not barrier(sync, n_threads, meeting):
                 return ABORTED
@@ -255,6 +303,7 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
             step += 1
             if mode == TRAIN:
                 steps_done += 1.0
+                product = product_now
                 if is_bad(sync):
                     status = WEIGHTS_NOT_FINITE
 
@@ -265,6 +314,7 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
     if thread == 0:
         settings[BEGIN] = step
         numbers[STEPS_DONE] = steps_done
+        numbers[MOMENT_PRODUCT] = product
     return status
 
 

@@ -6,12 +6,15 @@ is wanted first), the penalty's gradient added, the weights updated, and the til
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from fastnn.kernels.gemm import gemm
 from fastnn.kernels.jit import inline
 from fastnn.kernels.layout import (
     BIAS,
+    CLIP_VALUE,
+    CONSTRAINED,
     DELTA,
     HAS_BIAS,
     INPUT,
@@ -19,6 +22,9 @@ from fastnn.kernels.layout import (
     L2,
     LD_IN,
     LD_OUT,
+    MAX_NORM,
+    MEAN_DECAY,
+    MEAN_SLOT,
     N_IN,
     N_OUT,
     NARROW,
@@ -37,8 +43,19 @@ from fastnn.kernels.layout import (
     ZEROS,
     W,
 )
-from fastnn.kernels.optimizers import add_penalty, update
-from fastnn.kernels.simd import at, claim, lanes, load, store, transpose_block
+from fastnn.kernels.optimizers import add_penalty, average, clip, scale, sum_of_squares, update
+from fastnn.kernels.simd import (
+    at,
+    claim,
+    fma,
+    lanes,
+    load,
+    splat,
+    sqrt,
+    store,
+    transpose_block,
+    where_greater,
+)
 from fastnn.kernels.tile import Stream
 
 
@@ -133,15 +150,33 @@ def update_tile(state: Any, plan: Any, tile: int, rates: Any, g: Any, ld_g: int,
     g, ld_g : the gradient block and its row stride; the penalty's gradient is added to it
     g_bias : gradient of the tile's part of the bias row, which lies before `g` where it is the whole row
     """
+    add_penalties(state, plan, tile, g, ld_g)
+    return apply_tile(state, plan, tile, rates, g, ld_g, g_bias)
+
+
+@inline
+def update_run(state: Any, plan: Any, rates: Any, place: int, g: Any, n: int) -> bool:
+    """Update the n parameters at `place` with the gradient at `g`, which may be clipped there."""
+    size = state.params.size
+    most = plan.numbers[CLIP_VALUE]
+    if most > 0.0:
+        clip(g, most, n)
+    return update(
+        plan.settings[OPTIMIZER], rates, at(state.params, place), g,
+        at(state.slots, place), at(state.slots, size + place), at(state.slots, 2 * size + place), n,
+    )  # fmt: skip
+
+
+@inline
+def apply_tile(state: Any, plan: Any, tile: int, rates: Any, g: Any, ld_g: int, g_bias: Any) -> bool:
+    """What `update_tile` does, given the gradient with the penalty's."""
     k = plan.tiles[tile, T_LAYER]
     row = plan.tiles[tile, T_ROW]
     column = plan.tiles[tile, T_COLUMN]
     ld, height = stride_and_height(plan, k)
     rows = min(plan.tiles[tile, T_ROW_END], height) - row
     columns = plan.tiles[tile, T_COLUMN_END] - column
-    size = state.params.size
-    optimizer = plan.settings[OPTIMIZER]
-    good = add_penalties(state, plan, tile, g, ld_g)
+    good = True
     place = plan.layers[k, W] + row * ld + column
     n_bias = plan.tiles[tile, T_BIAS_END] - plan.tiles[tile, T_BIAS]
     has_bias = n_bias > 0 and plan.layers[k, HAS_BIAS] != 0
@@ -150,36 +185,80 @@ def update_tile(state: Any, plan: Any, tile: int, rates: Any, g: Any, ld_g: int,
         together = has_bias and n_bias == plan.layers[k, LD_OUT]
         before = n_bias if together else 0
         has_bias = has_bias and not together
-        place -= before
-        good &= update(
-            optimizer, rates, at(state.params, place), g_bias if together else g,
-            at(state.slots, place), at(state.slots, size + place), before + rows * ld,
-        )  # fmt: skip
+        good &= update_run(state, plan, rates, place - before, g_bias if together else g, before + rows * ld)
     else:
         for i in range(rows):
-            here = place + i * ld
-            good &= update(
-                optimizer, rates, at(state.params, here), at(g, i * ld_g),
-                at(state.slots, here), at(state.slots, size + here), columns,
-            )  # fmt: skip
+            good &= update_run(state, plan, rates, place + i * ld, at(g, i * ld_g), columns)
     if has_bias:
-        here = plan.layers[k, BIAS] + plan.tiles[tile, T_BIAS]
-        good &= update(
-            optimizer, rates, at(state.params, here), g_bias,
-            at(state.slots, here), at(state.slots, size + here), n_bias,
-        )  # fmt: skip
-    refresh_transposed(state, plan, tile)
+        good &= update_run(state, plan, rates, plan.layers[k, BIAS] + plan.tiles[tile, T_BIAS], g_bias, n_bias)
+    if plan.settings[CONSTRAINED] == 0:
+        settle_tile(state, plan, tile)
     return good
 
 
 @inline
-def add_penalties(state: Any, plan: Any, tile: int, g: Any, ld_g: int) -> bool:
+def settle_tile(state: Any, plan: Any, tile: int) -> None:
+    """What follows from new weights: their running average, and W^T."""
+    slot = plan.settings[MEAN_SLOT]
+    if slot >= 0:
+        keep = plan.numbers[MEAN_DECAY]
+        k = plan.tiles[tile, T_LAYER]
+        row = plan.tiles[tile, T_ROW]
+        ld, height = stride_and_height(plan, k)
+        start = slot * state.params.size
+        place = plan.layers[k, W] + row * ld + plan.tiles[tile, T_COLUMN]
+        columns = plan.tiles[tile, T_COLUMN_END] - plan.tiles[tile, T_COLUMN]
+        for i in range(min(plan.tiles[tile, T_ROW_END], height) - row):
+            here = place + i * ld
+            average(keep, at(state.params, here), at(state.slots, start + here), columns)
+        here = plan.layers[k, BIAS] + plan.tiles[tile, T_BIAS]
+        n_bias = plan.tiles[tile, T_BIAS_END] - plan.tiles[tile, T_BIAS]
+        average(keep, at(state.params, here), at(state.slots, start + here), n_bias)
+    refresh_transposed(state, plan, tile)
+
+
+@inline
+def constrain_layer(state: Any, plan: Any, k: int, n_threads: int, thread: int) -> None:
+    """Shorten the weights of each output of the thread's share to the layer's MAX_NORM.
+
+    N. Srivastava et al., Dropout, 2014, section 5.1.
+    """
+    most = plan.layer_numbers[k, MAX_NORM]
+    w = at(state.params, plan.layers[k, W])
+    v = lanes(w)
+    if plan.layers[k, NARROW]:
+        ld = plan.layers[k, LD_IN]
+        n_out = plan.layers[k, N_OUT]
+        for o in range(thread * n_out // n_threads, (thread + 1) * n_out // n_threads):
+            row = at(w, o * ld)
+            length = math.sqrt(sum_of_squares(row, ld))
+            if length > most:
+                scale(row, most / length, ld)
+        return
+    ld = plan.layers[k, LD_OUT]
+    n_runs = (plan.layers[k, N_OUT] + v - 1) // v
+    limit = splat(w, most)
+    one = splat(w, 1.0)
+    for run in range(thread * n_runs // n_threads, (thread + 1) * n_runs // n_threads):
+        total = splat(w, 0.0)
+        for i in range(plan.layers[k, N_IN]):
+            x = load(at(w, i * ld + run * v))
+            total = fma(x, x, total)
+        length = sqrt(total)
+        factor = where_greater(length, limit, limit / length, one)
+        for i in range(plan.layers[k, N_IN]):
+            x = at(w, i * ld + run * v)
+            store(x, load(x) * factor)
+
+
+@inline
+def add_penalties(state: Any, plan: Any, tile: int, g: Any, ld_g: int) -> None:
     """Add the penalty's gradient to the block at `g`, and note the tile's share of R in `plan.penalties`."""
     k = plan.tiles[tile, T_LAYER]
     l1 = plan.layer_numbers[k, L1]
     l2 = plan.layer_numbers[k, L2]
     if l1 == 0.0 and l2 == 0.0:
-        return True
+        return
     row = plan.tiles[tile, T_ROW]
     column = plan.tiles[tile, T_COLUMN]
     ld, height = stride_and_height(plan, k)
@@ -190,7 +269,6 @@ def add_penalties(state: Any, plan: Any, tile: int, g: Any, ld_g: int) -> bool:
             l1, l2, at(state.params, place + i * ld), at(g, i * ld_g), plan.tiles[tile, T_COLUMN_END] - column
         )
     plan.penalties[tile] = total
-    return True
 
 
 @inline
@@ -288,12 +366,18 @@ def sharded_tile(state: Any, plan: Any, tile: int, n_shards: int, rates: Any, th
 
 
 @inline
-def sharded_gradient_tile(state: Any, plan: Any, tile: int, n_shards: int) -> None:
-    """Add up the gradients of the shards for one weight tile in `grad`, with the penalty's."""
+def places_in_gradient(state: Any, plan: Any, tile: int) -> Any:
+    """Where a tile's block lies in `grad`, its row stride, and where its part of the bias row lies."""
     k = plan.tiles[tile, T_LAYER]
     ld, _ = stride_and_height(plan, k)
     g = at(state.grad, plan.layers[k, W] + plan.tiles[tile, T_ROW] * ld + plan.tiles[tile, T_COLUMN])
-    g_bias = at(state.grad, plan.layers[k, BIAS] + plan.tiles[tile, T_BIAS])
+    return g, ld, at(state.grad, plan.layers[k, BIAS] + plan.tiles[tile, T_BIAS])
+
+
+@inline
+def sharded_gradient_tile(state: Any, plan: Any, tile: int, n_shards: int) -> None:
+    """Add up the gradients of the shards for one weight tile in `grad`, with the penalty's."""
+    g, ld, g_bias = places_in_gradient(state, plan, tile)
     sum_shards_of_tile(state, plan, tile, n_shards, g, ld, g_bias)
     add_penalties(state, plan, tile, g, ld)
 
@@ -301,17 +385,38 @@ def sharded_gradient_tile(state: Any, plan: Any, tile: int, n_shards: int) -> No
 @inline
 def finish_stored_tile(state: Any, plan: Any, tile: int, rates: Any) -> bool:
     """Update one weight tile from the gradient in `grad`."""
-    k = plan.tiles[tile, T_LAYER]
-    ld, _ = stride_and_height(plan, k)
-    g = at(state.grad, plan.layers[k, W] + plan.tiles[tile, T_ROW] * ld + plan.tiles[tile, T_COLUMN])
-    g_bias = at(state.grad, plan.layers[k, BIAS] + plan.tiles[tile, T_BIAS])
+    g, ld, g_bias = places_in_gradient(state, plan, tile)
     return update_tile(state, plan, tile, rates, g, ld, g_bias)
 
 
 @inline
 def penalize_stored_tile(state: Any, plan: Any, tile: int) -> None:
     """Add the penalty's gradient to the tile's block of `grad`."""
+    g, ld, _ = places_in_gradient(state, plan, tile)
+    add_penalties(state, plan, tile, g, ld)
+
+
+@inline
+def measure_stored_tile(state: Any, plan: Any, tile: int) -> None:
+    """Note in `plan.squares` the sum of squares of the tile's part of `grad`."""
     k = plan.tiles[tile, T_LAYER]
-    ld, _ = stride_and_height(plan, k)
-    place = plan.layers[k, W] + plan.tiles[tile, T_ROW] * ld + plan.tiles[tile, T_COLUMN]
-    add_penalties(state, plan, tile, at(state.grad, place), ld)
+    _, height = stride_and_height(plan, k)
+    g, ld, g_bias = places_in_gradient(state, plan, tile)
+    total = 0.0
+    if plan.layers[k, HAS_BIAS]:
+        total += sum_of_squares(g_bias, plan.tiles[tile, T_BIAS_END] - plan.tiles[tile, T_BIAS])
+    for i in range(min(plan.tiles[tile, T_ROW_END], height) - plan.tiles[tile, T_ROW]):
+        total += sum_of_squares(at(g, i * ld), plan.tiles[tile, T_COLUMN_END] - plan.tiles[tile, T_COLUMN])
+    plan.squares[tile] = total
+
+
+@inline
+def clipped_tile(state: Any, plan: Any, tile: int, rates: Any, factor: float) -> bool:
+    """Update one weight tile from `factor` times the gradient in `grad`, which has the penalty's."""
+    k = plan.tiles[tile, T_LAYER]
+    _, height = stride_and_height(plan, k)
+    g, ld, g_bias = places_in_gradient(state, plan, tile)
+    scale(g_bias, factor, plan.tiles[tile, T_BIAS_END] - plan.tiles[tile, T_BIAS])
+    for i in range(min(plan.tiles[tile, T_ROW_END], height) - plan.tiles[tile, T_ROW]):
+        scale(at(g, i * ld), factor, plan.tiles[tile, T_COLUMN_END] - plan.tiles[tile, T_COLUMN])
+    return apply_tile(state, plan, tile, rates, g, ld, g_bias)
