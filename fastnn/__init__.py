@@ -3,7 +3,7 @@
 Train with `Model`; see README.md for a first example and docs/design.md for how it works.
 """
 
-from fastnn import datasets
+from fastnn import datasets, schedules
 from fastnn.activations import elu, leaky_relu
 from fastnn.callbacks import Callback
 from fastnn.history import History
@@ -32,4 +32,5 @@ __all__ = [
     "elu",
     "leaky_relu",
     "load",
+    "schedules",
 ]

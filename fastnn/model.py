@@ -19,7 +19,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastnn import activations, initializers, losses, metrics, optimizers, regularizers, storage
+from fastnn import activations, initializers, losses, metrics, optimizers, regularizers, schedules, storage
 from fastnn.arguments import (
     as_dtype,
     as_metrics,
@@ -33,10 +33,10 @@ from fastnn.arguments import (
 )
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.data import Targets, as_features, as_sample_weight, as_targets, split_validation
-from fastnn.engine import Architecture, Engine, Shuffle, Sums, as_data, shuffled
+from fastnn.engine import NO_NUMBERS, Architecture, Engine, Shuffle, Sums, as_data, shuffled
 from fastnn.history import History
 from fastnn.kernels import codes
-from fastnn.kernels.layout import LOSS_NOT_FINITE, OK
+from fastnn.kernels.layout import LOSS_NOT_FINITE, OK, WEIGHTS_NOT_FINITE
 from fastnn.kernels.scan import all_finite
 from fastnn.layers import Dense, as_layers
 from fastnn.progress import ProgressBar, bar
@@ -63,7 +63,7 @@ class DivergenceError(FloatingPointError):
     epoch : int
         Number of the epoch, counted over all fits from 0.
     learning_rate : float
-        The rate that was in use.
+        The rate of the step that failed.
     history : History
         What the epochs before told.
     """
@@ -391,9 +391,9 @@ class Model:
         -------
         History
             The epochs of this call: loss (with the penalty), the metrics, both for validation with the
-            prefix ``val_``, seconds and learning_rate. Training losses are means over the epoch's batches,
-            each before its update. `stopped` says why it ended early: "interrupted" after Ctrl-C, with the
-            weights of the last finished step.
+            prefix ``val_``, seconds and learning_rate (that of the epoch's last step). Training losses are
+            means over the epoch's batches, each before its update. `stopped` says why it ended early:
+            "interrupted" after Ctrl-C, with the weights of the last finished step.
 
         Raises
         ------
@@ -455,16 +455,18 @@ class Model:
                         watcher.on_epoch_begin(epoch, {})
                     if self.stop_training:
                         break
-                    rate = self._optimizer.learning_rate
                     finished: list[tuple[Sums, float]] = []
+                    rates: list[npt.NDArray[np.float64]] = []
+                    steps_before = self._built().steps_done
                     sums: Sums | None = None
                     try:
                         sums = self._run_epochs(
-                            training, order, batch, epochs - k if unwatched else 1, finished, team,
+                            training, order, batch, epochs - k if unwatched else 1, finished, rates, team,
                             lambda rows, s: self._show(progress, rows, s),
                         )  # fmt: skip
                     finally:  # Ctrl-C may come as soon as the weights are those of a later epoch
-                        for one, seconds in finished:
+                        for (one, seconds), rates_of_epoch in zip(finished, rates, strict=False):
+                            rate = float(rates_of_epoch[-1])
                             logs = {**self._values(one), "learning_rate": rate, "seconds": seconds}
                             self._epochs_done += 1
                             if unwatched or sums is None:
@@ -472,6 +474,9 @@ class Model:
                                 self.history.append(self._epochs_done - 1, logs)
                     if sums.status != OK:
                         record.stopped = "diverged"
+                        # After a loss that is not finite there was no step, but weights are looked at after theirs.
+                        failed = self._built().steps_done - steps_before - (sums.status == WEIGHTS_NOT_FINITE)
+                        rate = float(rates[failed // len(rates[0])][failed % len(rates[0])])
                         raise self._divergence(sums, self._epochs_done, rate, record)
                     k += len(finished)
                     if unwatched:
@@ -520,10 +525,14 @@ class Model:
         batch: int,
         most: int,
         finished: list[tuple[Sums, float]],
+        rates: list[npt.NDArray[np.float64]],
         team: Team,
         on_slice: Callable[[int, Sums], None],
     ) -> Sums:
-        """Run some epochs, at most so many; adds to `finished` as `Engine.train_epochs` does."""
+        """Run some epochs, at most so many.
+
+        Adds to `finished` as `Engine.train_epochs` does, and before that to `rates` the rates of each epoch's steps.
+        """
         with self._turn:
             engine = self._built()
             shuffle = None
@@ -532,18 +541,24 @@ class Model:
                 if training.index is not None:  # the order is one of some rows
                     order, shuffle = shuffled(order, self.seed, self._epochs_done), None
             epochs = 1
-            if most > 1 and (order is None or shuffle is not None):
+            rate = self._optimizer.learning_rate
+            # A function of the user's is called when its epoch begins, and may look at the model then.
+            known = isinstance(rate, schedules.Schedule) or not callable(rate)
+            if most > 1 and known and (order is None or shuffle is not None):
                 epochs = min(most, engine.epochs_of_a_slice(training.n, batch, team))
+            new_rates = schedules.rates_of_steps(rate, self._epochs_done, epochs, -(-training.n // batch))
+            rates.extend(new_rates)
             return engine.train_epochs(
                 training.data(order),
                 epochs,
                 finished,
                 batch=batch,
                 optimizer=self._optimizer.code,
-                rates=(self._optimizer.learning_rate, *self._optimizer.settings()),
+                rates=(float(new_rates[0, 0]), *self._optimizer.settings()),
                 metrics=tuple(metric.code for metric in self.metrics),
                 team=team,
                 shuffle=shuffle,
+                step_rates=np.array(new_rates, order="C").reshape(-1) if callable(rate) else NO_NUMBERS,
                 on_slice=on_slice,
             )
 
@@ -728,7 +743,18 @@ class Model:
         """Write the model into one file, optimizer state and history included; no pickle.
 
         The file is replaced in one go: a crash leaves the old one. `fastnn.load` reads it.
+
+        Raises
+        ------
+        TypeError
+            If the learning rate is a function or a schedule of your own, which a file cannot hold.
         """
+        if callable(schedules.to_state(self._optimizer.learning_rate)):
+            raise TypeError(
+                f"learning_rate={self._optimizer.learning_rate!r} of the optimizer cannot be written into a file: "
+                "before saving, give the model an optimizer with a number or a schedule of fastnn.schedules, and the "
+                "function again after loading (model.optimizer = ...). pickle and copy can keep it."
+            )
         storage.write(path, *self._state())
 
     def _state(self) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -784,7 +810,9 @@ class Model:
         model = cls(
             layers,
             loss=header["loss"],
-            optimizer=kinds[kind](**settings),
+            optimizer=kinds[kind](
+                **{**settings, "learning_rate": schedules.from_state(settings["learning_rate"])}
+            ),
             regularizer=regularizers.L1L2(l1, l2),
             metrics=header["metrics"],
             seed=header["seed"],
@@ -854,7 +882,8 @@ def load(path: storage.PathOrFile, *, n_threads: int | None = None) -> Model:
 
 
 def _fields(optimizer: optimizers.Optimizer) -> dict[str, Any]:
-    return {name: getattr(optimizer, name) for name in optimizer.__dataclass_fields__}
+    given = {name: getattr(optimizer, name) for name in optimizer.__dataclass_fields__}
+    return {**given, "learning_rate": schedules.to_state(optimizer.learning_rate)}
 
 
 def _count(value: Any, name: str) -> int:
