@@ -3,11 +3,12 @@
 Train with `Model`; see README.md for a first example and docs/design.md for how it works.
 """
 
-from fastnn import datasets, schedules
+from fastnn import datasets, plot, schedules
 from fastnn.activations import elu, leaky_relu
 from fastnn.callbacks import Callback
 from fastnn.history import History
 from fastnn.layers import Dense
+from fastnn.lr_find import LearningRates
 from fastnn.model import DivergenceError, Model, load
 from fastnn.optimizers import SGD, AdaGrad, Adam, RMSProp
 from fastnn.regularizers import L1, L1L2, L2
@@ -25,6 +26,7 @@ __all__ = [
     "Dense",
     "DivergenceError",
     "History",
+    "LearningRates",
     "Model",
     "RMSProp",
     "__version__",
@@ -32,5 +34,6 @@ __all__ = [
     "elu",
     "leaky_relu",
     "load",
+    "plot",
     "schedules",
 ]

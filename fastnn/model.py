@@ -39,6 +39,7 @@ from fastnn.kernels import codes
 from fastnn.kernels.layout import LOSS_NOT_FINITE, OK, WEIGHTS_NOT_FINITE
 from fastnn.kernels.scan import all_finite
 from fastnn.layers import Dense, as_layers
+from fastnn.lr_find import LearningRates, range_test
 from fastnn.progress import ProgressBar, bar
 from fastnn.team import Team, available_threads
 
@@ -511,6 +512,58 @@ class Model:
         """
         self.fit(X, y, batch_size=batch_size, sample_weight=sample_weight, shuffle=False, verbose=False)
         return self
+
+    def lr_find(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        batch_size: int | None = 32,
+        start: float = 1e-7,
+        end: float = 10.0,
+        steps: int = 100,
+        smoothing: float = 0.9,
+        divergence: float = 4.0,
+        sample_weight: Any = None,
+    ) -> LearningRates:
+        """Find a learning rate: a short training in which it grows with every step, until the loss does, too.
+
+        The model is not changed in any way; a copy is trained, from the present state with the present optimizer.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+        batch_size : int or None
+            Rows a step; that of the later `fit`, for the best rate depends on it. The batches are shuffled, as often
+            as there are too few for all steps.
+        start, end : float
+            The first and the last rate, which lie a constant factor apart from step to step.
+        steps : int
+            At least 10.
+        smoothing : float
+            Share of the past in the running mean of the losses, at least 0 and below 1.
+        divergence : float
+            The test ends where the smoothed loss is so many times the best one (or not finite).
+
+        Returns
+        -------
+        LearningRates
+            With the suggestions `valley`, `steep` and `minimum`, and a `plot`.
+
+        Notes
+        -----
+        The range test of [1]_ in fastai's form. It needs a loss that can still fall: do it before the training. After
+        it the curve is flat, and what is read off noise.
+
+        References
+        ----------
+        .. [1] L. N. Smith, "Cyclical learning rates for training neural networks", WACV, 2017 (arXiv:1506.01186, 2015).
+        """
+        return range_test(
+            self, X, y, batch_size=batch_size, start=start, end=end, steps=steps, smoothing=smoothing,
+            divergence=divergence, sample_weight=sample_weight,
+        )  # fmt: skip
 
     @contextmanager
     def _team(self, work: int) -> Iterator[Team]:
