@@ -124,10 +124,7 @@ def range_test(
     divergence = finite_number("divergence", divergence)
     if divergence <= 1.0:
         raise ValueError(f"divergence must be above 1, a multiple of the best loss; got {divergence!r}.")
-    if not hasattr(model.optimizer, "learning_rate"):
-        raise ValueError(
-            f"optimizer is {model.optimizer!r}, which has no learning_rate to be found; use one such as fastnn.Adam()."
-        )
+    check_has_rate(model)
     trial = copy.copy(model)  # all that training changes is the copy's own
     rows = trial._check_rows(X, y, sample_weight, trial.n_outputs, ("X", "y", "sample_weight"))
     trial.build(rows.features.shape[1], rows.targets.n_outputs)
@@ -156,6 +153,14 @@ def range_test(
             break
     done = len(losses)
     return LearningRates(rates[:done].copy(), np.array(losses), np.array(smoothed), diverged)
+
+
+def check_has_rate(model: Model) -> None:
+    """Insist on an optimizer with a learning rate."""
+    if not hasattr(model.optimizer, "learning_rate"):
+        raise ValueError(
+            f"optimizer is {model.optimizer!r}, which has no learning_rate; use one that has, such as fastnn.Adam()."
+        )
 
 
 def _step(trial: Model, rate: float, X: Any, y: Any, sample_weight: Any, part: Any) -> float:

@@ -18,12 +18,12 @@ import numpy.typing as npt
 from fastnn.activations import finite_number
 from fastnn.arguments import positive_integer
 from fastnn.callbacks import Callback
-from fastnn.lr_find import LearningRates
+from fastnn.lr_find import LearningRates, check_has_rate
 from fastnn.model import DivergenceError, Model
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
 
 Array = npt.NDArray[np.float64]
 
@@ -50,13 +50,7 @@ def _new_figure(width: float, height: float) -> Figure:
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _figure_of(ax: Axes) -> Figure:
-    figure = ax.get_figure(root=True)
-    assert figure is not None
-    return figure
-
-
-def range_test(found: LearningRates, *, ax: Axes | None = None) -> Figure:
+def range_test(found: LearningRates, *, ax: Axes | None = None) -> Figure | SubFigure:
     """Draw the losses of a range test over the rates, and the suggestions.
 
     Parameters
@@ -87,10 +81,10 @@ def range_test(found: LearningRates, *, ax: Axes | None = None) -> Figure:
     ax.set_xlabel("learning rate")
     ax.set_ylabel("loss")
     ax.legend()
-    return _figure_of(ax)
+    return ax.figure
 
 
-@dataclasses.dataclass
+@dataclasses.dataclass(eq=False)
 class _Run(Callback):
     """One training at one rate: the losses on all rows and the weights, at the start and after each epoch."""
 
@@ -158,7 +152,7 @@ def learning_rates(
     batch_size: int | None = 32,
     sample_weight: Any = None,
     axes: Sequence[Axes] | None = None,
-) -> Figure:
+) -> Figure | SubFigure:
     """Draw what the learning rate does: too low, just right and too high, on data of your own.
 
     On the left is the loss of three trainings after each epoch, on the right the paths of their weights over a map of
@@ -202,15 +196,14 @@ def learning_rates(
        NeurIPS, 2018, section 7.
     """
     epochs = positive_integer(epochs, "epochs")
+    check_has_rate(model)
     if axes is None:
-        figure = _new_figure(11.0, 4.5)
-        left, right = figure.subplots(1, 2)
+        left, right = _new_figure(11.0, 4.5).subplots(1, 2)
     else:
         try:
             left, right = axes
         except (TypeError, ValueError):
             raise ValueError(f"axes must be two matplotlib.axes.Axes, for losses and map; got {axes!r}.") from None
-        figure = _figure_of(left)
 
     def run(rate: float) -> tuple[_Run, Model]:
         one = _Run(rate, X, y, sample_weight)
@@ -229,9 +222,11 @@ def learning_rates(
     else:
         low, right_one, high = (run(rate) for rate in _check_rates(rates))
     runs = [low[0], right_one[0], high[0]]
+    if not math.isfinite(runs[0].losses[0]):
+        raise ValueError("the loss is not finite before any training; scale X and y to about 1, or make a new Model.")
     _draw_losses(left, runs)
     _draw_paths(right, runs, right_one[1])
-    return figure
+    return left.figure
 
 
 def _too_high(rate: float, run: Callable[[float], tuple[_Run, Model]]) -> tuple[_Run, Model]:

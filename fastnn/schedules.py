@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import abc
 import math
+import numbers
 import reprlib
 from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass, fields
@@ -42,7 +43,7 @@ class Schedule(abc.ABC):
         Returns
         -------
         ndarray of float64
-            The rates, of the same shape; at least 0 and finite.
+            The rates, of the same shape (numpy.float64 for a single time); at least 0 and finite.
         """
 
 
@@ -52,6 +53,11 @@ LearningRate: TypeAlias = float | Schedule | Callable[[int], float]
 
 def _times(epoch: npt.ArrayLike) -> Array:
     return np.asarray(epoch, np.float64)
+
+
+def _rates(values: npt.ArrayLike) -> Any:
+    """What a schedule returns: an array, or for a single time a number."""
+    return np.asarray(values, np.float64)[()]
 
 
 def _check(schedule: Schedule, **ranges: str) -> None:
@@ -81,15 +87,15 @@ def _check_numbers(schedule: Schedule, name: str, *, rising: bool) -> tuple[floa
     given = getattr(schedule, name)
     if not isinstance(given, Iterable) or isinstance(given, str | bytes):
         raise TypeError(f"{name} must be a sequence of numbers; got {reprlib.repr(given)}.")
-    numbers = tuple(finite_number(f"{name}[{k}]", value) for k, value in enumerate(given))
-    if not numbers:
+    values = tuple(finite_number(f"{name}[{k}]", value) for k, value in enumerate(given))
+    if not values:
         raise ValueError(f"{name} must have at least one number; got none.")
-    if rising and any(a >= b for a, b in zip((0.0, *numbers), numbers, strict=False)):
-        raise ValueError(f"{name} must rise, from above 0; got {numbers}.")
-    if min(numbers) < 0.0:
-        raise ValueError(f"{name} must be at least 0; got {numbers}.")
-    object.__setattr__(schedule, name, numbers)
-    return numbers
+    if rising and any(a >= b for a, b in zip((0.0, *values), values, strict=False)):
+        raise ValueError(f"{name} must rise, from above 0; got {values}.")
+    if min(values) < 0.0:
+        raise ValueError(f"{name} must be at least 0; got {values}.")
+    object.__setattr__(schedule, name, values)
+    return values
 
 
 @dataclass(frozen=True)
@@ -110,7 +116,7 @@ class Constant(Schedule):
 
     def __call__(self, epoch: npt.ArrayLike) -> Array:
         """Rates at some times."""
-        return np.full_like(_times(epoch), self.learning_rate)
+        return _rates(np.full_like(_times(epoch), self.learning_rate))
 
 
 @dataclass(frozen=True)
@@ -163,7 +169,7 @@ class Step(Schedule):
             changes = np.floor(_times(epoch) / self.step_size)
         else:
             changes = np.searchsorted(self.milestones or (), _times(epoch), side="right")
-        return np.asarray(self.learning_rate * self.gamma**changes)
+        return _rates(self.learning_rate * self.gamma**changes)
 
 
 @dataclass(frozen=True)
@@ -204,7 +210,7 @@ class PiecewiseConstant(Schedule):
     def __call__(self, epoch: npt.ArrayLike) -> Array:
         """Rates at some times."""
         rates = np.array((self.learning_rate, *self.values))
-        return np.asarray(rates[np.searchsorted(self.boundaries, _times(epoch), side="right")])
+        return _rates(rates[np.searchsorted(self.boundaries, _times(epoch), side="right")])
 
 
 @dataclass(frozen=True)
@@ -244,7 +250,7 @@ class Exponential(Schedule):
     def __call__(self, epoch: npt.ArrayLike) -> Array:
         """Rates at some times."""
         time = np.floor(_times(epoch)) if self.staircase else _times(epoch)
-        return np.asarray(self.learning_rate * self.gamma**time)
+        return _rates(self.learning_rate * self.gamma**time)
 
 
 @dataclass(frozen=True)
@@ -288,7 +294,7 @@ class InverseScaling(Schedule):
         """Rates at some times."""
         time = np.floor(_times(epoch)) if self.staircase else _times(epoch)
         with np.errstate(over="ignore"):  # a divisor beyond all numbers makes the rate 0, which it is then
-            return np.asarray(self.learning_rate / (1.0 + self.decay_rate * time) ** self.power)
+            return _rates(self.learning_rate / (1.0 + self.decay_rate * time) ** self.power)
 
 
 @dataclass(frozen=True)
@@ -379,7 +385,7 @@ class Cosine(Schedule):
         if self.warmup:
             rise = self.start_factor + (1.0 - self.start_factor) * np.minimum(time / self.warmup, 1.0)
             rates = np.where(time < self.warmup, self.learning_rate * rise, rates)
-        return np.asarray(rates)
+        return _rates(rates)
 
 
 @dataclass(frozen=True)
@@ -437,7 +443,7 @@ class OneCycle(Schedule):
         rises = part < self.pct_start
         far = np.where(rises, first, last)
         from_peak = np.where(rises, 1.0 - part / self.pct_start, (part - self.pct_start) / (1.0 - self.pct_start))
-        return np.asarray(far + (self.learning_rate - far) * (1.0 + np.cos(np.pi * from_peak)) / 2.0)
+        return _rates(far + (self.learning_rate - far) * (1.0 + np.cos(np.pi * from_peak)) / 2.0)
 
 
 _BUILT_IN: dict[str, Callable[..., Schedule]] = {
@@ -516,12 +522,11 @@ def rates_of_steps(learning_rate: LearningRate, epoch: int, epochs: int, n_steps
 
 def _called(function: Callable[[int], float], epoch: int) -> float:
     rate = function(epoch)
-    try:
-        return float(rate)
-    except (TypeError, ValueError):
+    if not isinstance(rate, numbers.Real) and not (isinstance(rate, np.ndarray) and rate.ndim == 0):
         raise TypeError(
             f"learning_rate={function!r} gave {reprlib.repr(rate)} in epoch {epoch}; it must give a number."
-        ) from None
+        )
+    return float(rate)
 
 
 def to_state(learning_rate: LearningRate) -> Any:

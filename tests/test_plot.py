@@ -167,6 +167,11 @@ def test_a_model_that_has_nothing_to_learn():
         plot.learning_rates(model, np.zeros((20, 1)), np.zeros(20), epochs=2)
 
 
+def test_a_loss_that_is_not_finite_from_the_start():
+    with pytest.raises(ValueError, match="the loss is not finite before any training"):
+        plot.learning_rates(net(), 1e30 * X, 1e30 * Y, rates=[0.1, 0.2, 0.3], epochs=2)
+
+
 def test_without_matplotlib():
     code = """
 import sys

@@ -128,14 +128,45 @@ def test_inverse_scaling_can_be_scikit_learns():
 def test_keras_formulas():
     step, steps_of_an_epoch = np.arange(100), 10
     epoch = step / steps_of_an_epoch
-    np.testing.assert_allclose(  # ExponentialDecay with decay_steps=25, decay_rate=0.8
-        Exponential(0.3, gamma=0.8 ** (steps_of_an_epoch / 25))(epoch), 0.3 * 0.8 ** (step / 25), rtol=1e-12
-    )
-    np.testing.assert_allclose(  # InverseTimeDecay with the same
+    np.testing.assert_allclose(  # InverseTimeDecay with decay_steps=25, decay_rate=0.8
         InverseScaling(0.3, power=1, decay_rate=0.8 * steps_of_an_epoch / 25)(epoch),
         0.3 / (1 + 0.8 * step / 25),
         rtol=1e-12,
     )
+    np.testing.assert_allclose(  # ExponentialDecay with the same
+        Exponential(0.3, gamma=0.8 ** (steps_of_an_epoch / 25))(epoch), 0.3 * 0.8 ** (step / 25), rtol=1e-12
+    )
+
+
+def test_the_rates_of_keras():
+    keras = pytest.importorskip("keras")
+    theirs, n_steps = keras.optimizers.schedules, 10
+    pairs = [
+        (Exponential(0.3, gamma=0.8 ** (n_steps / 25)), theirs.ExponentialDecay(0.3, 25, 0.8)),
+        (Exponential(0.3, gamma=0.8, staircase=True), theirs.ExponentialDecay(0.3, n_steps, 0.8, staircase=True)),
+        (InverseScaling(0.3, power=1, decay_rate=0.8 * n_steps / 25), theirs.InverseTimeDecay(0.3, 25, 0.8)),
+        (
+            InverseScaling(0.3, power=1, decay_rate=0.8, staircase=True),
+            theirs.InverseTimeDecay(0.3, n_steps, 0.8, staircase=True),
+        ),
+        (Cosine(0.3, epochs=5, min_lr=0.03), theirs.CosineDecay(0.3, 5 * n_steps, alpha=0.1)),
+        (
+            Cosine(0.3, epochs=6, warmup=2, start_factor=0.5),
+            theirs.CosineDecay(0.15, 4 * n_steps, warmup_target=0.3, warmup_steps=2 * n_steps),
+        ),
+        (
+            Cosine(0.3, epochs=1.5, restarts=True, t_mult=2),
+            theirs.CosineDecayRestarts(0.3, 15, t_mul=2.0),
+        ),
+        (  # there a boundary belongs to the rate before it
+            PiecewiseConstant(0.3, boundaries=[2.05, 4.05], values=[0.2, 0.01]),
+            theirs.PiecewiseConstantDecay([20, 40], [0.3, 0.2, 0.01]),
+        ),
+    ]
+    steps = [k for k in range(80) if k not in (15, 45)]  # where a cosine ends Keras's float32 may round either way
+    for ours, other in pairs:
+        wanted = [float(other(k)) for k in steps]
+        np.testing.assert_allclose(ours(np.array(steps) / n_steps), wanted, rtol=1e-5, atol=1e-7, err_msg=repr(ours))
 
 
 def test_warm_up_and_fall():
@@ -170,6 +201,7 @@ def test_schedules_are_functions_of_arrays(schedule):
     assert rates.max() <= 0.2
     np.testing.assert_allclose([float(schedule(t)) for t in times[:, 0]], rates[:, 0], rtol=1e-14)
     np.testing.assert_array_equal(schedule(range(5)), schedule(np.arange(5.0)))
+    assert type(schedule(1.5)) is np.float64
 
 
 @pytest.mark.parametrize("schedule", ALL, ids=IDS)
@@ -251,16 +283,48 @@ def params(model):
     return b"".join(a.tobytes() for a in (*model.weights, *model.biases))
 
 
-@pytest.mark.parametrize("schedule", [Cosine(0.05, epochs=6, warmup=1), OneCycle(0.1, epochs=6)], ids=["cos", "one"])
+@pytest.mark.parametrize(
+    ("ours", "theirs", "each"),
+    [
+        (Step(0.05, step_size=2), lambda s, o: s.StepLR(o, 2), "epoch"),
+        (Step(0.05, milestones=[1, 4], gamma=0.3), lambda s, o: s.MultiStepLR(o, [1, 4], gamma=0.3), "epoch"),
+        (Exponential(0.05, gamma=0.8, staircase=True), lambda s, o: s.ExponentialLR(o, 0.8), "epoch"),
+        (Exponential(0.05, gamma=0.8**N_STEPS), lambda s, o: s.ExponentialLR(o, 0.8), "step"),
+        (Cosine(0.05, epochs=6, min_lr=0.01), lambda s, o: s.CosineAnnealingLR(o, 6 * N_STEPS, 0.01), "step"),
+        (
+            Cosine(0.05, epochs=2, restarts=True, t_mult=2),
+            lambda s, o: s.CosineAnnealingWarmRestarts(o, 2 * N_STEPS, 2),
+            "step",
+        ),
+        (
+            Cosine(0.05, epochs=6, warmup=1, start_factor=0.2),
+            lambda s, o: s.SequentialLR(
+                o,
+                [s.LinearLR(o, 0.2, total_iters=N_STEPS), s.CosineAnnealingLR(o, 5 * N_STEPS)],
+                milestones=[N_STEPS],
+            ),
+            "step",
+        ),
+        (
+            OneCycle(0.05, epochs=6),
+            lambda s, o: s.OneCycleLR(
+                o, 0.05, total_steps=6 * N_STEPS + 1, pct_start=(0.3 * 6 * N_STEPS + 1) / (6 * N_STEPS + 1),
+                cycle_momentum=False,
+            ),
+            "step",
+        ),
+    ],
+    ids=["step", "multistep", "exponential", "exponential-steps", "cosine", "restarts", "warm-up", "one-cycle"],
+)
 @pytest.mark.parametrize("optimizer", [fastnn.SGD, fastnn.Adam])
-def test_a_training_with_a_schedule_is_pytorchs(schedule, optimizer):
+def test_a_training_with_a_schedule_is_pytorchs(ours, theirs, each, optimizer):
     torch = pytest.importorskip("torch")
-    model = new_model(schedule, optimizer=optimizer).build(6)
+    model = new_model(ours, optimizer=optimizer).build(6)
     parameters = [torch.tensor(a.copy(), requires_grad=True) for a in (*model.weights, *model.biases)]
     w1, w2, b1, b2 = parameters
     kind = {fastnn.SGD: torch.optim.SGD, fastnn.Adam: torch.optim.Adam}[optimizer]
-    rule = kind(parameters, lr=1.0)
-    scheduler = torch.optim.lr_scheduler.LambdaLR(rule, lambda step: float(schedule(step / N_STEPS)))
+    rule = kind(parameters, lr=0.05)
+    scheduler = theirs(torch.optim.lr_scheduler, rule)
     for _ in range(6):
         for start in range(0, 45, 10):
             part = slice(start, start + 10)
@@ -268,11 +332,14 @@ def test_a_training_with_a_schedule_is_pytorchs(schedule, optimizer):
             rule.zero_grad()
             torch.nn.functional.mse_loss(outputs, torch.tensor(Y[part])).backward()
             rule.step()
+            if each == "step":
+                scheduler.step()
+        if each == "epoch":
             scheduler.step()
     record = model.fit(X, Y, epochs=6, batch_size=10, shuffle=False, verbose=False)
-    for ours, theirs in zip((*model.weights, *model.biases), parameters, strict=True):
-        np.testing.assert_allclose(ours, theirs.detach().numpy(), rtol=1e-9, atol=1e-11)
-    np.testing.assert_allclose(record["learning_rate"], schedule(np.arange(6) + 4 / 5), rtol=1e-14)
+    for mine, other in zip((*model.weights, *model.biases), parameters, strict=True):
+        np.testing.assert_allclose(mine, other.detach().numpy(), rtol=1e-9, atol=1e-11)
+    np.testing.assert_allclose(record["learning_rate"], ours(np.arange(6) + 4 / 5), rtol=1e-14)
 
 
 def test_a_constant_schedule_is_a_number(dtype):
@@ -371,7 +438,8 @@ def test_a_schedule_of_ones_own():
     [
         (lambda epoch: math.nan if epoch == 2 else 0.1, "learning_rate=<function .* gave nan in epoch 2; .* finite"),
         (lambda epoch: 0.1 - 0.1 * epoch, "gave -0.1 in epoch 2"),
-        (lambda epoch: "a" if epoch == 2 else 0.0, "gave 'a' in epoch 2; it must give a number"),
+        (lambda epoch: "0.1" if epoch == 2 else 0.0, "gave '0.1' in epoch 2; it must give a number"),
+        (lambda epoch: None if epoch == 2 else np.array(0.1), "gave None in epoch 2; it must give a number"),
         (Mine(math.inf), r"learning_rate=Mine\(learning_rate=inf\) gave inf in epoch 0"),
     ],
 )
