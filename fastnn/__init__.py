@@ -8,9 +8,11 @@ from fastnn.activations import elu, leaky_relu
 from fastnn.callbacks import Callback
 from fastnn.history import History
 from fastnn.layers import Dense
-from fastnn.model import DivergenceError, Model, load
+from fastnn.model import Model
 from fastnn.optimizers import SGD, AdaGrad, Adam, RMSProp
+from fastnn.persistence import load
 from fastnn.regularizers import L1, L1L2, L2
+from fastnn.training import DivergenceError
 
 __version__ = "0.1.0"
 

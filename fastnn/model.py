@@ -6,20 +6,17 @@ the targets t, plus the regularizer R.
 
 from __future__ import annotations
 
-import functools
 import math
 import numbers
-import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn import activations, initializers, losses, metrics, optimizers, regularizers, storage
+from fastnn import evaluation, initializers, losses, metrics, optimizers, persistence, regularizers, storage
 from fastnn.arguments import (
     as_dtype,
     as_metrics,
@@ -32,15 +29,17 @@ from fastnn.arguments import (
     positive_integer,
 )
 from fastnn.callbacks import Callback, as_callbacks
-from fastnn.data import Targets, as_features, as_sample_weight, as_targets, split_validation
-from fastnn.engine import Architecture, Engine, Shuffle, Sums, as_data, shuffled
+from fastnn.data import as_features, as_sample_weight, as_targets, split_validation
+from fastnn.engine import Architecture, Engine
+from fastnn.evaluation import Rows
 from fastnn.history import History
 from fastnn.kernels import codes
-from fastnn.kernels.layout import LOSS_NOT_FINITE, OK
+from fastnn.kernels.layout import OK
 from fastnn.kernels.scan import all_finite
 from fastnn.layers import Dense, as_layers
-from fastnn.progress import ProgressBar, bar
+from fastnn.progress import bar
 from fastnn.team import Team, available_threads
+from fastnn.training import Fit, train
 
 Array: TypeAlias = npt.NDArray[Any]
 ValidationData: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]
@@ -53,50 +52,6 @@ _PROBABILITIES = {codes.SOFTMAX_CROSSENTROPY: codes.SOFTMAX, codes.BINARY_CROSSE
 
 #: What the engine is built from: a change would not reach it.
 _FIXED = frozenset({"layers", "loss", "regularizer", "metrics", "seed", "dtype", "n_threads"})
-
-
-class DivergenceError(FloatingPointError):
-    """The loss or a weight stopped being finite; the model keeps its last finite weights.
-
-    Attributes
-    ----------
-    epoch : int
-        Number of the epoch, counted over all fits from 0.
-    learning_rate : float
-        The rate that was in use.
-    history : History
-        What the epochs before told.
-    """
-
-    def __init__(self, message: str, *, epoch: int, learning_rate: float, history: History) -> None:
-        super().__init__(message)
-        self.epoch = epoch
-        self.learning_rate = learning_rate
-        self.history = history
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """For pickle: a pool of processes could not hand on the error otherwise, and would wait for ever."""
-        settings: dict[str, Any] = {"epoch": self.epoch, "learning_rate": self.learning_rate, "history": self.history}
-        return functools.partial(type(self), **settings), (str(self),)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Checked data of one role (training or validation), and which of its rows take part, in order."""
-
-    features: Array
-    targets: Targets
-    sample_weight: Array
-    index: npt.NDArray[np.int64] | None = None
-
-    @property
-    def n(self) -> int:
-        return len(self.features) if self.index is None else len(self.index)
-
-    def data(self, order: npt.NDArray[np.int64] | None = None) -> Any:
-        """For the kernels; `order` permutes the rows that take part."""
-        rows = order if self.index is None else self.index if order is None else self.index[order]
-        return as_data(self.features, self.targets.values, self.targets.labels, self.sample_weight, rows)
 
 
 class Model:
@@ -418,86 +373,20 @@ class Model:
             progress = bar(verbose, epochs=epochs, rows=training.n)
             try:
                 self.build(training.features.shape[1], training.targets.n_outputs)
-                return self._train(training, validation, epochs, batch, bool(shuffle), watchers, progress)
+                fit = Fit(
+                    training=training,
+                    validation=validation,
+                    epochs=epochs,
+                    batch=batch,
+                    shuffle=bool(shuffle),
+                    callbacks=watchers,
+                    progress=progress,
+                )
+                return train(self, fit)
             finally:
                 progress.close()
         finally:
             self._training.release()
-
-    def _train(
-        self,
-        training: _Rows,
-        validation: _Rows | None,
-        epochs: int,
-        batch: int,
-        shuffle: bool,
-        watchers: tuple[Callback, ...],
-        progress: ProgressBar,
-    ) -> History:
-        """Run the epochs of a `fit` whose arguments are checked."""
-        record = History({"epochs": epochs, "batch_size": batch, "rows": training.n, "shuffle": shuffle})
-        self.stop_training = False
-        logs: dict[str, float] = {}
-        for watcher in watchers:
-            watcher.model = self
-        try:
-            with self._team(self.flops_per_row(training=True) * training.n * epochs) as team:
-                order = np.empty(training.n, np.int64) if shuffle and batch < training.n else None
-                for watcher in watchers:
-                    watcher.on_train_begin({})
-                # Where nobody looks between epochs, Python does not either, for a slice of time.
-                unwatched = not watchers and validation is None and type(progress) is ProgressBar
-                k = 0
-                while k < epochs:
-                    epoch = self._epochs_done
-                    progress.start_epoch(k)
-                    for watcher in watchers:
-                        watcher.on_epoch_begin(epoch, {})
-                    if self.stop_training:
-                        break
-                    rate = self._optimizer.learning_rate
-                    finished: list[tuple[Sums, float]] = []
-                    sums: Sums | None = None
-                    try:
-                        sums = self._run_epochs(
-                            training, order, batch, epochs - k if unwatched else 1, finished, team,
-                            lambda rows, s: self._show(progress, rows, s),
-                        )  # fmt: skip
-                    finally:  # Ctrl-C may come as soon as the weights are those of a later epoch
-                        for one, seconds in finished:
-                            logs = {**self._values(one), "learning_rate": rate, "seconds": seconds}
-                            self._epochs_done += 1
-                            if unwatched or sums is None:
-                                record.append(self._epochs_done - 1, logs)
-                                self.history.append(self._epochs_done - 1, logs)
-                    if sums.status != OK:
-                        record.stopped = "diverged"
-                        raise self._divergence(sums, self._epochs_done, rate, record)
-                    k += len(finished)
-                    if unwatched:
-                        continue
-                    if validation is not None:
-                        found = self._evaluate(validation, team)
-                        logs = {**self._values(sums), **{f"val_{name}": value for name, value in found.items()}} | {
-                            "learning_rate": rate,
-                            "seconds": finished[0][1],
-                        }
-                    record.append(epoch, logs)
-                    self.history.append(epoch, logs)
-                    progress.end_epoch(logs)
-                    for watcher in watchers:
-                        watcher.on_epoch_end(epoch, dict(logs))
-                    if self.stop_training:
-                        break
-                if self.stop_training:
-                    record.stopped = "stop_training"
-                for watcher in watchers:
-                    watcher.on_train_end(dict(logs))
-        except KeyboardInterrupt:
-            record.stopped = "interrupted"
-        finally:
-            self.history.stopped = record.stopped
-        return record
 
     def partial_fit(self, X: Any, y: Any, *, batch_size: int | None = 32, sample_weight: Any = None) -> Model:
         """Make one pass over the data in the order given, going on from where the model stands.
@@ -513,65 +402,6 @@ class Model:
         with Team(self.n_threads if work >= WORK_FOR_A_TEAM else 1) as team:
             yield team
 
-    def _run_epochs(
-        self,
-        training: _Rows,
-        order: npt.NDArray[np.int64] | None,
-        batch: int,
-        most: int,
-        finished: list[tuple[Sums, float]],
-        team: Team,
-        on_slice: Callable[[int, Sums], None],
-    ) -> Sums:
-        """Run some epochs, at most so many; adds to `finished` as `Engine.train_epochs` does."""
-        with self._turn:
-            engine = self._built()
-            shuffle = None
-            if order is not None:
-                shuffle = Shuffle(order, self.seed, self._epochs_done)
-                if training.index is not None:  # the order is one of some rows
-                    order, shuffle = shuffled(order, self.seed, self._epochs_done), None
-            epochs = 1
-            if most > 1 and (order is None or shuffle is not None):
-                epochs = min(most, engine.epochs_of_a_slice(training.n, batch, team))
-            return engine.train_epochs(
-                training.data(order),
-                epochs,
-                finished,
-                batch=batch,
-                optimizer=self._optimizer.code,
-                rates=(self._optimizer.learning_rate, *self._optimizer.settings()),
-                metrics=tuple(metric.code for metric in self.metrics),
-                team=team,
-                shuffle=shuffle,
-                on_slice=on_slice,
-            )
-
-    def _show(self, progress: ProgressBar, rows: int, sums: Sums) -> None:
-        values = self._values(sums)
-        progress.update(rows, values.pop("loss"), values)
-
-    def _values(self, sums: Sums) -> dict[str, float]:
-        """Loss and metrics of a run, by their names."""
-        weight = sums.weight or 1.0  # all rows may weigh nothing
-        totals = zip(self.metrics, sums.metrics, strict=True)
-        return {"loss": self._loss(sums), **{metric.name: total / weight for metric, total in totals}}
-
-    def _loss(self, sums: Sums) -> float:
-        """Loss of a run, with the penalty."""
-        loss = sums.loss if self.loss.code == codes.SUM_OF_SQUARES else sums.loss / (sums.weight or 1.0)
-        return loss + (sums.penalty / sums.steps if sums.steps else 0.0)
-
-    def _divergence(self, sums: Sums, epoch: int, rate: float, record: History) -> DivergenceError:
-        what = "the loss" if sums.status == LOSS_NOT_FINITE else "a weight"
-        return DivergenceError(
-            f"training diverged in epoch {epoch}: {what} is no longer finite with learning_rate={rate:g}. The model "
-            "keeps its last finite weights. Try a smaller learning_rate (a tenth), or data scaled to about 1.",
-            epoch=epoch,
-            learning_rate=rate,
-            history=record,
-        )
-
     # -------------------------------------------------------------------------------- checking the data
 
     def _check_weights(self) -> None:
@@ -586,17 +416,17 @@ class Model:
                         "Model."
                     )
 
-    def _check_rows(self, X: Any, y: Any, sample_weight: Any, n_outputs: int | None, names: Sequence[str]) -> _Rows:
+    def _check_rows(self, X: Any, y: Any, sample_weight: Any, n_outputs: int | None, names: Sequence[str]) -> Rows:
         features = as_features(X, dtype=self.dtype, n_features=self.n_features, name=names[0])
         targets = as_targets(
             y, loss=self.loss, n_rows=len(features), n_outputs=n_outputs, dtype=self.dtype, name=names[1]
         )
         weights = as_sample_weight(sample_weight, n_rows=len(features), dtype=self.dtype, name=names[2])
-        return _Rows(features, targets, weights)
+        return Rows(features, targets, weights)
 
     def _check_data(
         self, X: Any, y: Any, sample_weight: Any, validation_data: Any, validation_split: float
-    ) -> tuple[_Rows, _Rows | None]:
+    ) -> tuple[Rows, Rows | None]:
         training = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
         if not isinstance(validation_split, numbers.Real) or isinstance(validation_split, bool | np.bool_):
             raise TypeError(f"validation_split is {validation_split!r}, but must be a number in [0, 1).")
@@ -612,8 +442,8 @@ class Model:
                     )
             index, held_back = parts
             return (
-                _Rows(training.features, training.targets, training.sample_weight, index),
-                _Rows(training.features, training.targets, training.sample_weight, held_back),
+                Rows(training.features, training.targets, training.sample_weight, index),
+                Rows(training.features, training.targets, training.sample_weight, held_back),
             )
         if validation_data is None:
             return training, None
@@ -680,27 +510,7 @@ class Model:
         self._built()
         rows = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
         with self._team(self.flops_per_row(training=False) * rows.n) as team:
-            return self._evaluate(rows, team)
-
-    def _evaluate(self, rows: _Rows, team: Team) -> dict[str, float]:
-        engine = self._built()
-        with self._turn:
-            sums = engine.evaluate(rows.data(), metrics=tuple(m.code for m in self.metrics), team=team)
-        values = self._values(sums)
-        if sums.status != OK:
-            values = dict.fromkeys(values, math.nan)
-        values["loss"] += self._penalty()
-        return values
-
-    def _penalty(self) -> float:
-        """R of the present weights."""
-        l1, l2 = self.regularizer.l1, self.regularizer.l2
-        total = 0.0
-        if l1 or l2:
-            for w in self.weights:
-                wide = w.astype(np.float64)
-                total += l1 * float(np.abs(wide).sum()) + l2 * float((wide * wide).sum())
-        return total
+            return evaluation.evaluate(self, rows, team)
 
     def gradient(self, X: Any, y: Any, *, sample_weight: Any = None) -> tuple[float, list[Array], list[Array]]:
         """Loss E + R of all rows as one batch, and its gradient, by back-propagation.
@@ -717,7 +527,7 @@ class Model:
         with self._turn, self._team(self.flops_per_row(training=True) * rows.n) as team:
             sums, weights, biases = engine.gradient(rows.data(), team=team)
         if sums.status == OK:
-            return self._loss(sums), weights, biases
+            return evaluation.loss_of(self, sums), weights, biases
         for array in (*weights, *biases):
             array.fill(math.nan)
         return math.nan, weights, biases
@@ -729,135 +539,15 @@ class Model:
 
         The file is replaced in one go: a crash leaves the old one. `fastnn.load` reads it.
         """
-        storage.write(path, *self._state())
-
-    def _state(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        """All that makes the model, as JSON and arrays; free of this machine's padding."""
-        with self._turn:
-            return self._state_now()
-
-    def _state_now(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        header: dict[str, Any] = {
-            "layers": [
-                {
-                    "units": layer.units,
-                    "activation": [layer.activation.name, layer.activation.alpha],
-                    "kernel_initializer": layer.kernel_initializer,
-                    "use_bias": layer.use_bias,
-                }
-                for layer in self.layers
-            ],
-            "loss": self.loss.name,
-            "optimizer": [type(self._optimizer).__name__, _fields(self._optimizer)],
-            "regularizer": [self.regularizer.l1, self.regularizer.l2],
-            "metrics": [metric.name for metric in self.metrics],
-            "seed": self.seed,
-            "dtype": self.dtype.name,
-            "n_features": self.n_features,
-            "epochs_done": self._epochs_done,
-            "steps_done": 0,
-            "history": self.history.to_dict(),
-        }
-        arrays: dict[str, Array] = {}
-        if self._engine is not None:
-            header["steps_done"] = self._engine.steps_done
-            for name, weights, biases in self._engine.named_views():
-                for k, (w, b) in enumerate(zip(weights, biases, strict=True)):
-                    arrays[f"{name}.{k}.weights"] = w.copy()
-                    arrays[f"{name}.{k}.biases"] = b.copy()
-        return header, arrays
-
-    @classmethod
-    def _from_state(cls, header: Mapping[str, Any], arrays: Mapping[str, Array], n_threads: int | None) -> Model:
-        layers = [
-            Dense(
-                entry["units"],
-                activations.Activation(entry["activation"][0], entry["activation"][1]),
-                kernel_initializer=entry["kernel_initializer"],
-                use_bias=entry["use_bias"],
-            )
-            for entry in header["layers"]
-        ]
-        kind, settings = header["optimizer"]
-        kinds = {c.__name__: c for c in (optimizers.SGD, optimizers.AdaGrad, optimizers.RMSProp, optimizers.Adam)}
-        l1, l2 = header["regularizer"]
-        model = cls(
-            layers,
-            loss=header["loss"],
-            optimizer=kinds[kind](**settings),
-            regularizer=regularizers.L1L2(l1, l2),
-            metrics=header["metrics"],
-            seed=header["seed"],
-            dtype=header["dtype"],
-            n_threads=n_threads,
-        )
-        model._epochs_done = _count(header["epochs_done"], "epochs_done")
-        model.history = History.from_dict(header["history"])
-        if model.history.epoch and model.history.epoch[-1] >= model._epochs_done:
-            raise ValueError(f"history has more epochs than the {model._epochs_done} that were done")
-        if header["n_features"] is not None:
-            # All shapes before the engine is made: what the header says may be too large for any memory.
-            n_in = positive_integer(header["n_features"], "n_features")
-            for k, layer in enumerate(model.layers):
-                for name in ("params", *(f"slot_{i}" for i in range(model._optimizer.n_slots))):
-                    for part, shape in (("weights", (n_in, layer.units)), ("biases", (layer.units,))):
-                        kept = arrays[f"{name}.{k}.{part}"]
-                        if kept.shape != shape or kept.dtype != model.dtype:
-                            raise ValueError(f"array {name}.{k}.{part} is {kept.dtype} {kept.shape}, not {shape}")
-                n_in = layer.units
-            engine = model._new_engine(model.layers, header["n_features"])
-            engine.steps_done = _count(header["steps_done"], "steps_done")
-            for name, weights, biases in engine.named_views():
-                for k, (w, b) in enumerate(zip(weights, biases, strict=True)):
-                    w[...] = arrays[f"{name}.{k}.weights"]
-                    b[...] = arrays[f"{name}.{k}.biases"]
-            model._engine = engine
-        return model
+        storage.write(path, *persistence.state_of(self))
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: the same as what a file holds."""
-        header, arrays = self._state()
+        header, arrays = persistence.state_of(self)
         return {"header": header, "arrays": arrays, "n_threads": self.n_threads}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what `__getstate__` gave."""
         n_threads = min(state["n_threads"], max(1, available_threads()))
-        self.__dict__.update(Model._from_state(state["header"], state["arrays"], n_threads).__dict__)
-
-
-def load(path: storage.PathOrFile, *, n_threads: int | None = None) -> Model:
-    """Read a model that `Model.save` wrote.
-
-    Parameters
-    ----------
-    path : path or binary file
-    n_threads : int or None
-        As for `Model`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is cut off, of another kind, or from a later version.
-    """
-    header, arrays = storage.read(path)
-    n_threads = as_n_threads(n_threads)
-    try:
-        return Model._from_state(header, arrays, n_threads)
-    except (LookupError, TypeError, ValueError, AttributeError, MemoryError) as error:
-        label = os.fspath(path) if isinstance(path, str | os.PathLike) else "the file"
-        raise ValueError(
-            f"{label!r} is a fastnn file, but what it describes is no model ({type(error).__name__}: {error}); it is "
-            "damaged or was made by other software. Save the model again."
-        ) from error
-
-
-def _fields(optimizer: optimizers.Optimizer) -> dict[str, Any]:
-    return {name: getattr(optimizer, name) for name in optimizer.__dataclass_fields__}
-
-
-def _count(value: Any, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{name} is {value!r}, but must be an integer of at least 0")
-    return value
+        model = persistence.from_state(Model, state["header"], state["arrays"], n_threads=n_threads)
+        self.__dict__.update(model.__dict__)
