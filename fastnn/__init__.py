@@ -3,9 +3,18 @@
 Train with `Model`; see README.md for a first example and docs/design.md for how it works.
 """
 
-from fastnn import datasets
+from fastnn import datasets, metrics
 from fastnn.activations import elu, leaky_relu
-from fastnn.callbacks import Callback
+from fastnn.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    LambdaCallback,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+    TerminateOnNaN,
+)
 from fastnn.history import History
 from fastnn.layers import Dense
 from fastnn.model import Model
@@ -23,15 +32,23 @@ __all__ = [
     "SGD",
     "AdaGrad",
     "Adam",
+    "CSVLogger",
     "Callback",
     "Dense",
     "DivergenceError",
+    "EarlyStopping",
     "History",
+    "LambdaCallback",
+    "LearningRateScheduler",
     "Model",
+    "ModelCheckpoint",
     "RMSProp",
+    "ReduceLROnPlateau",
+    "TerminateOnNaN",
     "__version__",
     "datasets",
     "elu",
     "leaky_relu",
     "load",
+    "metrics",
 ]

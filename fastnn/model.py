@@ -11,6 +11,7 @@ import numbers
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -19,6 +20,7 @@ import numpy.typing as npt
 from fastnn import evaluation, initializers, losses, metrics, optimizers, persistence, regularizers, storage
 from fastnn.arguments import (
     as_dtype,
+    as_max_seconds,
     as_metrics,
     as_n_threads,
     as_optimizer,
@@ -29,6 +31,7 @@ from fastnn.arguments import (
     positive_integer,
 )
 from fastnn.callbacks import Callback, as_callbacks
+from fastnn.class_weight import ClassWeight, weights_of_rows
 from fastnn.data import as_features, as_sample_weight, as_targets, split_validation
 from fastnn.engine import Architecture, Engine
 from fastnn.evaluation import Rows
@@ -39,7 +42,7 @@ from fastnn.kernels.scan import all_finite
 from fastnn.layers import Dense, as_layers
 from fastnn.progress import bar
 from fastnn.team import Team, available_threads
-from fastnn.training import Fit, train
+from fastnn.training import Fit, train, train_on_batch
 
 Array: TypeAlias = npt.NDArray[Any]
 ValidationData: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]
@@ -73,9 +76,15 @@ class Model:
         "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", or an instance with its settings.
     regularizer : None, str or regularizer
         None, "l1", "l2", "l1_l2" or an instance; a penalty on all weights, not on biases.
-    metrics : sequence of str, or None
-        "accuracy", "mean_squared_error", "mean_absolute_error"; None is accuracy for the cross-entropies
-        and nothing for the others.
+    metrics : sequence of str, Metric or callable, or None
+        "accuracy" for the cross-entropies; "mean_squared_error" and "mean_absolute_error", which cost
+        next to nothing, "root_mean_squared_error" and "r2" for the others; None is accuracy for the
+        cross-entropies and nothing for the others. A callable is called as ``metric(y_true, y_pred)`` after
+        each epoch, and its ``__name__`` is its key in the History (or the name of ``Metric(name, metric)``).
+        It gets y as it was given, as an array, and predictions: values, or the probabilities of
+        `predict_proba` with a cross-entropy; (n,) where y is and there is one output. Sample weights do not
+        reach it. Most metrics of scikit-learn can be given as they are. All but the first three are computed
+        after an epoch, of its last weights, by a prediction for all rows.
     seed : int or None
         From it come the start weights, the order of rows in each epoch and the split for validation. The
         same seed gives the same bits, whatever the number of threads. None draws one; see `seed`.
@@ -96,8 +105,8 @@ class Model:
         Views of the parameters, (n_in, n_out) and (n_out,) a layer; writing into them changes the model.
     history : History
         All epochs of all fits.
-    stop_training : bool
-        Set by a callback to end the training after this epoch.
+    stop_training : bool or str
+        Set by a callback to end the training after this epoch; a text becomes `History.stopped`.
 
     Notes
     -----
@@ -120,7 +129,7 @@ class Model:
         loss: str | losses.Loss,
         optimizer: str | optimizers.Optimizer = "adam",
         regularizer: str | regularizers.Regularizer | None = None,
-        metrics: Sequence[str | metrics.Metric] | None = None,
+        metrics: Sequence[str | metrics.Metric | metrics.MetricFunction] | None = None,
         seed: int | None = None,
         dtype: npt.DTypeLike = "float32",
         n_threads: int | None = None,
@@ -135,7 +144,7 @@ class Model:
         self.n_threads = as_n_threads(n_threads)
         self._n_predicting = min(self.n_threads, available_threads())  # more would only be in each other's way
         self.history = History()
-        self.stop_training = False
+        self.stop_training: bool | str = False
         self._epochs_done = 0
         self._engine: Engine | None = None
         self._turn = threading.RLock()  # whoever runs kernels: their buffers are the model's
@@ -312,8 +321,10 @@ class Model:
         validation_data: ValidationData | None = None,
         validation_split: float = 0.0,
         sample_weight: Any = None,
+        class_weight: ClassWeight | None = None,
         shuffle: bool = True,
         callbacks: Callback | Iterable[Callback] | None = None,
+        max_seconds: float | None = None,
         verbose: bool | int | Literal["auto"] = "auto",
     ) -> History:
         """Train for some epochs, going on from where the model stands.
@@ -335,9 +346,17 @@ class Model:
             Share of the rows, drawn by the seed, to be kept back for the same purpose.
         sample_weight : array-like (n,), or None
             What each row counts: the loss of a batch is the weighted mean (sum, for "sum_of_squares").
+        class_weight : dict of label to weight, "balanced" or None
+            What the rows of each class count, times `sample_weight`; classes that are left out count 1.
+            "balanced" is n / (k count), n rows of k classes. For labels, one-hot rows, or one column of zeros and
+            ones; in training only, as validation tells what the classes are worth in the data.
         shuffle : bool
             Whether each epoch goes through the rows in a new order.
         callbacks : Callback or several
+        max_seconds : float or None
+            No epoch but the first begins once so many seconds are over (compiling and validation included).
+            An epoch that has begun is finished, however long: so what is recorded are whole epochs, and
+            a later fit goes on exactly.
         verbose : bool or "auto"
             Progress on stderr: a bar in terminals and notebooks, a line an epoch in logs. "auto" shows the
             bar where tqdm is installed and somebody looks (terminal, notebook), and nothing otherwise.
@@ -348,27 +367,25 @@ class Model:
             The epochs of this call: loss (with the penalty), the metrics, both for validation with the
             prefix ``val_``, seconds and learning_rate. Training losses are means over the epoch's batches,
             each before its update. `stopped` says why it ended early: "interrupted" after Ctrl-C, with the
-            weights of the last finished step.
+            weights of the last finished step, "early_stopping", "max_seconds", "diverged", "stop_training".
 
         Raises
         ------
         ValueError, TypeError
             If something given makes no sense; the model is then as before.
         DivergenceError
-            If the loss or a weight stops being finite; the model keeps the last finite weights.
+            If the loss or a weight stops being finite; the model keeps the last finite weights. The callback
+            `TerminateOnNaN` ends the training quietly instead.
         """
         epochs = positive_integer(epochs, "epochs")
+        max_seconds = as_max_seconds(max_seconds)
         training, validation = self._check_data(X, y, sample_weight, validation_data, validation_split)
+        training = self._with_class_weight(training, class_weight)
         batch = training.n if batch_size is None else min(positive_integer(batch_size, "batch_size"), training.n)
         check_bool(shuffle, "shuffle")
         watchers = as_callbacks(callbacks)
         verbose = as_verbose(verbose)
-        if not self._training.acquire(blocking=False):
-            raise RuntimeError(
-                "fit was called while this model is in training, from one of its callbacks or from another thread: "
-                "wait for the end, or train a copy (copy.copy(model))."
-            )
-        try:
+        with self._in_training("fit"):
             self._check_weights()
             progress = bar(verbose, epochs=epochs, rows=training.n)
             try:
@@ -381,12 +398,11 @@ class Model:
                     shuffle=bool(shuffle),
                     callbacks=watchers,
                     progress=progress,
+                    max_seconds=max_seconds,
                 )
                 return train(self, fit)
             finally:
                 progress.close()
-        finally:
-            self._training.release()
 
     def partial_fit(self, X: Any, y: Any, *, batch_size: int | None = 32, sample_weight: Any = None) -> Model:
         """Make one pass over the data in the order given, going on from where the model stands.
@@ -395,6 +411,49 @@ class Model:
         """
         self.fit(X, y, batch_size=batch_size, sample_weight=sample_weight, shuffle=False, verbose=False)
         return self
+
+    def train_on_batch(
+        self, X: Any, y: Any, *, sample_weight: Any = None, class_weight: ClassWeight | None = None
+    ) -> dict[str, float]:
+        """Make one update by all rows given, for loops of one's own.
+
+        It counts as a step of the optimizer, not as an epoch, and is not recorded in `history`.
+
+        Parameters
+        ----------
+        X, y, sample_weight, class_weight : as for `fit`
+
+        Returns
+        -------
+        dict of str to float
+            Loss (with the penalty) and metrics of these rows, before the update.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If something given makes no sense; the model is then as before.
+        DivergenceError
+            If the loss or a weight is not finite; the model keeps the last finite weights.
+        """
+        rows = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
+        rows = self._with_class_weight(rows, class_weight)
+        with self._in_training("train_on_batch"):
+            self._check_weights()
+            self.build(rows.features.shape[1], rows.targets.n_outputs)
+            return train_on_batch(self, rows)
+
+    @contextmanager
+    def _in_training(self, call: str) -> Iterator[None]:
+        """Refuse a second training at the same time."""
+        if not self._training.acquire(blocking=False):
+            raise RuntimeError(
+                f"{call} was called while this model is in training, from one of its callbacks or from another "
+                "thread: wait for the end, or train a copy (copy.copy(model))."
+            )
+        try:
+            yield
+        finally:
+            self._training.release()
 
     @contextmanager
     def _team(self, work: int) -> Iterator[Team]:
@@ -422,7 +481,20 @@ class Model:
             y, loss=self.loss, n_rows=len(features), n_outputs=n_outputs, dtype=self.dtype, name=names[1]
         )
         weights = as_sample_weight(sample_weight, n_rows=len(features), dtype=self.dtype, name=names[2])
-        return Rows(features, targets, weights)
+        return Rows(features, targets, weights, y)
+
+    def _with_class_weight(self, rows: Rows, class_weight: Any) -> Rows:
+        if class_weight is None:
+            return rows
+        weights = weights_of_rows(
+            class_weight,
+            targets=rows.targets,
+            sample_weight=rows.sample_weight,
+            index=rows.index,
+            loss=self.loss,
+            dtype=self.dtype,
+        )
+        return replace(rows, sample_weight=weights)
 
     def _check_data(
         self, X: Any, y: Any, sample_weight: Any, validation_data: Any, validation_split: float
@@ -441,10 +513,7 @@ class Model:
                         f"for {role}: leave out rows of weight 0 before, or give validation_data."
                     )
             index, held_back = parts
-            return (
-                Rows(training.features, training.targets, training.sample_weight, index),
-                Rows(training.features, training.targets, training.sample_weight, held_back),
-            )
+            return replace(training, index=index), replace(training, index=held_back)
         if validation_data is None:
             return training, None
         if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
@@ -537,17 +606,18 @@ class Model:
     def save(self, path: storage.PathOrFile) -> None:
         """Write the model into one file, optimizer state and history included; no pickle.
 
-        The file is replaced in one go: a crash leaves the old one. `fastnn.load` reads it.
+        The file is replaced in one go: a crash leaves the old one. `fastnn.load` reads it, and training goes on
+        from there to the same bits as without a stop. Metrics that are functions are left out.
         """
         storage.write(path, *persistence.state_of(self))
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copy: the same as what a file holds."""
+        """For pickle and copy: what a file holds, and metrics that are functions."""
         header, arrays = persistence.state_of(self)
-        return {"header": header, "arrays": arrays, "n_threads": self.n_threads}
+        return {"header": header, "arrays": arrays, "n_threads": self.n_threads, "metrics": self.metrics}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what `__getstate__` gave."""
         n_threads = min(state["n_threads"], max(1, available_threads()))
         model = persistence.from_state(Model, state["header"], state["arrays"], n_threads=n_threads)
-        self.__dict__.update(model.__dict__)
+        self.__dict__.update(model.__dict__, metrics=state["metrics"])

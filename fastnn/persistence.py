@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy.typing as npt
 
 from fastnn import activations, optimizers, regularizers, storage
-from fastnn.arguments import as_n_threads, positive_integer
+from fastnn.arguments import as_metrics, as_n_threads, positive_integer
 from fastnn.history import History
 from fastnn.layers import Dense
 
@@ -42,7 +42,7 @@ def _state_now(model: Model) -> tuple[dict[str, Any], dict[str, Array]]:
         "loss": model.loss.name,
         "optimizer": [type(model.optimizer).__name__, _fields(model.optimizer)],
         "regularizer": [model.regularizer.l1, model.regularizer.l2],
-        "metrics": [metric.name for metric in model.metrics],
+        "metrics": [metric.name for metric in model.metrics if metric.function is None],  # functions are no data
         "seed": model.seed,
         "dtype": model.dtype.name,
         "n_features": model.n_features,
@@ -114,12 +114,15 @@ def _check_shapes(model: Model, n_features: int, arrays: Mapping[str, Array]) ->
         n_in = layer.units
 
 
-def load(path: storage.PathOrFile, *, n_threads: int | None = None) -> Model:
+def load(path: storage.PathOrFile, *, metrics: Any = None, n_threads: int | None = None) -> Model:
     """Read a model that `Model.save` wrote.
 
     Parameters
     ----------
     path : path or binary file
+    metrics : as for `Model`, or None
+        Metrics that are functions are not in the file: give all metrics again to go on with them. None is those of
+        the file.
     n_threads : int or None
         As for `Model`.
 
@@ -135,13 +138,16 @@ def load(path: storage.PathOrFile, *, n_threads: int | None = None) -> Model:
     header, arrays = storage.read(path)
     n_threads = as_n_threads(n_threads)
     try:
-        return from_state(Model, header, arrays, n_threads=n_threads)
+        model = from_state(Model, header, arrays, n_threads=n_threads)
     except (LookupError, TypeError, ValueError, AttributeError, MemoryError) as error:
         label = os.fspath(path) if isinstance(path, str | os.PathLike) else "the file"
         raise ValueError(
             f"{label!r} is a fastnn file, but what it describes is no model ({type(error).__name__}: {error}); it is "
             "damaged or was made by other software. Save the model again."
         ) from error
+    if metrics is not None:
+        model.__dict__["metrics"] = as_metrics(metrics, model.loss)
+    return model
 
 
 def _fields(optimizer: optimizers.Optimizer) -> dict[str, Any]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import math
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,9 +12,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastnn.callbacks import Callback
+from fastnn.callbacks import Callback, TerminateOnNaN
 from fastnn.engine import Shuffle, Sums, shuffled
-from fastnn.evaluation import Rows, evaluate, values_of
+from fastnn.evaluation import Rows, compiled_metrics, evaluate, function_metrics, names_of, values_of
 from fastnn.history import History
 from fastnn.kernels.layout import LOSS_NOT_FINITE, OK
 from fastnn.progress import ProgressBar
@@ -59,6 +61,7 @@ class Fit:
     shuffle : whether each epoch has an order of its own
     callbacks : in the order in which they are called
     progress : the display
+    max_seconds : no epoch but the first begins later than this after the start; None is no limit
     """
 
     training: Rows
@@ -68,74 +71,139 @@ class Fit:
     shuffle: bool
     callbacks: tuple[Callback, ...]
     progress: ProgressBar
-
-    @property
-    def unwatched(self) -> bool:
-        """Whether nobody looks between epochs: then Python does not either, for a slice of time."""
-        return not self.callbacks and self.validation is None and type(self.progress) is ProgressBar
+    max_seconds: float | None
 
 
 def train(model: Model, fit: Fit) -> History:
     """Run the epochs of a `fit` on a model that is built; returns their record."""
-    training, callbacks, progress = fit.training, fit.callbacks, fit.progress
-    record = History({"epochs": fit.epochs, "batch_size": fit.batch, "rows": training.n, "shuffle": fit.shuffle})
+    params = {"epochs": fit.epochs, "batch_size": fit.batch, "rows": fit.training.n, "shuffle": fit.shuffle}
+    loop = _Loop(model, fit, History(params))
+    record = loop.record
     model.stop_training = False
-    logs: dict[str, float] = {}
-    for callback in callbacks:
+    for callback in fit.callbacks:
         callback.model = model
+        callback.params = {**params, "metrics": loop.names_of_logs()}
+    begun: list[Callback] = []
+    error: DivergenceError | None = None
     try:
-        with model._team(model.flops_per_row(training=True) * training.n * fit.epochs) as team:
-            order = np.empty(training.n, np.int64) if fit.shuffle and fit.batch < training.n else None
-            for callback in callbacks:
-                callback.on_train_begin({})
-            k = 0
-            while k < fit.epochs:
-                epoch = model._epochs_done
-                progress.start_epoch(k)
-                for callback in callbacks:
-                    callback.on_epoch_begin(epoch, {})
-                if model.stop_training:
-                    break
-                rate = model.optimizer.learning_rate
-                finished: list[tuple[Sums, float]] = []
-                sums: Sums | None = None
-                try:
-                    sums = _run_epochs(model, fit, order, fit.epochs - k if fit.unwatched else 1, finished, team)
-                finally:  # Ctrl-C may come as soon as the weights are those of a later epoch
-                    for one, seconds in finished:
-                        logs = {**values_of(model, one), "learning_rate": rate, "seconds": seconds}
-                        model._epochs_done += 1
-                        if fit.unwatched or sums is None:
-                            record.append(model._epochs_done - 1, logs)
-                            model.history.append(model._epochs_done - 1, logs)
-                if sums.status != OK:
-                    record.stopped = "diverged"
-                    raise divergence(sums, model._epochs_done, rate, record)
-                k += len(finished)
-                if fit.unwatched:
-                    continue
-                if fit.validation is not None:
-                    found = evaluate(model, fit.validation, team)
-                    logs = {**values_of(model, sums), **{f"val_{name}": value for name, value in found.items()}} | {
-                        "learning_rate": rate,
-                        "seconds": finished[0][1],
-                    }
-                record.append(epoch, logs)
-                model.history.append(epoch, logs)
-                progress.end_epoch(logs)
-                for callback in callbacks:
-                    callback.on_epoch_end(epoch, dict(logs))
-                if model.stop_training:
-                    break
-            if model.stop_training:
-                record.stopped = "stop_training"
-            for callback in callbacks:
-                callback.on_train_end(dict(logs))
+        with model._team(model.flops_per_row(training=True) * fit.training.n * fit.epochs) as team:
+            try:
+                for callback in fit.callbacks:
+                    callback.on_train_begin({})
+                    begun.append(callback)
+                error = loop.run(team)
+            except KeyboardInterrupt:
+                record.stopped = "interrupted"
+            model.history.stopped = record.stopped
+            for callback in begun:
+                callback.on_train_end(dict(loop.logs))
     except KeyboardInterrupt:
         record.stopped = "interrupted"
     finally:
         model.history.stopped = record.stopped
+    if error is not None:
+        raise error
     return record
+
+
+class _Loop:
+    """The epochs of one fit.
+
+    Attributes
+    ----------
+    record : what the epochs tell, and why they ended
+    logs : that of the last epoch
+    """
+
+    def __init__(self, model: Model, fit: Fit, record: History) -> None:
+        self.model = model
+        self.fit = fit
+        self.record = record
+        self.logs: dict[str, float] = {}
+        self._has_functions = not all(metric.compiled for metric in model.metrics)
+        self._deadline = math.inf if fit.max_seconds is None else time.monotonic() + fit.max_seconds
+        self._order = np.empty(fit.training.n, np.int64) if fit.shuffle and fit.batch < fit.training.n else None
+
+    def names_of_logs(self) -> list[str]:
+        """Names of what each epoch tells, in their order."""
+        names = names_of(self.model)
+        validation = [] if self.fit.validation is None else [f"val_{name}" for name in names]
+        return [*names, *validation, "learning_rate", "seconds"]
+
+    def run(self, team: Team) -> DivergenceError | None:
+        """Run until something ends it; returns the error to be raised where it diverged."""
+        model, fit, record = self.model, self.fit, self.record
+        # Where nobody looks between epochs, Python does not either, for a slice of time.
+        unwatched = (
+            not fit.callbacks
+            and fit.validation is None
+            and type(fit.progress) is ProgressBar
+            and not self._has_functions
+        )
+        k = 0
+        while k < fit.epochs and not model.stop_training:
+            if k and time.monotonic() >= self._deadline:
+                record.stopped = "max_seconds"
+                return None
+            epoch = model._epochs_done
+            fit.progress.start_epoch(k)
+            for callback in fit.callbacks:
+                callback.on_epoch_begin(epoch, {})
+            if model.stop_training:
+                break
+            rate = model.optimizer.learning_rate
+            finished: list[tuple[Sums, float]] = []
+            sums: Sums | None = None
+            try:
+                sums = _run_epochs(model, fit, self._order, fit.epochs - k if unwatched else 1, finished, team)
+            finally:  # Ctrl-C may come as soon as the weights are those of a later epoch
+                for one, seconds in finished:
+                    self.logs = {**values_of(model, one), "learning_rate": rate, "seconds": seconds}
+                    model._epochs_done += 1
+                    if unwatched or sums is None:
+                        self._write_down(model._epochs_done - 1)
+            if sums.status != OK:
+                record.stopped = "diverged"
+                if any(isinstance(callback, TerminateOnNaN) for callback in fit.callbacks):
+                    return None
+                return divergence(sums, model._epochs_done, rate, record)
+            k += len(finished)
+            if unwatched:
+                continue
+            values = values_of(model, sums) | function_metrics(model, fit.training)
+            if fit.validation is not None:
+                found = evaluate(model, fit.validation, team)
+                values |= {f"val_{name}": value for name, value in found.items()}
+            self.logs = {**values, "learning_rate": rate, "seconds": finished[0][1]}
+            self._write_down(epoch)
+            fit.progress.end_epoch(self.logs)
+            for callback in fit.callbacks:
+                callback.on_epoch_end(epoch, dict(self.logs))
+        if model.stop_training:
+            record.stopped = model.stop_training if isinstance(model.stop_training, str) else "stop_training"
+        return None
+
+    def _write_down(self, epoch: int) -> None:
+        self.record.append(epoch, self.logs)
+        self.model.history.append(epoch, self.logs)
+
+
+def train_on_batch(model: Model, rows: Rows) -> dict[str, float]:
+    """Make one update by all rows, on a model that is built; returns loss and metrics before it."""
+    with model._turn, model._team(model.flops_per_row(training=True) * rows.n) as team:
+        metrics = function_metrics(model, rows)
+        rate = model.optimizer.learning_rate
+        sums = model._built().train_epoch(
+            rows.data(),
+            batch=rows.n,
+            optimizer=model.optimizer.code,
+            rates=(rate, *model.optimizer.settings()),
+            metrics=compiled_metrics(model),
+            team=team,
+        )
+    if sums.status != OK:
+        raise divergence(sums, model._epochs_done, rate, model.history)
+    return values_of(model, sums) | metrics
 
 
 def _run_epochs(
@@ -165,7 +233,7 @@ def _run_epochs(
             batch=fit.batch,
             optimizer=model.optimizer.code,
             rates=(model.optimizer.learning_rate, *model.optimizer.settings()),
-            metrics=tuple(metric.code for metric in model.metrics),
+            metrics=compiled_metrics(model),
             team=team,
             shuffle=shuffle,
             on_slice=_display(model, fit.progress),

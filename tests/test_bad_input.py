@@ -362,7 +362,7 @@ BAD_MODELS = [
     *(("optimizer", v, ValueError, f"optimizer '{v}' is unknown") for v in ("adm", "Adam", "")),
     *(("regularizer", v, TypeError, "regularizer must be") for v in (fastnn.L2, 0.1, 0, ["l2"])),
     *(("regularizer", v, ValueError, "regularizer .* is unknown") for v in ("l3", "")),
-    *(("metrics", v, TypeError, "metric") for v in (5, print, [None], [5], [len])),
+    *(("metrics", v, TypeError, "metric") for v in (5, len, [None], [5], [len], [float])),
     *(("metrics", v, ValueError, "metric") for v in ("acc", ["mse"], ["accuracy", "auc"])),
     *(("seed", v, TypeError, "seed is .*integer or None") for v in (1.5, "0", True, RNG, [0], NAN)),
     *(("seed", v, ValueError, "seed is .*must be in 0") for v in (-1, 2**63, np.uint64(2**63))),
