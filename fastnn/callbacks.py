@@ -456,7 +456,7 @@ class _Monitor:
         """Whether a value is better than another; NaN is not, and all else is better than None."""
         if best is None:
             return not math.isnan(value)
-        return self._sign * value < self._sign * best - self._min_delta
+        return self._sign * value + self._min_delta < self._sign * best
 
 
 def _learning_rate(callback: Callback) -> float:

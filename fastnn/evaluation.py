@@ -83,7 +83,12 @@ def function_metrics(model: Model, rows: Rows) -> dict[str, float]:
         return {metric.name: math.nan for metric in functions}
     if y_true.ndim == 1 and y_pred.shape[1] == 1:  # (n,) - (n, 1) would be (n, n)
         y_pred = y_pred[:, 0]
-    return {metric.name: metric.value(y_true, y_pred, weight) for metric in functions}
+    try:
+        return {metric.name: metric.value(y_true, y_pred, weight) for metric in functions}
+    except Exception as error:
+        kind = "probabilities, see predict_proba" if model.loss.classification else "values"
+        error.add_note(f"A metric was called with y_true {y_true.shape} and y_pred {y_pred.shape}, which are {kind}.")
+        raise
 
 
 def evaluate(model: Model, rows: Rows, team: Team) -> dict[str, float]:
