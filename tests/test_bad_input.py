@@ -300,6 +300,8 @@ BAD_ARGUMENTS = [
     ("validation_data", (X, Y[:-1]), ValueError, r"validation_data\[1\] has 39 rows"),
     ("validation_data", (X[:0], Y[:0]), ValueError, r"validation_data\[0\] has shape \(0, 3\)"),
     ("validation_data", (Y, X), ValueError, r"validation_data\[0\] has shape \(40,\)"),
+    *(("max_seconds", v, ValueError, "max_seconds is .*must be above 0") for v in (0, -1.0, NAN, -INF)),
+    *(("max_seconds", v, TypeError, "max_seconds is .*number of seconds") for v in (True, "60", [1], 1j)),
     *(("callbacks", v, TypeError, "callbacks") for v in (5, "stop", Callback, [Callback], print, [print], [None])),
 ]
 
