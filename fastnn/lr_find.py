@@ -18,6 +18,7 @@ import numpy.typing as npt
 from fastnn.activations import finite_number
 from fastnn.arguments import positive_integer
 from fastnn.engine import shuffled
+from fastnn.training import DivergenceError
 
 if TYPE_CHECKING:
     from fastnn.model import Model
@@ -110,6 +111,7 @@ def range_test(
     smoothing: float,
     divergence: float,
     sample_weight: Any,
+    class_weight: Any,
 ) -> LearningRates:
     """Do what `Model.lr_find` says."""
     start, end = finite_number("start", start), finite_number("end", end)
@@ -126,7 +128,9 @@ def range_test(
         raise ValueError(f"divergence must be above 1, a multiple of the best loss; got {divergence!r}.")
     check_has_rate(model)
     trial = copy.copy(model)  # all that training changes is the copy's own
+    trial.__dict__["metrics"] = ()  # nobody asks for them here
     rows = trial._check_rows(X, y, sample_weight, trial.n_outputs, ("X", "y", "sample_weight"))
+    rows = trial._with_class_weight(rows, class_weight)
     trial.build(rows.features.shape[1], rows.targets.n_outputs)
     # Rows of weight 0 have no part in any loss, and a batch of nothing else would have none.
     taking_part = np.flatnonzero(rows.sample_weight) if rows.sample_weight.size else np.arange(rows.n)
@@ -165,17 +169,12 @@ def check_has_rate(model: Model) -> None:
 
 def _step(trial: Model, rate: float, X: Any, y: Any, sample_weight: Any, part: Any) -> float:
     """Train with one batch; returns its loss before that, infinity where it is not finite."""
-    from fastnn.model import DivergenceError
-
     trial.optimizer = dataclasses.replace(trial.optimizer, learning_rate=rate)
     weights = sample_weight[part] if sample_weight.size else None
     try:
-        record = trial.fit(X, y, sample_weight=weights, batch_size=None, shuffle=False, verbose=False)
+        return trial.train_on_batch(X, y, sample_weight=weights)["loss"]
     except DivergenceError:
         return math.inf
-    if record.stopped == "interrupted":  # `fit` ends quietly, but here the whole test should
-        raise KeyboardInterrupt
-    return record["loss"][-1]
 
 
 def _batches(n: int, batch: int, seed: int, epoch: int) -> Iterator[npt.NDArray[np.int64]]:

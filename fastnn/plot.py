@@ -19,7 +19,8 @@ from fastnn.activations import finite_number
 from fastnn.arguments import positive_integer
 from fastnn.callbacks import Callback
 from fastnn.lr_find import LearningRates, check_has_rate
-from fastnn.model import DivergenceError, Model
+from fastnn.model import Model
+from fastnn.training import DivergenceError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

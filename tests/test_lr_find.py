@@ -186,6 +186,21 @@ def test_classes_lists_and_regularizers():
     assert model.lr_find(X, LABELS > 0).valley is not None
 
 
+def test_class_weights_count():
+    model = new_model(loss="softmax_crossentropy", layers=[5, 3])
+    weights = {0: 1.0, 1: 0.0, 2: 3.0}
+    found = model.lr_find(X, LABELS, class_weight=weights, batch_size=None)
+    other = model.lr_find(X, LABELS, sample_weight=[weights[k] for k in LABELS], batch_size=None)
+    np.testing.assert_allclose(found.losses, other.losses, rtol=1e-12)
+
+
+def test_metrics_are_not_asked():
+    def broken(y_true, y_pred):
+        raise AssertionError
+
+    new_model(metrics=[broken]).lr_find(X, Y)
+
+
 def test_the_longest_fall():
     rng = np.random.default_rng(1)
     for _ in range(50):

@@ -464,6 +464,15 @@ def test_a_schedule_must_give_a_rate_for_each_time():
         new_model(Scalar()).fit(X, Y, batch_size=10, verbose=False)
 
 
+def test_train_on_batch_has_the_rate_of_the_epochs_start():
+    model, twin = new_model(Step(0.1, milestones=[1]), optimizer=fastnn.SGD), new_model(0.1, optimizer=fastnn.SGD)
+    for one in (model, twin):
+        one.fit(X, Y, batch_size=10, verbose=False)
+        one.optimizer = one.optimizer if one is model else fastnn.SGD(0.1 * 0.1)
+        one.train_on_batch(X, Y)
+    assert params(model) == params(twin)
+
+
 def test_a_rate_of_zero_changes_nothing():
     model = new_model(lambda epoch: 0.0, optimizer=fastnn.SGD).build(6)
     before = params(model)
