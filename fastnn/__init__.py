@@ -3,14 +3,26 @@
 Train with `Model`; see README.md for a first example and docs/design.md for how it works.
 """
 
-from fastnn import datasets, losses
+from fastnn import datasets, losses, metrics, plot, schedules
 from fastnn.activations import elu, leaky_relu
-from fastnn.callbacks import Callback
+from fastnn.callbacks import (
+    Callback,
+    CSVLogger,
+    EarlyStopping,
+    LambdaCallback,
+    LearningRateScheduler,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+    TerminateOnNaN,
+)
 from fastnn.history import History
 from fastnn.layers import Dense
-from fastnn.model import DivergenceError, Model, load
+from fastnn.lr_find import LearningRates
+from fastnn.model import Model
 from fastnn.optimizers import SGD, AdaGrad, Adam, RMSProp
+from fastnn.persistence import load
 from fastnn.regularizers import L1, L1L2, L2
+from fastnn.training import DivergenceError
 
 __version__ = "0.1.0"
 
@@ -21,16 +33,27 @@ __all__ = [
     "SGD",
     "AdaGrad",
     "Adam",
+    "CSVLogger",
     "Callback",
     "Dense",
     "DivergenceError",
+    "EarlyStopping",
     "History",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "LearningRates",
     "Model",
+    "ModelCheckpoint",
     "RMSProp",
+    "ReduceLROnPlateau",
+    "TerminateOnNaN",
     "__version__",
     "datasets",
     "elu",
     "leaky_relu",
     "load",
     "losses",
+    "metrics",
+    "plot",
+    "schedules",
 ]

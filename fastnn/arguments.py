@@ -67,6 +67,17 @@ def as_optimizer(optimizer: Any, dtype: np.dtype[Any]) -> optimizers.Optimizer:
     return found
 
 
+def as_max_seconds(value: Any) -> float | None:
+    """Insist on a number above 0, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
+        raise TypeError(f"max_seconds is {value!r}, but must be a number of seconds, or None.")
+    if not float(value) > 0.0:
+        raise ValueError(f"max_seconds is {value!r}, but must be above 0, or None for no limit.")
+    return float(value)
+
+
 def as_verbose(verbose: Any) -> bool | Literal["auto"]:
     """Insist on True, False or 'auto'."""
     if isinstance(verbose, str) and verbose == "auto":
@@ -86,11 +97,21 @@ def as_metrics(given: Any, loss: losses.Loss) -> tuple[metrics.Metric, ...]:
     """Resolve metrics, each once; None is what is usual for the loss."""
     if given is None:
         return (metrics.get("accuracy"),) if loss.classification else ()
-    if isinstance(given, str | metrics.Metric):
+    if isinstance(given, str | metrics.Metric) or callable(given):
         given = (given,)
     if not isinstance(given, Iterable):
-        raise TypeError(f"metrics is {given!r}, but must be a sequence of names such as ['accuracy'], or None.")
-    return tuple(dict.fromkeys(metrics.get(m, loss=loss) for m in given))
+        raise TypeError(
+            f"metrics is {given!r}, but must be a sequence of names such as ['accuracy'] or functions, or None."
+        )
+    found = tuple(dict.fromkeys(metrics.get(m, loss=loss) for m in given))
+    names = [metric.name for metric in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"metrics has {names.count(name)} of the name {name!r}; use fastnn.metrics.Metric('another_name', "
+                "function) for one of them."
+            )
+    return found
 
 
 def check_output(last: Dense, loss: losses.Loss) -> None:

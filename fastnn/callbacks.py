@@ -1,12 +1,29 @@
-"""What may look on while a model trains."""
+"""What may look on while a model trains, and step in.
+
+Names, arguments and defaults are those of Keras where there is no reason against them.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING
+import csv
+import dataclasses
+import math
+import numbers
+import os
+import string
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from fastnn.activations import finite_number
 
 if TYPE_CHECKING:
     from fastnn.model import Model
+
+Logs: TypeAlias = Mapping[str, float]
+Mode: TypeAlias = Literal["auto", "min", "max"]
+
+_LESS_IS_BETTER = ("loss", "_loss", "_error")  # ends of names; the metrics of scikit-learn are named by these rules
+_MORE_IS_BETTER = ("accuracy", "_score", "auc", "r2")
 
 
 class Callback:
@@ -16,25 +33,455 @@ class Callback:
     ``self.model.stop_training = True``. An error that it raises ends the training and reaches the caller;
     the model is then as after the last finished step.
 
+    There are no methods for batches: an epoch is compiled code, which does not come back to Python between two steps.
+    For work between steps use `Model.train_on_batch` in a loop of your own.
+
     Attributes
     ----------
     model : Model
         The model in training; set before `on_train_begin`.
+    params : dict
+        What this training is: epochs, batch_size, rows, shuffle, and as "metrics" the names that the logs of each epoch
+        will have; set before `on_train_begin`.
     """
 
     model: Model
+    params: dict[str, Any]
 
-    def on_train_begin(self, logs: Mapping[str, float]) -> None:
+    def on_train_begin(self, logs: Logs) -> None:
         """Before the first epoch; `logs` is empty."""
 
-    def on_epoch_begin(self, epoch: int, logs: Mapping[str, float]) -> None:
+    def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
         """Before epoch number `epoch`, counted over all fits; `logs` is empty."""
 
-    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """After an epoch; `logs` holds what History records of it: loss, val_loss, metrics ..."""
 
-    def on_train_end(self, logs: Mapping[str, float]) -> None:
-        """After the last epoch, also when stopped early; `logs` is that of the last epoch."""
+    def on_train_end(self, logs: Logs) -> None:
+        """After the last epoch, also when stopped early, by Ctrl-C or divergence; `logs` is that of the last epoch."""
+
+
+class EarlyStopping(Callback):
+    """Stop when a value no longer improves, and go back to the best weights.
+
+    Parameters
+    ----------
+    monitor : str
+        What to watch: a name of the History, such as "val_loss" or "val_accuracy".
+    min_delta : float
+        An improvement is a change by more than this.
+    patience : int
+        Epochs without improvement after which training ends; 0 and 1 both end it at the first.
+    mode : {"auto", "min", "max"}
+        Whether less or more is better. "auto" goes by the end of the name: less for loss and _error, more for accuracy,
+        auc, r2 and _score.
+    baseline : float or None
+        Only improvements to a value better than this one reset the patience.
+    restore_best_weights : bool
+        Whether the model gets the weights of the best epoch when training ends: early, in time, by Ctrl-C or by
+        divergence. Weights and biases only: the optimizer's memory and rate, History and the count of epochs
+        stay those of the end. (`ModelCheckpoint` with save_best_only=True keeps all of them.)
+    start_from_epoch : int
+        Epochs of each fit, from its start, that are not looked at.
+
+    Attributes
+    ----------
+    best : float or None
+        The best value of the last training.
+    best_epoch : int or None
+        The number of that epoch, counted over all fits.
+    stopped_epoch : int or None
+        The epoch after which training was stopped; None if it was not. `History.stopped` is then "early_stopping".
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        *,
+        min_delta: float = 0.0,
+        patience: int = 0,
+        mode: Mode = "auto",
+        baseline: float | None = None,
+        restore_best_weights: bool = True,
+        start_from_epoch: int = 0,
+    ) -> None:
+        self._monitor = _Monitor(monitor, mode, min_delta)
+        self.patience = _count(patience, "patience", least=0)
+        self.baseline = None if baseline is None else finite_number("baseline", baseline)
+        self.restore_best_weights = bool(restore_best_weights)
+        self.start_from_epoch = _count(start_from_epoch, "start_from_epoch", least=0)
+        self._forget()
+
+    def _forget(self) -> None:
+        self.best: float | None = None
+        self.best_epoch: int | None = None
+        self.stopped_epoch: int | None = None
+        self._best_weights: list[Any] | None = None
+        self._wait = 0
+        self._skip = self.start_from_epoch
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Forget the training before."""
+        self._monitor.check(self)
+        self._forget()
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Keep the best weights, or lose patience."""
+        if self._skip:
+            self._skip -= 1
+            return
+        value = self._monitor.read(logs)
+        self._wait += 1
+        if self._monitor.improves(value, self.best):
+            if self.restore_best_weights:
+                self._best_weights = [array.copy() for array in (*self.model.weights, *self.model.biases)]
+            self.best, self.best_epoch = value, epoch
+            if self.baseline is None or self._monitor.improves(value, self.baseline):
+                self._wait = 0
+        elif self._wait >= max(self.patience, 1):
+            self.stopped_epoch = epoch
+            self.model.stop_training = "early_stopping"
+
+    def on_train_end(self, logs: Logs) -> None:
+        """Go back to the best weights."""
+        if self._best_weights is not None:
+            for array, best in zip((*self.model.weights, *self.model.biases), self._best_weights, strict=True):
+                array[...] = best
+            self._best_weights = None
+
+
+class ModelCheckpoint(Callback):
+    """Save the model after epochs, by `Model.save`: `fastnn.load` goes on from there as if nothing had been.
+
+    Parameters
+    ----------
+    filepath : path
+        May hold ``{epoch}``, which as in Keras counts the finished epochs (the first file is of epoch 1), and the names
+        of the History with their format: ``"net-{epoch:03d}-{val_loss:.3f}.npz"``. Folders are made.
+        Without such fields each file replaces the one before.
+    monitor, mode : as in `EarlyStopping`; they matter with `save_best_only`
+    save_best_only : bool
+        Whether to save only where `monitor` is better than ever in this training.
+    save_freq : "epoch" or int
+        Save after every epoch, or after every so many.
+
+    Attributes
+    ----------
+    best : float or None
+        The best value of the last training, with `save_best_only`.
+    """
+
+    def __init__(
+        self,
+        filepath: str | os.PathLike[str],
+        *,
+        monitor: str = "val_loss",
+        save_best_only: bool = False,
+        mode: Mode = "auto",
+        save_freq: Literal["epoch"] | int = "epoch",
+    ) -> None:
+        if not isinstance(filepath, str | os.PathLike):
+            raise TypeError(f"filepath is {filepath!r}, but must be a path.")
+        self.filepath = os.fspath(filepath)
+        try:
+            self._fields = {name for _, name, _, _ in string.Formatter().parse(self.filepath) if name is not None}
+        except ValueError as error:
+            raise ValueError(f"filepath is {self.filepath!r}, whose fields cannot be read: {error}.") from None
+        self.save_best_only = bool(save_best_only)
+        self._monitor = _Monitor(monitor, mode, 0.0) if save_best_only else None
+        if isinstance(save_freq, str) and save_freq != "epoch":
+            raise ValueError(f"save_freq is {save_freq!r}, but must be 'epoch' or a number of epochs.")
+        self.save_freq = save_freq
+        self._every = 1 if isinstance(save_freq, str) else _count(save_freq, "save_freq", least=1)
+        self.best: float | None = None
+        self._epochs = 0
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Look whether all names are there."""
+        self.best, self._epochs = None, 0
+        if self._monitor is not None:
+            self._monitor.check(self)
+        known = ["epoch", *self.params["metrics"]]
+        unknown = sorted(self._fields - set(known))
+        if unknown:
+            raise ValueError(f"filepath has the field {{{unknown[0]}}}, but this training has {', '.join(known)}.")
+        self._path(0, dict.fromkeys(known, 0.0))  # a format that suits no number
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Save."""
+        self._epochs += 1
+        if self._epochs % self._every:
+            return
+        if self._monitor is not None:
+            value = self._monitor.read(logs)
+            if not self._monitor.improves(value, self.best):
+                return
+        path = self._path(epoch, logs)
+        os.makedirs(os.path.dirname(path) or ".", exist_ok=True)
+        self.model.save(path)
+        if self._monitor is not None:
+            self.best = value
+
+    def _path(self, epoch: int, logs: Logs) -> str:
+        try:
+            return self.filepath.format(**{**logs, "epoch": epoch + 1})
+        except (ValueError, LookupError) as error:
+            raise ValueError(f"filepath is {self.filepath!r}, whose fields cannot be filled: {error}.") from None
+
+
+class ReduceLROnPlateau(Callback):
+    """Multiply the learning rate by a factor when a value no longer improves.
+
+    Parameters
+    ----------
+    monitor, mode, min_delta : as in `EarlyStopping`
+    factor : float
+        Above 0 and below 1.
+    patience : int
+        Epochs without improvement after which the rate is reduced.
+    cooldown : int
+        Epochs to wait after that, before those without improvement are counted again.
+    min_lr : float
+        The rate does not fall below.
+    """
+
+    def __init__(
+        self,
+        monitor: str = "val_loss",
+        *,
+        factor: float = 0.1,
+        patience: int = 10,
+        mode: Mode = "auto",
+        min_delta: float = 1e-4,
+        cooldown: int = 0,
+        min_lr: float = 0.0,
+    ) -> None:
+        self._monitor = _Monitor(monitor, mode, min_delta)
+        self.factor = finite_number("factor", factor)
+        if not 0.0 < self.factor < 1.0:
+            raise ValueError(f"factor is {factor!r}, but must be above 0 and below 1.")
+        self.patience = _count(patience, "patience", least=0)
+        self.cooldown = _count(cooldown, "cooldown", least=0)
+        self.min_lr = finite_number("min_lr", min_lr)
+        if self.min_lr < 0.0:
+            raise ValueError(f"min_lr is {min_lr!r}, but must be at least 0.")
+        self._forget()
+
+    def _forget(self) -> None:
+        self.best: float | None = None
+        self._wait = 0
+        self._cooling = 0
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Forget the training before."""
+        self._monitor.check(self)
+        _learning_rate(self)
+        self._forget()
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Reduce the rate, or not."""
+        value = self._monitor.read(logs)
+        if self._cooling > 0:
+            self._cooling -= 1
+            self._wait = 0
+        if self._monitor.improves(value, self.best):
+            self.best, self._wait = value, 0
+        elif self._cooling == 0:
+            self._wait += 1
+            if self._wait >= self.patience:
+                rate = _learning_rate(self)
+                reduced = max(rate * self.factor, self.min_lr)
+                if 0.0 < reduced < rate:
+                    _set_learning_rate(self, reduced)
+                    self._cooling, self._wait = self.cooldown, 0
+
+
+class LearningRateScheduler(Callback):
+    """Set the learning rate before each epoch.
+
+    Parameters
+    ----------
+    schedule : callable
+        ``schedule(epoch, lr) -> rate``, of the epoch's number, counted from 0 over all fits, and the present rate.
+    """
+
+    def __init__(self, schedule: Callable[[int, float], float]) -> None:
+        if not callable(schedule):
+            raise TypeError(f"schedule is {schedule!r}, but must be callable: schedule(epoch, lr) -> rate.")
+        self.schedule = schedule
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Insist on a rate that can be set."""
+        _learning_rate(self)
+
+    def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
+        """Set the rate."""
+        rate = self.schedule(epoch, _learning_rate(self))
+        try:
+            _set_learning_rate(self, rate)
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"schedule({epoch}, lr) of LearningRateScheduler gave {rate!r}, but must give a finite number above 0."
+            ) from None
+
+
+class CSVLogger(Callback):
+    """Write a line an epoch into a file: its number and all that History records of it.
+
+    Each line is in the file when the epoch ends, also if the process dies later.
+
+    Parameters
+    ----------
+    filename : path
+    separator : str
+        One character.
+    append : bool
+        Whether to go on at the end of a file that is there, whose columns must be the same. Otherwise each training
+        begins the file anew.
+    """
+
+    def __init__(self, filename: str | os.PathLike[str], *, separator: str = ",", append: bool = False) -> None:
+        if not isinstance(filename, str | os.PathLike):
+            raise TypeError(f"filename is {filename!r}, but must be a path.")
+        if not isinstance(separator, str) or len(separator) != 1:
+            raise ValueError(f"separator is {separator!r}, but must be one character.")
+        self.filename = os.fspath(filename)
+        self.separator = separator
+        self.append = bool(append)
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Write the names of the columns, or compare them."""
+        columns = ["epoch", *self.params["metrics"]]
+        if self.append and os.path.exists(self.filename):
+            with open(self.filename, newline="", encoding="utf-8") as file:
+                there = next(csv.reader(file, delimiter=self.separator), None)
+            if there == columns:
+                return
+            if there is not None:
+                raise ValueError(
+                    f"{self.filename!r} has the columns {', '.join(there)}, but this training gives "
+                    f"{', '.join(columns)}: use another file, or append=False."
+                )
+        self._write(columns, "w")
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Write a line."""
+        self._write([epoch, *(logs[name] for name in self.params["metrics"])], "a")
+
+    def _write(self, row: list[Any], mode: str) -> None:
+        with open(self.filename, mode, newline="", encoding="utf-8") as file:
+            csv.writer(file, delimiter=self.separator, lineterminator="\n").writerow(row)
+
+
+class TerminateOnNaN(Callback):
+    """End the training quietly when the loss or a weight is no longer finite, instead of by `DivergenceError`.
+
+    `History.stopped` is then "diverged", and the model keeps its last finite weights. The unfinished epoch is not
+    recorded. A loss for validation that is not finite ends nothing.
+    """
+
+
+class LambdaCallback(Callback):
+    """A callback made of functions.
+
+    Parameters
+    ----------
+    on_epoch_begin, on_epoch_end : callable or None
+        ``function(epoch, logs)``
+    on_train_begin, on_train_end : callable or None
+        ``function(logs)``
+    """
+
+    def __init__(
+        self,
+        *,
+        on_epoch_begin: Callable[[int, Logs], Any] | None = None,
+        on_epoch_end: Callable[[int, Logs], Any] | None = None,
+        on_train_begin: Callable[[Logs], Any] | None = None,
+        on_train_end: Callable[[Logs], Any] | None = None,
+    ) -> None:
+        given = {
+            "on_epoch_begin": on_epoch_begin,
+            "on_epoch_end": on_epoch_end,
+            "on_train_begin": on_train_begin,
+            "on_train_end": on_train_end,
+        }
+        for name, function in given.items():
+            if function is not None and not callable(function):
+                raise TypeError(f"{name} is {function!r}, but must be callable, or None.")
+            if function is not None:
+                setattr(self, name, function)
+
+
+class _Monitor:
+    """A value that is watched, and which way is better."""
+
+    def __init__(self, name: str, mode: str, min_delta: float) -> None:
+        if not isinstance(name, str):
+            raise TypeError(f"monitor is {name!r}, but must be a name such as 'val_loss'.")
+        self.name = name
+        if mode not in ("auto", "min", "max"):
+            raise ValueError(f"mode is {mode!r}, but must be 'auto', 'min' or 'max'.")
+        if mode == "auto":
+            if name.endswith(_MORE_IS_BETTER):
+                mode = "max"
+            elif name.endswith(_LESS_IS_BETTER):
+                mode = "min"
+            else:
+                raise ValueError(
+                    f"mode='auto' does not know whether less or more of monitor={name!r} is better: give mode='min' or "
+                    "mode='max'."
+                )
+        self._sign = 1.0 if mode == "min" else -1.0
+        self._min_delta = finite_number("min_delta", min_delta)
+        if self._min_delta < 0.0:
+            raise ValueError(f"min_delta is {min_delta!r}, but must be at least 0.")
+
+    def check(self, callback: Callback) -> None:
+        """Insist on a value that the logs will have."""
+        known = callback.params["metrics"]
+        if self.name not in known:
+            advice = ""
+            if self.name.startswith("val_") and self.name.removeprefix("val_") in known:
+                advice = " Give validation_data or validation_split to fit."
+            raise ValueError(
+                f"{type(callback).__name__} has monitor={self.name!r}, but this training has "
+                f"{', '.join(known)}.{advice}"
+            )
+
+    def read(self, logs: Logs) -> float:
+        return logs[self.name]
+
+    def improves(self, value: float, best: float | None) -> bool:
+        """Whether a value is better than another; NaN is not, and all else is better than None."""
+        if best is None:
+            return not math.isnan(value)
+        return self._sign * value + self._min_delta < self._sign * best
+
+
+def _learning_rate(callback: Callback) -> float:
+    """The rate of the model's optimizer, which must be a number."""
+    optimizer = callback.model.optimizer
+    rate = getattr(optimizer, "learning_rate", None)
+    if not isinstance(rate, numbers.Real):
+        what = "has none" if rate is None else f"has learning_rate={rate!r}, which sets it already"
+        raise ValueError(
+            f"{type(callback).__name__} sets the optimizer's learning_rate, but {type(optimizer).__name__} {what}: "
+            "leave the callback out, or give the optimizer a number."
+        )
+    return float(rate)
+
+
+def _set_learning_rate(callback: Callback, rate: float) -> None:
+    callback.model.optimizer = dataclasses.replace(callback.model.optimizer, learning_rate=rate)
+
+
+def _count(value: Any, name: str, *, least: int) -> int:
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
+        raise TypeError(f"{name} is {value!r}, but must be an integer of at least {least}.")
+    if value < least:
+        raise ValueError(f"{name} is {value}, but must be at least {least}.")
+    return int(value)
 
 
 def as_callbacks(callbacks: Callback | Iterable[Callback] | None) -> tuple[Callback, ...]:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
+
+from fastnn.figure import new_figure
 
 _NO_SERIES = ("seconds", "learning_rate")  # of these a first and a last value say little
 
@@ -28,7 +30,8 @@ class History:
     params : dict
         A copy of what was given.
     stopped : str or None
-        Why it ended early: "interrupted", "diverged", or a callback's reason. None when it ran to the end.
+        Why it ended early: "interrupted", "diverged", "max_seconds", "stop_training", "early_stopping" or another
+        callback's reason. None when it ran to the end.
 
     Examples
     --------
@@ -140,6 +143,84 @@ class History:
         if self.stopped is not None:
             parts.append(f"stopped: {self.stopped}")
         return f"History({'; '.join(parts)})"
+
+    def to_frame(self) -> Any:
+        """Give a pandas DataFrame: a column a name, the epochs' numbers as index.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A copy, float64.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError('to_frame needs pandas, which is not installed: pip install "fastnn[pandas]".') from None
+        return pd.DataFrame(self._history, index=pd.Index(self._epoch, dtype="int64", name="epoch"), dtype="float64")
+
+    def plot(self, *, axes: Any = None, yscale: str = "linear") -> Any:
+        """Plot the losses over the epochs and, where there are any, the metrics beside them.
+
+        Parameters
+        ----------
+        axes : matplotlib Axes, a sequence of two, or None
+            Where to: the losses into the first, the metrics into the second (nowhere if it is missing). None makes a
+            new figure.
+        yscale : str
+            Of the losses, as matplotlib calls it: "linear" or "log".
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Shows itself in notebooks; ``figure.savefig("training.png")`` writes it into a file. It is not known to
+            pyplot.
+
+        Raises
+        ------
+        ImportError
+            If matplotlib is not installed.
+        ValueError
+            If there are no epochs.
+        """
+        if not self._epoch:
+            raise ValueError("this history has no epochs to plot: fit first.")
+        losses = [name for name in ("loss", "val_loss") if name in self._history]
+        metrics = [name for name in self._history if name not in (*losses, *_NO_SERIES)]
+        if axes is None:
+            axes = new_figure(2 if metrics else 1).axes
+        panels = list(axes) if isinstance(axes, Sequence) or hasattr(axes, "flat") else [axes]
+        if not 1 <= len(panels) <= 2:
+            raise ValueError(f"axes are {len(panels)}, but must be one (losses) or two (losses, metrics).")
+        self._plot_into(panels[0], losses, "loss")
+        if len(panels) == 2:
+            self._plot_into(panels[1], metrics, "metrics")
+        panels[0].set_yscale(yscale)
+        return panels[0].figure
+
+    def _plot_into(self, axis: Any, names: Sequence[str], label: str) -> None:
+        """Draw lines: what belongs together in one colour, validation dashed."""
+        colours: dict[str, Any] = {}
+        for name in names:
+            validation = name.startswith("val_")
+            (line,) = axis.plot(
+                self._epoch,
+                self._history[name],
+                label=name,
+                color=colours.get(name.removeprefix("val_")),
+                linestyle="--" if validation else "-",
+                marker="." if len(self._epoch) == 1 else None,  # a line needs two points
+            )
+            colours[name.removeprefix("val_")] = line.get_color()
+        axis.set_xlabel("epoch")
+        axis.set_ylabel(label)
+        axis.xaxis.get_major_locator().set_params(integer=True)
+        if names:
+            axis.legend()
 
     def to_dict(self) -> dict[str, Any]:
         """Give a plain dict, a copy, with the keys epoch, history, params and stopped."""

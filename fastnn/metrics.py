@@ -1,56 +1,148 @@
-"""Metrics: what is counted beside the loss, a value a row, and shown as the mean over the rows."""
+"""Metrics: what is told of the outputs beside the loss.
+
+Some are counted by the kernels while a net trains, a value a row, and shown as the mean over the rows. All others are
+functions of targets and predictions, and are computed after each epoch from predictions made for that purpose.
+"""
 
 from __future__ import annotations
 
+import inspect
 import reprlib
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
 
 from fastnn.activations import canonical_name
 from fastnn.kernels import codes
 from fastnn.losses import Loss
+
+Array: TypeAlias = npt.NDArray[Any]
+MetricFunction: TypeAlias = Callable[[Array, Array], float]
 
 _CODES = {
     "accuracy": codes.ACCURACY,
     "mean_squared_error": codes.MEAN_SQUARED_ERROR,
     "mean_absolute_error": codes.MEAN_ABSOLUTE_ERROR,
 }
-_ALIASES = {"mse": "mean_squared_error", "mae": "mean_absolute_error"}
+_ALIASES = {
+    "mse": "mean_squared_error",
+    "mae": "mean_absolute_error",
+    "rmse": "root_mean_squared_error",
+    "r2_score": "r2",
+}
+_TAKEN = ("loss", "epoch", "learning_rate", "seconds")  # names of other things in logs and History
+
+
+def _root_mean_squared_error(y_true: Array, y_pred: Array, sample_weight: Array | None) -> float:
+    return float(np.sqrt(np.average(np.square(y_true - y_pred).mean(axis=1), weights=sample_weight)))
+
+
+def _r2(y_true: Array, y_pred: Array, sample_weight: Array | None) -> float:
+    """1 - residual / total sum of squares, the mean over the outputs; of constant targets 1 if met, else 0."""
+    mean = np.average(y_true, axis=0, weights=sample_weight)
+    total = np.average(np.square(y_true - mean), axis=0, weights=sample_weight)
+    residual = np.average(np.square(y_true - y_pred), axis=0, weights=sample_weight)
+    constant = total == 0.0
+    scores = 1.0 - residual / np.where(constant, 1.0, total)
+    return float(np.where(constant, residual == 0.0, scores).mean())
+
+
+#: Of y_true and y_pred (n, n_outputs) float64, and the rows' weights (n,) or None.
+_FUNCTIONS = {"root_mean_squared_error": _root_mean_squared_error, "r2": _r2}
 
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric by its name.
+    """A metric by its name, or a function under a name.
 
     Parameters
     ----------
     name : str
-        accuracy, mean_squared_error (or mse), mean_absolute_error (or mae).
+        accuracy, mean_squared_error (or mse), mean_absolute_error (or mae), which the kernels count while they
+        train; root_mean_squared_error (or rmse), r2 (or r2_score), which are computed after each epoch. With a
+        `function`, any name that is still free in a History.
+    function : callable or None
+        ``function(y_true, y_pred) -> float``; see `Model`.
 
     Raises
     ------
     TypeError, ValueError
-        If the name is unknown.
+        If the name is unknown, or taken.
     """
 
     name: str
+    function: MetricFunction | None = None
 
     def __post_init__(self) -> None:
         """Resolve the name."""
-        object.__setattr__(self, "name", canonical_name("metric", self.name, _CODES, _ALIASES))
+        if self.function is None:
+            known = {**_CODES, **dict.fromkeys(_FUNCTIONS, -1)}
+            object.__setattr__(self, "name", canonical_name("metric", self.name, known, _ALIASES))
+            return
+        if not callable(self.function) or not _takes_two(self.function):
+            raise TypeError(
+                f"metric {reprlib.repr(self.function)} cannot be called as function(y_true, y_pred) -> float."
+            )
+        if not isinstance(self.name, str) or not self.name:
+            raise TypeError(f"name must be a text such as 'balanced_accuracy'; got {self.name!r}.")
+        if self.name in _TAKEN or self.name.startswith("val_"):
+            raise ValueError(
+                f"metric name {self.name!r} is taken: History has {', '.join(_TAKEN)} and val_... already. Use "
+                "Metric('another_name', function)."
+            )
+
+    @property
+    def compiled(self) -> bool:
+        """Whether the kernels count it while they train."""
+        return self.function is None and self.name in _CODES
 
     @property
     def code(self) -> int:
-        """The kernels' integer code."""
+        """The kernels' integer code, of a metric that is `compiled`."""
         return _CODES[self.name]
 
+    def value(self, y_true: Array, y_pred: Array, sample_weight: Array | None) -> float:
+        """Compute a metric that is not `compiled`.
 
-def get(spec: str | Metric, *, loss: Loss | None = None) -> Metric:
+        Parameters
+        ----------
+        y_true : (n,) or (n, m)
+        y_pred : (n,) or (n, n_outputs)
+        sample_weight : (n,) or None
+            What each row counts; a user's function does not see it.
+        """
+        if self.function is None:
+            t, u = (np.asarray(a, np.float64).reshape(len(a), -1) for a in (y_true, y_pred))
+            return _FUNCTIONS[self.name](t, u, sample_weight)
+        found = self.function(y_true, y_pred)
+        try:
+            if np.ndim(found) == 0:
+                return float(found)
+        except (TypeError, ValueError):
+            pass
+        raise TypeError(f"metric {self.name!r} gave {reprlib.repr(found)}, but must give one number.")
+
+
+def _takes_two(function: Callable[..., Any]) -> bool:
+    try:
+        inspect.signature(function).bind(None, None)
+    except TypeError:
+        return False
+    except ValueError:  # it does not tell
+        pass
+    return True
+
+
+def get(spec: str | Metric | MetricFunction, *, loss: Loss | None = None) -> Metric:
     """Turn what a user says into a `Metric`.
 
     Parameters
     ----------
-    spec : str or Metric
-        A name or an instance.
+    spec : str, Metric or callable
+        A name, an instance, or ``function(y_true, y_pred) -> float`` whose ``__name__`` becomes the name.
     loss : Loss or None
         The loss that the metric stands beside; None leaves out the check of the two.
 
@@ -61,25 +153,40 @@ def get(spec: str | Metric, *, loss: Loss | None = None) -> Metric:
     Raises
     ------
     TypeError
-        If `spec` is neither.
+        If `spec` is none of these, or a callable without a name.
     ValueError
         If the name is unknown, or the metric and the loss do not fit: accuracy is for classification,
         the errors are for regression.
     """
-    if not isinstance(spec, (str, Metric)):
-        raise TypeError(f"metric must be a name such as 'accuracy', or a Metric; got {reprlib.repr(spec)}.")
-    metric = spec if isinstance(spec, Metric) else Metric(spec)
-    if metric.name == "accuracy" and loss is not None and not loss.classification:
+    if isinstance(spec, Metric):
+        metric = spec
+    elif isinstance(spec, str):
+        metric = Metric(spec)
+    elif callable(spec) and not isinstance(spec, type):
+        name = getattr(spec, "__name__", None)
+        if name is None:
+            raise TypeError(
+                f"metric {reprlib.repr(spec)} has no __name__; use fastnn.metrics.Metric('name', function)."
+            )
+        metric = Metric(name, spec)
+    else:
+        raise TypeError(
+            "metric must be a name such as 'accuracy', a function(y_true, y_pred) or a Metric; got "
+            f"{reprlib.repr(spec)}."
+        )
+    if metric.function is not None or loss is None:
+        return metric
+    if metric.name == "accuracy" and not loss.classification:
         raise ValueError(
             f"metric 'accuracy' needs a loss of classification; got loss={loss.name!r}. "
             "Use 'mean_absolute_error', or a loss such as 'softmax_crossentropy'."
         )
-    if metric.name != "accuracy" and loss is not None and loss.name in ("poisson", "quantile", "gaussian_nll"):
+    if metric.name != "accuracy" and loss.name in ("poisson", "quantile", "gaussian_nll"):
         raise ValueError(
             f"metric {metric.name!r} is the error of outputs that are predictions themselves, which those of "
-            f"loss={loss.name!r} are not. Leave it out."
+            f"loss={loss.name!r} are not. Leave it out, or give a function."
         )
-    if metric.name != "accuracy" and loss is not None and loss.classification:
+    if metric.name != "accuracy" and loss.classification:
         raise ValueError(
             f"metric {metric.name!r} needs a loss of regression; got loss={loss.name!r}, whose outputs are logits. "
             "Use 'accuracy'."

@@ -6,22 +6,31 @@ the targets t, plus the regularizer R.
 
 from __future__ import annotations
 
-import functools
 import math
 import numbers
-import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn import activations, initializers, losses, metrics, optimizers, regularizers, storage
+from fastnn import (
+    evaluation,
+    initializers,
+    losses,
+    metrics,
+    optimizers,
+    persistence,
+    regularizers,
+    schedules,
+    storage,
+)
 from fastnn.arguments import (
     as_dtype,
+    as_max_seconds,
     as_metrics,
     as_n_threads,
     as_optimizer,
@@ -32,15 +41,19 @@ from fastnn.arguments import (
     positive_integer,
 )
 from fastnn.callbacks import Callback, as_callbacks
-from fastnn.data import Targets, as_features, as_sample_weight, as_targets, split_validation
-from fastnn.engine import Architecture, Engine, Shuffle, Sums, as_data, shuffled
+from fastnn.class_weight import ClassWeight, weights_of_rows
+from fastnn.data import as_features, as_sample_weight, as_targets, split_validation
+from fastnn.engine import Architecture, Engine
+from fastnn.evaluation import Rows
 from fastnn.history import History
 from fastnn.kernels import codes
-from fastnn.kernels.layout import LOSS_NOT_FINITE, OK
+from fastnn.kernels.layout import OK
 from fastnn.kernels.scan import all_finite
 from fastnn.layers import Dense, as_layers
-from fastnn.progress import ProgressBar, bar
+from fastnn.lr_find import LearningRates, range_test
+from fastnn.progress import bar
 from fastnn.team import Team, available_threads
+from fastnn.training import Fit, train, train_on_batch
 
 Array: TypeAlias = npt.NDArray[Any]
 ValidationData: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]
@@ -53,50 +66,6 @@ _PROBABILITIES = {codes.SOFTMAX_CROSSENTROPY: codes.SOFTMAX, codes.BINARY_CROSSE
 
 #: What the engine is built from: a change would not reach it.
 _FIXED = frozenset({"layers", "loss", "regularizer", "metrics", "seed", "dtype", "n_threads"})
-
-
-class DivergenceError(FloatingPointError):
-    """The loss or a weight stopped being finite; the model keeps its last finite weights.
-
-    Attributes
-    ----------
-    epoch : int
-        Number of the epoch, counted over all fits from 0.
-    learning_rate : float
-        The rate that was in use.
-    history : History
-        What the epochs before told.
-    """
-
-    def __init__(self, message: str, *, epoch: int, learning_rate: float, history: History) -> None:
-        super().__init__(message)
-        self.epoch = epoch
-        self.learning_rate = learning_rate
-        self.history = history
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """For pickle: a pool of processes could not hand on the error otherwise, and would wait for ever."""
-        settings: dict[str, Any] = {"epoch": self.epoch, "learning_rate": self.learning_rate, "history": self.history}
-        return functools.partial(type(self), **settings), (str(self),)
-
-
-@dataclass(frozen=True)
-class _Rows:
-    """Checked data of one role (training or validation), and which of its rows take part, in order."""
-
-    features: Array
-    targets: Targets
-    sample_weight: Array
-    index: npt.NDArray[np.int64] | None = None
-
-    @property
-    def n(self) -> int:
-        return len(self.features) if self.index is None else len(self.index)
-
-    def data(self, order: npt.NDArray[np.int64] | None = None) -> Any:
-        """For the kernels; `order` permutes the rows that take part."""
-        rows = order if self.index is None else self.index if order is None else self.index[order]
-        return as_data(self.features, self.targets.values, self.targets.labels, self.sample_weight, rows)
 
 
 class Model:
@@ -120,9 +89,15 @@ class Model:
         "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", or an instance with its settings.
     regularizer : None, str or regularizer
         None, "l1", "l2", "l1_l2" or an instance; a penalty on all weights, not on biases.
-    metrics : sequence of str, or None
-        "accuracy", "mean_squared_error", "mean_absolute_error"; None is accuracy for the cross-entropies
-        and nothing for the others.
+    metrics : sequence of str, Metric or callable, or None
+        "accuracy" for the cross-entropies; "mean_squared_error" and "mean_absolute_error", which cost
+        next to nothing, "root_mean_squared_error" and "r2" for the others; None is accuracy for the
+        cross-entropies and nothing for the others. A callable is called as ``metric(y_true, y_pred)`` after
+        each epoch, and its ``__name__`` is its key in the History (or the name of ``Metric(name, metric)``).
+        It gets y as it was given, as an array, and predictions: values, or the probabilities of
+        `predict_proba` with a cross-entropy; (n,) where y is and there is one output. Sample weights do not
+        reach it. Most metrics of scikit-learn can be given as they are. All but the first three are computed
+        after an epoch, of its last weights, by a prediction for all rows.
     seed : int or None
         From it come the start weights, the order of rows in each epoch and the split for validation. The
         same seed gives the same bits, whatever the number of threads. None draws one; see `seed`.
@@ -143,8 +118,8 @@ class Model:
         Views of the parameters, (n_in, n_out) and (n_out,) a layer; writing into them changes the model.
     history : History
         All epochs of all fits.
-    stop_training : bool
-        Set by a callback to end the training after this epoch.
+    stop_training : bool or str
+        Set by a callback to end the training after this epoch; a text becomes `History.stopped`.
 
     Notes
     -----
@@ -167,7 +142,7 @@ class Model:
         loss: str | losses.Loss,
         optimizer: str | optimizers.Optimizer = "adam",
         regularizer: str | regularizers.Regularizer | None = None,
-        metrics: Sequence[str | metrics.Metric] | None = None,
+        metrics: Sequence[str | metrics.Metric | metrics.MetricFunction] | None = None,
         seed: int | None = None,
         dtype: npt.DTypeLike = "float32",
         n_threads: int | None = None,
@@ -182,7 +157,7 @@ class Model:
         self.n_threads = as_n_threads(n_threads)
         self._n_predicting = min(self.n_threads, available_threads())  # more would only be in each other's way
         self.history = History()
-        self.stop_training = False
+        self.stop_training: bool | str = False
         self._epochs_done = 0
         self._engine: Engine | None = None
         self._turn = threading.RLock()  # whoever runs kernels: their buffers are the model's
@@ -364,8 +339,10 @@ class Model:
         validation_data: ValidationData | None = None,
         validation_split: float = 0.0,
         sample_weight: Any = None,
+        class_weight: ClassWeight | None = None,
         shuffle: bool = True,
         callbacks: Callback | Iterable[Callback] | None = None,
+        max_seconds: float | None = None,
         verbose: bool | int | Literal["auto"] = "auto",
     ) -> History:
         """Train for some epochs, going on from where the model stands.
@@ -387,9 +364,17 @@ class Model:
             Share of the rows, drawn by the seed, to be kept back for the same purpose.
         sample_weight : array-like (n,), or None
             What each row counts: the loss of a batch is the weighted mean (sum, for "sum_of_squares").
+        class_weight : dict of label to weight, "balanced" or None
+            What the rows of each class count, times `sample_weight`; classes that are left out count 1.
+            "balanced" is n / (k count), n rows of k classes. For labels, one-hot rows, or one column of zeros and
+            ones; in training only, as validation tells what the classes are worth in the data.
         shuffle : bool
             Whether each epoch goes through the rows in a new order.
         callbacks : Callback or several
+        max_seconds : float or None
+            No epoch but the first begins once so many seconds are over (compiling and validation included).
+            An epoch that has begun is finished, however long: so what is recorded are whole epochs, and
+            a later fit goes on exactly.
         verbose : bool or "auto"
             Progress on stderr: a bar in terminals and notebooks, a line an epoch in logs. "auto" shows the
             bar where tqdm is installed and somebody looks (terminal, notebook), and nothing otherwise.
@@ -398,113 +383,45 @@ class Model:
         -------
         History
             The epochs of this call: loss (with the penalty), the metrics, both for validation with the
-            prefix ``val_``, seconds and learning_rate. Training losses are means over the epoch's batches,
-            each before its update. `stopped` says why it ended early: "interrupted" after Ctrl-C, with the
-            weights of the last finished step.
+            prefix ``val_``, seconds and learning_rate (that of the last step). Training losses are means over
+            the epoch's batches, each before its update. `stopped` says why it ended early: "interrupted" after
+            Ctrl-C, with the weights of the last finished step, "early_stopping", "max_seconds", "diverged",
+            "stop_training".
 
         Raises
         ------
         ValueError, TypeError
             If something given makes no sense; the model is then as before.
         DivergenceError
-            If the loss or a weight stops being finite; the model keeps the last finite weights.
+            If the loss or a weight stops being finite; the model keeps the last finite weights. The callback
+            `TerminateOnNaN` ends the training quietly instead.
         """
         epochs = positive_integer(epochs, "epochs")
+        max_seconds = as_max_seconds(max_seconds)
         training, validation = self._check_data(X, y, sample_weight, validation_data, validation_split)
+        training = self._with_class_weight(training, class_weight)
         batch = training.n if batch_size is None else min(positive_integer(batch_size, "batch_size"), training.n)
         check_bool(shuffle, "shuffle")
         watchers = as_callbacks(callbacks)
         verbose = as_verbose(verbose)
-        if not self._training.acquire(blocking=False):
-            raise RuntimeError(
-                "fit was called while this model is in training, from one of its callbacks or from another thread: "
-                "wait for the end, or train a copy (copy.copy(model))."
-            )
-        try:
+        with self._in_training("fit"):
             self._check_weights()
             progress = bar(verbose, epochs=epochs, rows=training.n)
             try:
                 self.build(training.features.shape[1], training.targets.n_outputs)
-                return self._train(training, validation, epochs, batch, bool(shuffle), watchers, progress)
+                fit = Fit(
+                    training=training,
+                    validation=validation,
+                    epochs=epochs,
+                    batch=batch,
+                    shuffle=bool(shuffle),
+                    callbacks=watchers,
+                    progress=progress,
+                    max_seconds=max_seconds,
+                )
+                return train(self, fit)
             finally:
                 progress.close()
-        finally:
-            self._training.release()
-
-    def _train(
-        self,
-        training: _Rows,
-        validation: _Rows | None,
-        epochs: int,
-        batch: int,
-        shuffle: bool,
-        watchers: tuple[Callback, ...],
-        progress: ProgressBar,
-    ) -> History:
-        """Run the epochs of a `fit` whose arguments are checked."""
-        record = History({"epochs": epochs, "batch_size": batch, "rows": training.n, "shuffle": shuffle})
-        self.stop_training = False
-        logs: dict[str, float] = {}
-        for watcher in watchers:
-            watcher.model = self
-        try:
-            with self._team(self.flops_per_row(training=True) * training.n * epochs) as team:
-                order = np.empty(training.n, np.int64) if shuffle and batch < training.n else None
-                for watcher in watchers:
-                    watcher.on_train_begin({})
-                # Where nobody looks between epochs, Python does not either, for a slice of time.
-                unwatched = not watchers and validation is None and type(progress) is ProgressBar
-                k = 0
-                while k < epochs:
-                    epoch = self._epochs_done
-                    progress.start_epoch(k)
-                    for watcher in watchers:
-                        watcher.on_epoch_begin(epoch, {})
-                    if self.stop_training:
-                        break
-                    rate = self._optimizer.learning_rate
-                    finished: list[tuple[Sums, float]] = []
-                    sums: Sums | None = None
-                    try:
-                        sums = self._run_epochs(
-                            training, order, batch, epochs - k if unwatched else 1, finished, team,
-                            lambda rows, s: self._show(progress, rows, s),
-                        )  # fmt: skip
-                    finally:  # Ctrl-C may come as soon as the weights are those of a later epoch
-                        for one, seconds in finished:
-                            logs = {**self._values(one), "learning_rate": rate, "seconds": seconds}
-                            self._epochs_done += 1
-                            if unwatched or sums is None:
-                                record.append(self._epochs_done - 1, logs)
-                                self.history.append(self._epochs_done - 1, logs)
-                    if sums.status != OK:
-                        record.stopped = "diverged"
-                        raise self._divergence(sums, self._epochs_done, rate, record)
-                    k += len(finished)
-                    if unwatched:
-                        continue
-                    if validation is not None:
-                        found = self._evaluate(validation, team)
-                        logs = {**self._values(sums), **{f"val_{name}": value for name, value in found.items()}} | {
-                            "learning_rate": rate,
-                            "seconds": finished[0][1],
-                        }
-                    record.append(epoch, logs)
-                    self.history.append(epoch, logs)
-                    progress.end_epoch(logs)
-                    for watcher in watchers:
-                        watcher.on_epoch_end(epoch, dict(logs))
-                    if self.stop_training:
-                        break
-                if self.stop_training:
-                    record.stopped = "stop_training"
-                for watcher in watchers:
-                    watcher.on_train_end(dict(logs))
-        except KeyboardInterrupt:
-            record.stopped = "interrupted"
-        finally:
-            self.history.stopped = record.stopped
-        return record
 
     def partial_fit(self, X: Any, y: Any, *, batch_size: int | None = 32, sample_weight: Any = None) -> Model:
         """Make one pass over the data in the order given, going on from where the model stands.
@@ -514,70 +431,108 @@ class Model:
         self.fit(X, y, batch_size=batch_size, sample_weight=sample_weight, shuffle=False, verbose=False)
         return self
 
+    def train_on_batch(
+        self, X: Any, y: Any, *, sample_weight: Any = None, class_weight: ClassWeight | None = None
+    ) -> dict[str, float]:
+        """Make one update by all rows given, for loops of one's own.
+
+        It counts as a step of the optimizer, not as an epoch, and is not recorded in `history`. A schedule of the
+        learning rate stands still meanwhile, at the start of the next epoch.
+
+        Parameters
+        ----------
+        X, y, sample_weight, class_weight : as for `fit`
+
+        Returns
+        -------
+        dict of str to float
+            Loss (with the penalty) and metrics of these rows, before the update.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If something given makes no sense; the model is then as before.
+        DivergenceError
+            If the loss or a weight is not finite; the model keeps the last finite weights.
+        """
+        rows = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
+        rows = self._with_class_weight(rows, class_weight)
+        with self._in_training("train_on_batch"):
+            self._check_weights()
+            self.build(rows.features.shape[1], rows.targets.n_outputs)
+            return train_on_batch(self, rows)
+
+    def lr_find(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        batch_size: int | None = 32,
+        start: float = 1e-7,
+        end: float = 10.0,
+        steps: int = 100,
+        smoothing: float = 0.9,
+        divergence: float = 4.0,
+        sample_weight: Any = None,
+        class_weight: ClassWeight | None = None,
+    ) -> LearningRates:
+        """Find a learning rate: a short training in which it grows with every step, until the loss does, too.
+
+        The model is not changed in any way; a copy is trained, from the present state with the present optimizer.
+
+        Parameters
+        ----------
+        X, y, sample_weight, class_weight
+            As for `fit`.
+        batch_size : int or None
+            Rows a step; that of the later `fit`, for the best rate depends on it. The batches are shuffled, as often
+            as there are too few for all steps.
+        start, end : float
+            The first and the last rate, which lie a constant factor apart from step to step.
+        steps : int
+            At least 10.
+        smoothing : float
+            Share of the past in the running mean of the losses, at least 0 and below 1.
+        divergence : float
+            The test ends where the smoothed loss is so many times the best one (or not finite).
+
+        Returns
+        -------
+        LearningRates
+            With the suggestions `valley`, `steep` and `minimum`, and a `plot`.
+
+        Notes
+        -----
+        The range test of [1]_ in fastai's form. It needs a loss that can still fall: do it before the training. After
+        it the curve is flat, and what is read off noise.
+
+        References
+        ----------
+        .. [1] L. N. Smith, "Cyclical learning rates for training neural networks", WACV, 2017 (arXiv:1506.01186, 2015).
+        """
+        return range_test(
+            self, X, y, batch_size=batch_size, start=start, end=end, steps=steps, smoothing=smoothing,
+            divergence=divergence, sample_weight=sample_weight, class_weight=class_weight,
+        )  # fmt: skip
+
+    @contextmanager
+    def _in_training(self, call: str) -> Iterator[None]:
+        """Refuse a second training at the same time."""
+        if not self._training.acquire(blocking=False):
+            raise RuntimeError(
+                f"{call} was called while this model is in training, from one of its callbacks or from another "
+                "thread: wait for the end, or train a copy (copy.copy(model))."
+            )
+        try:
+            yield
+        finally:
+            self._training.release()
+
     @contextmanager
     def _team(self, work: int) -> Iterator[Team]:
         """As many threads as some floating-point operations are worth."""
         with Team(self.n_threads if work >= WORK_FOR_A_TEAM else 1) as team:
             yield team
-
-    def _run_epochs(
-        self,
-        training: _Rows,
-        order: npt.NDArray[np.int64] | None,
-        batch: int,
-        most: int,
-        finished: list[tuple[Sums, float]],
-        team: Team,
-        on_slice: Callable[[int, Sums], None],
-    ) -> Sums:
-        """Run some epochs, at most so many; adds to `finished` as `Engine.train_epochs` does."""
-        with self._turn:
-            engine = self._built()
-            shuffle = None
-            if order is not None:
-                shuffle = Shuffle(order, self.seed, self._epochs_done)
-                if training.index is not None:  # the order is one of some rows
-                    order, shuffle = shuffled(order, self.seed, self._epochs_done), None
-            epochs = 1
-            if most > 1 and (order is None or shuffle is not None):
-                epochs = min(most, engine.epochs_of_a_slice(training.n, batch, team))
-            return engine.train_epochs(
-                training.data(order),
-                epochs,
-                finished,
-                batch=batch,
-                optimizer=self._optimizer.code,
-                rates=(self._optimizer.learning_rate, *self._optimizer.settings()),
-                metrics=tuple(metric.code for metric in self.metrics),
-                team=team,
-                shuffle=shuffle,
-                on_slice=on_slice,
-            )
-
-    def _show(self, progress: ProgressBar, rows: int, sums: Sums) -> None:
-        values = self._values(sums)
-        progress.update(rows, values.pop("loss"), values)
-
-    def _values(self, sums: Sums) -> dict[str, float]:
-        """Loss and metrics of a run, by their names."""
-        weight = sums.weight or 1.0  # all rows may weigh nothing
-        totals = zip(self.metrics, sums.metrics, strict=True)
-        return {"loss": self._loss(sums), **{metric.name: total / weight for metric, total in totals}}
-
-    def _loss(self, sums: Sums) -> float:
-        """Loss of a run, with the penalty."""
-        loss = sums.loss if self.loss.code == codes.SUM_OF_SQUARES else sums.loss / (sums.weight or 1.0)
-        return loss + (sums.penalty / sums.steps if sums.steps else 0.0)
-
-    def _divergence(self, sums: Sums, epoch: int, rate: float, record: History) -> DivergenceError:
-        what = "the loss" if sums.status == LOSS_NOT_FINITE else "a weight"
-        return DivergenceError(
-            f"training diverged in epoch {epoch}: {what} is no longer finite with learning_rate={rate:g}. The model "
-            "keeps its last finite weights. Try a smaller learning_rate (a tenth), or data scaled to about 1.",
-            epoch=epoch,
-            learning_rate=rate,
-            history=record,
-        )
 
     # -------------------------------------------------------------------------------- checking the data
 
@@ -593,17 +548,30 @@ class Model:
                         "Model."
                     )
 
-    def _check_rows(self, X: Any, y: Any, sample_weight: Any, n_outputs: int | None, names: Sequence[str]) -> _Rows:
+    def _check_rows(self, X: Any, y: Any, sample_weight: Any, n_outputs: int | None, names: Sequence[str]) -> Rows:
         features = as_features(X, dtype=self.dtype, n_features=self.n_features, name=names[0])
         targets = as_targets(
             y, loss=self.loss, n_rows=len(features), n_outputs=n_outputs, dtype=self.dtype, name=names[1]
         )
         weights = as_sample_weight(sample_weight, n_rows=len(features), dtype=self.dtype, name=names[2])
-        return _Rows(features, targets, weights)
+        return Rows(features, targets, weights, y)
+
+    def _with_class_weight(self, rows: Rows, class_weight: Any) -> Rows:
+        if class_weight is None:
+            return rows
+        weights = weights_of_rows(
+            class_weight,
+            targets=rows.targets,
+            sample_weight=rows.sample_weight,
+            index=rows.index,
+            loss=self.loss,
+            dtype=self.dtype,
+        )
+        return replace(rows, sample_weight=weights)
 
     def _check_data(
         self, X: Any, y: Any, sample_weight: Any, validation_data: Any, validation_split: float
-    ) -> tuple[_Rows, _Rows | None]:
+    ) -> tuple[Rows, Rows | None]:
         training = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
         if not isinstance(validation_split, numbers.Real) or isinstance(validation_split, bool | np.bool_):
             raise TypeError(f"validation_split is {validation_split!r}, but must be a number in [0, 1).")
@@ -618,10 +586,7 @@ class Model:
                         f"for {role}: leave out rows of weight 0 before, or give validation_data."
                     )
             index, held_back = parts
-            return (
-                _Rows(training.features, training.targets, training.sample_weight, index),
-                _Rows(training.features, training.targets, training.sample_weight, held_back),
-            )
+            return replace(training, index=index), replace(training, index=held_back)
         if validation_data is None:
             return training, None
         if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
@@ -687,27 +652,7 @@ class Model:
         self._built()
         rows = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
         with self._team(self.flops_per_row(training=False) * rows.n) as team:
-            return self._evaluate(rows, team)
-
-    def _evaluate(self, rows: _Rows, team: Team) -> dict[str, float]:
-        engine = self._built()
-        with self._turn:
-            sums = engine.evaluate(rows.data(), metrics=tuple(m.code for m in self.metrics), team=team)
-        values = self._values(sums)
-        if sums.status != OK:
-            values = dict.fromkeys(values, math.nan)
-        values["loss"] += self._penalty()
-        return values
-
-    def _penalty(self) -> float:
-        """R of the present weights."""
-        l1, l2 = self.regularizer.l1, self.regularizer.l2
-        total = 0.0
-        if l1 or l2:
-            for w in self.weights:
-                wide = w.astype(np.float64)
-                total += l1 * float(np.abs(wide).sum()) + l2 * float((wide * wide).sum())
-        return total
+            return evaluation.evaluate(self, rows, team)
 
     def gradient(self, X: Any, y: Any, *, sample_weight: Any = None) -> tuple[float, list[Array], list[Array]]:
         """Loss E + R of all rows as one batch, and its gradient, by back-propagation.
@@ -724,7 +669,7 @@ class Model:
         with self._turn, self._team(self.flops_per_row(training=True) * rows.n) as team:
             sums, weights, biases = engine.gradient(rows.data(), team=team)
         if sums.status == OK:
-            return self._loss(sums), weights, biases
+            return evaluation.loss_of(self, sums), weights, biases
         for array in (*weights, *biases):
             array.fill(math.nan)
         return math.nan, weights, biases
@@ -734,137 +679,29 @@ class Model:
     def save(self, path: storage.PathOrFile) -> None:
         """Write the model into one file, optimizer state and history included; no pickle.
 
-        The file is replaced in one go: a crash leaves the old one. `fastnn.load` reads it.
+        The file is replaced in one go: a crash leaves the old one. `fastnn.load` reads it, and training goes on
+        from there to the same bits as without a stop. Metrics that are functions are left out.
+
+        Raises
+        ------
+        TypeError
+            If the learning rate is a function or a schedule of your own, which a file cannot hold.
         """
-        storage.write(path, *self._state())
-
-    def _state(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        """All that makes the model, as JSON and arrays; free of this machine's padding."""
-        with self._turn:
-            return self._state_now()
-
-    def _state_now(self) -> tuple[dict[str, Any], dict[str, Array]]:
-        header: dict[str, Any] = {
-            "layers": [
-                {
-                    "units": layer.units,
-                    "activation": [layer.activation.name, layer.activation.alpha],
-                    "kernel_initializer": layer.kernel_initializer,
-                    "use_bias": layer.use_bias,
-                }
-                for layer in self.layers
-            ],
-            "loss": _fields(self.loss),
-            "optimizer": [type(self._optimizer).__name__, _fields(self._optimizer)],
-            "regularizer": [self.regularizer.l1, self.regularizer.l2],
-            "metrics": [metric.name for metric in self.metrics],
-            "seed": self.seed,
-            "dtype": self.dtype.name,
-            "n_features": self.n_features,
-            "epochs_done": self._epochs_done,
-            "steps_done": 0,
-            "history": self.history.to_dict(),
-        }
-        arrays: dict[str, Array] = {}
-        if self._engine is not None:
-            header["steps_done"] = self._engine.steps_done
-            for name, weights, biases in self._engine.named_views():
-                for k, (w, b) in enumerate(zip(weights, biases, strict=True)):
-                    arrays[f"{name}.{k}.weights"] = w.copy()
-                    arrays[f"{name}.{k}.biases"] = b.copy()
-        return header, arrays
-
-    @classmethod
-    def _from_state(cls, header: Mapping[str, Any], arrays: Mapping[str, Array], n_threads: int | None) -> Model:
-        layers = [
-            Dense(
-                entry["units"],
-                activations.Activation(entry["activation"][0], entry["activation"][1]),
-                kernel_initializer=entry["kernel_initializer"],
-                use_bias=entry["use_bias"],
+        if callable(schedules.to_state(self._optimizer.learning_rate)):
+            raise TypeError(
+                f"learning_rate={self._optimizer.learning_rate!r} of the optimizer cannot be written into a file: "
+                "before saving, give the model an optimizer with a number or a schedule of fastnn.schedules, and the "
+                "function again after loading (model.optimizer = ...). pickle and copy can keep it."
             )
-            for entry in header["layers"]
-        ]
-        kind, settings = header["optimizer"]
-        kinds = {c.__name__: c for c in (optimizers.SGD, optimizers.AdaGrad, optimizers.RMSProp, optimizers.Adam)}
-        l1, l2 = header["regularizer"]
-        model = cls(
-            layers,
-            loss=losses.Loss(**header["loss"]),
-            optimizer=kinds[kind](**settings),
-            regularizer=regularizers.L1L2(l1, l2),
-            metrics=header["metrics"],
-            seed=header["seed"],
-            dtype=header["dtype"],
-            n_threads=n_threads,
-        )
-        model._epochs_done = _count(header["epochs_done"], "epochs_done")
-        model.history = History.from_dict(header["history"])
-        if model.history.epoch and model.history.epoch[-1] >= model._epochs_done:
-            raise ValueError(f"history has more epochs than the {model._epochs_done} that were done")
-        if header["n_features"] is not None:
-            # All shapes before the engine is made: what the header says may be too large for any memory.
-            n_in = positive_integer(header["n_features"], "n_features")
-            for k, layer in enumerate(model.layers):
-                for name in ("params", *(f"slot_{i}" for i in range(model._optimizer.n_slots))):
-                    for part, shape in (("weights", (n_in, layer.units)), ("biases", (layer.units,))):
-                        kept = arrays[f"{name}.{k}.{part}"]
-                        if kept.shape != shape or kept.dtype != model.dtype:
-                            raise ValueError(f"array {name}.{k}.{part} is {kept.dtype} {kept.shape}, not {shape}")
-                n_in = layer.units
-            engine = model._new_engine(model.layers, header["n_features"])
-            engine.steps_done = _count(header["steps_done"], "steps_done")
-            for name, weights, biases in engine.named_views():
-                for k, (w, b) in enumerate(zip(weights, biases, strict=True)):
-                    w[...] = arrays[f"{name}.{k}.weights"]
-                    b[...] = arrays[f"{name}.{k}.biases"]
-            model._engine = engine
-        return model
+        storage.write(path, *persistence.state_of(self))
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copy: the same as what a file holds."""
-        header, arrays = self._state()
-        return {"header": header, "arrays": arrays, "n_threads": self.n_threads}
+        """For pickle and copy: what a file holds, and metrics that are functions."""
+        header, arrays = persistence.state_of(self)
+        return {"header": header, "arrays": arrays, "n_threads": self.n_threads, "metrics": self.metrics}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what `__getstate__` gave."""
         n_threads = min(state["n_threads"], max(1, available_threads()))
-        self.__dict__.update(Model._from_state(state["header"], state["arrays"], n_threads).__dict__)
-
-
-def load(path: storage.PathOrFile, *, n_threads: int | None = None) -> Model:
-    """Read a model that `Model.save` wrote.
-
-    Parameters
-    ----------
-    path : path or binary file
-    n_threads : int or None
-        As for `Model`.
-
-    Raises
-    ------
-    FileNotFoundError
-        If there is no such file.
-    ValueError
-        If the file is cut off, of another kind, or from a later version.
-    """
-    header, arrays = storage.read(path)
-    n_threads = as_n_threads(n_threads)
-    try:
-        return Model._from_state(header, arrays, n_threads)
-    except (LookupError, TypeError, ValueError, AttributeError, MemoryError) as error:
-        label = os.fspath(path) if isinstance(path, str | os.PathLike) else "the file"
-        raise ValueError(
-            f"{label!r} is a fastnn file, but what it describes is no model ({type(error).__name__}: {error}); it is "
-            "damaged or was made by other software. Save the model again."
-        ) from error
-
-
-def _fields(words: optimizers.Optimizer | losses.Loss) -> dict[str, Any]:
-    return {name: getattr(words, name) for name in words.__dataclass_fields__ if name != "_"}
-
-
-def _count(value: Any, name: str) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{name} is {value!r}, but must be an integer of at least 0")
-    return value
+        model = persistence.from_state(Model, state["header"], state["arrays"], n_threads=n_threads)
+        self.__dict__.update(model.__dict__, metrics=state["metrics"])

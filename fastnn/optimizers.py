@@ -14,16 +14,20 @@ import numpy as np
 
 from fastnn.activations import canonical_name, finite_number
 from fastnn.kernels import codes
+from fastnn.schedules import LearningRate, as_learning_rate
 
 
 def _check(optimizer: Optimizer) -> None:
-    """Turn all number fields into floats and check their ranges, which go with the names."""
+    """Check the learning rate, turn all other number fields into floats and check their ranges, by the names."""
     for field in fields(optimizer):
         name = field.name
         if name == "nesterov":
             continue
+        if name == "learning_rate":
+            object.__setattr__(optimizer, name, as_learning_rate(optimizer.learning_rate))
+            continue
         value = finite_number(name, getattr(optimizer, name))
-        if name in ("learning_rate", "epsilon"):
+        if name == "epsilon":
             if value <= 0.0:
                 raise ValueError(f"{name} must be above 0; got {value!r}.")
         elif not 0.0 <= value < 1.0:
@@ -37,8 +41,9 @@ class SGD:
 
     Parameters
     ----------
-    learning_rate : float
-        Above 0.
+    learning_rate : float, Schedule or callable
+        A number above 0, a schedule of `fastnn.schedules`, or a function that is called at the start of each epoch
+        with its number and returns the epoch's rate.
     momentum : float
         mu, at least 0 and below 1.
     nesterov : bool
@@ -63,7 +68,7 @@ class SGD:
        deep learning", ICML, 2013.
     """
 
-    learning_rate: float = 0.01
+    learning_rate: LearningRate = 0.01
     _: KW_ONLY
     momentum: float = 0.0
     nesterov: bool = False
@@ -100,8 +105,9 @@ class AdaGrad:
 
     Parameters
     ----------
-    learning_rate : float
-        Above 0.
+    learning_rate : float, Schedule or callable
+        A number above 0, a schedule of `fastnn.schedules`, or a function that is called at the start of each epoch
+        with its number and returns the epoch's rate.
     epsilon : float
         Above 0.
 
@@ -120,7 +126,7 @@ class AdaGrad:
        optimization", JMLR 12, 2011.
     """
 
-    learning_rate: float = 0.01
+    learning_rate: LearningRate = 0.01
     _: KW_ONLY
     epsilon: float = 1e-10
 
@@ -149,8 +155,9 @@ class RMSProp:
 
     Parameters
     ----------
-    learning_rate : float
-        Above 0.
+    learning_rate : float, Schedule or callable
+        A number above 0, a schedule of `fastnn.schedules`, or a function that is called at the start of each epoch
+        with its number and returns the epoch's rate.
     rho : float
         The decay of the running mean, at least 0 and below 1.
     epsilon : float
@@ -171,7 +178,7 @@ class RMSProp:
        2012.
     """
 
-    learning_rate: float = 1e-3
+    learning_rate: LearningRate = 1e-3
     _: KW_ONLY
     rho: float = 0.9
     epsilon: float = 1e-8
@@ -201,8 +208,9 @@ class Adam:
 
     Parameters
     ----------
-    learning_rate : float
-        Above 0.
+    learning_rate : float, Schedule or callable
+        A number above 0, a schedule of `fastnn.schedules`, or a function that is called at the start of each epoch
+        with its number and returns the epoch's rate.
     beta_1, beta_2 : float
         The decays of the two means, at least 0 and below 1.
     epsilon : float
@@ -226,7 +234,7 @@ class Adam:
     .. [1] D. P. Kingma, J. Ba, "Adam: a method for stochastic optimization", ICLR, 2015.
     """
 
-    learning_rate: float = 1e-3
+    learning_rate: LearningRate = 1e-3
     _: KW_ONLY
     beta_1: float = 0.9
     beta_2: float = 0.999

@@ -300,6 +300,8 @@ BAD_ARGUMENTS = [
     ("validation_data", (X, Y[:-1]), ValueError, r"validation_data\[1\] has 39 rows"),
     ("validation_data", (X[:0], Y[:0]), ValueError, r"validation_data\[0\] has shape \(0, 3\)"),
     ("validation_data", (Y, X), ValueError, r"validation_data\[0\] has shape \(40,\)"),
+    *(("max_seconds", v, ValueError, "max_seconds is .*must be above 0") for v in (0, -1.0, NAN, -INF)),
+    *(("max_seconds", v, TypeError, "max_seconds is .*number of seconds") for v in (True, "60", [1], 1j)),
     *(("callbacks", v, TypeError, "callbacks") for v in (5, "stop", Callback, [Callback], print, [print], [None])),
 ]
 
@@ -362,7 +364,7 @@ BAD_MODELS = [
     *(("optimizer", v, ValueError, f"optimizer '{v}' is unknown") for v in ("adm", "Adam", "")),
     *(("regularizer", v, TypeError, "regularizer must be") for v in (fastnn.L2, 0.1, 0, ["l2"])),
     *(("regularizer", v, ValueError, "regularizer .* is unknown") for v in ("l3", "")),
-    *(("metrics", v, TypeError, "metric") for v in (5, print, [None], [5], [len])),
+    *(("metrics", v, TypeError, "metric") for v in (5, len, [None], [5], [len], [float])),
     *(("metrics", v, ValueError, "metric") for v in ("acc", ["mse"], ["accuracy", "auc"])),
     *(("seed", v, TypeError, "seed is .*integer or None") for v in (1.5, "0", True, RNG, [0], NAN)),
     *(("seed", v, ValueError, "seed is .*must be in 0") for v in (-1, 2**63, np.uint64(2**63))),

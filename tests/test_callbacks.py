@@ -69,27 +69,6 @@ class Recorder(Callback):
         self.calls.append((self.name + "train_end", dict(logs)))
 
 
-class EarlyStopping(Callback):
-    """Stop when a value has not fallen for some epochs, and go back to the best weights."""
-
-    def __init__(self, patience):
-        self.patience = patience
-
-    def on_train_begin(self, logs):
-        self.best, self.best_epoch = np.inf, -1
-
-    def on_epoch_end(self, epoch, logs):
-        if logs["val_loss"] < self.best:
-            self.best, self.best_epoch = logs["val_loss"], epoch
-            self.kept = copy.deepcopy(self.model.weights + self.model.biases)
-        elif epoch - self.best_epoch >= self.patience:
-            self.model.stop_training = True
-
-    def on_train_end(self, logs):
-        for target, kept in zip(self.model.weights + self.model.biases, self.kept, strict=True):
-            target[...] = kept
-
-
 def test_order_and_logs():
     X, y = data()
     model, calls = classifier(), []
@@ -192,6 +171,66 @@ def test_stopping(method, epochs):
     assert model.fit(X, y, epochs=2).epoch == [epochs, epochs + 1]  # the wish is forgotten
 
 
+def test_a_reason_for_stopping():
+    X, y = data()
+    model = classifier()
+
+    def stop(model):
+        model.stop_training = "enough"
+
+    assert model.fit(X, y, epochs=5, callbacks=calling("on_epoch_end", stop)).stopped == "enough"
+    assert model.fit(X, y).stopped is None
+
+
+def test_callbacks_know_what_training_this_is():
+    X, y = data()
+    seen = []
+    watcher = Recorder()
+    model = classifier(metrics=["accuracy"])
+    model.fit(X, y, epochs=2, validation_split=0.25, batch_size=7, callbacks=[
+        watcher, calling("on_train_begin", lambda model: seen.append(dict(watcher.params)))
+    ])  # fmt: skip
+    metrics = seen[0].pop("metrics")
+    assert seen == [{"epochs": 2, "batch_size": 7, "rows": 30, "shuffle": True}]
+    assert metrics == list(watcher.calls[2][2]) == [
+        "loss", "accuracy", "val_loss", "val_accuracy", "learning_rate", "seconds",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_the_end_is_told_after_a_divergence_too(quiet):
+    X, y = data()
+    model = classifier(optimizer=fastnn.SGD(1e30))
+    recorder = Recorder()
+    callbacks = [recorder, fastnn.TerminateOnNaN()] if quiet else [recorder]
+    if quiet:
+        record = model.fit(X, y, epochs=50, callbacks=callbacks)
+    else:
+        with pytest.raises(fastnn.DivergenceError) as caught:
+            model.fit(X, y, epochs=50, callbacks=callbacks)
+        record = caught.value.history
+    assert record.stopped == model.history.stopped == "diverged"
+    assert len(record) < 50
+    assert recorder.calls[-1][0] == "train_end"
+    assert all(np.isfinite(a).all() for a in model.weights + model.biases)
+
+
+def test_a_callback_that_was_not_begun_is_not_ended():
+    X, y = data()
+    stopping = fastnn.EarlyStopping("loss", patience=100)
+    model = classifier()
+    model.fit(X, y, epochs=2, callbacks=stopping)
+    other = classifier(seed=1).build(3)
+    before = bits(other)
+
+    def interrupt(model):
+        raise KeyboardInterrupt
+
+    record = other.fit(X, y, callbacks=[calling("on_train_begin", interrupt), stopping])
+    assert record.stopped == "interrupted"
+    assert bits(other)[0] == before[0]  # not the weights of the first model
+
+
 def test_a_wish_to_stop_from_before_is_forgotten():
     X, y = data()
     model = classifier()
@@ -227,8 +266,11 @@ def test_ctrl_c_in_a_callback(method):
     def interrupt(model):
         raise KeyboardInterrupt
 
-    record = model.fit(X, y, epochs=3, callbacks=calling(method, interrupt))
+    recorder = Recorder()
+    record = model.fit(X, y, epochs=3, callbacks=[recorder, calling(method, interrupt)])
     assert record.stopped == model.history.stopped == "interrupted"
+    assert recorder.calls[-1][0] == "train_end"
+    assert [call[0] for call in recorder.calls].count("train_end") == 1
     assert len(record) == {"on_epoch_end": 1, "on_train_end": 3}.get(method, 0)
     assert all(np.isfinite(w).all() for w in model.weights)
     assert model.fit(X, y).stopped is None
@@ -337,22 +379,6 @@ def test_labels_that_change_during_training_do_not_end_the_process():
     )
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, timeout=100, check=False)
     assert done.returncode == 0
-
-
-def test_early_stopping():
-    rng = np.random.default_rng(0)
-    X = rng.standard_normal((60, 8))
-    y = rng.integers(0, 2, 60)  # nothing to be learnt: it soon overfits
-    model = Model([32, 2], loss="softmax_crossentropy", optimizer=fastnn.Adam(0.02), seed=0)
-    stopping = EarlyStopping(patience=5)
-    record = model.fit(X, y, epochs=500, validation_split=0.3, callbacks=stopping)
-    assert record.stopped == "stop_training"
-    assert len(record) == stopping.best_epoch + 6 < 500
-    assert min(record["val_loss"]) == stopping.best == record["val_loss"][stopping.best_epoch]
-    again = Model([32, 2], loss="softmax_crossentropy", optimizer=fastnn.Adam(0.02), seed=0)
-    again.fit(X, y, epochs=stopping.best_epoch + 1, validation_split=0.3)
-    for a, b in zip(model.weights, again.weights, strict=True):
-        assert np.array_equal(a, b)
 
 
 def test_snapshots(tmp_path):

@@ -818,3 +818,50 @@ def test_predicting_in_another_thread_while_training():
     assert model.history["val_loss"] == alone.history["val_loss"]
     assert outputs
     assert all(outputs)
+
+
+#  a budget of time
+
+
+class Clock:
+    """Stands for the module time: each look at the clock takes a second."""
+
+    def __init__(self):
+        self.now = 0.0
+
+    def monotonic(self):
+        self.now += 1.0
+        return self.now
+
+
+@pytest.mark.parametrize("callbacks", [None, Callback()], ids=["unwatched", "watched"])
+def test_no_epoch_begins_after_so_many_seconds(callbacks):
+    X, y = table(), labels()
+    start = time.monotonic()
+    model = classifier()
+    record = model.fit(X, y, epochs=10**9, max_seconds=0.2, callbacks=callbacks)
+    assert 0.2 <= time.monotonic() - start < 60.0
+    assert record.stopped == model.history.stopped == "max_seconds"
+    assert record.epoch == list(range(len(record)))
+    expected = classifier()
+    expected.fit(X, y, epochs=len(record))  # whole epochs, and as many as were recorded
+    assert_same_parameters(model, expected)
+    assert model.fit(X, y).stopped is None
+
+
+def test_the_budget_counts_all_that_happens(monkeypatch):
+    monkeypatch.setattr("fastnn.training.time", Clock())
+    ended = []
+    record = classifier().fit(
+        table(), labels(), epochs=50, max_seconds=3.5, callbacks=fastnn.LambdaCallback(on_train_end=ended.append)
+    )
+    assert len(record) == 4  # looked at the clock at 1 s; the looks before epochs 1, 2, 3 and 4 are at 2, 3, 4 and 5 s
+    assert record.stopped == "max_seconds"
+    assert len(ended) == 1
+
+
+def test_the_first_epoch_always_runs_and_a_budget_may_be_ample():
+    assert len(classifier().fit(table(), labels(), epochs=3, max_seconds=1e-9, callbacks=Callback())) == 1
+    record = classifier().fit(table(), labels(), epochs=3, max_seconds=math.inf)
+    assert len(record) == 3
+    assert record.stopped is None

@@ -442,3 +442,97 @@ def test_ctrl_c_in_the_display_goes_through(monkeypatch):
         bar.update(1, 1.0, {})
     stream.after = 10**9
     bar.close()
+
+
+#  pictures and tables
+
+
+def trained(**values):
+    h = History()
+    for k in range(3):
+        h.append(k, {"loss": 1.0 / (k + 1), **{name: v * k for name, v in values.items()}, "seconds": 0.1})
+    return h
+
+
+def lines(axis):
+    return {line.get_label(): line for line in axis.lines}
+
+
+def test_to_frame():
+    pandas = pytest.importorskip("pandas")
+    h = small()
+    frame = h.to_frame()
+    assert list(frame.columns) == list(h.history)
+    assert frame.index.name == "epoch"
+    assert list(frame.index) == h.epoch
+    for name, values in h.history.items():
+        assert frame[name].dtype == np.float64
+        np.testing.assert_array_equal(frame[name], values)
+    frame.loc[0, "loss"] = 99.0
+    assert h["loss"][0] != 99.0
+    empty = History().to_frame()
+    assert isinstance(empty, pandas.DataFrame)
+    assert empty.shape == (0, 0)
+
+
+def test_to_frame_without_pandas(monkeypatch):
+    monkeypatch.setitem(sys.modules, "pandas", None)
+    with pytest.raises(ImportError, match=r'to_frame needs pandas.*pip install "fastnn\[pandas\]"'):
+        small().to_frame()
+
+
+def test_plot(tmp_path):
+    figure_module = pytest.importorskip("matplotlib.figure")
+    pyplot_was_there = "matplotlib.pyplot" in sys.modules
+    h = trained(val_loss=1.0, accuracy=0.3, val_accuracy=0.2, learning_rate=1e-3)
+    figure = h.plot(yscale="log")
+    assert isinstance(figure, figure_module.Figure)
+    left, right = figure.axes
+    assert list(lines(left)) == ["loss", "val_loss"]
+    assert list(lines(right)) == ["accuracy", "val_accuracy"]
+    assert left.get_yscale() == "log"
+    assert right.get_yscale() == "linear"
+    for axis in figure.axes:
+        assert axis.get_xlabel() == "epoch"
+        training, validation = lines(axis).values()
+        assert training.get_color() == validation.get_color()
+        assert (training.get_linestyle(), validation.get_linestyle()) == ("-", "--")
+        for line in axis.lines:
+            np.testing.assert_array_equal(line.get_xdata(), h.epoch)
+            np.testing.assert_array_equal(line.get_ydata(), h[line.get_label()])
+    figure.savefig(tmp_path / "training.png")
+    assert (tmp_path / "training.png").stat().st_size > 1000
+    assert figure._repr_png_().startswith(b"\x89PNG")
+    assert ("matplotlib.pyplot" in sys.modules) == pyplot_was_there
+
+
+def test_plot_of_losses_alone_and_of_one_epoch():
+    pytest.importorskip("matplotlib")
+    assert len(trained().plot().axes) == 1
+    h = History()
+    h.append(7, {"loss": 1.0})
+    (line,) = h.plot().axes[0].lines
+    assert line.get_marker() == "."
+
+
+def test_plot_into_axes_that_are_there():
+    figure_module = pytest.importorskip("matplotlib.figure")
+    h = trained(accuracy=0.3)
+    figure = figure_module.Figure()
+    one = figure.subplots()
+    assert h.plot(axes=one) is figure
+    assert list(lines(one)) == ["loss"]
+    figure = figure_module.Figure()
+    for axes in (figure.subplots(1, 2), tuple(figure.subplots(1, 2))):
+        assert h.plot(axes=axes) is figure
+        assert list(lines(axes[1])) == ["accuracy"]
+    with pytest.raises(ValueError, match="axes are 3, but must be one"):
+        h.plot(axes=figure.subplots(1, 3))
+
+
+def test_plot_refuses_nothing_and_says_what_to_install(monkeypatch):
+    with pytest.raises(ValueError, match="no epochs to plot"):
+        History().plot()
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    with pytest.raises(ImportError, match=r'pip install "fastnn\[plot\]"'):
+        small().plot()

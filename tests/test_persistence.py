@@ -356,7 +356,7 @@ def changed(header):
         ("loss",): ["unknown", None, 5, ["mse"], {}],
         ("optimizer",): [None, "adam", ["Adam"], ["Adamant", {}], [["Adam"], {}], ["Adam", None], ["SGD", {"a": 1}]],
         ("optimizer", 0): ["SGD", "AdaGrad", None],
-        ("optimizer", 1, "learning_rate"): [-1.0, 0.0, None, "0.1", float("nan"), float("inf")],
+        ("optimizer", 1, "learning_rate"): [-1.0, 0.0, None, "0.1", float("nan"), float("inf"), [], ["Cosine", {}]],
         ("regularizer",): [None, 5, [0.1], [0.1, 0.1, 0.1], [-1.0, 0.0], ["a", "b"]],
         ("metrics",): [5, ["unknown"], [None], ["mean_squared_error"]],
         ("seed",): [-1, 1.5, "0", 2**63, True, []],

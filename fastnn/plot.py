@@ -1,0 +1,357 @@
+"""Plots, by matplotlib (``pip install "fastnn[plot]"``), which is imported when one is drawn.
+
+Figures are made without pyplot, so no window opens and nothing is kept: show one in a notebook by returning it
+from a cell (after ``%matplotlib inline``), or write it with its method `savefig`.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn.activations import finite_number
+from fastnn.arguments import positive_integer
+from fastnn.callbacks import Callback
+from fastnn.lr_find import LearningRates, check_has_rate
+from fastnn.model import Model
+from fastnn.training import DivergenceError
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure, SubFigure
+
+Array = npt.NDArray[np.float64]
+
+_LABELS = ("too low", "just right", "too high")
+_COLOURS = ("tab:blue", "tab:green", "tab:red")
+
+#: The rate that is too low, as a part of the one that is just right.
+TOO_LOW = 1 / 30
+#: The one that is too high is searched upwards by this factor, so many times at most, and then so many times between.
+RISE, MOST_RISES, HALVINGS = 3.0, 7, 2
+#: Losses above so many times the highest one of the better trainings are not shown.
+HEADROOM = 10.0
+#: How far the map goes beyond the path of the rate that is just right, in its widths.
+MARGIN = 0.6
+#: Points of the map in each direction, and the rows of which its losses are the mean.
+RESOLUTION, MAP_ROWS = 31, 2000
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    try:
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError('plots need matplotlib: pip install "fastnn[plot]".') from error
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def range_test(found: LearningRates, *, ax: Axes | None = None) -> Figure | SubFigure:
+    """Draw the losses of a range test over the rates, and the suggestions.
+
+    Parameters
+    ----------
+    found : LearningRates
+        What `Model.lr_find` returned.
+    ax : matplotlib.axes.Axes or None
+        Where to; None makes a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+    """
+    if ax is None:
+        ax = _new_figure(6.4, 4.0).subplots()
+    finite = np.isfinite(found.losses)
+    ax.plot(found.rates[finite], found.losses[finite], color="0.75", linewidth=1, label="loss of the batch")
+    ax.plot(found.rates[finite], found.smoothed[finite], color="tab:blue", label="smoothed")
+    for (name, rate), marker in zip(found.suggestions.items(), "v^o", strict=True):
+        if rate is not None:
+            loss = found.smoothed[np.abs(np.log(found.rates / rate)).argmin()]
+            ax.plot([rate], [loss], marker, color="tab:red", label=f"{name}: {rate:.2g}")
+    shown = found.smoothed[finite]
+    if len(shown):  # single batches of the divergence would flatten all that matters
+        low, high = float(min(shown)), float(max(shown[: max(1, len(shown) - 3)]))
+        ax.set_ylim(low - 0.1 * (high - low) - 1e-12, high + 0.3 * (high - low) + 1e-12)
+    ax.set_xscale("log")
+    ax.set_xlabel("learning rate")
+    ax.set_ylabel("loss")
+    ax.legend()
+    return ax.figure
+
+
+@dataclasses.dataclass(eq=False)
+class _Run(Callback):
+    """One training at one rate: the losses on all rows and the weights, at the start and after each epoch."""
+
+    rate: float
+    X: Any
+    y: Any
+    sample_weight: Any
+    losses: list[float] = dataclasses.field(default_factory=list)
+    path: list[Array] = dataclasses.field(default_factory=list)
+    diverged: bool = False
+
+    def _record(self) -> None:
+        self.losses.append(self.model.evaluate(self.X, self.y, sample_weight=self.sample_weight)["loss"])
+        self.path.append(np.concatenate([a.ravel() for a in _parameters(self.model)]).astype(np.float64))
+
+    def on_train_begin(self, logs: Mapping[str, float]) -> None:
+        """Note the start."""
+        self._record()
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Note where the epoch has led."""
+        self._record()
+
+    def train(self, model: Model, epochs: int, batch_size: int | None) -> Model:
+        """Train a copy, and return it."""
+        trained = copy.copy(model)
+        trained.optimizer = dataclasses.replace(trained.optimizer, learning_rate=self.rate)
+        try:
+            record = trained.fit(
+                self.X, self.y, epochs=epochs, batch_size=batch_size, sample_weight=self.sample_weight,
+                callbacks=self, verbose=False,
+            )  # fmt: skip
+        except DivergenceError:
+            self.diverged = True
+            self._record()
+        else:
+            if record.stopped == "interrupted":  # `fit` ends quietly, but here the whole call should
+                raise KeyboardInterrupt
+        return trained
+
+    @property
+    def final_loss(self) -> float:
+        """The loss at the end, infinite if it is not finite."""
+        return math.inf if self.diverged or not math.isfinite(self.losses[-1]) else self.losses[-1]
+
+    @property
+    def is_bad(self) -> bool:
+        """Whether most epochs ended no lower than the training began."""
+        return self.diverged or not float(np.median(self.losses[1:])) < self.losses[0]
+
+
+def _parameters(model: Model) -> list[npt.NDArray[Any]]:
+    """Views of all weights, and of the biases that are used."""
+    used = zip(model.biases, model.layers, strict=True)
+    return [*model.weights, *(bias for bias, layer in used if layer.use_bias)]
+
+
+def learning_rates(
+    model: Model,
+    X: Any,
+    y: Any,
+    *,
+    rates: Sequence[float] | None = None,
+    epochs: int = 20,
+    batch_size: int | None = 32,
+    sample_weight: Any = None,
+    axes: Sequence[Axes] | None = None,
+) -> Figure | SubFigure:
+    """Draw what the learning rate does: too low, just right and too high, on data of your own.
+
+    On the left is the loss of three trainings after each epoch, on the right the paths of their weights over a map of
+    the loss. Where the model has two weights (a line through points, say), these are the map's coordinates; else it
+    is the plane of the two directions in which the paths extend most [1]_. A training that diverges leaves the
+    picture, and the legend says so.
+
+    Parameters
+    ----------
+    model : Model
+        Left as it is: copies are trained, from its present weights (or its start weights), with its optimizer.
+    X, y, sample_weight, batch_size
+        As for `Model.fit`.
+    rates : three floats, or None
+        The rates, rising. None searches them, by a dozen trainings at most: "just right" is the best of the three
+        suggestions of `Model.lr_find`, "too low" a thirtieth of it, and "too high" one not far above the highest at
+        which most epochs end with a lower loss than the training began.
+    epochs : int
+        Of each training.
+    axes : two matplotlib.axes.Axes, or None
+        Where to draw the losses and the map; None makes a new figure.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    ValueError, TypeError
+        If something given makes no sense, or no rate makes the loss fall.
+    ImportError
+        If matplotlib is missing.
+
+    Notes
+    -----
+    The map is drawn from at most 2000 of the rows.
+
+    References
+    ----------
+    .. [1] H. Li, Z. Xu, G. Taylor, C. Studer, T. Goldstein, "Visualizing the loss landscape of neural nets",
+       NeurIPS, 2018, section 7.
+    """
+    epochs = positive_integer(epochs, "epochs")
+    check_has_rate(model)
+    if axes is None:
+        left, right = _new_figure(11.0, 4.5).subplots(1, 2)
+    else:
+        try:
+            left, right = axes
+        except (TypeError, ValueError):
+            raise ValueError(f"axes must be two matplotlib.axes.Axes, for losses and map; got {axes!r}.") from None
+
+    def run(rate: float) -> tuple[_Run, Model]:
+        one = _Run(rate, X, y, sample_weight)
+        return one, one.train(model, epochs, batch_size)
+
+    if rates is None:
+        found = model.lr_find(X, y, batch_size=batch_size, sample_weight=sample_weight)
+        suggested = {rate for rate in found.suggestions.values() if rate is not None}
+        if not suggested:
+            raise ValueError(
+                f"rates are not given, and no good one was found: {found!r}. Give three, or a model that is not "
+                "trained yet."
+            )
+        right_one = min(map(run, sorted(suggested)), key=lambda made: made[0].final_loss)
+        low, high = run(right_one[0].rate * TOO_LOW), _too_high(right_one[0].rate, run)
+    else:
+        low, right_one, high = (run(rate) for rate in _check_rates(rates))
+    runs = [low[0], right_one[0], high[0]]
+    if not math.isfinite(runs[0].losses[0]):
+        raise ValueError("the loss is not finite before any training; scale X and y to about 1, or make a new Model.")
+    _draw_losses(left, runs)
+    _draw_paths(right, runs, right_one[1])
+    return left.figure
+
+
+def _too_high(rate: float, run: Callable[[float], tuple[_Run, Model]]) -> tuple[_Run, Model]:
+    """A training at a rate not far above the highest at which the loss falls."""
+    for _ in range(MOST_RISES):
+        good, rate = rate, RISE * rate
+        made = run(rate)
+        if made[0].is_bad:
+            break
+    else:
+        return made
+    for _ in range(HALVINGS):
+        between = run(math.sqrt(good * made[0].rate))
+        if between[0].is_bad:
+            made = between
+        else:
+            good = between[0].rate
+    return made
+
+
+def _check_rates(rates: Sequence[float]) -> list[float]:
+    if not isinstance(rates, Sequence | np.ndarray) or isinstance(rates, str) or len(rates) != 3:
+        raise ValueError(f"rates must be three rates, too low, just right and too high, or None; got {rates!r}.")
+    checked = [finite_number(f"rates[{k}]", rate) for k, rate in enumerate(rates)]
+    if not 0.0 < checked[0] < checked[1] < checked[2]:
+        raise ValueError(f"rates must rise, from above 0; got {checked}.")
+    return checked
+
+
+def _highest(runs: Sequence[_Run]) -> float:
+    """The highest loss that is shown."""
+    good = [loss for run in runs for loss in (run.losses if not run.is_bad else run.losses[:1]) if math.isfinite(loss)]
+    lowest = min(good)
+    return lowest + HEADROOM * max(max(good) - lowest, 1e-12)
+
+
+def _draw_losses(ax: Axes, runs: Sequence[_Run]) -> None:
+    highest = _highest(runs)
+    everything = [loss for run in runs for loss in run.losses if math.isfinite(loss) and loss <= highest]
+    for run, label, colour in zip(runs, _LABELS, _COLOURS, strict=True):
+        end = f", diverged in epoch {len(run.losses) - 1}" if run.diverged else ""
+        losses = np.array([loss if loss <= 1e6 * highest else 1e6 * highest for loss in run.losses])  # NaN included
+        ax.plot(losses, ".-", color=colour, label=f"{label}: {run.rate:.2g}{end}")
+    if min(everything) > 0.0:
+        ax.set_yscale("log")
+        ax.set_ylim(min(everything) / 1.3, highest)
+    else:
+        ax.set_ylim(min(everything), highest)
+    ax.set_xlabel("epoch")
+    ax.set_ylabel("loss")
+    ax.legend(loc="best")
+
+
+def _draw_paths(ax: Axes, runs: Sequence[_Run], model: Model) -> None:
+    """Draw the paths over a map of the loss; `model` is a trained copy, whose weights are overwritten."""
+    highest = _highest(runs)
+    # A path is shown up to where its loss has left the picture, and one step more.
+    n_seen = [next((k for k, loss in enumerate(run.losses) if not loss <= highest), len(run.losses)) for run in runs]
+    paths = [np.array(run.path[: n + 1]) for run, n in zip(runs, n_seen, strict=True)]
+    seen = [path[:n] for path, n in zip(paths, n_seen, strict=True)]
+    centre, directions, labels = _plane(seen, model)
+    flat = [(path.clip(-1e100, 1e100) - centre) @ directions.T for path in paths]
+    near = np.concatenate([flat[0][: n_seen[0]], flat[1][: n_seen[1]]])
+    span = np.maximum(np.ptp(near, axis=0), 0.2 * np.ptp(near, axis=0).max() + 1e-12)
+    far = flat[2][: n_seen[2]].clip(near.min(0) - 2.0 * span, near.max(0) + 2.0 * span)
+    low = np.minimum(near.min(0) - MARGIN * span, far.min(0) - 0.1 * span)
+    high = np.maximum(near.max(0) + MARGIN * span, far.max(0) + 0.1 * span)
+    loss_at = _Losses(model, runs[0])
+    coordinates = np.linspace(low, high, RESOLUTION)
+    if len(directions) == 1:
+        ax.plot(coordinates[:, 0], [loss_at(centre + c * directions[0]) for c in coordinates[:, 0]], color="0.6")
+        flat = [np.column_stack([path[:, 0], run.losses[: len(path)]]) for path, run in zip(flat, runs, strict=True)]
+        ax.set_ylim(top=highest)
+        labels = (*labels, "loss")
+    else:
+        losses = np.array([
+            [loss_at(centre + a * directions[0] + b * directions[1]) for a in coordinates[:, 0]]
+            for b in coordinates[:, 1]
+        ])  # fmt: skip
+        known = losses[np.isfinite(losses)]
+        levels = known.min() + np.geomspace(1e-3, 1.0, 16) * max(float(np.ptp(known)), 1e-12)
+        shown = np.ma.masked_invalid(losses)
+        ax.contourf(coordinates[:, 0], coordinates[:, 1], shown, [known.min(), *levels], cmap="Greys", alpha=0.5)
+        ax.contour(coordinates[:, 0], coordinates[:, 1], shown, levels, colors="0.5", linewidths=0.5)
+        ax.set_ylim(low[1], high[1])
+    ax.set_xlim(low[0], high[0])
+    for path, colour in zip(flat, _COLOURS, strict=True):
+        ax.plot(path[:, 0], path[:, 1], ".-", color=colour, linewidth=1)
+    ax.plot(*flat[1][0], "ko", label="start")
+    best = flat[1][int(np.argmin(runs[1].losses[: n_seen[1]]))]
+    ax.plot(*best, "k*", markersize=12, label="lowest loss found")
+    ax.set_xlabel(labels[0])
+    ax.set_ylabel(labels[1])
+    ax.legend(loc="best")
+
+
+def _plane(paths: Sequence[Array], model: Model) -> tuple[Array, Array, tuple[str, ...]]:
+    """Where the map's origin is, its one or two directions (k, P), and what they are called."""
+    n = paths[0].shape[1]
+    if n <= 2:
+        names: tuple[str, ...] = ("weight", "bias" if model.layers[-1].use_bias else "second weight")
+        return np.zeros(n), np.eye(n), names[:n]
+    centre = paths[1][-1]
+    # Each path counts the same, or the one of the highest rate would be all that is seen.
+    moves = [path - path[0] for path in paths] + [centre - paths[0][:1]]
+    scaled = [move / (float(np.linalg.norm(move)) or 1.0) for move in moves]
+    _, sizes, directions = np.linalg.svd(np.concatenate(scaled), full_matrices=False)
+    shares = sizes**2 / max(float((sizes**2).sum()), 1e-300)
+    names = tuple(f"direction {k + 1} ({share:.0%} of the way)" for k, share in enumerate(shares[:2]))
+    return centre, directions[:2], names
+
+
+class _Losses:
+    """The loss of a model at any weights, on a part of the rows if there are many."""
+
+    def __init__(self, model: Model, run: _Run) -> None:
+        n = len(run.X)
+        part = np.linspace(0, n - 1, min(n, MAP_ROWS)).astype(np.int64)
+        self._model = model
+        self._rows = (np.asarray(run.X)[part].astype(model.dtype), np.asarray(run.y)[part])
+        self._sample_weight = None if run.sample_weight is None else np.asarray(run.sample_weight)[part]
+        self._places = np.cumsum([a.size for a in _parameters(model)])[:-1]
+
+    def __call__(self, parameters: Array) -> float:
+        for place, values in zip(_parameters(self._model), np.split(parameters, self._places), strict=True):
+            place[...] = values.reshape(place.shape)
+        return self._model.evaluate(*self._rows, sample_weight=self._sample_weight)["loss"]

@@ -1,0 +1,544 @@
+"""Schedules: learning rates that change while a net trains.
+
+Time is counted in epochs, as a float, over all fits: step s of the n steps of epoch k is at k + s / n. So a
+schedule does not depend on the batch size, changes with every step, and goes on where it was after another
+`fit` and after `fastnn.load`. An optimizer takes one in the place of a number:
+``fastnn.Adam(fastnn.schedules.Cosine(1e-3, epochs=20, warmup=1))``.
+"""
+
+from __future__ import annotations
+
+import abc
+import math
+import numbers
+import reprlib
+from collections.abc import Callable, Iterable
+from dataclasses import KW_ONLY, dataclass, fields
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn.activations import finite_number
+
+Array: TypeAlias = npt.NDArray[np.float64]
+
+
+class Schedule(abc.ABC):
+    """Base class: a learning rate as a function of the epoch.
+
+    A class of your own needs `__call__` alone. Models that use it can be trained, copied and pickled; a file can
+    only hold the schedules of this module.
+    """
+
+    @abc.abstractmethod
+    def __call__(self, epoch: npt.ArrayLike) -> Array:
+        """Rates at some times.
+
+        Parameters
+        ----------
+        epoch : array-like of float
+            Times in epochs from 0, of any shape.
+
+        Returns
+        -------
+        ndarray of float64
+            The rates, of the same shape (numpy.float64 for a single time); at least 0 and finite.
+        """
+
+
+#: What an optimizer takes as its learning rate.
+LearningRate: TypeAlias = float | Schedule | Callable[[int], float]
+
+
+def _times(epoch: npt.ArrayLike) -> Array:
+    return np.asarray(epoch, np.float64)
+
+
+def _rates(values: npt.ArrayLike) -> Any:
+    """What a schedule returns: an array, or for a single time a number."""
+    return np.asarray(values, np.float64)[()]
+
+
+def _check(schedule: Schedule, **ranges: str) -> None:
+    """Turn fields into floats within a range, such as "(0, 1]"; a round bracket leaves the bound itself out."""
+    for name, interval in ranges.items():
+        value = finite_number(name, getattr(schedule, name))
+        low, high = (float(bound) for bound in interval[1:-1].split(","))
+        fits_low = value > low if interval[0] == "(" else value >= low
+        fits_high = value < high if interval[-1] == ")" else value <= high
+        if not (fits_low and fits_high):
+            words = f"{'above' if interval[0] == '(' else 'at least'} {low:g}"
+            if high != math.inf:
+                words += f" and {'below' if interval[-1] == ')' else 'at most'} {high:g}"
+            raise ValueError(f"{name} must be {words}; got {value!r}.")
+        object.__setattr__(schedule, name, value)
+
+
+def _check_flag(schedule: Schedule, name: str) -> None:
+    value = getattr(schedule, name)
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} must be True or False; got {reprlib.repr(value)}.")
+    object.__setattr__(schedule, name, bool(value))
+
+
+def _check_numbers(schedule: Schedule, name: str, *, rising: bool) -> tuple[float, ...]:
+    """Turn a field into a tuple of finite numbers, that are at least 0 or that rise from above 0."""
+    given = getattr(schedule, name)
+    if not isinstance(given, Iterable) or isinstance(given, str | bytes):
+        raise TypeError(f"{name} must be a sequence of numbers; got {reprlib.repr(given)}.")
+    values = tuple(finite_number(f"{name}[{k}]", value) for k, value in enumerate(given))
+    if not values:
+        raise ValueError(f"{name} must have at least one number; got none.")
+    if rising and any(a >= b for a, b in zip((0.0, *values), values, strict=False)):
+        raise ValueError(f"{name} must rise, from above 0; got {values}.")
+    if min(values) < 0.0:
+        raise ValueError(f"{name} must be at least 0; got {values}.")
+    object.__setattr__(schedule, name, values)
+    return values
+
+
+@dataclass(frozen=True)
+class Constant(Schedule):
+    """The same rate at all times, as a plain number is.
+
+    Parameters
+    ----------
+    learning_rate : float
+        Above 0.
+    """
+
+    learning_rate: float
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _check(self, learning_rate="(0,inf)")
+
+    def __call__(self, epoch: npt.ArrayLike) -> Array:
+        """Rates at some times."""
+        return _rates(np.full_like(_times(epoch), self.learning_rate))
+
+
+@dataclass(frozen=True)
+class Step(Schedule):
+    """A rate that is multiplied by gamma every so many epochs, or at given ones.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The rate at the start, above 0.
+    step_size : float or None
+        Epochs between two changes, above 0: PyTorch's StepLR.
+    milestones : sequence of float, or None
+        Epochs of the changes, rising: PyTorch's MultiStepLR. Either this or `step_size` is given.
+    gamma : float
+        The factor, above 0 and at most 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong type or out of range, or not exactly one of the two is given.
+
+    Notes
+    -----
+    learning_rate * gamma^k after k changes.
+    """
+
+    learning_rate: float
+    _: KW_ONLY
+    step_size: float | None = None
+    milestones: tuple[float, ...] | None = None
+    gamma: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _check(self, learning_rate="(0,inf)", gamma="(0,1]")
+        if (self.step_size is None) == (self.milestones is None):
+            raise ValueError(
+                "one of step_size (every so many epochs) and milestones (at these epochs) must be given; got "
+                f"step_size={self.step_size!r} and milestones={self.milestones!r}."
+            )
+        if self.step_size is not None:
+            _check(self, step_size="(0,inf)")
+        else:
+            _check_numbers(self, "milestones", rising=True)
+
+    def __call__(self, epoch: npt.ArrayLike) -> Array:
+        """Rates at some times."""
+        if self.step_size is not None:
+            changes = np.floor(_times(epoch) / self.step_size)
+        else:
+            changes = np.searchsorted(self.milestones or (), _times(epoch), side="right")
+        return _rates(self.learning_rate * self.gamma**changes)
+
+
+@dataclass(frozen=True)
+class PiecewiseConstant(Schedule):
+    """Rates of your choice, each up to an epoch (Keras's PiecewiseConstantDecay).
+
+    Parameters
+    ----------
+    learning_rate : float
+        The rate up to the first boundary, above 0.
+    boundaries : sequence of float
+        The epochs at which another rate begins, rising.
+    values : sequence of float
+        The rate from each boundary on, at least 0; as many as there are boundaries.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong type or out of range, or the lengths differ.
+    """
+
+    learning_rate: float
+    _: KW_ONLY
+    boundaries: tuple[float, ...]
+    values: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _check(self, learning_rate="(0,inf)")
+        boundaries = _check_numbers(self, "boundaries", rising=True)
+        values = _check_numbers(self, "values", rising=False)
+        if len(boundaries) != len(values):
+            raise ValueError(
+                f"values must have one rate for each boundary, the rate from there on; got {len(values)} for "
+                f"{len(boundaries)} (the rate before the first one is learning_rate)."
+            )
+
+    def __call__(self, epoch: npt.ArrayLike) -> Array:
+        """Rates at some times."""
+        rates = np.array((self.learning_rate, *self.values))
+        return _rates(rates[np.searchsorted(self.boundaries, _times(epoch), side="right")])
+
+
+@dataclass(frozen=True)
+class Exponential(Schedule):
+    """A rate that falls by the same factor in each epoch (PyTorch's ExponentialLR, Keras's ExponentialDecay).
+
+    Parameters
+    ----------
+    learning_rate : float
+        The rate at the start, above 0.
+    gamma : float
+        The factor of an epoch, above 0 and at most 1. Keras's decay_rate and decay_steps are
+        decay_rate**(steps of an epoch / decay_steps).
+    staircase : bool
+        Whether the rate changes only between epochs, as in PyTorch.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong type or out of range.
+
+    Notes
+    -----
+    learning_rate * gamma^epoch
+    """
+
+    learning_rate: float
+    _: KW_ONLY
+    gamma: float
+    staircase: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _check(self, learning_rate="(0,inf)", gamma="(0,1]")
+        _check_flag(self, "staircase")
+
+    def __call__(self, epoch: npt.ArrayLike) -> Array:
+        """Rates at some times."""
+        time = np.floor(_times(epoch)) if self.staircase else _times(epoch)
+        return _rates(self.learning_rate * self.gamma**time)
+
+
+@dataclass(frozen=True)
+class InverseScaling(Schedule):
+    """A rate that falls with a power of time (scikit-learn's "invscaling", Keras's InverseTimeDecay).
+
+    Parameters
+    ----------
+    learning_rate : float
+        The rate at the start, above 0.
+    power : float
+        The exponent, above 0: 1/2 is scikit-learn's choice, 1 Keras's.
+    decay_rate : float
+        How fast time goes, above 0. scikit-learn counts rows, not epochs: ``decay_rate=len(X)`` and
+        ``staircase=True`` give its rates.
+    staircase : bool
+        Whether the rate changes only between epochs.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong type or out of range.
+
+    Notes
+    -----
+    learning_rate / (1 + decay_rate epoch)^power
+    """
+
+    learning_rate: float
+    _: KW_ONLY
+    power: float = 0.5
+    decay_rate: float = 1.0
+    staircase: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _check(self, learning_rate="(0,inf)", power="(0,inf)", decay_rate="(0,inf)")
+        _check_flag(self, "staircase")
+
+    def __call__(self, epoch: npt.ArrayLike) -> Array:
+        """Rates at some times."""
+        time = np.floor(_times(epoch)) if self.staircase else _times(epoch)
+        with np.errstate(over="ignore"):  # a divisor beyond all numbers makes the rate 0, which it is then
+            return _rates(self.learning_rate / (1.0 + self.decay_rate * time) ** self.power)
+
+
+@dataclass(frozen=True)
+class Cosine(Schedule):
+    """Half a cosine from the rate down to `min_lr`, if wished after a warm-up, and again and again.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The peak rate, above 0.
+    epochs : float
+        Where `min_lr` is reached, warm-up included: what `fit` gets as its `epochs`. After that the rate stays,
+        or the cosine starts again.
+    min_lr : float
+        The lowest rate, at least 0 and at most `learning_rate`.
+    warmup : float
+        Epochs of a linear rise to `learning_rate` before, at least 0 and below `epochs`.
+    start_factor : float
+        The warm-up begins at this part of `learning_rate`, at least 0 and below 1. It begins with a step of rate 0
+        by default; where an epoch is one step, this is an epoch in which nothing is learnt.
+    restarts : bool
+        Whether the cosine starts again at the peak when it has ended (warm restarts; the warm-up is not repeated).
+    t_mult : float
+        With restarts, each cosine is so many times as long as the one before; at least 1. The first one takes
+        ``epochs - warmup``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong type or out of range, or means nothing beside the others.
+
+    Notes
+    -----
+    min_lr + (learning_rate - min_lr) (1 + cos(pi t / T)) / 2, t epochs after the start of a cosine of T epochs [1]_.
+    PyTorch: CosineAnnealingLR, CosineAnnealingWarmRestarts; Keras: CosineDecay, CosineDecayRestarts, whose
+    decay_steps do not contain the warm-up.
+
+    References
+    ----------
+    .. [1] I. Loshchilov, F. Hutter, "SGDR: stochastic gradient descent with warm restarts", ICLR, 2017.
+    """
+
+    learning_rate: float
+    _: KW_ONLY
+    epochs: float
+    min_lr: float = 0.0
+    warmup: float = 0.0
+    start_factor: float = 0.0
+    restarts: bool = False
+    t_mult: float = 1.0
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _check(
+            self, learning_rate="(0,inf)", epochs="(0,inf)", min_lr="[0,inf)", warmup="[0,inf)", start_factor="[0,1)",
+            t_mult="[1,inf)",
+        )  # fmt: skip
+        _check_flag(self, "restarts")
+        if self.min_lr > self.learning_rate:
+            raise ValueError(f"min_lr must be at most learning_rate, {self.learning_rate!r}; got {self.min_lr!r}.")
+        if self.warmup >= self.epochs:
+            raise ValueError(
+                f"warmup must be below epochs, {self.epochs!r}, which contains it; got {self.warmup!r}."
+            )
+        if self.start_factor and not self.warmup:
+            raise ValueError(f"start_factor={self.start_factor!r} is that of a warm-up; give warmup=1 (epochs), say.")
+        if self.t_mult != 1.0 and not self.restarts:
+            raise ValueError(f"t_mult={self.t_mult!r} is that of restarts; give restarts=True.")
+
+    def __call__(self, epoch: npt.ArrayLike) -> Array:
+        """Rates at some times."""
+        time = _times(epoch)
+        length = self.epochs - self.warmup
+        since = np.maximum(time - self.warmup, 0.0)
+        if not self.restarts:
+            part = np.minimum(since / length, 1.0)
+        elif self.t_mult == 1.0:
+            part = np.mod(since, length) / length
+        else:
+            # How many cosines have ended; number k starts at length (t_mult^k - 1) / (t_mult - 1). Where one ends, a
+            # rounding of the logarithm would leave the rate at the bottom, not at the peak.
+            growth = self.t_mult - 1.0
+            count = np.floor(np.log1p(since / length * growth) / math.log(self.t_mult))
+            count += since >= length * (self.t_mult ** (count + 1.0) - 1.0) / growth
+            part = (since - length * (self.t_mult**count - 1.0) / growth) / (length * self.t_mult**count)
+        rates = self.min_lr + (self.learning_rate - self.min_lr) * (1.0 + np.cos(np.pi * part)) / 2.0
+        if self.warmup:
+            rise = self.start_factor + (1.0 - self.start_factor) * np.minimum(time / self.warmup, 1.0)
+            rates = np.where(time < self.warmup, self.learning_rate * rise, rates)
+        return _rates(rates)
+
+
+@dataclass(frozen=True)
+class OneCycle(Schedule):
+    """One rise and one longer fall, each half a cosine: the one-cycle policy in fastai's and PyTorch's two phases.
+
+    Parameters
+    ----------
+    learning_rate : float
+        The peak rate, above 0; `Model.lr_find` proposes one.
+    epochs : float
+        Length of the cycle, above 0: what `fit` gets as its `epochs`. After it the rate stays as it is.
+    pct_start : float
+        The rise's share of the cycle, above 0 and below 1.
+    div_factor : float
+        The start is at learning_rate / div_factor; at least 1.
+    final_div_factor : float
+        The end is at that rate / final_div_factor; at least 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong type or out of range.
+
+    Notes
+    -----
+    After [1]_; the momentum is left as it is. The curve is that of PyTorch's OneCycleLR, which spreads it over
+    total_steps points, the last one included. Here the cycle of N steps is N intervals long.
+
+    References
+    ----------
+    .. [1] L. N. Smith, N. Topin, "Super-convergence: very fast training of neural networks using large learning
+       rates", arXiv:1708.07120, 2018.
+    """
+
+    learning_rate: float
+    _: KW_ONLY
+    epochs: float
+    pct_start: float = 0.3
+    div_factor: float = 25.0
+    final_div_factor: float = 1e4
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _check(
+            self, learning_rate="(0,inf)", epochs="(0,inf)", pct_start="(0,1)", div_factor="[1,inf)",
+            final_div_factor="[1,inf)",
+        )  # fmt: skip
+
+    def __call__(self, epoch: npt.ArrayLike) -> Array:
+        """Rates at some times."""
+        part = np.minimum(_times(epoch) / self.epochs, 1.0)
+        first = self.learning_rate / self.div_factor
+        last = first / self.final_div_factor
+        rises = part < self.pct_start
+        far = np.where(rises, first, last)
+        from_peak = np.where(rises, 1.0 - part / self.pct_start, (part - self.pct_start) / (1.0 - self.pct_start))
+        return _rates(far + (self.learning_rate - far) * (1.0 + np.cos(np.pi * from_peak)) / 2.0)
+
+
+_BUILT_IN: dict[str, Callable[..., Schedule]] = {
+    kind.__name__: kind for kind in (Constant, Step, PiecewiseConstant, Exponential, InverseScaling, Cosine, OneCycle)
+}
+
+
+def as_learning_rate(given: Any) -> LearningRate:
+    """Check what a user gave as learning rate.
+
+    Parameters
+    ----------
+    given : float, Schedule or callable
+        A number above 0, a schedule, or a function that takes an epoch's number and returns its rate.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is none of these.
+    """
+    if isinstance(given, type):
+        raise TypeError(f"learning_rate must be an instance, such as {given.__name__}(...); got the class itself.")
+    if callable(given):
+        return given
+    value = finite_number("learning_rate", given)
+    if value <= 0.0:
+        raise ValueError(f"learning_rate must be above 0; got {value!r}.")
+    return value
+
+
+def rates_of_steps(learning_rate: LearningRate, epoch: int, epochs: int, n_steps: int) -> Array:
+    """Rates of all steps of some epochs.
+
+    Parameters
+    ----------
+    learning_rate : float, Schedule or callable
+        A plain callable is called once for each epoch, with its number.
+    epoch : int
+        Number of the first epoch.
+    epochs : int
+    n_steps : int
+        Steps of an epoch.
+
+    Returns
+    -------
+    (epochs, n_steps) float64
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a rate is no finite number of at least 0; the text names the schedule and the epoch.
+    """
+    shape = (epochs, n_steps)
+    if not callable(learning_rate):
+        return np.broadcast_to(np.float64(learning_rate), shape)
+    if isinstance(learning_rate, Schedule):
+        times = np.arange(epoch, epoch + epochs)[:, None] + np.arange(n_steps) / n_steps
+        rates = np.asarray(learning_rate(times), np.float64)
+        if rates.shape != shape:
+            raise ValueError(
+                f"learning_rate={learning_rate!r} gave an array of shape {rates.shape} for epochs of shape {shape}; it "
+                "must give one rate for each."
+            )
+    else:
+        each = np.array([_called(learning_rate, k) for k in range(epoch, epoch + epochs)])
+        rates = np.broadcast_to(each[:, None], shape)
+    bad = ~(np.isfinite(rates) & (rates >= 0.0))
+    if bad.any():
+        k, s = np.argwhere(bad)[0]
+        raise ValueError(
+            f"learning_rate={learning_rate!r} gave {rates[k, s]} in epoch {epoch + k}; a rate must be finite and at "
+            "least 0."
+        )
+    return rates
+
+
+def _called(function: Callable[[int], float], epoch: int) -> float:
+    rate = function(epoch)
+    if not isinstance(rate, numbers.Real) and not (isinstance(rate, np.ndarray) and rate.ndim == 0):
+        raise TypeError(
+            f"learning_rate={function!r} gave {reprlib.repr(rate)} in epoch {epoch}; it must give a number."
+        )
+    return float(rate)
+
+
+def to_state(learning_rate: LearningRate) -> Any:
+    """Say a learning rate as JSON, where that can be; a callable of the user's own is returned as it is."""
+    name = type(learning_rate).__name__
+    if type(learning_rate) is not _BUILT_IN.get(name):
+        return learning_rate
+    return [name, {field.name: getattr(learning_rate, field.name) for field in fields(learning_rate)}]
+
+
+def from_state(state: Any) -> Any:
+    """Make a learning rate from what `to_state` gave, or from the same read from JSON."""
+    if not isinstance(state, list):
+        return state
+    name, settings = state
+    return _BUILT_IN[name](**settings)

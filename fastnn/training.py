@@ -1,0 +1,278 @@
+"""Training: the loop over epochs, with callbacks, validation, the record and the ways in which it ends."""
+
+from __future__ import annotations
+
+import functools
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn.callbacks import Callback, TerminateOnNaN
+from fastnn.engine import NO_NUMBERS, Shuffle, Sums, shuffled
+from fastnn.evaluation import Rows, compiled_metrics, evaluate, function_metrics, names_of, values_of
+from fastnn.history import History
+from fastnn.kernels.layout import LOSS_NOT_FINITE, OK, WEIGHTS_NOT_FINITE
+from fastnn.progress import ProgressBar
+from fastnn.schedules import Schedule, rates_of_steps
+from fastnn.team import Team
+
+if TYPE_CHECKING:
+    from fastnn.model import Model
+
+
+class DivergenceError(FloatingPointError):
+    """The loss or a weight stopped being finite; the model keeps its last finite weights.
+
+    Attributes
+    ----------
+    epoch : int
+        Number of the epoch, counted over all fits from 0.
+    learning_rate : float
+        The rate of the step that failed.
+    history : History
+        What the epochs before told.
+    """
+
+    def __init__(self, message: str, *, epoch: int, learning_rate: float, history: History) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.learning_rate = learning_rate
+        self.history = history
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For pickle: a pool of processes could not hand on the error otherwise, and would wait for ever."""
+        settings: dict[str, Any] = {"epoch": self.epoch, "learning_rate": self.learning_rate, "history": self.history}
+        return functools.partial(type(self), **settings), (str(self),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fit:
+    """What one call of `Model.fit` asks for, checked.
+
+    Parameters
+    ----------
+    training, validation : rows; None is no validation
+    epochs : how many
+    batch : rows an update, at most those of `training`
+    shuffle : whether each epoch has an order of its own
+    callbacks : in the order in which they are called
+    progress : the display
+    max_seconds : no epoch but the first begins later than this after the start; None is no limit
+    """
+
+    training: Rows
+    validation: Rows | None
+    epochs: int
+    batch: int
+    shuffle: bool
+    callbacks: tuple[Callback, ...]
+    progress: ProgressBar
+    max_seconds: float | None
+
+
+def train(model: Model, fit: Fit) -> History:
+    """Run the epochs of a `fit` on a model that is built; returns their record."""
+    params = {"epochs": fit.epochs, "batch_size": fit.batch, "rows": fit.training.n, "shuffle": fit.shuffle}
+    loop = _Loop(model, fit, History(params))
+    record = loop.record
+    model.stop_training = False
+    for callback in fit.callbacks:
+        callback.model = model
+        callback.params = {**params, "metrics": loop.names_of_logs()}
+    begun: list[Callback] = []
+    error: DivergenceError | None = None
+    try:
+        with model._team(model.flops_per_row(training=True) * fit.training.n * fit.epochs) as team:
+            try:
+                for callback in fit.callbacks:
+                    callback.on_train_begin({})
+                    begun.append(callback)
+                error = loop.run(team)
+            except KeyboardInterrupt:
+                record.stopped = "interrupted"
+            model.history.stopped = record.stopped
+            for callback in begun:
+                callback.on_train_end(dict(loop.logs))
+    except KeyboardInterrupt:
+        record.stopped = "interrupted"
+    finally:
+        model.history.stopped = record.stopped
+    if error is not None:
+        raise error
+    return record
+
+
+class _Loop:
+    """The epochs of one fit.
+
+    Attributes
+    ----------
+    record : what the epochs tell, and why they ended
+    logs : that of the last epoch
+    """
+
+    def __init__(self, model: Model, fit: Fit, record: History) -> None:
+        self.model = model
+        self.fit = fit
+        self.record = record
+        self.logs: dict[str, float] = {}
+        self._has_functions = not all(metric.compiled for metric in model.metrics)
+        self._deadline = math.inf if fit.max_seconds is None else time.monotonic() + fit.max_seconds
+        self._order = np.empty(fit.training.n, np.int64) if fit.shuffle and fit.batch < fit.training.n else None
+
+    def names_of_logs(self) -> list[str]:
+        """Names of what each epoch tells, in their order."""
+        names = names_of(self.model)
+        validation = [] if self.fit.validation is None else [f"val_{name}" for name in names]
+        return [*names, *validation, "learning_rate", "seconds"]
+
+    def run(self, team: Team) -> DivergenceError | None:
+        """Run until something ends it; returns the error to be raised where it diverged."""
+        model, fit, record = self.model, self.fit, self.record
+        # Where nobody looks between epochs, Python does not either, for a slice of time.
+        unwatched = (
+            not fit.callbacks
+            and fit.validation is None
+            and type(fit.progress) is ProgressBar
+            and not self._has_functions
+        )
+        k = 0
+        while k < fit.epochs and not model.stop_training:
+            if k and time.monotonic() >= self._deadline:
+                record.stopped = "max_seconds"
+                return None
+            epoch = model._epochs_done
+            fit.progress.start_epoch(k)
+            for callback in fit.callbacks:
+                callback.on_epoch_begin(epoch, {})
+            if model.stop_training:
+                break
+            finished: list[tuple[Sums, float]] = []
+            rates: list[npt.NDArray[np.float64]] = []
+            steps_before = model._built().steps_done
+            sums: Sums | None = None
+            try:
+                sums = _run_epochs(model, fit, self._order, fit.epochs - k if unwatched else 1, finished, rates, team)
+            finally:  # Ctrl-C may come as soon as the weights are those of a later epoch
+                for (one, seconds), rates_of_epoch in zip(finished, rates, strict=False):
+                    rate = float(rates_of_epoch[-1])
+                    self.logs = {**values_of(model, one), "learning_rate": rate, "seconds": seconds}
+                    model._epochs_done += 1
+                    if unwatched or sums is None:
+                        self._write_down(model._epochs_done - 1)
+            if sums.status != OK:
+                record.stopped = "diverged"
+                if any(isinstance(callback, TerminateOnNaN) for callback in fit.callbacks):
+                    return None
+                # After a loss that is not finite there was no step, but weights are looked at after theirs.
+                failed = model._built().steps_done - steps_before - (sums.status == WEIGHTS_NOT_FINITE)
+                rate = float(rates[failed // len(rates[0])][failed % len(rates[0])])
+                return divergence(sums, model._epochs_done, rate, record)
+            k += len(finished)
+            if unwatched:
+                continue
+            values = values_of(model, sums) | function_metrics(model, fit.training)
+            if fit.validation is not None:
+                found = evaluate(model, fit.validation, team)
+                values |= {f"val_{name}": value for name, value in found.items()}
+            self.logs = {**values, "learning_rate": rate, "seconds": finished[0][1]}
+            self._write_down(epoch)
+            fit.progress.end_epoch(self.logs)
+            for callback in fit.callbacks:
+                callback.on_epoch_end(epoch, dict(self.logs))
+        if model.stop_training:
+            record.stopped = model.stop_training if isinstance(model.stop_training, str) else "stop_training"
+        return None
+
+    def _write_down(self, epoch: int) -> None:
+        self.record.append(epoch, self.logs)
+        self.model.history.append(epoch, self.logs)
+
+
+def train_on_batch(model: Model, rows: Rows) -> dict[str, float]:
+    """Make one update by all rows, on a model that is built; returns loss and metrics before it."""
+    with model._turn, model._team(model.flops_per_row(training=True) * rows.n) as team:
+        metrics = function_metrics(model, rows)
+        rate = float(rates_of_steps(model.optimizer.learning_rate, model._epochs_done, 1, 1)[0, 0])
+        sums = model._built().train_epoch(
+            rows.data(),
+            batch=rows.n,
+            optimizer=model.optimizer.code,
+            rates=(rate, *model.optimizer.settings()),
+            metrics=compiled_metrics(model),
+            team=team,
+        )
+    if sums.status != OK:
+        raise divergence(sums, model._epochs_done, rate, model.history)
+    return values_of(model, sums) | metrics
+
+
+def _run_epochs(
+    model: Model,
+    fit: Fit,
+    order: npt.NDArray[np.int64] | None,
+    most: int,
+    finished: list[tuple[Sums, float]],
+    rates: list[npt.NDArray[np.float64]],
+    team: Team,
+) -> Sums:
+    """Run some epochs, at most so many.
+
+    Adds to `finished` as `Engine.train_epochs` does, and before that to `rates` the rates of each epoch's steps.
+    """
+    training = fit.training
+    with model._turn:
+        engine = model._built()
+        shuffle = None
+        if order is not None:
+            shuffle = Shuffle(order, model.seed, model._epochs_done)
+            if training.index is not None:  # the order is one of some rows
+                order, shuffle = shuffled(order, model.seed, model._epochs_done), None
+        epochs = 1
+        rate = model.optimizer.learning_rate
+        # A function of the user's is called when its epoch begins, and may look at the model then.
+        known = isinstance(rate, Schedule) or not callable(rate)
+        if most > 1 and known and (order is None or shuffle is not None):
+            epochs = min(most, engine.epochs_of_a_slice(training.n, fit.batch, team))
+        new_rates = rates_of_steps(rate, model._epochs_done, epochs, -(-training.n // fit.batch))
+        rates.extend(new_rates)
+        return engine.train_epochs(
+            training.data(order),
+            epochs,
+            finished,
+            batch=fit.batch,
+            optimizer=model.optimizer.code,
+            rates=(float(new_rates[0, 0]), *model.optimizer.settings()),
+            metrics=compiled_metrics(model),
+            team=team,
+            shuffle=shuffle,
+            step_rates=np.array(new_rates, order="C").reshape(-1) if callable(rate) else NO_NUMBERS,
+            on_slice=_display(model, fit.progress),
+        )
+
+
+def _display(model: Model, progress: ProgressBar) -> Callable[[int, Sums], None]:
+    """What shows the rows done and the sums so far after each slice."""
+
+    def show(rows: int, sums: Sums) -> None:
+        values = values_of(model, sums)
+        progress.update(rows, values.pop("loss"), values)
+
+    return show
+
+
+def divergence(sums: Sums, epoch: int, rate: float, record: History) -> DivergenceError:
+    """The error of a run that ended because something was not finite."""
+    what = "the loss" if sums.status == LOSS_NOT_FINITE else "a weight"
+    return DivergenceError(
+        f"training diverged in epoch {epoch}: {what} is no longer finite with learning_rate={rate:g}. The model "
+        "keeps its last finite weights. Try a smaller learning_rate (a tenth), or data scaled to about 1.",
+        epoch=epoch,
+        learning_rate=rate,
+        history=record,
+    )

@@ -1,0 +1,422 @@
+"""The callbacks that come with fastnn: what they do, that they forget the training before, and what they refuse."""
+
+from __future__ import annotations
+
+import csv
+import itertools
+import math
+import types
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import (
+    CSVLogger,
+    EarlyStopping,
+    LambdaCallback,
+    LearningRateScheduler,
+    Model,
+    ModelCheckpoint,
+    ReduceLROnPlateau,
+    TerminateOnNaN,
+)
+
+N = 40
+
+
+def data(n=N, seed=0):
+    rng = np.random.default_rng(seed)
+    return rng.standard_normal((n, 3)), rng.integers(0, 3, n)
+
+
+def classifier(**options):
+    return Model([5, 3], **{"loss": "softmax_crossentropy", "seed": 0, **options})
+
+
+def scripted(*values):
+    """Make a classifier whose metric "score" has these values, one an epoch."""
+    script = iter(values)
+
+    def score(y_true, y_pred):
+        return next(script)
+
+    return classifier(metrics=["accuracy", score])
+
+
+def parameters(model):
+    return [a.copy() for a in (*model.weights, *model.biases)]
+
+
+def assert_same(first, second):
+    for a, b in zip(first, second, strict=True):
+        assert np.array_equal(a, b)
+
+
+class Keep(fastnn.Callback):
+    """Keep a copy of the weights after each epoch."""
+
+    def on_train_begin(self, logs):
+        self.kept = []
+
+    def on_epoch_end(self, epoch, logs):
+        self.kept.append(parameters(self.model))
+
+
+# ------------------------------------------------------------------------------------------- EarlyStopping
+
+
+def test_early_stopping_on_a_validation_loss():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 8))
+    y = rng.integers(0, 2, 60)  # nothing to be learnt: it soon overfits
+    model = Model([32, 2], loss="softmax_crossentropy", optimizer=fastnn.Adam(0.02), seed=0)
+    stopping = EarlyStopping(patience=5)
+    record = model.fit(X, y, epochs=500, validation_split=0.3, callbacks=stopping)
+    assert record.stopped == model.history.stopped == "early_stopping"
+    assert len(record) == stopping.best_epoch + 6 < 500
+    assert stopping.stopped_epoch == record.epoch[-1]
+    assert min(record["val_loss"]) == stopping.best == record["val_loss"][stopping.best_epoch]
+    again = Model([32, 2], loss="softmax_crossentropy", optimizer=fastnn.Adam(0.02), seed=0)
+    again.fit(X, y, epochs=stopping.best_epoch + 1, validation_split=0.3)
+    assert_same(parameters(model), parameters(again))
+
+
+@pytest.mark.parametrize(
+    ("options", "script", "epochs", "best"),
+    [
+        ({}, [1, 2, 3, 3, 9], 4, 2),  # patience 0: the first that is no improvement ends it
+        ({"patience": 1}, [1, 2, 3, 3, 9], 4, 2),
+        ({"patience": 2}, [1, 2, 1, 3, 1, 1, 9], 6, 3),
+        ({"patience": 2, "mode": "min"}, [1, 2, 3, 0], 3, 0),
+        ({"patience": 2, "min_delta": 0.5}, [1, 1.4, 1.6, 2, 2, 9], 5, 2),
+        ({"patience": 2, "baseline": 2.5}, [1, 2, 2, 9], 3, 1),  # improves, but stays under the baseline
+        ({"patience": 2, "baseline": 2.5}, [1, 3, 2, 2, 9], 4, 1),
+        ({"patience": 1, "start_from_epoch": 2}, [8, 7, 1, 2, 1, 9], 5, 3),
+        ({"patience": 2}, [math.nan, 1, math.nan, math.nan, 9], 4, 1),
+        ({"patience": 9}, [1, 3, 2], 3, 1),  # to the end
+    ],
+)
+def test_early_stopping_counts(options, script, epochs, best):
+    model, keep = scripted(*script), Keep()
+    stopping = EarlyStopping("score", **{"mode": "max", **options})
+    record = model.fit(*data(), epochs=len(script), callbacks=[keep, stopping])
+    assert len(record) == epochs
+    assert record.stopped == ("early_stopping" if epochs < len(script) else None)
+    assert stopping.stopped_epoch == (epochs - 1 if epochs < len(script) else None)
+    assert (stopping.best, stopping.best_epoch) == (script[best], best)
+    assert_same(parameters(model), keep.kept[best])
+
+
+def test_only_the_weights_are_restored():
+    model, keep, steps = scripted(1.0, 2.0, 1.0, 1.0), Keep(), []
+    count = LambdaCallback(on_epoch_end=lambda epoch, logs: steps.append(model._engine.slots.copy()))
+    model.fit(*data(), epochs=4, callbacks=[keep, count, EarlyStopping("score", mode="max", patience=9)])
+    assert_same(parameters(model), keep.kept[1])
+    assert np.array_equal(model._engine.slots, steps[-1])
+    assert model.history.epoch == [0, 1, 2, 3]
+
+
+def test_the_last_weights_may_be_kept():
+    model, keep = scripted(1.0, 2.0, 1.0), Keep()
+    stopping = EarlyStopping("score", mode="max", patience=9, restore_best_weights=False)
+    model.fit(*data(), epochs=3, callbacks=[keep, stopping])
+    assert stopping.best_epoch == 1
+    assert_same(parameters(model), keep.kept[2])
+
+
+def test_the_best_weights_are_restored_after_ctrl_c():
+    model, keep = scripted(1.0, 2.0, 1.0), Keep()
+
+    def interrupt(epoch, logs):
+        if epoch == 2:
+            raise KeyboardInterrupt
+
+    stopping = EarlyStopping("score", mode="max", patience=9)
+    record = model.fit(*data(), epochs=3, callbacks=[keep, stopping, LambdaCallback(on_epoch_end=interrupt)])
+    assert record.stopped == "interrupted"
+    assert_same(parameters(model), keep.kept[1])
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_the_best_weights_are_restored_after_a_divergence(quiet):
+    model, keep = scripted(1.0, 2.0, 1.0, 1.0, 1.0), Keep()
+    model.optimizer = fastnn.SGD(0.01)
+    explode = LearningRateScheduler(lambda epoch, lr: 1e30 if epoch == 3 else lr)
+    callbacks = [keep, explode, EarlyStopping("score", mode="max", patience=9)]
+    if quiet:
+        assert model.fit(*data(), epochs=5, callbacks=[*callbacks, TerminateOnNaN()]).stopped == "diverged"
+    else:
+        with pytest.raises(fastnn.DivergenceError):
+            model.fit(*data(), epochs=5, callbacks=callbacks)
+    assert_same(parameters(model), keep.kept[1])
+
+
+def test_a_second_fit_begins_anew():
+    stopping, keep = EarlyStopping("score", mode="max", patience=2), Keep()
+    first, second = scripted(9.0, 8.0, 7.0), scripted(1.0, 2.0, 1.0, 1.0)
+    first.fit(*data(), epochs=3, callbacks=stopping)
+    assert stopping.stopped_epoch == 2
+    record = second.fit(*data(), epochs=4, callbacks=[stopping, keep])
+    assert len(record) == 4
+    assert (stopping.best, stopping.best_epoch, stopping.stopped_epoch) == (2.0, 1, 3)
+    assert_same(parameters(second), keep.kept[1])
+    X, y = data()
+    once = classifier()
+    for _ in range(2):
+        once.fit(X, y, epochs=2, callbacks=(loss := EarlyStopping("loss", patience=3)))
+    assert loss.best_epoch == 3  # epochs are counted over all fits
+
+
+@pytest.mark.parametrize(
+    ("monitor", "mode"),
+    [("loss", "min"), ("val_loss", "min"), ("mean_squared_error", "min"), ("val_hinge_loss", "min"),
+     ("accuracy", "max"), ("val_accuracy", "max"), ("val_r2", "max"), ("roc_auc", "max"), ("f1_score", "max")],
+)  # fmt: skip
+def test_modes_by_name(monitor, mode):
+    a, b = 1.0, 2.0
+    better = EarlyStopping(monitor)._monitor.improves(a, b)
+    assert better == (mode == "min")
+    assert EarlyStopping(monitor)._monitor.improves(b, a) != better
+
+
+@pytest.mark.parametrize("kind", [EarlyStopping, ReduceLROnPlateau, lambda *a, **k: ModelCheckpoint(
+    "x", monitor=a[0], save_best_only=True, **k)])  # fmt: skip
+def test_a_mode_that_cannot_be_known(kind):
+    with pytest.raises(ValueError, match="'auto' does not know whether less or more of monitor='fairness' is better"):
+        kind("fairness")
+    kind("fairness", mode="max")
+
+
+@pytest.mark.parametrize(
+    ("callback", "text"),
+    [
+        (EarlyStopping(), r"EarlyStopping has monitor='val_loss', but this training has loss, accuracy, learning_rate, "
+         r"seconds\. Give validation_data"),
+        (EarlyStopping("acc", mode="max"), "EarlyStopping has monitor='acc', but this training has loss, accuracy"),
+        (ReduceLROnPlateau("val_accuracy"), "ReduceLROnPlateau has monitor='val_accuracy'.*Give validation_data"),
+        (ModelCheckpoint("x", save_best_only=True), "ModelCheckpoint has monitor='val_loss'"),
+        (ModelCheckpoint("x{epoch}-{val_loss:.3f}"), r"field {val_loss}, but this training has epoch, loss, accuracy"),
+        (ModelCheckpoint("x{}"), "field {}, but"),
+        (ModelCheckpoint("x{loss:d}"), "x{loss:d}', whose fields cannot be filled"),
+    ],
+)  # fmt: skip
+def test_a_missing_monitor_is_found_before_the_first_epoch(callback, text):
+    model = classifier()
+    with pytest.raises(ValueError, match=text):
+        model.fit(*data(), callbacks=callback)
+    assert len(model.history) == 0
+    assert_same(parameters(model), parameters(classifier().build(3)))
+
+
+@pytest.mark.parametrize(
+    ("make", "kind", "text"),
+    [
+        (lambda: EarlyStopping(5), TypeError, "monitor is 5"),
+        (lambda: EarlyStopping(min_delta=-1), ValueError, "min_delta is -1"),
+        (lambda: EarlyStopping(min_delta="a"), TypeError, "min_delta"),
+        (lambda: EarlyStopping(patience=-1), ValueError, "patience is -1, but must be at least 0"),
+        (lambda: EarlyStopping(patience=1.5), TypeError, "patience is 1.5"),
+        (lambda: EarlyStopping(mode="less"), ValueError, "mode is 'less', but must be 'auto', 'min' or 'max'"),
+        (lambda: EarlyStopping(baseline="a"), TypeError, "baseline"),
+        (lambda: EarlyStopping(start_from_epoch=True), TypeError, "start_from_epoch is True"),
+        (lambda: ModelCheckpoint(5), TypeError, "filepath is 5"),
+        (lambda: ModelCheckpoint("{"), ValueError, "filepath is '{', whose fields cannot be read"),
+        (lambda: ModelCheckpoint("a", save_freq="batch"), ValueError, "save_freq is 'batch'"),
+        (lambda: ModelCheckpoint("a", save_freq=0), ValueError, "save_freq is 0, but must be at least 1"),
+        (lambda: ReduceLROnPlateau(factor=1.0), ValueError, "factor is 1.0, but must be above 0 and below 1"),
+        (lambda: ReduceLROnPlateau(factor=0), ValueError, "factor is 0"),
+        (lambda: ReduceLROnPlateau(cooldown=-1), ValueError, "cooldown is -1"),
+        (lambda: ReduceLROnPlateau(min_lr=-1), ValueError, "min_lr is -1"),
+        (lambda: LearningRateScheduler(0.1), TypeError, "schedule is 0.1, but must be callable"),
+        (lambda: CSVLogger(5), TypeError, "filename is 5"),
+        (lambda: CSVLogger("a", separator=", "), ValueError, "separator is ', '"),
+        (lambda: LambdaCallback(on_epoch_end=3), TypeError, "on_epoch_end is 3"),
+        (lambda: LambdaCallback(on_train_batch_end=print), TypeError, "on_train_batch_end"),
+    ],
+)
+def test_arguments(make, kind, text):
+    with pytest.raises(kind, match=text):
+        make()
+
+
+# ----------------------------------------------------------------------------------------- ModelCheckpoint
+
+
+def test_checkpoints_go_on_as_if_nothing_had_been(tmp_path):
+    X, y = data()
+    model = classifier()
+    record = model.fit(
+        X, y, epochs=3, batch_size=7, validation_split=0.25,
+        callbacks=ModelCheckpoint(tmp_path / "new" / "net-{epoch:02d}-{val_loss:.3f}.npz"),
+    )  # fmt: skip
+    files = sorted(path.name for path in (tmp_path / "new").iterdir())
+    assert files == [f"net-{k + 1:02d}-{record['val_loss'][k]:.3f}.npz" for k in range(3)]
+    resumed = fastnn.load(tmp_path / "new" / files[0])
+    assert resumed.history.epoch == [0]
+    resumed.fit(X, y, epochs=2, batch_size=7, validation_split=0.25)
+    assert_same(parameters(resumed), parameters(model))
+
+
+def test_only_the_best_is_saved(tmp_path):
+    model, path = scripted(1.0, 3.0, 2.0, math.nan), tmp_path / "best.npz"
+    checkpoint = ModelCheckpoint(path, monitor="score", mode="max", save_best_only=True)
+    model.fit(*data(), epochs=4, callbacks=checkpoint)
+    assert checkpoint.best == 3.0
+    assert fastnn.load(path).history.epoch == [0, 1]
+    again = scripted(0.5, 0.25)  # a second training begins anew
+    again.fit(*data(), epochs=2, callbacks=checkpoint)
+    assert checkpoint.best == 0.5
+    assert fastnn.load(path).history.epoch == [0]
+
+
+def test_every_so_many_epochs(tmp_path):
+    model = classifier()
+    model.fit(*data(), epochs=7, callbacks=ModelCheckpoint(str(tmp_path / "{epoch}.npz"), save_freq=3))
+    assert {path.name for path in tmp_path.iterdir()} == {"3.npz", "6.npz"}
+
+
+# --------------------------------------------------------------------------------------- the learning rate
+
+
+@pytest.mark.parametrize(
+    ("options", "script", "rates"),
+    [
+        ({"patience": 1}, [1, 1, 1, 2, 2], [1, 1, 0.5, 0.25, 0.25]),
+        ({"patience": 2}, [1, 1, 1, 1, 1, 1], [1, 1, 1, 0.5, 0.5, 0.25]),
+        ({"patience": 1, "cooldown": 2}, [1, 1, 1, 1, 1, 1], [1, 1, 0.5, 0.5, 0.25, 0.25]),
+        ({"patience": 1, "min_lr": 0.3}, [1, 1, 1, 1, 1], [1, 1, 0.5, 0.3, 0.3]),
+        ({"patience": 1, "min_delta": 0.5}, [1, 1.4, 1.6, 1.7], [1, 1, 0.5, 0.5]),
+        ({"patience": 1, "mode": "min"}, [1, 2, 0.5, 2], [1, 1, 0.5, 0.5]),
+        ({"patience": 1}, [1, math.nan, 2], [1, 1, 0.5]),
+    ],
+)
+def test_the_rate_falls_on_a_plateau(options, script, rates):
+    model = scripted(*script)
+    model.optimizer = fastnn.SGD(0.01)
+    reduce = ReduceLROnPlateau("score", **{"factor": 0.5, "mode": "max", **options})
+    if "min_lr" in options:
+        reduce.min_lr *= 0.01
+    record = model.fit(*data(), epochs=len(script), callbacks=reduce)
+    np.testing.assert_allclose(record["learning_rate"], 0.01 * np.array(rates), rtol=1e-14)
+
+
+def test_a_plateau_is_forgotten_before_the_next_fit():
+    model, reduce = scripted(9.0, 9.0, 1.0, 2.0, 3.0), ReduceLROnPlateau("score", mode="max", patience=2)
+    model.fit(*data(), epochs=2, callbacks=reduce)
+    assert model.fit(*data(), epochs=3, callbacks=reduce)["learning_rate"] == [1e-3] * 3
+
+
+def test_a_rate_of_each_epoch():
+    X, y = data()
+    seen = []
+
+    def schedule(epoch, lr):
+        seen.append((epoch, lr))
+        return lr / 2
+
+    model = classifier(optimizer=fastnn.SGD(0.4, momentum=0.9))
+    scheduler = LearningRateScheduler(schedule)
+    assert model.fit(X, y, epochs=2, callbacks=scheduler)["learning_rate"] == [0.2, 0.1]
+    assert model.fit(X, y, epochs=1, callbacks=scheduler)["learning_rate"] == [0.05]
+    assert seen == [(0, 0.4), (1, 0.2), (2, 0.1)]
+    assert model.optimizer == fastnn.SGD(0.05, momentum=0.9)
+    by_hand = classifier(optimizer=fastnn.SGD(0.2, momentum=0.9))
+    for rate in (0.2, 0.1, 0.05):
+        by_hand.optimizer = fastnn.SGD(rate, momentum=0.9)
+        by_hand.fit(X, y)
+    assert_same(parameters(model), parameters(by_hand))
+
+
+@pytest.mark.parametrize("rate", [0.0, -1.0, math.nan, math.inf, None, "0.1"])
+def test_a_schedule_of_nonsense(rate):
+    model = classifier()
+    with pytest.raises(ValueError, match=r"schedule\(1, lr\) of LearningRateScheduler gave .*finite number above 0"):
+        model.fit(*data(), epochs=2, callbacks=LearningRateScheduler(lambda epoch, lr: rate if epoch else lr))
+    assert len(model.history) == 1
+
+
+@pytest.mark.parametrize("callback", [ReduceLROnPlateau("loss"), LearningRateScheduler(lambda epoch, lr: lr)])
+@pytest.mark.parametrize(("rate", "text"), [(lambda epoch: 0.1, "which sets it already"), (None, "has none")])
+def test_two_that_set_the_rate_are_refused(callback, rate, text):
+    callback.params = {"metrics": ["loss"]}
+    callback.model = types.SimpleNamespace(optimizer=types.SimpleNamespace(learning_rate=rate))
+    with pytest.raises(ValueError, match=f"{type(callback).__name__} sets the optimizer's learning_rate, but.*{text}"):
+        callback.on_train_begin({})
+
+
+# ------------------------------------------------------------------------------------------------ the rest
+
+
+def read(path, delimiter=","):
+    with open(path, newline="") as file:
+        return list(csv.reader(file, delimiter=delimiter))
+
+
+def test_csv(tmp_path):
+    X, y = data()
+    model, path = classifier(), tmp_path / "log.csv"
+    logger = CSVLogger(path, separator=";")
+    record = model.fit(X, y, epochs=3, validation_split=0.25, callbacks=logger)
+    header, *rows = read(path, ";")
+    assert header == ["epoch", *record.history]
+    assert [row[0] for row in rows] == ["0", "1", "2"]
+    for k, name in enumerate(record.history, start=1):
+        assert [float(row[k]) for row in rows] == record[name]
+    model.fit(X, y, callbacks=logger)  # begins the file anew
+    assert [row[0] for row in read(path, ";")] == ["epoch", "3"]
+
+
+def test_csv_goes_on_in_a_file(tmp_path):
+    X, y = data()
+    model, path = classifier(), tmp_path / "log.csv"
+    logger = CSVLogger(str(path), append=True)
+    for _ in range(2):
+        model.fit(X, y, epochs=2, callbacks=logger)
+    assert [row[0] for row in read(path)] == ["epoch", "0", "1", "2", "3"]
+    before = path.read_text()
+    with pytest.raises(ValueError, match=r"has the columns epoch, loss, .*but this training gives epoch, .*val_loss"):
+        model.fit(X, y, validation_split=0.25, callbacks=logger)
+    assert path.read_text() == before
+    path.write_text("")
+    model.fit(X, y, callbacks=logger)
+    assert [row[0] for row in read(path)] == ["epoch", "4"]
+
+
+def test_csv_is_on_disk_after_each_epoch(tmp_path):
+    path, lines = tmp_path / "log.csv", []
+    look = LambdaCallback(on_epoch_end=lambda epoch, logs: lines.append(len(read(path))))
+    classifier().fit(*data(), epochs=3, callbacks=[CSVLogger(path), look])
+    assert lines == [2, 3, 4]
+
+
+def test_a_folder_that_is_not_there(tmp_path):
+    model = classifier()
+    with pytest.raises(FileNotFoundError):
+        model.fit(*data(), callbacks=CSVLogger(tmp_path / "no" / "log.csv"))
+    assert len(model.history) == 0
+
+
+def test_terminate_on_nan_keeps_the_last_finite_weights():
+    X, y = data()
+    model, loud = (classifier(optimizer=fastnn.SGD(1e30)) for _ in range(2))
+    with pytest.raises(fastnn.DivergenceError):
+        loud.fit(X, y, epochs=50)
+    record = model.fit(X, y, epochs=50, callbacks=TerminateOnNaN())
+    assert record.stopped == model.history.stopped == "diverged"
+    assert record.epoch == loud.history.epoch
+    assert_same(parameters(model), parameters(loud))
+    assert all(np.isfinite(a).all() for a in parameters(model))
+
+
+def test_functions():
+    calls = []
+    callback = LambdaCallback(
+        on_train_begin=lambda logs: calls.append(("begin", dict(logs))),
+        on_epoch_begin=lambda epoch, logs: calls.append((epoch, dict(logs))),
+        on_epoch_end=lambda epoch, logs: calls.append((epoch, list(logs))),
+        on_train_end=lambda logs: calls.append(("end", list(logs))),
+    )
+    classifier().fit(*data(), epochs=2, callbacks=[callback, LambdaCallback()])
+    names = ["loss", "accuracy", "learning_rate", "seconds"]
+    assert calls == [("begin", {}), *itertools.chain(*([(k, {}), (k, names)] for k in range(2))), ("end", names)]

@@ -1,0 +1,197 @@
+"""Plots: what is on the figures, and that the model is left alone."""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+from driver import run_python
+
+import fastnn
+from fastnn import plot
+
+pytest.importorskip("matplotlib")
+from matplotlib.figure import Figure
+
+RNG = np.random.default_rng(0)
+X = RNG.uniform(-1, 1, (60, 3))
+Y = X @ [[1.0], [2.0], [0.5]] + 0.1 * RNG.standard_normal((60, 1))
+
+
+def line(**options):
+    """Linear regression of one feature: a weight and a bias."""
+    return fastnn.Model([], loss="squared_error", optimizer=fastnn.SGD(), seed=1, **options)
+
+
+def net(dtype="float32"):
+    return fastnn.Model([5, 1], loss="squared_error", optimizer=fastnn.Adam(), seed=1, dtype=dtype)
+
+
+def bits(model):
+    file = io.BytesIO()
+    model.save(file)
+    return file.getvalue()
+
+
+def test_the_range_test_plots_itself():
+    found = net().lr_find(X, Y)
+    figure = found.plot()
+    assert isinstance(figure, Figure)
+    (ax,) = figure.axes
+    assert ax.get_xscale() == "log"
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert labels[2:] == [f"{name}: {rate:.2g}" for name, rate in found.suggestions.items()]
+    np.testing.assert_array_equal(ax.lines[1].get_ydata(), found.smoothed)
+    assert [line.get_xdata()[0] for line in ax.lines[2:]] == [found.steep, found.valley, found.minimum]
+    figure.savefig(io.BytesIO())
+
+
+def test_a_range_test_without_suggestions_plots_itself_too():
+    found = net().lr_find(X, Y, start=1e37, end=1e38, steps=10)
+    ax = Figure().subplots()
+    assert found.plot(ax=ax) is ax.figure
+    ax.figure.savefig(io.BytesIO())
+
+
+def test_a_line_is_shown_by_its_weight_and_bias():
+    model = line(dtype="float64")
+    figure = plot.learning_rates(model, X[:, :1], Y, epochs=15, batch_size=None)
+    left, right = figure.axes
+    assert not model.built
+    names = [text.get_text() for text in left.get_legend().get_texts()]
+    assert [name.split(":")[0] for name in names] == ["too low", "just right", "too high"]
+    slow, good, wild = (curve.get_ydata() for curve in left.lines)
+    assert slow[0] == good[0] == wild[0]
+    assert good[-1] < slow[-1] < slow[0] <= wild[-1]
+    assert left.get_yscale() == "log"
+    assert (right.get_xlabel(), right.get_ylabel()) == ("weight", "bias")
+    # The path is that of the weights: a training by hand with the rate in the legend's words.
+    trained = line(dtype="float64").build(1, 1)
+    start = [trained.weights[0].item(), trained.biases[0].item()]
+    path = right.lines[1].get_xydata()
+    np.testing.assert_allclose(path[0], start)
+    solution = np.linalg.lstsq(np.column_stack([X[:, 0], np.ones(60)]), Y[:, 0])[0]
+    np.testing.assert_allclose(path[-1], solution, atol=0.05)
+    assert len(path) == 16
+    figure.savefig(io.BytesIO())
+
+
+@pytest.mark.parametrize("trained", [False, True])
+def test_a_net_is_shown_on_a_plane_and_left_alone(trained, dtype):
+    model = net(dtype)
+    if trained:
+        model.fit(X, Y, epochs=2, verbose=False)
+    before = bits(model)
+    figure = plot.learning_rates(model, X, Y, rates=[1e-4, 1e-2, 3.0], epochs=4)
+    assert bits(model) == before
+    left, right = figure.axes
+    assert [len(curve.get_ydata()) for curve in left.lines] == [5, 5, 5]
+    assert right.get_xlabel().startswith("direction 1 (")
+    for curve, rate in zip(left.lines, (1e-4, 1e-2, 3.0), strict=True):
+        assert curve.get_label().endswith(f": {rate:.2g}")
+    if trained:
+        assert left.lines[0].get_ydata()[0] == pytest.approx(model.evaluate(X, Y)["loss"])
+    starts = [path.get_xydata()[0] for path in right.lines[:3]]
+    np.testing.assert_allclose(starts, [starts[0]] * 3, atol=1e-6)
+    figure.savefig(io.BytesIO())
+
+
+def test_the_curves_are_those_of_fits():
+    figure = plot.learning_rates(net(), X, Y, rates=(1e-3, 1e-2, 1e-1), epochs=3, batch_size=10)
+    for curve, rate in zip(figure.axes[0].lines, (1e-3, 1e-2, 1e-1), strict=True):
+        twin = net().build(3)
+        twin.optimizer = fastnn.Adam(rate)
+        losses = [twin.evaluate(X, Y)["loss"]]
+        for _ in range(3):
+            twin.fit(X, Y, batch_size=10, verbose=False)
+            losses.append(twin.evaluate(X, Y)["loss"])
+        np.testing.assert_allclose(curve.get_ydata(), losses, rtol=1e-6)
+
+
+def test_divergence_is_shown_and_not_raised(dtype):
+    model = line(dtype=dtype)
+    figure = plot.learning_rates(model, X, Y, rates=[1e-3, 0.1, 1e30 if dtype == np.float32 else 1e200], epochs=5)
+    wild = figure.axes[0].lines[2]
+    assert "diverged in epoch 1" in wild.get_label()
+    assert len(wild.get_ydata()) == 2
+    assert wild.get_ydata()[-1] > figure.axes[0].get_ylim()[1]
+    low, high = figure.axes[0].get_ylim()
+    assert low < figure.axes[0].lines[1].get_ydata()[-1] < high
+    figure.savefig(io.BytesIO())
+
+
+def test_one_weight_is_a_curve():
+    model = fastnn.Model([fastnn.Dense(1, use_bias=False)], loss="squared_error", optimizer="sgd", seed=1)
+    figure = plot.learning_rates(model, X[:, 1:2], Y, epochs=10)
+    right = figure.axes[1]
+    assert (right.get_xlabel(), right.get_ylabel()) == ("weight", "loss")
+    np.testing.assert_allclose(right.lines[2].get_ydata(), figure.axes[0].lines[1].get_ydata())
+    figure.savefig(io.BytesIO())
+
+
+def test_classes_weights_lists_and_given_axes():
+    model = fastnn.Model([4, 3], loss="softmax_crossentropy", seed=0)
+    axes = Figure().subplots(1, 3)
+    labels = (X[:, 0] > 0).astype(int) + (X[:, 1] > 0)
+    figure = plot.learning_rates(
+        model, X.tolist(), labels.tolist(), epochs=3, sample_weight=np.arange(60.0).tolist(), axes=axes[1:]
+    )
+    assert figure is axes[0].figure
+    assert not axes[0].lines
+    assert len(axes[1].lines) == 3
+    figure.savefig(io.BytesIO())
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({"rates": [0.1, 0.2]}, "rates must be three rates"),
+        ({"rates": "abc"}, "rates must be three rates"),
+        ({"rates": [0.1, 0.1, 0.2]}, "rates must rise, from above 0; got"),
+        ({"rates": [0.0, 0.1, 0.2]}, "rates must rise, from above 0; got"),
+        ({"rates": [0.1, 0.2, "a"]}, r"rates\[2\] must be a number"),
+        ({"epochs": 0}, "epochs is 0"),
+        ({"batch_size": 0}, "batch_size is 0"),
+        ({"axes": 5}, "axes must be two"),
+    ],
+)
+def test_wrong_settings(options, text):
+    with pytest.raises((TypeError, ValueError), match=text):
+        plot.learning_rates(net(), X, Y, **options)
+
+
+def test_a_model_that_has_nothing_to_learn():
+    model = line(dtype="float64")
+    with pytest.raises(ValueError, match=r"no good one was found: LearningRates\(no suggestion"):
+        plot.learning_rates(model, np.zeros((20, 1)), np.zeros(20), epochs=2)
+
+
+def test_a_loss_that_is_not_finite_from_the_start():
+    with pytest.raises(ValueError, match="the loss is not finite before any training"):
+        plot.learning_rates(net(), 1e30 * X, 1e30 * Y, rates=[0.1, 0.2, 0.3], epochs=2)
+
+
+def test_without_matplotlib():
+    code = """
+import sys
+sys.modules["matplotlib.figure"] = None
+from fastnn import plot
+try:
+    plot._new_figure(1, 1)
+except ImportError as error:
+    print(error)
+"""
+    assert run_python(code).strip() == 'plots need matplotlib: pip install "fastnn[plot]".'
+
+
+def test_pyplot_is_not_needed():
+    code = """
+import sys
+import numpy as np
+import fastnn
+X = np.arange(20.0)[:, None]
+figure = fastnn.Model([1], loss="squared_error", seed=0).lr_find(X, X).plot()
+print(type(figure).__name__, "matplotlib.pyplot" in sys.modules)
+"""
+    assert run_python(code).split() == ["Figure", "False"]
