@@ -78,21 +78,27 @@ class Fit:
 def train(model: Model, fit: Fit) -> History:
     """Run the epochs of a `fit` on a model that is built; returns their record."""
     params = {"epochs": fit.epochs, "batch_size": fit.batch, "rows": fit.training.n, "shuffle": fit.shuffle}
-    loop = _Loop(model, fit, History(params))
-    record = loop.record
-    model.stop_training = False
-    for callback in fit.callbacks:
-        callback.model = model
-        callback.params = {**params, "metrics": loop.names_of_logs()}
+    record = History(params)
     begun: list[Callback] = []
     error: DivergenceError | None = None
     try:
         with model._team(model.flops_per_row(training=True) * fit.training.n * fit.epochs) as team:
+            loop = Loop(model, fit, record, team)
+            model.stop_training = False
+            for callback in fit.callbacks:
+                callback.model = model
+                callback.params = {**params, "metrics": loop.names_of_logs()}
             try:
                 for callback in fit.callbacks:
                     callback.on_train_begin({})
                     begun.append(callback)
-                error = loop.run(team)
+                error = descend(loop)
+                if error is not None:
+                    record.stopped = "diverged"
+                    if any(isinstance(callback, TerminateOnNaN) for callback in fit.callbacks):
+                        error = None
+                elif model.stop_training:
+                    record.stopped = model.stop_training if isinstance(model.stop_training, str) else "stop_training"
             except KeyboardInterrupt:
                 record.stopped = "interrupted"
             model.history.stopped = record.stopped
@@ -107,23 +113,35 @@ def train(model: Model, fit: Fit) -> History:
     return record
 
 
-class _Loop:
-    """The epochs of one fit.
+class Loop:
+    """What surrounds the epochs of one fit, whatever runs them: the record, validation, callbacks, the display.
 
     Attributes
     ----------
+    model, fit, team : what is trained, as was asked, by these threads
     record : what the epochs tell, and why they ended
     logs : that of the last epoch
+    n_done : epochs of this fit that are done
     """
 
-    def __init__(self, model: Model, fit: Fit, record: History) -> None:
+    def __init__(self, model: Model, fit: Fit, record: History, team: Team) -> None:
         self.model = model
         self.fit = fit
         self.record = record
+        self.team = team
         self.logs: dict[str, float] = {}
-        self._has_functions = not all(metric.compiled for metric in model.metrics)
+        self.n_done = 0
         self._deadline = math.inf if fit.max_seconds is None else time.monotonic() + fit.max_seconds
-        self._order = np.empty(fit.training.n, np.int64) if fit.shuffle and fit.batch < fit.training.n else None
+
+    @property
+    def unwatched(self) -> bool:
+        """Whether nobody looks between epochs: then Python does not either, for a slice of time."""
+        return (
+            not self.fit.callbacks
+            and self.fit.validation is None
+            and type(self.fit.progress) is ProgressBar
+            and all(metric.compiled for metric in self.model.metrics)
+        )
 
     def names_of_logs(self) -> list[str]:
         """Names of what each epoch tells, in their order."""
@@ -131,85 +149,63 @@ class _Loop:
         validation = [] if self.fit.validation is None else [f"val_{name}" for name in names]
         return [*names, *validation, "learning_rate", "seconds"]
 
-    def run(self, team: Team) -> DivergenceError | None:
-        """Run until something ends it; returns the error to be raised where it diverged."""
-        model, fit, record = self.model, self.fit, self.record
-        # Where nobody looks between epochs, Python does not either, for a slice of time.
-        unwatched = (
-            not fit.callbacks
-            and fit.validation is None
-            and type(fit.progress) is ProgressBar
-            and not self._has_functions
-        )
-        k = 0
-        while k < fit.epochs and not model.stop_training:
-            if k and time.monotonic() >= self._deadline:
-                record.stopped = "max_seconds"
-                return None
-            epoch = model._epochs_done
-            fit.progress.start_epoch(k)
-            for callback in fit.callbacks:
-                callback.on_epoch_begin(epoch, {})
-            if model.stop_training:
-                break
-            finished: list[tuple[Sums, float]] = []
-            rates: list[npt.NDArray[np.float64]] = []
-            steps_before = model._built().steps_done
-            sums: Sums | None = None
-            try:
-                sums = _run_epochs(model, fit, self._order, fit.epochs - k if unwatched else 1, finished, rates, team)
-            finally:  # Ctrl-C may come as soon as the weights are those of a later epoch
-                for (one, seconds), rates_of_epoch in zip(finished, rates, strict=False):
-                    rate = float(rates_of_epoch[-1])
-                    self.logs = {**values_of(model, one), "learning_rate": rate, "seconds": seconds}
-                    model._epochs_done += 1
-                    if unwatched or sums is None:
-                        self._write_down(model._epochs_done - 1)
-            if sums.status != OK:
-                record.stopped = "diverged"
-                if any(isinstance(callback, TerminateOnNaN) for callback in fit.callbacks):
-                    return None
-                # After a loss that is not finite there was no step, but weights are looked at after theirs.
-                failed = model._built().steps_done - steps_before - (sums.status == WEIGHTS_NOT_FINITE)
-                rate = float(rates[failed // len(rates[0])][failed % len(rates[0])])
-                return divergence(sums, model._epochs_done, rate, record)
-            k += len(finished)
-            if unwatched:
-                continue
-            values = values_of(model, sums) | function_metrics(model, fit.training)
-            if fit.validation is not None:
-                found = evaluate(model, fit.validation, team)
-                values |= {f"val_{name}": value for name, value in found.items()}
-            self.logs = {**values, "learning_rate": rate, "seconds": finished[0][1]}
-            self._write_down(epoch)
-            fit.progress.end_epoch(self.logs)
-            for callback in fit.callbacks:
-                callback.on_epoch_end(epoch, dict(self.logs))
-        if model.stop_training:
-            record.stopped = model.stop_training if isinstance(model.stop_training, str) else "stop_training"
-        return None
+    def begin_epoch(self) -> bool:
+        """Tell that an epoch begins; returns whether it should."""
+        if self.n_done == self.fit.epochs or self.model.stop_training:
+            return False
+        if self.n_done and time.monotonic() >= self._deadline:
+            self.record.stopped = "max_seconds"
+            return False
+        self.fit.progress.start_epoch(self.n_done)
+        for callback in self.fit.callbacks:
+            callback.on_epoch_begin(self.model._epochs_done, {})
+        return not self.model.stop_training
 
-    def _write_down(self, epoch: int) -> None:
-        self.record.append(epoch, self.logs)
-        self.model.history.append(epoch, self.logs)
+    def end_epoch(self, values: dict[str, float], *, learning_rate: float, seconds: float) -> None:
+        """Tell of the epoch that is done: to its loss and compiled metrics comes all else."""
+        values = values | function_metrics(self.model, self.fit.training)
+        if self.fit.validation is not None:
+            found = evaluate(self.model, self.fit.validation, self.team)
+            values |= {f"val_{name}": value for name, value in found.items()}
+        self.write_down(values | {"learning_rate": learning_rate, "seconds": seconds})
+        self.fit.progress.end_epoch(self.logs)
+        for callback in self.fit.callbacks:
+            callback.on_epoch_end(self.model._epochs_done - 1, dict(self.logs))
+
+    def write_down(self, logs: dict[str, float]) -> None:
+        """Record the epoch that is done."""
+        self.logs = logs
+        self.n_done += 1
+        for history in (self.record, self.model.history):
+            history.append(self.model._epochs_done - 1, logs)
 
 
-def train_on_batch(model: Model, rows: Rows) -> dict[str, float]:
-    """Make one update by all rows, on a model that is built; returns loss and metrics before it."""
-    with model._turn, model._team(model.flops_per_row(training=True) * rows.n) as team:
-        metrics = function_metrics(model, rows)
-        rate = float(rates_of_steps(model.optimizer.learning_rate, model._epochs_done, 1, 1)[0, 0])
-        sums = model._built().train_epoch(
-            rows.data(),
-            batch=rows.n,
-            optimizer=model.optimizer.code,
-            rates=(rate, *model.optimizer.settings()),
-            metrics=compiled_metrics(model),
-            team=team,
-        )
-    if sums.status != OK:
-        raise divergence(sums, model._epochs_done, rate, model.history)
-    return values_of(model, sums) | metrics
+def descend(loop: Loop) -> DivergenceError | None:
+    """Run epochs of descent until something ends them; returns the error to be raised where it diverged."""
+    model, fit, unwatched = loop.model, loop.fit, loop.unwatched
+    order = np.empty(fit.training.n, np.int64) if fit.shuffle and fit.batch < fit.training.n else None
+    while loop.begin_epoch():
+        most = fit.epochs - loop.n_done if unwatched else 1
+        finished: list[tuple[Sums, float]] = []
+        rates: list[npt.NDArray[np.float64]] = []
+        steps_before = model._built().steps_done
+        sums: Sums | None = None
+        try:
+            sums = _run_epochs(model, fit, order, most, finished, rates, loop.team)
+        finally:  # Ctrl-C may come as soon as the weights are those of a later epoch
+            for (one, seconds), rates_of_epoch in zip(finished, rates, strict=False):
+                rate = float(rates_of_epoch[-1])
+                model._epochs_done += 1
+                if unwatched or sums is None:
+                    loop.write_down({**values_of(model, one), "learning_rate": rate, "seconds": seconds})
+        if sums.status != OK:
+            # After a loss that is not finite there was no step, but weights are looked at after theirs.
+            failed = model._built().steps_done - steps_before - (sums.status == WEIGHTS_NOT_FINITE)
+            rate = float(rates[failed // len(rates[0])][failed % len(rates[0])])
+            return divergence(sums, model._epochs_done, rate, loop.record)
+        if not unwatched:
+            loop.end_epoch(values_of(model, sums), learning_rate=rate, seconds=finished[0][1])
+    return None
 
 
 def _run_epochs(
@@ -264,6 +260,24 @@ def _display(model: Model, progress: ProgressBar) -> Callable[[int, Sums], None]
         progress.update(rows, values.pop("loss"), values)
 
     return show
+
+
+def train_on_batch(model: Model, rows: Rows) -> dict[str, float]:
+    """Make one update by all rows, on a model that is built; returns loss and metrics before it."""
+    with model._turn, model._team(model.flops_per_row(training=True) * rows.n) as team:
+        metrics = function_metrics(model, rows)
+        rate = float(rates_of_steps(model.optimizer.learning_rate, model._epochs_done, 1, 1)[0, 0])
+        sums = model._built().train_epoch(
+            rows.data(),
+            batch=rows.n,
+            optimizer=model.optimizer.code,
+            rates=(rate, *model.optimizer.settings()),
+            metrics=compiled_metrics(model),
+            team=team,
+        )
+    if sums.status != OK:
+        raise divergence(sums, model._epochs_done, rate, model.history)
+    return values_of(model, sums) | metrics
 
 
 def divergence(sums: Sums, epoch: int, rate: float, record: History) -> DivergenceError:
