@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any
 
@@ -18,6 +18,7 @@ from fastnn.crew import Crew
 from fastnn.kernels import codes, layout
 from fastnn.kernels.jit import JIT_DISABLED
 from fastnn.kernels.layout import Data, Plan, State
+from fastnn.kernels.noise import ROW_RANDOMS
 from fastnn.kernels.predict import predict as predict_kernel
 from fastnn.kernels.rng import shuffle
 from fastnn.kernels.simd import CACHE_LINE, n_lanes
@@ -71,6 +72,9 @@ class Architecture:
     loss_parameters : (O,) a number for each output, or one for all; see `kernels.losses`
     trained : (L,) whether the layer's weights change, or empty where all do
     max_norms : (L,) longest that the weights of one output may be, 0 for any length; or empty where none has a limit
+    dropouts : (L,) share of a layer's inputs that a step leaves out; or empty where there is no dropout
+    functions : (L,) addresses of the user's activation and its derivative, (0, 0) for none; or empty
+    loss_function : address of the user's loss, 0 for none
     """
 
     sizes: tuple[int, ...]
@@ -83,6 +87,9 @@ class Architecture:
     loss_parameters: tuple[float, ...] = (0.0,)
     trained: tuple[bool, ...] = ()
     max_norms: tuple[float, ...] = ()
+    dropouts: tuple[float, ...] = ()
+    functions: tuple[tuple[int, int], ...] = ()
+    loss_function: int = 0
 
     @property
     def n_layers(self) -> int:
@@ -184,7 +191,9 @@ def _layer_table(architecture: Architecture, *, training: bool) -> np.ndarray:
         table[k, layout.N_IN], table[k, layout.N_OUT] = architecture.sizes[k : k + 2]
         table[k, layout.LD_IN], table[k, layout.LD_OUT] = lds[k : k + 2]
         table[k, layout.W], table[k, layout.BIAS] = offsets[k]
-        table[k, layout.WT] = table[k, layout.SUM] = -1
+        table[k, layout.WT] = table[k, layout.SUM] = table[k, layout.MASK] = -1
+        if architecture.functions:
+            table[k, layout.FUNCTION], table[k, layout.DERIVATIVE] = architecture.functions[k]
         table[k, layout.ACTIVATION] = architecture.activations[k][0]
         table[k, layout.HAS_BIAS] = architecture.use_bias[k]
         table[k, layout.NARROW] = architecture.narrow()[k]
@@ -200,6 +209,8 @@ def _layer_numbers(architecture: Architecture) -> np.ndarray:
         numbers[k, layout.L1], numbers[k, layout.L2] = architecture.penalties[k]
         if architecture.max_norms and k in architecture.trained_layers():
             numbers[k, layout.MAX_NORM] = architecture.max_norms[k]
+        if architecture.dropouts:
+            numbers[k, layout.DROPOUT] = architecture.dropouts[k]
     return numbers
 
 
@@ -222,7 +233,9 @@ def count_shards(architecture: Architecture, batch: int) -> int:
 class Workspace:
     """What training or evaluating with one batch size needs: `work` and, for each number of threads, a Plan."""
 
-    def __init__(self, architecture: Architecture, batch: int, n_threads: int, *, gradients: bool = True) -> None:
+    def __init__(
+        self, architecture: Architecture, batch: int, n_threads: int, *, gradients: bool = True, dropout: bool = False
+    ) -> None:
         dtype = architecture.dtype
         lds = architecture.leading_dimensions()
         self.bytes_a_row = 2 * sum(lds) * dtype.itemsize
@@ -239,6 +252,7 @@ class Workspace:
             rows = layout.round_up(self.chunk, self.block)
         self.layers = _layer_table(architecture, training=True)
         self.layer_numbers = _layer_numbers(architecture)
+        self.loss_function = architecture.loss_function
         self.tiles = weight_tiles(architecture)
         self.numbers = np.zeros(layout.NUMBERS)
         self.epoch_sums = np.zeros((MAX_EPOCHS, layout.NUMBERS))
@@ -267,12 +281,17 @@ class Workspace:
                 continue
             n_out = layout.padded(architecture.sizes[k + 1], dtype)
             self.layers[k, layout.WT] = arena.take(n_out * lds[k])
+            if dropout and self.layer_numbers[k, layout.DROPOUT]:
+                self.layers[k, layout.MASK] = arena.take(rows * lds[k])
+                if k:  # the layer below keeps its own output for its derivative
+                    self.layers[k, layout.INPUT] = arena.take(rows * lds[k])
         width = self.tiles[:, layout.T_COLUMN_END] - self.tiles[:, layout.T_COLUMN]
         height = self.tiles[:, layout.T_ROW_END] - self.tiles[:, layout.T_ROW]
         bias = self.tiles[:, layout.T_BIAS_END] - self.tiles[:, layout.T_BIAS]
         lanes = n_lanes(dtype)
         self.scratch_size = layout.round_up(
-            max(int((height * width + bias).max()), 2 * lanes * lanes + lanes), CACHE_LINE // dtype.itemsize
+            max(int((height * width + bias).max()), 2 * lanes * lanes + lanes, ROW_RANDOMS, lds[-1]),
+            CACHE_LINE // dtype.itemsize,
         )
         self.scratch = arena.take(n_threads * self.scratch_size)
         _, size = layout.param_offsets(architecture.sizes, dtype)
@@ -310,6 +329,7 @@ class Workspace:
             settings[layout.SCRATCH_SIZE] = self.scratch_size
             settings[layout.TRAINED_TILES] = self.n_trained
             settings[layout.FIRST_TRAINED] = self.first_trained
+            settings[layout.LOSS_FUNCTION] = self.loss_function
             settings[layout.CONSTRAINED] = self.layer_numbers[:, layout.MAX_NORM].any()
             settings[layout.SHARDS] = self.n_shards
             settings[layout.SHARD_ROWS] = self.shard_rows
@@ -326,6 +346,7 @@ class Workspace:
                 self.numbers,
                 self.epoch_sums,
                 NO_ORDER,
+                NO_NUMBERS,
                 NO_NUMBERS,
                 NO_NUMBERS,
             )
@@ -350,6 +371,22 @@ class Shuffle:
 
 NO_ORDER = np.empty(0, np.int64)
 NO_NUMBERS = np.empty(0)
+
+
+@dataclass(frozen=True, eq=False)
+class Augmentation:
+    """How the rows of a batch are changed at random, in this order; see `kernels.noise`.
+
+    Parameters
+    ----------
+    mixing : quantiles of the share that a row has in its mixture with another; (0,) for no mixture
+    function : address of the user's function of a row; 0 for none
+    noise : standard deviation of what is added to the features
+    """
+
+    mixing: np.ndarray = field(default_factory=lambda: NO_NUMBERS)
+    function: int = 0
+    noise: float = 0.0
 
 
 @dataclass
@@ -514,7 +551,9 @@ class Engine:
         found = self._workspaces.get(purpose)
         if found is None or found.batch != batch or found.max_threads < team.n_threads:
             n_threads = max(self.n_threads, team.n_threads)
-            found = Workspace(self.architecture, batch, n_threads, gradients=purpose != "evaluate")
+            found = Workspace(
+                self.architecture, batch, n_threads, gradients=purpose != "evaluate", dropout=purpose == "train"
+            )
             self._workspaces[purpose] = found
         return found
 
@@ -547,6 +586,8 @@ class Engine:
         clip_value: float = 0.0,
         clip_norm: float = 0.0,
         mean_decay: float = 0.0,
+        seed: int = 0,
+        augmentation: Augmentation | None = None,
         step_rates: np.ndarray = NO_NUMBERS,
         step_losses: np.ndarray = NO_NUMBERS,
         pace: Pace | None = None,
@@ -568,6 +609,8 @@ class Engine:
         weight_decay : what a step takes off the weights, in shares of the learning rate
         clip_value, clip_norm : largest size of an element of the gradient, and of all of it; 0 for any
         mean_decay : of the running average, where the engine has one
+        seed : from which dropout and augmentation come; that of `shuffle`, where it is given
+        augmentation : how features and targets are changed at random
         step_rates : (epochs * steps of an epoch,) float64, the learning rate of each step; or (0,) for that of `rates`
         step_losses : of the same shape, overwritten with the mean loss of each step's batch, without penalty; or (0,)
         pace : how to use the threads; by default what was learnt in epochs of the same batch size
@@ -595,12 +638,16 @@ class Engine:
         numbers[layout.LEARNING_RATE : layout.SETTING_2 + 1] = rates
         numbers[layout.WEIGHT_DECAY : layout.MEAN_DECAY + 1] = weight_decay, clip_value, clip_norm, mean_decay
         order = NO_ORDER if shuffle is None else shuffle.order
+        change = Augmentation() if augmentation is None else augmentation
+        numbers[layout.NOISE] = change.noise
         step, done, seconds = 0, 0, 0.0
         while step < epochs * n_steps:
             numbers[layout.STEPS_DONE] = self.steps_done
             numbers[layout.MOMENT_PRODUCT] = self.moment_product
             n_threads, count = pace.next()
-            plan = space.plan(n_threads)._replace(order=order, step_rates=step_rates, step_losses=step_losses)
+            plan = space.plan(n_threads)._replace(
+                order=order, step_rates=step_rates, step_losses=step_losses, mixing=change.mixing
+            )
             settings = plan.settings
             settings[layout.MODE] = layout.TRAIN
             settings[layout.MEAN_SLOT] = len(self.slots) - 1 if self.averaged else -1
@@ -609,8 +656,10 @@ class Engine:
             settings[layout.END] = min(step + count, epochs * n_steps)
             settings[layout.EPOCH_STEPS] = n_steps
             settings[layout.SHUFFLE] = shuffle is not None
+            settings[layout.SEED] = _as_int64(seed if shuffle is None else shuffle.seed)
             if shuffle is not None:
-                settings[layout.EPOCH], settings[layout.SEED] = shuffle.epoch, _as_int64(shuffle.seed)
+                settings[layout.EPOCH] = shuffle.epoch
+            settings[layout.ROW_FUNCTION] = change.function
             settings[layout.LOSS] = self.architecture.loss
             settings[layout.OPTIMIZER] = optimizer
             _set_metrics(plan, metrics)

@@ -16,17 +16,17 @@ ELEMENTWISE = [name for name in ACTIVATIONS if name != "softmax"]
 
 @kernel
 def forward(code, alpha, z, y, ld, rows, n):
-    activations.activate_output(code, alpha, at(z, 0), at(y, 0), ld, rows, n)
+    activations.activate_output(code, alpha, 0, at(z, 0), at(y, 0), ld, rows, n)
 
 
 @kernel
 def backward(code, alpha, z, y, d, ld, rows, n):
-    activations.activate_output_backward(code, alpha, at(z, 0), at(y, 0), at(d, 0), ld, rows, n)
+    activations.activate_output_backward(code, alpha, 0, at(z, 0), at(y, 0), at(d, 0), ld, rows, n)
 
 
 @kernel
 def run_forward(code, alpha, z, n):
-    activations.activate(code, alpha, at(z, 0), at(z, 0), n)
+    activations.activate(code, alpha, 0, at(z, 0), at(z, 0), n)
 
 
 @kernel

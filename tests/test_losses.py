@@ -37,7 +37,7 @@ def row_metrics(metric, u, t, labels, ld, n, threshold, several, values):
 
 @kernel
 def block_losses(loss, u, t, p, weight, norm, n, values):
-    store(at(values, 0), narrow.loss_block(loss, at(u, 0), at(t, 0), at(p, 0), n, load(at(weight, 0)), norm))
+    store(at(values, 0), narrow.loss_block(loss, 0, at(u, 0), at(t, 0), at(p, 0), n, load(at(weight, 0)), norm))
 
 
 @kernel

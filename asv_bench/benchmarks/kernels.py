@@ -64,13 +64,13 @@ def elementwise(function: int, x: Any, y: Any, count: int) -> None:
             for i in range(0, n, v):
                 store(at(q, i), tanh(load(at(p, i))))
         elif function == RELU:
-            activate_output(codes.RELU, 0.0, q, q, SIDE, SIDE, SIDE)
+            activate_output(codes.RELU, 0.0, 0, q, q, SIDE, SIDE, SIDE)
         elif function == LEAKY_RELU:
-            activate_output(codes.LEAKY_RELU, 0.01, q, q, SIDE, SIDE, SIDE)
+            activate_output(codes.LEAKY_RELU, 0.01, 0, q, q, SIDE, SIDE, SIDE)
         elif function == ELU:
-            activate_output(codes.ELU, 1.0, q, q, SIDE, SIDE, SIDE)
+            activate_output(codes.ELU, 1.0, 0, q, q, SIDE, SIDE, SIDE)
         elif function == SOFTMAX:
-            activate_output(codes.SOFTMAX, 0.0, q, q, SIDE, SIDE, SIDE)
+            activate_output(codes.SOFTMAX, 0.0, 0, q, q, SIDE, SIDE, SIDE)
         elif function == TRANSPOSE:
             for i in range(0, SIDE, v):
                 for j in range(0, SIDE, v):

@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn.kernels.codes import (
+    CUSTOM_ACTIVATION,
     ELU,
     EXPONENTIAL,
     GELU,
@@ -29,6 +30,7 @@ from fastnn.kernels.elementary import exp, expm1, normal_cdf, normal_pdf, sigmoi
 from fastnn.kernels.jit import inline
 from fastnn.kernels.simd import (
     at,
+    call,
     first,
     fma,
     lanes,
@@ -47,10 +49,10 @@ SELU_SCALE = 1.0507009873554805
 
 
 @inline
-def activate(code: int, alpha: float, z: Any, y: Any, n: int) -> None:
+def activate(code: int, alpha: float, function: int, z: Any, y: Any, n: int) -> None:
     """Overwrite n elements at `y` (whole vectors) with f of those at `z`, which may be the same.
 
-    Where f is the identity or softmax nothing is done.
+    Where f is the identity or softmax nothing is done. `function` is the address of the user's.
     """
     v = lanes(z)
     zero = splat(z, 0.0)
@@ -97,6 +99,8 @@ def activate(code: int, alpha: float, z: Any, y: Any, n: int) -> None:
     elif code == EXPONENTIAL:
         for i in range(0, n, v):
             store(at(y, i), exp(load(at(z, i))))
+    elif code == CUSTOM_ACTIVATION:
+        call(function, z, y, y, n)
 
 
 @inline
@@ -107,7 +111,7 @@ def mish_parts(x: Any) -> Any:
 
 
 @inline
-def activate_backward(code: int, alpha: float, z: Any, y: Any, d: Any, n: int) -> None:
+def activate_backward(code: int, alpha: float, function: int, z: Any, y: Any, d: Any, n: int) -> None:
     """Multiply n elements at `d` (whole vectors) by f'(z), read from the outputs at `y` (for NEEDS_INPUT from `z`)."""
     v = lanes(y)
     zero = splat(y, 0.0)
@@ -165,6 +169,8 @@ def activate_backward(code: int, alpha: float, z: Any, y: Any, d: Any, n: int) -
     elif code == EXPONENTIAL:
         for i in range(0, n, v):
             store(at(d, i), load(at(d, i)) * load(at(y, i)))
+    elif code == CUSTOM_ACTIVATION:
+        call(function, z, d, d, n)
 
 
 @inline
@@ -239,11 +245,13 @@ def clear_padding(z: Any, ld: int, rows: int, n: int) -> None:
 @inline
 def is_zero_at_zero(code: int) -> bool:
     """Whether f(0) = 0, so that padding stays zero."""
-    return code not in (SIGMOID, SOFTPLUS, HARD_SIGMOID, EXPONENTIAL)
+    return code not in (SIGMOID, SOFTPLUS, HARD_SIGMOID, EXPONENTIAL, CUSTOM_ACTIVATION)
 
 
 @inline
-def activate_output(code: int, alpha: float, z: Any, y: Any, ld: int, rows: int, n: int) -> None:
+def activate_output(
+    code: int, alpha: float, function: int, z: Any, y: Any, ld: int, rows: int, n: int
+) -> None:
     """Overwrite the rows at `y` by the activation of those at `z` (which may be the same), softmax included.
 
     For the identity and softmax they are the same. Padding is zero after it.
@@ -251,15 +259,17 @@ def activate_output(code: int, alpha: float, z: Any, y: Any, ld: int, rows: int,
     if code == SOFTMAX:
         softmax_rows(y, ld, rows, n)
     else:
-        activate(code, alpha, z, y, rows * ld)
+        activate(code, alpha, function, z, y, rows * ld)
         if not is_zero_at_zero(code):
             clear_padding(y, ld, rows, n)
 
 
 @inline
-def activate_output_backward(code: int, alpha: float, z: Any, y: Any, d: Any, ld: int, rows: int, n: int) -> None:
+def activate_output_backward(
+    code: int, alpha: float, function: int, z: Any, y: Any, d: Any, ld: int, rows: int, n: int
+) -> None:
     """Turn dE/dy at `d` into dE/dz in place, softmax included."""
     if code == SOFTMAX:
         softmax_rows_backward(y, d, ld, rows, n)
     else:
-        activate_backward(code, alpha, z, y, d, rows * ld)
+        activate_backward(code, alpha, function, z, y, d, rows * ld)

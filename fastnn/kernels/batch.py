@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn.kernels.activations import activate_output, activate_output_backward
-from fastnn.kernels.codes import NO_METRIC, SIGMOID, SOFTMAX_CROSSENTROPY, SUM_OF_SQUARES
+from fastnn.kernels.codes import CUSTOM_LOSS, NO_METRIC, SIGMOID, SOFTMAX_CROSSENTROPY, SUM_OF_SQUARES
 from fastnn.kernels.codes import SOFTMAX as SOFTMAX_ACTIVATION
 from fastnn.kernels.gemm import gemm
 from fastnn.kernels.jit import inline
@@ -18,19 +18,25 @@ from fastnn.kernels.layout import (
     ALPHA,
     BIAS,
     DELTA,
+    DERIVATIVE,
+    DROPOUT,
     EVALUATE,
     FIRST_TRAINED,
+    FUNCTION,
     INPUT,
     LD_IN,
     LD_OUT,
     LOSS,
+    LOSS_FUNCTION,
     LOSS_PARAMETERS,
+    MASK,
     METRIC,
     METRIC_LENGTH,
     MODE,
     N_IN,
     N_METRICS,
     N_OUT,
+    N_ROWS,
     NARROW,
     OUTPUT,
     ROW_LOSS,
@@ -39,12 +45,14 @@ from fastnn.kernels.layout import (
     SCRATCH_SIZE,
     SUM,
     TARGET,
+    TRAIN,
     WT,
     ZEROS,
     W,
 )
-from fastnn.kernels.losses import loss_row, metric_row, sum_of_squares_row
+from fastnn.kernels.losses import custom_row, fill_one_hot_row, loss_row, metric_row, sum_of_squares_row
 from fastnn.kernels.narrow import loss_block, metric_block, one_hot_block
+from fastnn.kernels.noise import DROP, augment, drop, key_of, mask_rows, partner_of, share_of_row
 from fastnn.kernels.simd import at, element, first, get, lanes, load, put, splat, store, transpose_block
 from fastnn.kernels.tile import dots, nothing
 
@@ -106,7 +114,7 @@ def narrow_products(x: Any, ld_in: int, n_in: int, w: Any, bias: Any, n_out: int
 
 @inline
 def forward(params: Any, layers: Any, layer_numbers: Any, work: Any, x: Any, ld_x: int, row: int, rows: int,
-            scratch: Any) -> None:  # fmt: skip
+            scratch: Any, key: Any, place: int) -> None:  # fmt: skip
     """Outputs of all layers for some rows.
 
     Parameters
@@ -115,9 +123,19 @@ def forward(params: Any, layers: Any, layer_numbers: Any, work: Any, x: Any, ld_
     x, ld_x : inputs of the first layer and their row stride; where that is a narrow layer, as it lies in `work`
     row, rows : where the rows lie in the outputs of the layers, which are overwritten, and how many
     scratch : (V, V), overwritten
+    key, place : of the step, and of the first row in the epoch, for dropout; of no meaning where no layer has a MASK
     """
     for k in range(layers.shape[0]):
         n_in = layers[k, N_IN]
+        if layers[k, MASK] >= 0:
+            ld_in = layers[k, LD_IN]
+            dropped = at(work, layers[k, INPUT] + row * ld_in)
+            drop(
+                key_of(key, DROP + k), layer_numbers[k, DROPOUT], place, x, ld_x,
+                at(work, layers[k, MASK] + row * ld_in), dropped, ld_in, rows, whole_vectors(n_in, lanes(x)),
+            )  # fmt: skip
+            x = dropped
+            ld_x = ld_in
         n_out = layers[k, N_OUT]
         ld_out = layers[k, LD_OUT]
         w = at(params, layers[k, W])
@@ -129,7 +147,8 @@ def forward(params: Any, layers: Any, layer_numbers: Any, work: Any, x: Any, ld_
         else:
             n = whole_vectors(n_out, lanes(w))
             gemm(x, ld_x, 1, w, ld_out, bias, 0, z, ld_out, rows, n, n_in, nothing(w), nothing(w))
-        activate_output(layers[k, ACTIVATION], layer_numbers[k, ALPHA], z, y, ld_out, rows, n_out)
+        code = layers[k, ACTIVATION]
+        activate_output(code, layer_numbers[k, ALPHA], layers[k, FUNCTION], z, y, ld_out, rows, n_out)
         x = y
         ld_x = ld_out
 
@@ -146,8 +165,9 @@ def backward(state: Any, plan: Any, row: int, rows: int) -> None:
         y = at(state.work, layers[k, OUTPUT] + row * ld_out)
         z = at(state.work, layers[k, SUM] + row * ld_out) if layers[k, SUM] >= 0 else y
         activate_output_backward(
-            layers[k, ACTIVATION], plan.layer_numbers[k, ALPHA], z, y, delta, ld_out, rows, layers[k, N_OUT]
-        )
+            layers[k, ACTIVATION], plan.layer_numbers[k, ALPHA], layers[k, DERIVATIVE], z, y, delta, ld_out, rows,
+            layers[k, N_OUT],
+        )  # fmt: skip
         if k > lowest:
             ld_in = layers[k, LD_IN]
             narrow = layers[k, NARROW]
@@ -158,6 +178,11 @@ def backward(state: Any, plan: Any, row: int, rows: int) -> None:
                 at(state.work, layers[k - 1, DELTA] + row * ld_in), ld_in,
                 rows, whole_vectors(layers[k, N_IN], lanes(delta)), layers[k, N_OUT], nothing(delta), nothing(delta),
             )  # fmt: skip
+            if layers[k, MASK] >= 0:
+                mask_rows(
+                    at(state.work, layers[k, MASK] + row * ld_in), at(state.work, layers[k - 1, DELTA] + row * ld_in),
+                    ld_in, rows, whole_vectors(layers[k, N_IN], lanes(delta)),
+                )  # fmt: skip
 
 
 @inline
@@ -192,7 +217,8 @@ def columns_to_rows(source: Any, n: int, target: Any, ld: int) -> None:
 
 
 @inline
-def block_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int, norm: Any, thread: int) -> None:
+def block_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int, norm: Any, key: Any,
+                 thread: int) -> None:  # fmt: skip
     """What `row_losses` does, V rows at a time, for nets of at most V outputs."""
     settings = plan.settings
     last = plan.layers.shape[0] - 1
@@ -215,6 +241,8 @@ def block_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: i
                 source = data.order[place + r + i] if data.order.size else place + r + i
                 for j in range(n):
                     put(at(t, j * v + i), get(at(data.targets, source * n + j)))
+        if plan.mixing.size and settings[MODE] == TRAIN:
+            mix_block(plan, data, place + r, part, t, n, get(parameters), key)
         if data.sample_weight.size:
             for i in range(part):
                 source = data.order[place + r + i] if data.order.size else place + r + i
@@ -226,8 +254,40 @@ def block_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: i
             if metric != NO_METRIC:
                 value = metric_block(metric, u, t, n, threshold, several) * weight
                 store(at(state.work, settings[ROW_METRIC] + m * settings[METRIC_LENGTH] + r), value)
-        store(at(state.work, settings[ROW_LOSS] + r), loss_block(settings[LOSS], u, t, parameters, n, weight, norm))
+        values = loss_block(settings[LOSS], settings[LOSS_FUNCTION], u, t, parameters, n, weight, norm)
+        store(at(state.work, settings[ROW_LOSS] + r), values)
         columns_to_rows(u, n, at(state.work, plan.layers[last, DELTA] + r * ld), ld)
+
+
+@inline
+def add_target(data: Any, source: int, share: float, t: Any, stride: int, n: int, off: float) -> None:
+    """Add `share` times the target of a row of the data to n elements at `t`, `stride` apart."""
+    if data.labels.size:
+        label = min(max(data.labels[source], 0), n - 1)
+        for j in range(n):
+            p = at(t, j * stride)
+            put(p, get(p) + share * (1.0 - off * (n - 1) if j == label else off))
+    else:
+        for j in range(n):
+            p = at(t, j * stride)
+            put(p, get(p) + share * get(at(data.targets, source * n + j)))
+
+
+@inline
+def mix_target(plan: Any, data: Any, place: int, t: Any, stride: int, n: int, off: float, key: Any) -> None:
+    """Mix the target of the partner into that of the row at `place`, which is at `t`; as `noise.augment` does."""
+    share = share_of_row(plan.mixing, key, place)
+    for j in range(n):
+        p = at(t, j * stride)
+        put(p, share * get(p))
+    add_target(data, partner_of(data, key, place, plan.settings[N_ROWS]), 1.0 - share, t, stride, n, off)
+
+
+@inline
+def mix_block(plan: Any, data: Any, place: int, rows: int, t: Any, n: int, off: float, key: Any) -> None:
+    """`mix_target` for the first rows of an (n, V) block."""
+    for i in range(rows):
+        mix_target(plan, data, place + i, at(t, i), lanes(t), n, off, key)
 
 
 @inline
@@ -239,7 +299,8 @@ def decision(plan: Any) -> Any:
 
 
 @inline
-def row_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int, norm: Any) -> None:
+def row_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int, norm: Any, key: Any,
+               thread: int) -> None:  # fmt: skip
     """Loss, metric and dE/du of the rows at `row` of the chunk, which are those at `place` of the epoch."""
     settings = plan.settings
     last = plan.layers.shape[0] - 1
@@ -247,6 +308,7 @@ def row_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int
     ld = plan.layers[last, LD_OUT]
     loss = settings[LOSS]
     parameters = at(state.work, settings[LOSS_PARAMETERS])
+    scratch = at(state.work, settings[SCRATCH] + thread * settings[SCRATCH_SIZE])
     several, threshold = decision(plan)
     for r in range(row, row + rows):
         source = data.order[place + r] if data.order.size else place + r
@@ -258,6 +320,11 @@ def row_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int
             label = min(max(data.labels[source], 0), n - 1)  # they were checked, but the caller may write to them
         else:
             copy_row(at(data.targets, source * n), t, n)
+        if plan.mixing.size and settings[MODE] == TRAIN:
+            if label >= 0:
+                fill_one_hot_row(t, label, n, get(parameters))
+                label = -1
+            mix_target(plan, data, place + r, t, 1, n, get(parameters), key)
         weight = element(u, 1.0)
         if data.sample_weight.size:
             weight = get(at(data.sample_weight, source))
@@ -268,13 +335,16 @@ def row_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int
                 put(at(state.work, settings[ROW_METRIC] + m * settings[METRIC_LENGTH] + r), weight * value)
         if loss == SUM_OF_SQUARES:
             value = sum_of_squares_row(u, t, d, n, weight)
+        elif loss == CUSTOM_LOSS:
+            value = custom_row(settings[LOSS_FUNCTION], u, t, d, scratch, n, weight / norm / n) * (weight / n)
         else:
             value = loss_row(loss, u, t, label, parameters, d, n, weight, norm)
         put(at(state.work, settings[ROW_LOSS] + r), value)
 
 
 @inline
-def batch_tile(state: Any, plan: Any, data: Any, place: int, row: int, rows: int, norm: Any, thread: int) -> None:
+def batch_tile(state: Any, plan: Any, data: Any, place: int, row: int, rows: int, norm: Any, key: Any,
+               thread: int) -> None:  # fmt: skip
     """All of region 1 for some rows of a chunk.
 
     Parameters
@@ -283,6 +353,7 @@ def batch_tile(state: Any, plan: Any, data: Any, place: int, row: int, rows: int
     place : where the chunk begins in the epoch's order
     row, rows : first row of the tile in the chunk, and how many
     norm : sum of the sample weights of the whole batch (rows of the batch without weights)
+    key : of the step, for all that is random
     thread : the calling thread, whose scratch is used
 
     Notes
@@ -294,10 +365,14 @@ def batch_tile(state: Any, plan: Any, data: Any, place: int, row: int, rows: int
     x = at(state.work, plan.layers[0, INPUT] + row * ld_in)
     scratch = at(state.work, plan.settings[SCRATCH] + thread * plan.settings[SCRATCH_SIZE])
     gather(data, place + row, rows, x, ld_in, n_in)
-    forward(state.params, plan.layers, plan.layer_numbers, state.work, x, ld_in, row, rows, scratch)
+    if plan.settings[MODE] == TRAIN:
+        augment(plan, data, key, place + row, rows, x, ld_in, n_in, plan.settings[N_ROWS], scratch)
+    forward(
+        state.params, plan.layers, plan.layer_numbers, state.work, x, ld_in, row, rows, scratch, key, place + row
+    )
     if plan.layers[plan.layers.shape[0] - 1, N_OUT] <= lanes(at(state.work, 0)):
-        block_losses(state, plan, data, place, row, rows, norm, thread)
+        block_losses(state, plan, data, place, row, rows, norm, key, thread)
     else:
-        row_losses(state, plan, data, place, row, rows, norm)
+        row_losses(state, plan, data, place, row, rows, norm, key, thread)
     if plan.settings[MODE] != EVALUATE:
         backward(state, plan, row, rows)

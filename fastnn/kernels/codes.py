@@ -19,7 +19,8 @@ HARD_SIGMOID = 10
 SILU = 11
 GELU = 12
 MISH = 13
-NEEDS_INPUT = (SILU, GELU, MISH)  # not monotone: y does not tell z
+CUSTOM_ACTIVATION = 14  # functions of the user's, at addresses
+NEEDS_INPUT = (SILU, GELU, MISH, CUSTOM_ACTIVATION)  # y does not tell z
 
 # Losses E(u, t), u being the output of the last layer (logits for the two cross-entropies).
 SQUARED_ERROR = 0  # mean over outputs and rows of (u - t)^2
@@ -31,6 +32,7 @@ HUBER = 5
 POISSON = 6  # u is the logarithm of the rate
 QUANTILE = 7  # a quantile an output
 GAUSSIAN_NLL = 8  # the first half of the outputs are means, the second logarithms of variances
+CUSTOM_LOSS = 9  # a function of the user's, at an address
 
 # Optimizers.
 SGD = 0

@@ -42,6 +42,8 @@ LIMIT32, LIMIT64 = 87.0, 708.0
 EXP64 = tuple(1.0 / math.factorial(k) for k in range(13, 1, -1))
 E0, E1, E2, E3, E4, E5, E6, E7, E8, E9, E10, E11 = EXP64
 
+# sin(y) = y + SIN3 y^3 + SIN5 y^5 ...
+SIN3, SIN5, SIN7, SIN9, SIN11, SIN13 = ((-1.0) ** (k // 2) / math.factorial(k) for k in range(3, 15, 2))
 # erf(x) = x T(x^2) / U(x^2) for |x| < 1, erfc(x) = e^(-x^2) P(x) / Q(x) for 1 <= x < 8; U and Q begin with 1.
 T0, T1, T2, T3, T4 = (
     9.60497373987051638749e0, 9.00260197203842689217e1, 2.23200534594684319226e3, 7.00332514112805075473e3,
@@ -213,6 +215,22 @@ def log1p(x: Any) -> Any:
     s = f * f
     f2 = f + f
     return fma(f2 * s, _atanh_tail(s), f2)
+
+
+@inline
+def cos_of_turns(u: Any) -> Any:
+    """Cosine of 2 pi u for 0 <= u < 1, to 1e-9: 2 sin^2(pi (u - 1/2)) - 1, the sine by its series to the 13th power."""
+    y = (u - splat(u, 0.5)) * splat(u, math.pi)
+    s = y * y
+    q = splat(u, SIN13)
+    q = fma(q, s, splat(u, SIN11))
+    q = fma(q, s, splat(u, SIN9))
+    q = fma(q, s, splat(u, SIN7))
+    q = fma(q, s, splat(u, SIN5))
+    q = fma(q, s, splat(u, SIN3))
+    q = fma(q, s, splat(u, 1.0))
+    sine = q * y
+    return fma(sine + sine, sine, splat(u, -1.0))
 
 
 @inline

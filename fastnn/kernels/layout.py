@@ -33,14 +33,18 @@ ACTIVATION = 10  # code
 HAS_BIAS = 11  # 0 or 1
 NARROW = 12  # 0 or 1
 SUM = 13  # the sums z in work (chunk rows, LD_OUT), where the activation's derivative needs them; else -1
-LAYER_COLUMNS = 14
+MASK = 14  # factors of dropout on the layer's input, in work (chunk rows, LD_IN), or -1; then INPUT is a copy
+FUNCTION = 15  # addresses of the user's functions: y = f(z), and
+DERIVATIVE = 16  # d = d f'(z)
+LAYER_COLUMNS = 17
 
 # Columns of `Plan.layer_numbers` (float64, a row a layer).
 ALPHA = 0  # parameter of the activation
 L1 = 1  # weight of the penalty sum |w|
 L2 = 2  # weight of the penalty sum w^2
 MAX_NORM = 3  # longest that the weights of one output may be; 0 for any length
-LAYER_NUMBER_COLUMNS = 4
+DROPOUT = 4  # share of the layer's inputs that a step leaves out
+LAYER_NUMBER_COLUMNS = 5
 
 # Columns of the table of weight tiles, `Plan.tiles` (int64, a row a tile): rows and columns of one layer's W as it
 # is stored, and the part of its bias that goes with them.
@@ -77,13 +81,15 @@ METRIC_LENGTH = 19  # room for the rows of one metric
 LOSS_PARAMETERS = 20  # in work: a number for each output, see losses (LD_OUT of the last layer)
 EPOCH_STEPS = 21  # steps an epoch
 EPOCH = 22  # number of the run's first epoch, and
-SEED = 23  # the seed, from which each epoch's order is made,
+SEED = 23  # the seed, from which dropout comes and augmentation, and each epoch's order
 SHUFFLE = 24  # if this is 1
 TRAINED_TILES = 25  # so many tiles are trained; those of frozen layers come after them
 FIRST_TRAINED = 26  # lowest layer that is trained
 MEAN_SLOT = 27  # slot of the running average of the parameters; -1 for none
 CONSTRAINED = 28  # 1 if any layer has a MAX_NORM
-METRIC = 29  # and the N_METRICS - 1 after it
+LOSS_FUNCTION = 29  # address of the user's loss
+ROW_FUNCTION = 30  # address of the user's function that changes a row of features; 0 for none
+METRIC = 31  # and the N_METRICS - 1 after it
 N_METRICS = 2
 SETTINGS = METRIC + N_METRICS
 
@@ -101,12 +107,13 @@ WEIGHT_DECAY = 4
 CLIP_VALUE = 5  # largest size of an element of the gradient; 0 for any
 CLIP_NORM = 6  # largest length of the whole gradient; 0 for any
 MEAN_DECAY = 7  # of the running average of the parameters
-STEPS_DONE = 8  # updates made so far; read and advanced
-MOMENT_PRODUCT = 9  # M of the last update, see optimizers; read and advanced
-LOSS_SUM = 10  # the sums below are added to; at the end of an epoch they go to `epoch_sums` and begin anew
-WEIGHT_SUM = 11
-PENALTY_SUM = 12  # one penalty R a step
-METRIC_SUM = 13  # and the N_METRICS - 1 after it
+NOISE = 8  # standard deviation of what is added to the features; 0 for nothing
+STEPS_DONE = 9  # updates made so far; read and advanced
+MOMENT_PRODUCT = 10  # M of the last update, see optimizers; read and advanced
+LOSS_SUM = 11  # the sums below are added to; at the end of an epoch they go to `epoch_sums` and begin anew
+WEIGHT_SUM = 12
+PENALTY_SUM = 13  # one penalty R a step
+METRIC_SUM = 14  # and the N_METRICS - 1 after it
 NUMBERS = METRIC_SUM + N_METRICS
 
 # Columns of `Plan.shard_sums`: a cache line a shard.
@@ -146,6 +153,7 @@ class Plan(NamedTuple):
     order: Any  # (n,) int64, overwritten by the order of each epoch: the memory of `Data.order`; or (0,)
     step_rates: Any  # (steps of a run,) float64: the learning rate of each; or (0,) where it is that of `numbers`
     step_losses: Any  # (steps of a run,) float64, overwritten: mean loss of each batch, without penalty; or (0,)
+    mixing: Any  # float64: quantiles of the share that a row has in its mixture with another; or (0,) for no mixture
 
 
 class Data(NamedTuple):

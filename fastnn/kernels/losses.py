@@ -46,6 +46,7 @@ from fastnn.kernels.jit import inline
 from fastnn.kernels.simd import (
     absolute,
     at,
+    call,
     first,
     fma,
     get,
@@ -206,6 +207,26 @@ def gaussian_row(u: Any, t: Any, d: Any, n: int, factor: Any) -> Any:
         put(at(d, j), factor * max_lanes(d_mean))
         put(at(d, half + j), factor * max_lanes(d_log_variance))
     return max_lanes(total)
+
+
+@inline
+def custom_row(function: int, u: Any, t: Any, d: Any, values: Any, n: int, factor: Any) -> Any:
+    """Overwrite `d` with factor times the slopes of the user's loss; return the sum of its values.
+
+    The function overwrites n outputs by slopes; n elements at `values` are scratch.
+    """
+    v = lanes(u)
+    zero = splat(u, 0.0)
+    by = splat(u, factor)
+    whole = (n + v - 1) // v * v
+    for j in range(0, n, v):
+        store(at(d, j), load(at(u, j)))
+    call(function, d, t, values, whole)
+    total = zero
+    for j in range(0, n, v):
+        store(at(d, j), first(load(at(d, j)) * by, n - j, zero))
+        total = total + first(load(at(values, j)), n - j, zero)
+    return sum_lanes(total)
 
 
 @inline

@@ -15,6 +15,7 @@ from typing import Any
 from fastnn.kernels.codes import (
     ACCURACY,
     BINARY_CROSSENTROPY,
+    CUSTOM_LOSS,
     GAUSSIAN_NLL,
     MEAN_ABSOLUTE_ERROR,
     SOFTMAX_CROSSENTROPY,
@@ -24,7 +25,7 @@ from fastnn.kernels.codes import (
 from fastnn.kernels.elementary import exp, log, log1p
 from fastnn.kernels.jit import inline
 from fastnn.kernels.losses import gaussian, pointwise
-from fastnn.kernels.simd import absolute, at, fma, get, lanes, load, maximum, put, splat, store, where_greater
+from fastnn.kernels.simd import absolute, at, call, fma, get, lanes, load, maximum, put, splat, store, where_greater
 
 
 @inline
@@ -127,13 +128,29 @@ def gaussian_block(u: Any, t: Any, n: int, factor: Any) -> Any:
 
 
 @inline
-def loss_block(code: int, u: Any, t: Any, p: Any, n: int, weight: Any, norm: Any) -> Any:
+def custom_block(function: int, u: Any, t: Any, n: int, factor: Any) -> Any:
+    """Overwrite the block at `u` with the slopes of the user's loss times factor; return the sum of its values.
+
+    The function overwrites outputs by slopes, and targets by values.
+    """
+    v = lanes(u)
+    call(function, u, t, t, n * v)
+    total = splat(u, 0.0)
+    for j in range(n):
+        store(at(u, j * v), load(at(u, j * v)) * factor)
+        total = total + load(at(t, j * v))
+    return total
+
+
+@inline
+def loss_block(code: int, function: int, u: Any, t: Any, p: Any, n: int, weight: Any, norm: Any) -> Any:
     """Losses of V rows times their weights, a vector; overwrites the block at `u` with the gradient.
 
     Parameters
     ----------
     code : loss
-    u, t : pointers to (n, V) blocks of outputs and targets
+    function : address of the user's
+    u, t : pointers to (n, V) blocks of outputs and targets, which may be overwritten
     p : pointer to the parameters of the outputs
     n : O
     weight : vector of the rows' weights
@@ -151,6 +168,8 @@ def loss_block(code: int, u: Any, t: Any, p: Any, n: int, weight: Any, norm: Any
         return squared_error_block(u, t, n, (scale + scale) * share) * (weight * share)
     if code == GAUSSIAN_NLL:
         return gaussian_block(u, t, n, (scale + scale) * share) * ((weight + weight) * share)
+    if code == CUSTOM_LOSS:
+        return custom_block(function, u, t, n, scale * share) * (weight * share)
     return pointwise_block(code, u, t, p, n, scale * share) * (weight * share)
 
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from fastnn.kernels.activations import activate, clear_padding, is_zero_at_zero
 from fastnn.kernels.barrier import (
     SPINS,
@@ -24,7 +26,20 @@ from fastnn.kernels.batch import copy_row, forward, whole_vectors
 from fastnn.kernels.codes import SOFTMAX
 from fastnn.kernels.gemm import gemm
 from fastnn.kernels.jit import inline, kernel
-from fastnn.kernels.layout import ACTIVATION, ALPHA, BIAS, INPUT, LD_IN, LD_OUT, N_IN, N_OUT, NARROW, OUTPUT, W
+from fastnn.kernels.layout import (
+    ACTIVATION,
+    ALPHA,
+    BIAS,
+    FUNCTION,
+    INPUT,
+    LD_IN,
+    LD_OUT,
+    N_IN,
+    N_OUT,
+    NARROW,
+    OUTPUT,
+    W,
+)
 from fastnn.kernels.scan import is_finite_run
 from fastnn.kernels.simd import address, at, lanes, pointer_to
 from fastnn.kernels.tile import nothing
@@ -81,7 +96,7 @@ def rows_of(params: Any, layers: Any, layer_numbers: Any, work: Any, features: A
             for r in range(rows):
                 copy_row(at(x, r * n_in), at(copy, r * ld_in), n_in)
             x = copy
-        forward(params, layers, layer_numbers, work, x, ld_x, place, rows, scratch)
+        forward(params, layers, layer_numbers, work, x, ld_x, place, rows, scratch, np.uint64(0), 0)
         y = at(work, layers[last, OUTPUT] + place * ld_out)
         for r in range(rows):
             copy_row(at(y, r * ld_out), at(outputs, (row + r) * n_out), n_out)
@@ -112,7 +127,10 @@ def columns_of(params: Any, layers: Any, layer_numbers: Any, work: Any, features
         runs = (columns + 4 * v - 1) // (4 * v)
         if layers[k, NARROW] or runs < n_threads or code == SOFTMAX:
             if thread == 0:
-                forward(params, layers[k : k + 1], layer_numbers[k : k + 1], work, x, ld_x, 0, n, at(work, 0))
+                forward(
+                    params, layers[k : k + 1], layer_numbers[k : k + 1], work, x, ld_x, 0, n, at(work, 0),
+                    np.uint64(0), 0,
+                )  # fmt: skip
         else:
             begin = thread * runs // n_threads * 4 * v
             end = min(columns, (thread + 1) * runs // n_threads * 4 * v)
@@ -122,7 +140,7 @@ def columns_of(params: Any, layers: Any, layer_numbers: Any, work: Any, features
             )  # fmt: skip
             for r in range(n):
                 part = at(z, r * ld_out + begin)
-                activate(code, alpha, part, part, end - begin)
+                activate(code, alpha, layers[k, FUNCTION], part, part, end - begin)
             if not is_zero_at_zero(code) and end == columns:
                 clear_padding(z, ld_out, n, n_out)
         barrier(box, n_threads, k + 1)

@@ -707,3 +707,97 @@ def _lower_transpose(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     for i in range(n):
         emit_store(builder, rows[i], builder.gep(target, [builder.mul(ld_target, ir.Constant(ip, i))]))
     return context.get_dummy_value()
+
+
+# ------------------------------------------------------------------------------------------ random numbers
+
+#: Multipliers of C. Wellons's 32-bit mixer "lowbias32" (2018), and the odd number next to 2^32 over the golden ratio.
+_MIX = (0x7FEB352D, 0x846CA68B)
+_STEP = 0x9E3779B9
+#: Bits that become a number below 1: as many as single precision holds, and all but the sign's.
+_RANDOM_BITS = {4: 24, 8: 31}
+
+
+def _type_uniform(like: Any, key: Any, counter: Any) -> Any:
+    vector = like if isinstance(like, Vector) else Vector(element_of(like)) if element_of(like) is not None else None
+    return None if vector is None else vector(like, types.uint64, types.int64)
+
+
+@op(_type_uniform)
+def uniform(like: Any, key: Any, counter: Any) -> Any:
+    """A vector of random numbers in [0, 1): lane i is a function of the key and of counter + i (mod 2^32) alone.
+
+    Two rounds of a 32-bit mixer; `like` is a pointer or vector of the type wanted.
+    """
+    n = n_lanes(like.dtype)
+    mask = np.uint64(0xFFFFFFFF)
+    x = (np.uint64(int(counter) & 0xFFFFFFFF) + np.arange(n, dtype=np.uint64)) & mask
+    key = int(key)
+    x = (x * np.uint64(_STEP) + np.uint64(key & 0xFFFFFFFF)) & mask
+    for add in (0, key >> 32):
+        x = (x + np.uint64(add)) & mask
+        x ^= x >> np.uint64(16)
+        x = (x * np.uint64(_MIX[0])) & mask
+        x ^= x >> np.uint64(15)
+        x = (x * np.uint64(_MIX[1])) & mask
+        x ^= x >> np.uint64(16)
+    bits = _RANDOM_BITS[like.dtype.itemsize]
+    return ((x >> np.uint64(32 - bits)).astype(like.dtype) * like.dtype.type(0.5**bits)).astype(like.dtype)
+
+
+@uniform.lower
+def _lower_uniform(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    _, key, counter = args
+    vt = llvm_vector(sig.return_type)
+    n = vt.count
+    word = ir.IntType(32)
+    wt = ir.VectorType(word, n)
+
+    def constant(x: int) -> Any:
+        return ir.Constant(wt, [x] * n)
+
+    def all_lanes(scalar: Any) -> Any:
+        one = builder.insert_element(ir.Constant(wt, ir.Undefined), scalar, ir.Constant(word, 0))
+        return builder.shuffle_vector(one, ir.Constant(wt, ir.Undefined), ir.Constant(wt, [0] * n))
+
+    low = all_lanes(builder.trunc(key, word))
+    high = all_lanes(builder.trunc(builder.lshr(key, ir.Constant(key.type, 32)), word))
+    x = builder.add(all_lanes(builder.trunc(counter, word)), ir.Constant(wt, list(range(n))))
+    x = builder.add(builder.mul(x, constant(_STEP)), low)
+    for round_ in range(2):
+        if round_:
+            x = builder.add(x, high)
+        x = builder.xor(x, builder.lshr(x, constant(16)))
+        x = builder.mul(x, constant(_MIX[0]))
+        x = builder.xor(x, builder.lshr(x, constant(15)))
+        x = builder.mul(x, constant(_MIX[1]))
+        x = builder.xor(x, builder.lshr(x, constant(16)))
+    bits = _RANDOM_BITS[4 if isinstance(vt.element, ir.FloatType) else 8]
+    x = builder.lshr(x, constant(32 - bits))  # so it is not negative
+    return builder.fmul(builder.sitofp(x, vt), ir.Constant(vt, [0.5**bits] * n))
+
+
+# ----------------------------------------------------------------------------------- functions of the user's
+
+#: Stand-ins for machine code at an address, by which the kernels run as Python.
+FUNCTIONS: dict[int, Any] = {}
+
+
+def _type_call(function: Any, a: Any, b: Any, c: Any, n: Any) -> Any:
+    if element_of(a) is None or not a == b == c:
+        return None
+    return types.void(types.int64, a, b, c, types.int64)
+
+
+@op(_type_call)
+def call(function: int, a: Any, b: Any, c: Any, n: int) -> None:
+    """Call the C function void(T *, T *, T *, int64) at an address."""
+    FUNCTIONS[function](a, b, c, n)
+
+
+@call.lower
+def _lower_call(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    function, a, b, c, n = args
+    kind = ir.FunctionType(ir.VoidType(), [a.type, b.type, c.type, n.type])
+    builder.call(builder.inttoptr(function, kind.as_pointer()), [a, b, c, n])
+    return context.get_dummy_value()

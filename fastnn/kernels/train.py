@@ -54,6 +54,7 @@ from fastnn.kernels.layout import (
     WEIGHT_SUM,
     WEIGHTS_NOT_FINITE,
 )
+from fastnn.kernels.noise import step_key
 from fastnn.kernels.optimizers import advance_product, rates_of_step
 from fastnn.kernels.rng import permute
 from fastnn.kernels.simd import (
@@ -106,7 +107,8 @@ def sum_of_weights(data: Any, place: int, rows: int) -> float:
 
 
 @inline
-def run_shard(state: Any, plan: Any, data: Any, shard: int, place: int, rows: int, norm: Any, thread: int) -> None:
+def run_shard(state: Any, plan: Any, data: Any, shard: int, place: int, rows: int, norm: Any, key: Any,
+              thread: int) -> None:  # fmt: skip
     """Losses and gradient of one shard of a batch, the rows at `place` of the epoch, by one thread alone.
 
     Overwrites the shard's row of `shard_sums` and its gradient, and of `work` what belongs to the thread.
@@ -122,7 +124,8 @@ def run_shard(state: Any, plan: Any, data: Any, shard: int, place: int, rows: in
     for done in range(0, rows, chunk):
         part = min(chunk, rows - done)
         for row in range(0, part, tile_rows):
-            batch_tile(state, plan, data, place + done - mine, mine + row, min(tile_rows, part - row), norm, thread)
+            part_rows = min(tile_rows, part - row)
+            batch_tile(state, plan, data, place + done - mine, mine + row, part_rows, norm, key, thread)
         loss += sum_row(at(state.work, settings[ROW_LOSS] + mine), part)
         if settings[METRIC] != NO_METRIC:
             first_metric += sum_row(at(state.work, settings[ROW_METRIC] + mine), part)
@@ -185,6 +188,7 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
         norm = element(at(state.work, 0), whole if whole > 0.0 else 1.0)
         fused = mode == TRAIN and rows <= chunk and not sharded and clip_norm == 0.0
         t = steps_done + 1.0
+        key = step_key(settings[SEED], int(steps_done))
         product_now = advance_product(optimizer, numbers, product, t)
         rate = plan.step_rates[step] if plan.step_rates.size else numbers[LEARNING_RATE]
         step_loss = 0.0
@@ -196,7 +200,7 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
             for shard in range(thread * n_shards // n_threads, (thread + 1) * n_shards // n_threads):
                 first = shard * settings[SHARD_ROWS]
                 shard_rows = min(settings[SHARD_ROWS], rows - first)
-                run_shard(state, plan, data, shard, place + first, shard_rows, norm, thread)
+                run_shard(state, plan, data, shard, place + first, shard_rows, norm, key, thread)
             meeting += 1
             if not barrier(sync, n_threads, meeting):
                 return ABORTED
@@ -212,7 +216,7 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
             n_tiles = (part + tile_rows - 1) // tile_rows
             for tile in range(thread * n_tiles // n_threads, (thread + 1) * n_tiles // n_threads):
                 row = tile * tile_rows
-                batch_tile(state, plan, data, place + done, row, min(tile_rows, part - row), norm, thread)
+                batch_tile(state, plan, data, place + done, row, min(tile_rows, part - row), norm, key, thread)
             meeting += 1
             if not barrier(sync, n_threads, meeting):
                 return ABORTED
