@@ -276,15 +276,15 @@ class Workspace:
         for k in range(architecture.n_layers):
             if gradients and self.layers[k, layout.ACTIVATION] in codes.NEEDS_INPUT:
                 self.layers[k, layout.SUM] = arena.take(rows * lds[k + 1])
+            if dropout and self.layer_numbers[k, layout.DROPOUT]:
+                self.layers[k, layout.MASK] = arena.take(rows * lds[k])
+                if k:  # the layer below keeps its own output for its derivative
+                    self.layers[k, layout.INPUT] = arena.take(rows * lds[k])
         for k in range(1, architecture.n_layers):
             if architecture.narrow()[k]:
                 continue
             n_out = layout.padded(architecture.sizes[k + 1], dtype)
             self.layers[k, layout.WT] = arena.take(n_out * lds[k])
-            if dropout and self.layer_numbers[k, layout.DROPOUT]:
-                self.layers[k, layout.MASK] = arena.take(rows * lds[k])
-                if k:  # the layer below keeps its own output for its derivative
-                    self.layers[k, layout.INPUT] = arena.take(rows * lds[k])
         width = self.tiles[:, layout.T_COLUMN_END] - self.tiles[:, layout.T_COLUMN]
         height = self.tiles[:, layout.T_ROW_END] - self.tiles[:, layout.T_ROW]
         bias = self.tiles[:, layout.T_BIAS_END] - self.tiles[:, layout.T_BIAS]
@@ -327,6 +327,7 @@ class Workspace:
             settings[layout.LOSS_PARAMETERS] = self.loss_parameters
             settings[layout.SCRATCH] = self.scratch
             settings[layout.SCRATCH_SIZE] = self.scratch_size
+            settings[layout.MEAN_SLOT] = -1
             settings[layout.TRAINED_TILES] = self.n_trained
             settings[layout.FIRST_TRAINED] = self.first_trained
             settings[layout.LOSS_FUNCTION] = self.loss_function
@@ -660,6 +661,7 @@ class Engine:
             if shuffle is not None:
                 settings[layout.EPOCH] = shuffle.epoch
             settings[layout.ROW_FUNCTION] = change.function
+            settings[layout.AUGMENT] = augmentation is not None
             settings[layout.LOSS] = self.architecture.loss
             settings[layout.OPTIMIZER] = optimizer
             _set_metrics(plan, metrics)

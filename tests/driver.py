@@ -213,6 +213,7 @@ def train(
     slice_steps=1 << 40,
     on_slice=None,
     team=None,
+    seed_of_noise=0,
     **options,
 ) -> list[Sums]:
     """Epochs with a fixed number of threads; shuffled where a seed is given."""
@@ -235,6 +236,7 @@ def train(
                     team=crew,
                     pace=FixedPace(n_threads, slice_steps),
                     on_slice=on_slice,
+                    seed=seed_of_noise if seed is None else seed,
                     **options,
                 )
             )

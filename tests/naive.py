@@ -237,11 +237,11 @@ class Net:
         return self.activations
 
 
-def forward(net, x, activations):
-    """Pre-activations and outputs of all layers; `outputs[0]` is x."""
+def forward(net, x, activations, masks=None):
+    """Pre-activations and outputs of all layers; `outputs[0]` is x. `masks` are factors of dropout on the inputs."""
     zs, outputs = [], [x]
-    for w, b, (code, alpha) in zip(net.weights, net.biases, activations, strict=True):
-        zs.append(outputs[-1] @ w + b)
+    for k, (w, b, (code, alpha)) in enumerate(zip(net.weights, net.biases, activations, strict=True)):
+        zs.append((outputs[-1] if masks is None else outputs[-1] * masks[k]) @ w + b)
         outputs.append(activation(code, alpha, zs[-1]))
     return zs, outputs
 
@@ -275,19 +275,20 @@ def objective(net, x, t, sample_weight):
     return (row_shares(net, sample_weight) * rows).sum() + penalty(net)
 
 
-def gradient(net, x, t, sample_weight):
+def gradient(net, x, t, sample_weight, masks=None):
     """Gradient of E + R with respect to all weights and biases, by plain back-propagation: two lists."""
     activations = net.trained_activations
-    zs, ys = forward(net, x, activations)
+    zs, ys = forward(net, x, activations, masks)
     d = loss_rows_backward(net.loss, ys[-1], t, net.loss_parameters) * row_shares(net, sample_weight)[:, None]
     d_weights, d_biases = [], []
     for k in reversed(range(len(net.weights))):
         d = activation_backward(*activations[k], zs[k], d)
         l1, l2 = net.penalties[k]
         w = net.weights[k]
-        d_weights.insert(0, ys[k].T @ d + l1 * np.sign(w) + 2 * l2 * w)
+        y = ys[k] if masks is None else ys[k] * masks[k]
+        d_weights.insert(0, y.T @ d + l1 * np.sign(w) + 2 * l2 * w)
         d_biases.insert(0, d.sum(axis=0) if net.use_bias[k] else 0 * net.biases[k])
-        d = d @ w.T
+        d = d @ w.T if masks is None else d @ w.T * masks[k]
     return d_weights, d_biases
 
 

@@ -16,6 +16,7 @@ from fastnn.kernels.jit import inline
 from fastnn.kernels.layout import (
     ACTIVATION,
     ALPHA,
+    AUGMENT,
     BIAS,
     DELTA,
     DERIVATIVE,
@@ -45,7 +46,6 @@ from fastnn.kernels.layout import (
     SCRATCH_SIZE,
     SUM,
     TARGET,
-    TRAIN,
     WT,
     ZEROS,
     W,
@@ -241,7 +241,7 @@ def block_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: i
                 source = data.order[place + r + i] if data.order.size else place + r + i
                 for j in range(n):
                     put(at(t, j * v + i), get(at(data.targets, source * n + j)))
-        if plan.mixing.size and settings[MODE] == TRAIN:
+        if plan.mixing.size:
             mix_block(plan, data, place + r, part, t, n, get(parameters), key)
         if data.sample_weight.size:
             for i in range(part):
@@ -320,7 +320,7 @@ def row_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int
             label = min(max(data.labels[source], 0), n - 1)  # they were checked, but the caller may write to them
         else:
             copy_row(at(data.targets, source * n), t, n)
-        if plan.mixing.size and settings[MODE] == TRAIN:
+        if plan.mixing.size:
             if label >= 0:
                 fill_one_hot_row(t, label, n, get(parameters))
                 label = -1
@@ -365,7 +365,7 @@ def batch_tile(state: Any, plan: Any, data: Any, place: int, row: int, rows: int
     x = at(state.work, plan.layers[0, INPUT] + row * ld_in)
     scratch = at(state.work, plan.settings[SCRATCH] + thread * plan.settings[SCRATCH_SIZE])
     gather(data, place + row, rows, x, ld_in, n_in)
-    if plan.settings[MODE] == TRAIN:
+    if plan.settings[AUGMENT] != 0:
         augment(plan, data, key, place + row, rows, x, ld_in, n_in, plan.settings[N_ROWS], scratch)
     forward(
         state.params, plan.layers, plan.layer_numbers, state.work, x, ld_in, row, rows, scratch, key, place + row

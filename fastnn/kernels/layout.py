@@ -89,7 +89,8 @@ MEAN_SLOT = 27  # slot of the running average of the parameters; -1 for none
 CONSTRAINED = 28  # 1 if any layer has a MAX_NORM
 LOSS_FUNCTION = 29  # address of the user's loss
 ROW_FUNCTION = 30  # address of the user's function that changes a row of features; 0 for none
-METRIC = 31  # and the N_METRICS - 1 after it
+AUGMENT = 31  # 1 if rows are changed at random
+METRIC = 32  # and the N_METRICS - 1 after it
 N_METRICS = 2
 SETTINGS = METRIC + N_METRICS
 

@@ -142,40 +142,35 @@ def gradient_tile(state: Any, plan: Any, tile: int, first: int, rows: int, g: An
 
 
 @inline
-def update_tile(state: Any, plan: Any, tile: int, rates: Any, g: Any, ld_g: int, g_bias: Any) -> bool:
-    """Penalty, update and W^T of one weight tile, given its gradient; return whether all stayed finite.
-
-    Parameters
-    ----------
-    g, ld_g : the gradient block and its row stride; the penalty's gradient is added to it
-    g_bias : gradient of the tile's part of the bias row, which lies before `g` where it is the whole row
-    """
-    add_penalties(state, plan, tile, g, ld_g)
-    return apply_tile(state, plan, tile, rates, g, ld_g, g_bias)
-
-
-@inline
-def update_run(state: Any, plan: Any, rates: Any, place: int, g: Any, n: int) -> bool:
-    """Update the n parameters at `place` with the gradient at `g`, which may be clipped there."""
-    size = state.params.size
-    most = plan.numbers[CLIP_VALUE]
+def update_run(optimizer: int, rates: Any, most: float, params: Any, slots: Any, size: int, place: int, g: Any,
+               n: int) -> bool:  # fmt: skip
+    """Update n parameters at `place` with the gradient at `g`, which is clipped to +-most there, if that is above 0."""
     if most > 0.0:
         clip(g, most, n)
-    return update(
-        plan.settings[OPTIMIZER], rates, at(state.params, place), g,
-        at(state.slots, place), at(state.slots, size + place), at(state.slots, 2 * size + place), n,
-    )  # fmt: skip
+    m = at(slots, place)
+    return update(optimizer, rates, at(params, place), g, m, at(m, size), at(m, 2 * size), n)
 
 
 @inline
 def apply_tile(state: Any, plan: Any, tile: int, rates: Any, g: Any, ld_g: int, g_bias: Any) -> bool:
-    """What `update_tile` does, given the gradient with the penalty's."""
+    """Update and W^T of one weight tile, given its gradient; return whether all stayed finite.
+
+    Parameters
+    ----------
+    g, ld_g : the gradient block, with the penalty's, and its row stride; overwritten where it is clipped
+    g_bias : gradient of the tile's part of the bias row, which lies before `g` where it is the whole row
+    """
     k = plan.tiles[tile, T_LAYER]
     row = plan.tiles[tile, T_ROW]
     column = plan.tiles[tile, T_COLUMN]
     ld, height = stride_and_height(plan, k)
     rows = min(plan.tiles[tile, T_ROW_END], height) - row
     columns = plan.tiles[tile, T_COLUMN_END] - column
+    optimizer = plan.settings[OPTIMIZER]
+    most = plan.numbers[CLIP_VALUE]
+    params = at(state.params, 0)
+    slots = at(state.slots, 0)
+    size = state.params.size
     good = True
     place = plan.layers[k, W] + row * ld + column
     n_bias = plan.tiles[tile, T_BIAS_END] - plan.tiles[tile, T_BIAS]
@@ -185,36 +180,45 @@ def apply_tile(state: Any, plan: Any, tile: int, rates: Any, g: Any, ld_g: int, 
         together = has_bias and n_bias == plan.layers[k, LD_OUT]
         before = n_bias if together else 0
         has_bias = has_bias and not together
-        good &= update_run(state, plan, rates, place - before, g_bias if together else g, before + rows * ld)
+        start = g_bias if together else g
+        good &= update_run(optimizer, rates, most, params, slots, size, place - before, start, before + rows * ld)
     else:
         for i in range(rows):
-            good &= update_run(state, plan, rates, place + i * ld, at(g, i * ld_g), columns)
+            good &= update_run(optimizer, rates, most, params, slots, size, place + i * ld, at(g, i * ld_g), columns)
     if has_bias:
-        good &= update_run(state, plan, rates, plan.layers[k, BIAS] + plan.tiles[tile, T_BIAS], g_bias, n_bias)
-    if plan.settings[CONSTRAINED] == 0:
-        settle_tile(state, plan, tile)
+        here = plan.layers[k, BIAS] + plan.tiles[tile, T_BIAS]
+        good &= update_run(optimizer, rates, most, params, slots, size, here, g_bias, n_bias)
+    if plan.settings[CONSTRAINED] == 0:  # else the weights are not final yet
+        if plan.settings[MEAN_SLOT] >= 0:
+            average_tile(state, plan, tile)
+        refresh_transposed(state, plan, tile)
     return good
 
 
 @inline
 def settle_tile(state: Any, plan: Any, tile: int) -> None:
-    """What follows from new weights: their running average, and W^T."""
-    slot = plan.settings[MEAN_SLOT]
-    if slot >= 0:
-        keep = plan.numbers[MEAN_DECAY]
-        k = plan.tiles[tile, T_LAYER]
-        row = plan.tiles[tile, T_ROW]
-        ld, height = stride_and_height(plan, k)
-        start = slot * state.params.size
-        place = plan.layers[k, W] + row * ld + plan.tiles[tile, T_COLUMN]
-        columns = plan.tiles[tile, T_COLUMN_END] - plan.tiles[tile, T_COLUMN]
-        for i in range(min(plan.tiles[tile, T_ROW_END], height) - row):
-            here = place + i * ld
-            average(keep, at(state.params, here), at(state.slots, start + here), columns)
-        here = plan.layers[k, BIAS] + plan.tiles[tile, T_BIAS]
-        n_bias = plan.tiles[tile, T_BIAS_END] - plan.tiles[tile, T_BIAS]
-        average(keep, at(state.params, here), at(state.slots, start + here), n_bias)
+    """What follows from constrained weights: their running average, and W^T."""
+    if plan.settings[MEAN_SLOT] >= 0:
+        average_tile(state, plan, tile)
     refresh_transposed(state, plan, tile)
+
+
+@inline
+def average_tile(state: Any, plan: Any, tile: int) -> None:
+    """Move the running average of the tile's weights, and of its part of the bias, towards them."""
+    keep = plan.numbers[MEAN_DECAY]
+    k = plan.tiles[tile, T_LAYER]
+    row = plan.tiles[tile, T_ROW]
+    ld, height = stride_and_height(plan, k)
+    start = plan.settings[MEAN_SLOT] * state.params.size
+    place = plan.layers[k, W] + row * ld + plan.tiles[tile, T_COLUMN]
+    columns = plan.tiles[tile, T_COLUMN_END] - plan.tiles[tile, T_COLUMN]
+    for i in range(min(plan.tiles[tile, T_ROW_END], height) - row):
+        here = place + i * ld
+        average(keep, at(state.params, here), at(state.slots, start + here), columns)
+    here = plan.layers[k, BIAS] + plan.tiles[tile, T_BIAS]
+    n_bias = plan.tiles[tile, T_BIAS_END] - plan.tiles[tile, T_BIAS]
+    average(keep, at(state.params, here), at(state.slots, start + here), n_bias)
 
 
 @inline
@@ -291,7 +295,8 @@ def fused_tile(state: Any, plan: Any, tile: int, rows: int, rates: Any, thread: 
     block = at(scratch, plan.tiles[tile, T_BIAS_END] - plan.tiles[tile, T_BIAS])
     gradient_tile(state, plan, tile, 0, rows, block, columns, zeros, 0, 1)
     bias_gradient(state, plan, tile, 0, rows, zeros, scratch)
-    return update_tile(state, plan, tile, rates, block, columns, scratch)
+    add_penalties(state, plan, tile, block, columns)
+    return apply_tile(state, plan, tile, rates, block, columns, scratch)
 
 
 @inline
@@ -362,7 +367,8 @@ def sharded_tile(state: Any, plan: Any, tile: int, n_shards: int, rates: Any, th
     g_bias = at(state.work, plan.settings[SCRATCH] + thread * plan.settings[SCRATCH_SIZE])
     g = at(g_bias, plan.tiles[tile, T_BIAS_END] - plan.tiles[tile, T_BIAS])
     sum_shards_of_tile(state, plan, tile, n_shards, g, columns, g_bias)
-    return update_tile(state, plan, tile, rates, g, columns, g_bias)
+    add_penalties(state, plan, tile, g, columns)
+    return apply_tile(state, plan, tile, rates, g, columns, g_bias)
 
 
 @inline
@@ -386,7 +392,8 @@ def sharded_gradient_tile(state: Any, plan: Any, tile: int, n_shards: int) -> No
 def finish_stored_tile(state: Any, plan: Any, tile: int, rates: Any) -> bool:
     """Update one weight tile from the gradient in `grad`."""
     g, ld, g_bias = places_in_gradient(state, plan, tile)
-    return update_tile(state, plan, tile, rates, g, ld, g_bias)
+    add_penalties(state, plan, tile, g, ld)
+    return apply_tile(state, plan, tile, rates, g, ld, g_bias)
 
 
 @inline
