@@ -9,7 +9,7 @@ from fastnn.callbacks import Callback
 from fastnn.history import History
 from fastnn.layers import Dense
 from fastnn.model import DivergenceError, Model, load
-from fastnn.optimizers import SGD, AdaGrad, Adam, RMSProp
+from fastnn.optimizers import LBFGS, SGD, AdaGrad, Adam, RMSProp
 from fastnn.regularizers import L1, L1L2, L2
 
 __version__ = "0.1.0"
@@ -18,6 +18,7 @@ __all__ = [
     "L1",
     "L1L2",
     "L2",
+    "LBFGS",
     "SGD",
     "AdaGrad",
     "Adam",
