@@ -373,11 +373,11 @@ class LevenbergMarquardt:
     (J^T J + mu I) p = -J^T r
 
     [1]_, [2]_, [3]_, to which the geodesic acceleration of [4]_ adds a second order. The names are those of MATLAB's
-    trainlm, which is ``LevenbergMarquardt(mu_dec=0.1, mu_inc=10, acceleration=False)``. With n rows and O outputs a
-    step costs some n O P^2 + P^3 / 3 operations in the BLAS and LAPACK of scipy (whose threads are not those of
-    `n_threads`); of J some 4 MB at a time are in memory. All is computed in double precision, on a copy of the data if
-    the model is of float32; its weights are rounded after each step, and the loss told is that before rounding. The
-    losses are "squared_error" and "sum_of_squares"; an L1 penalty is no sum of squares.
+    trainlm, which is about ``LevenbergMarquardt(mu=1e-3, mu_dec=0.1, mu_inc=10, acceleration=False)``. With n rows and
+    O outputs a step costs some n O P^2 operations in compiled code and P^3 / 3 in the LAPACK of scipy, whose threads
+    are not those of `n_threads`; of J some 4 MB at a time are in memory. All is computed in double precision, on a copy
+    of the data if the model is of float32; its weights are rounded after each step, and the loss told is that before
+    rounding. The losses are "squared_error" and "sum_of_squares"; an L1 penalty is no sum of squares.
 
     References
     ----------
@@ -392,8 +392,8 @@ class LevenbergMarquardt:
     """
 
     _: KW_ONLY
-    mu: float = 1e-3
-    mu_dec: float = 0.3
+    mu: float = 0.01
+    mu_dec: float = 0.7
     mu_inc: float = 3.0
     mu_max: float = 1e10
     gtol: float = 1e-7

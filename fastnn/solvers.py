@@ -12,6 +12,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -21,7 +22,7 @@ from fastnn.engine import Engine, Sums, Workspace, as_data
 from fastnn.history import History
 from fastnn.kernels import codes
 from fastnn.kernels.jacobian import residuals
-from fastnn.kernels.layout import OK, State
+from fastnn.kernels.layout import OK, State, aligned_zeros, leading_dimension
 from fastnn.kernels.simd import n_lanes
 from fastnn.optimizers import LBFGS, LevenbergMarquardt, Solver
 from fastnn.progress import ProgressBar
@@ -220,6 +221,22 @@ class _Objective:
         return self._model._values(self._last[1])
 
 
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Keep BLAS to one thread, where threadpoolctl (which comes with scikit-learn) is installed.
+
+    scipy's L-BFGS-B calls it for matrices of 20 x 20, over which its threads meet: on two processors an iteration for
+    81 parameters takes 960 us with them and 90 without.
+    """
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        yield
+        return
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
+
 def lbfgs(
     model: Model, rows: _Rows, settings: LBFGS, epochs: int, on_iteration: OnIteration, team: Team
 ) -> End:
@@ -240,9 +257,10 @@ def lbfgs(
         "ftol": settings.ftol,
         "maxfun": settings.max_fun,
     }
-    found = optimize.minimize(
-        objective, objective.start(), jac=True, method="L-BFGS-B", callback=callback, options=options
-    )
+    with _one_blas_thread():
+        found = optimize.minimize(
+            objective, objective.start(), jac=True, method="L-BFGS-B", callback=callback, options=options
+        )
     if found.status == 0:
         return "converged", str(found.message)
     if found.status == 1:
@@ -282,18 +300,18 @@ class _LeastSquares:
     """
 
     def __init__(self, model: Model, rows: _Rows) -> None:
-        from scipy.linalg import blas, lapack  # where used: they take some 100 ms to import
+        from scipy.linalg import lapack  # where used: it takes some 100 ms to import
 
         own = model._built()
-        self.n_params = len(own.parameter_index())
-        width = self.n_params + 1
+        self.n_params = n = len(own.parameter_index())
+        ld = leading_dimension(n + 1, np.float64)
         architecture = dataclasses.replace(own.architecture, dtype=np.dtype(np.float64))
         self._engine = Engine(architecture, 0, 1)
         self._index = self._engine.parameter_index()
         self._engine.params[self._index] = own.params[own.parameter_index()]
         n_outputs = architecture.sizes[-1]
         self._n_rows = rows.n
-        self._block = min(rows.n, BLOCK_ROWS, max(1, BLOCK_BYTES // (8 * n_outputs * width)))
+        self._block = min(rows.n, BLOCK_ROWS, max(1, BLOCK_BYTES // (8 * n_outputs * ld)))
         space = Workspace(architecture, self._block, 1, gradients=False)
         self._state = State(self._engine.params, np.zeros(0), np.zeros(0), space.work)
         self._plan = space.plan(1)
@@ -314,50 +332,58 @@ class _LeastSquares:
             if architecture.use_bias[k]:
                 self._columns[k, 1], end = end, end + w.shape[1]
         self._n_outputs = n_outputs
-        self._width = width
+        self._ld = ld
         self._unit = 0.0  # what mu is told in: the largest element of the diagonal where the fit begins
         self._none = np.zeros(0)
         self._vector = np.zeros(rows.n * n_outputs)
-        count = self._block * n_outputs
-        self._jacobian = np.zeros(count * width + n_lanes(np.float64))
-        self._whole = self._jacobian[: count * width].reshape(count, width)
-        self._normal = np.zeros((width, width), order="F")
-        self._factor = np.zeros((self.n_params, self.n_params), order="F")
-        self._diagonal = self._factor.reshape(-1, order="F")[:: self.n_params + 1]
-        self._dsyrk, self._dpotrf, self._dpotrs = blas.dsyrk, lapack.dpotrf, lapack.dpotrs
+        self._jacobian = aligned_zeros(self._block * n_outputs * ld + n_lanes(np.float64), np.float64)
+        self._products = aligned_zeros((n + 1) * ld, np.float64)
+        self._normal = self._products.reshape(n + 1, ld)[:, : n + 1]
+        self._factor = np.zeros((n, n))
+        self._diagonal = self._factor.reshape(-1)[:: n + 1]
+        self._dpotrf, self._dpotrs = lapack.dpotrf, lapack.dpotrs
 
     def start(self) -> np.ndarray:
         """The parameters that the model has."""
         return self._engine.params[self._index]
 
-    def _residuals(self, place: int, rows: int, vector: np.ndarray, jacobian: np.ndarray) -> float:
+    def _residuals(
+        self, place: int, rows: int, vector: np.ndarray, jacobian: np.ndarray, products: np.ndarray
+    ) -> float:
         return float(
             residuals(
-                self._state, self._plan, self._data, self._columns, self._scale, place, rows, self._width,
-                vector, jacobian,
+                self._state, self._plan, self._data, self._columns, self._scale, place, rows, self.n_params, self._ld,
+                vector, jacobian, products,
             )
         )  # fmt: skip
 
     def loss(self, x: np.ndarray) -> float:
         """Loss with penalty at x."""
         self._engine.params[self._index] = x
-        return self._residuals(0, self._n_rows, self._none, self._none) + float(self.penalty @ (x * x))
+        none = self._none
+        return self._residuals(0, self._n_rows, none, none, none) + float(self.penalty @ (x * x))
 
-    def _blocks(self) -> Iterator[tuple[int, np.ndarray]]:
-        """The rows of [J, r] at the parameters of the engine, in blocks: where each begins, and the block."""
+    def blocks(self, products: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """J and r at the parameters of the engine, in blocks of rows: where each begins, and its parts.
+
+        Their products are added to `products`, if that is not empty.
+        """
         for place in range(0, self._n_rows, self._block):
             rows = min(self._block, self._n_rows - place)
-            self._residuals(place, rows, self._none, self._jacobian)
-            count = rows * self._n_outputs
-            yield place * self._n_outputs, self._jacobian[: count * self._width].reshape(count, self._width)
+            self._residuals(place, rows, self._none, self._jacobian, products)
+            yield self._parts(place, rows)
+
+    def _parts(self, place: int, rows: int) -> tuple[int, np.ndarray, np.ndarray]:
+        count = rows * self._n_outputs
+        block = self._jacobian[: count * self._ld].reshape(count, self._ld)
+        return place * self._n_outputs, block[:, : self.n_params], block[:, self.n_params]
 
     def linearise(self, x: np.ndarray) -> np.ndarray:
         """Set up the normal equations at x; returns half the gradient, (P,)."""
         self._engine.params[self._index] = x
-        self._normal[...] = 0.0
-        for _, block in self._blocks():
-            # The last column holds the residuals, so the last row of the product is J^T r.
-            self._dsyrk(1.0, block.T, beta=1.0, c=self._normal, lower=1, overwrite_c=1)
+        self._products[:] = 0.0
+        for _ in self.blocks(self._products):
+            pass
         if not self._unit:
             self._unit = float((self._normal.diagonal()[:-1] + self.penalty).max()) or 1.0
         return self._normal[-1, :-1] + self.penalty * x
@@ -366,21 +392,23 @@ class _LeastSquares:
         """Solve the damped equations, (P,); None where they are not positive definite in double precision."""
         self._factor[...] = self._normal[:-1, :-1]
         self._diagonal += self.penalty + mu * self._unit
-        _, info = self._dpotrf(self._factor, lower=1, overwrite_a=1, clean=0)
-        return None if info else -self._dpotrs(self._factor, gradient, lower=1)[0]
+        # The lower triangle by rows is the upper one by columns, as LAPACK reads it.
+        _, info = self._dpotrf(self._factor.T, lower=0, overwrite_a=1, clean=0)
+        return None if info else -self._dpotrs(self._factor.T, gradient, lower=0)[0]
 
     def acceleration(self, x: np.ndarray, step: np.ndarray) -> np.ndarray:
         """What the curvature of the residuals along the last `step` bends it by, (P,); x is that of `linearise`."""
         h = DIFFERENCE
         self._engine.params[self._index] = x + h * step
-        self._residuals(0, self._n_rows, self._vector, self._none)
+        self._residuals(0, self._n_rows, self._vector, self._none, self._none)
         self._engine.params[self._index] = x
         total = np.zeros(self.n_params)
         # Where one block holds all rows, it is still that of `linearise`.
-        for place, block in self._blocks() if self._block < self._n_rows else [(0, self._whole)]:
-            slopes = (self._vector[place : place + len(block)] - block[:, -1]) / h
-            total += (slopes - block[:, :-1] @ step) @ block[:, :-1]
-        return self._dpotrs(self._factor, total, lower=1)[0] * (-2.0 / h)
+        one = self._block == self._n_rows
+        for place, jacobian, residual in [self._parts(0, self._block)] if one else self.blocks(self._none):
+            slopes = (self._vector[place : place + len(residual)] - residual) / h
+            total += (slopes - jacobian @ step) @ jacobian
+        return self._dpotrs(self._factor.T, total, lower=0)[0] * (-2.0 / h)
 
 
 def levenberg_marquardt(

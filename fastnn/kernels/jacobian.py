@@ -1,8 +1,10 @@
-"""Residuals of a net and their Jacobian, for methods that minimise a sum of squares.
+"""Residuals of a net, their Jacobian and its normal equations, for methods that minimise a sum of squares.
 
 The residuals of row i are s_i (y_i - t_i), one an output, with s_i^2 what the row counts in the loss. One backward
 pass an output, which starts from a unit vector, turns the rows that lie in `work` into rows of the Jacobian:
-ds/dW[a, b] = x_a d_b and ds/db[b] = d_b, with x the layer's inputs and d = ds/dz.
+ds/dW[a, b] = x_a d_b and ds/db[b] = d_b, with x the layer's inputs and d = ds/dz. The residuals are one more column, so
+that one symmetric product gives J^T J, J^T r and r^T r. It is made of the engine's tiles: the threads of a BLAS cost
+more than they win in small products, and each element is one chain of additions in the order of the rows.
 """
 
 from __future__ import annotations
@@ -10,7 +12,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from fastnn.kernels.batch import backward, forward, gather
+from fastnn.kernels.batch import backward, forward, gather, whole_vectors
+from fastnn.kernels.gemm import gemm
 from fastnn.kernels.jit import inline, kernel
 from fastnn.kernels.layout import (
     CHUNK,
@@ -24,7 +27,11 @@ from fastnn.kernels.layout import (
     SCRATCH,
 )
 from fastnn.kernels.simd import at, flush_subnormals, get, lanes, load, put, restore_control, splat, store
+from fastnn.kernels.tile import nothing
 from fastnn.kernels.update import refresh_transposed
+
+#: Rows of the normal matrix that are computed together, each as far as the diagonal of the last one.
+PANEL = 16
 
 
 @inline
@@ -62,8 +69,8 @@ def write_row(work: Any, layers: Any, columns: Any, row: int, out: Any) -> None:
 
 
 @inline
-def run_chunk(state: Any, plan: Any, data: Any, columns: Any, scale: float, place: int, rows: int, width: int,
-              vector: Any, jacobian: Any) -> float:  # fmt: skip
+def run_chunk(state: Any, plan: Any, data: Any, columns: Any, scale: float, place: int, rows: int, n_params: int,
+              ld: int, vector: Any, jacobian: Any) -> float:  # fmt: skip
     """What `residuals` does, for as many rows as `work` holds."""
     layers = plan.layers
     last = layers.shape[0] - 1
@@ -97,17 +104,31 @@ def run_chunk(state: Any, plan: Any, data: Any, columns: Any, scale: float, plac
             backward(state, plan, 0, rows)
             for r in range(rows):
                 source = data.order[place + r] if data.order.size else place + r
-                out = at(jacobian, (o * rows + r) * width)
+                out = at(jacobian, (o * rows + r) * ld)
                 write_row(state.work, layers, columns, r, out)
                 factor = row_factor(data, source, scale)
-                put(at(out, width - 1), factor * (get(at(y, r * ld_out + o)) - data.targets[source, o]))
+                put(at(out, n_params), factor * (get(at(y, r * ld_out + o)) - data.targets[source, o]))
     return total
 
 
+@inline
+def add_products(block: Any, rows: int, n: int, ld: int, normal: Any) -> None:
+    """Add block^T block to the lower triangle of the (n, n) matrix at `normal`; ld is the row stride of both.
+
+    Elements right of the diagonal are overwritten without a meaning.
+    """
+    v = lanes(block)
+    for i in range(0, n, PANEL):
+        height = min(PANEL, n - i)
+        c = at(normal, i * ld)
+        gemm(at(block, i), 1, ld, block, ld, c, ld, c, ld, height, whole_vectors(i + height, v), rows,
+             nothing(block), nothing(block))  # fmt: skip
+
+
 @kernel
-def residuals(state: Any, plan: Any, data: Any, columns: Any, scale: float, place: int, rows: int, width: int,
-              vector: Any, jacobian: Any) -> float:  # fmt: skip
-    """Sum of the squared residuals of some rows, and their Jacobian with the residuals as a last column.
+def residuals(state: Any, plan: Any, data: Any, columns: Any, scale: float, place: int, rows: int, n_params: int,
+              ld: int, vector: Any, jacobian: Any, normal: Any) -> float:  # fmt: skip
+    """Sum of the squared residuals of some rows, and if wanted their Jacobian and its normal equations.
 
     Parameters
     ----------
@@ -120,13 +141,15 @@ def residuals(state: Any, plan: Any, data: Any, columns: Any, scale: float, plac
         Factor of all residuals; that of a row is the root of its sample weight.
     place, rows : int
         First row, in the order of `data`, and how many: no more than a chunk where there is a Jacobian.
-    width : int
-        Columns of the Jacobian and 1.
+    n_params, ld : int
+        Columns of the Jacobian; row stride of what follows, whole vectors above n_params.
     vector : (n * O,) float64, or (0,)
         Overwritten with the residuals, chunk by chunk of all `n` rows: (O, rows of the chunk).
-    jacobian : (rows * O * width + V,) float64, or (0,)
-        Overwritten, rows first, then outputs: (O, rows, width). Its last V elements are of no meaning. None is
-        computed where it is empty.
+    jacobian : (rows * O * ld + V,) float64, or (0,)
+        Overwritten, rows first, then outputs: (O, rows, ld), with the residuals as column n_params. None is computed
+        where it is empty.
+    normal : ((n_params + 1) * ld,) float64, or (0,)
+        To the lower triangle is added the product of the transposed Jacobian, residuals included, with itself.
     """
     control = flush_subnormals()
     if jacobian.size:
@@ -136,6 +159,9 @@ def residuals(state: Any, plan: Any, data: Any, columns: Any, scale: float, plac
     total = 0.0
     for done in range(0, rows, chunk):
         part = min(chunk, rows - done)
-        total += run_chunk(state, plan, data, columns, scale, place + done, part, width, vector, jacobian)
+        total += run_chunk(state, plan, data, columns, scale, place + done, part, n_params, ld, vector, jacobian)
+    if normal.size:
+        n_out = plan.layers[plan.layers.shape[0] - 1, N_OUT]
+        add_products(at(jacobian, 0), rows * n_out, n_params + 1, ld, at(normal, 0))
     restore_control(control)
     return total
