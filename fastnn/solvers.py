@@ -39,7 +39,7 @@ MU_MIN = 1e-20
 #: Part of a step over which the curvature along it is taken, and the longest acceleration, as a part of the step, with
 #: which the second order is trusted (Transtrum and Sethna, sections 4 and 5).
 DIFFERENCE = 0.1
-MOST_ACCELERATION = 0.75
+MOST_ACCELERATION = 1.0
 
 #: Called after each iteration with x and the values for History (read-only); whether to go on.
 OnIteration: TypeAlias = Callable[[np.ndarray, Mapping[str, float]], bool]

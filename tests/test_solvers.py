@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from driver import architecture, engine
@@ -9,6 +12,8 @@ from scipy import optimize
 
 import fastnn
 from fastnn import optimizers, solvers
+
+ROOT = Path(__file__).parent.parent
 
 SOLVERS = ["lbfgs", "lm"]
 
@@ -606,3 +611,15 @@ def test_other_losses_are_refused(loss):
     model = fastnn.Model([5, 2], loss=loss)
     with pytest.raises(ValueError, match="minimises sums of squares"):
         model.optimizer = "lm"
+
+
+def test_the_benchmark_against_adam_prints_its_table(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "path", [str(ROOT), *sys.path])
+    from asv_bench import second_order
+
+    lines = second_order.main(seeds=1, epochs=20, which=0)
+    assert len(lines) == 3
+    assert capsys.readouterr().out.splitlines() == lines
+    assert lines[2].startswith("| sine, 200 rows, 1-10-1 |")
+    assert lines[0].count("|") == lines[2].count("|")
+    assert "not reached" not in lines[2]
