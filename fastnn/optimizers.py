@@ -283,7 +283,8 @@ class LBFGS:
     """L-BFGS: quasi-Newton steps with a line search, over all rows at once; for small nets and few rows.
 
     One epoch of `fit` is one iteration, which takes one or more evaluations of the loss and its gradient. There is
-    no rate to choose. Each fit begins with an empty memory.
+    no rate to choose. Each fit begins with an empty memory, and what a callback writes into the weights is lost with
+    the next iteration.
 
     Parameters
     ----------
@@ -340,7 +341,8 @@ class LevenbergMarquardt:
     """Levenberg-Marquardt: damped Gauss-Newton steps for sums of squares; for small nets by far the fastest.
 
     One epoch of `fit` is one step that lowers the loss; steps that do not are tried again with more damping and are
-    not counted. There is no rate to choose. Each fit begins with the damping `mu`.
+    not counted. There is no rate to choose. Each fit begins with the damping `mu`, and what a callback writes into the
+    weights is lost with the next step.
 
     Parameters
     ----------

@@ -12,6 +12,7 @@ from scipy import optimize
 
 import fastnn
 from fastnn import optimizers, solvers
+from fastnn.__main__ import main
 
 ROOT = Path(__file__).parent.parent
 
@@ -352,6 +353,26 @@ def test_a_kink_is_refused(solver):
     with pytest.raises(ValueError, match=r"regularizer has l1=0\.1"):
         model.optimizer = solver
     assert model.optimizer == optimizers.Adam()
+
+
+def test_the_command_line_refuses_them(solver, capsys):
+    with pytest.raises(SystemExit) as error:
+        main(["--optimizer", solver])
+    assert error.value.code == 2
+    assert f"{solver} works on all rows at once" in capsys.readouterr().err
+
+
+def test_what_a_callback_writes_is_lost(solver):
+    class Write(fastnn.Callback):
+        def on_epoch_end(self, epoch, logs):
+            if epoch < 3:
+                self.model.weights[0][:] = 7.0
+
+    X, y = curve()
+    first, second = (model_of(solver) for _ in range(2))
+    first.fit(X, y, epochs=4)
+    second.fit(X, y, epochs=4, callbacks=Write())
+    np.testing.assert_array_equal(flat(first), flat(second))
 
 
 def test_the_kind_of_method_stays_in_a_fit(solver):
