@@ -21,7 +21,7 @@ from fastnn.callbacks import Callback
 from fastnn.engine import Engine, Sums, Workspace, as_data
 from fastnn.history import History
 from fastnn.kernels import codes
-from fastnn.kernels.jacobian import residuals
+from fastnn.kernels.jacobian import add_products, residuals
 from fastnn.kernels.layout import OK, State, aligned_zeros, leading_dimension
 from fastnn.kernels.simd import n_lanes
 from fastnn.optimizers import LBFGS, LevenbergMarquardt, Solver
@@ -70,8 +70,10 @@ def train(
     """
     settings = model.optimizer
     assert isinstance(settings, Solver)
+    work = model.flops_per_row(training=True) * training.n
     if isinstance(settings, LevenbergMarquardt):
-        check_memory(settings, len(model._built().parameter_index()))
+        check_memory(settings, model.n_params)
+        work = training.n * (model.n_outputs or 1) * model.n_params**2 // 4  # of that the products can be shared out
     fit = _Fit(model, training, validation, epochs, watchers, progress)
     record = fit.record
     model.stop_training = False
@@ -79,7 +81,7 @@ def train(
         watcher.model = model
     try:
         # Threads are woken for each evaluation anew, so one alone must be worth it.
-        with model._team(model.flops_per_row(training=True) * training.n) as team:
+        with model._team(work) as team:
             fit.team = team
             for watcher in watchers:
                 watcher.on_train_begin({})
@@ -87,7 +89,7 @@ def train(
                 if isinstance(settings, LBFGS):
                     end = lbfgs(model, training, settings, epochs, fit.end_iteration, team)
                 else:
-                    end = levenberg_marquardt(model, training, settings, fit.end_iteration)
+                    end = levenberg_marquardt(model, training, settings, fit.end_iteration, team)
                 if end is not None:
                     record.stopped, record.params["reason"] = end
             if model.stop_training:
@@ -299,7 +301,7 @@ class _LeastSquares:
     penalty : (P,) l2 of each weight, 0 of each bias
     """
 
-    def __init__(self, model: Model, rows: _Rows) -> None:
+    def __init__(self, model: Model, rows: _Rows, team: Team) -> None:
         from scipy.linalg import lapack  # where used: it takes some 100 ms to import
 
         own = model._built()
@@ -331,6 +333,7 @@ class _LeastSquares:
             self.penalty[self._columns[k, 0] : end] = architecture.penalties[k][1]
             if architecture.use_bias[k]:
                 self._columns[k, 1], end = end, end + w.shape[1]
+        self._team = team
         self._n_outputs = n_outputs
         self._ld = ld
         self._unit = 0.0  # what mu is told in: the largest element of the diagonal where the fit begins
@@ -348,29 +351,25 @@ class _LeastSquares:
         return self._engine.params[self._index]
 
     def _residuals(
-        self, place: int, rows: int, vector: np.ndarray, jacobian: np.ndarray, products: np.ndarray
+        self, place: int, rows: int, vector: np.ndarray, jacobian: np.ndarray
     ) -> float:
         return float(
             residuals(
                 self._state, self._plan, self._data, self._columns, self._scale, place, rows, self.n_params, self._ld,
-                vector, jacobian, products,
+                vector, jacobian,
             )
         )  # fmt: skip
 
     def loss(self, x: np.ndarray) -> float:
         """Loss with penalty at x."""
         self._engine.params[self._index] = x
-        none = self._none
-        return self._residuals(0, self._n_rows, none, none, none) + float(self.penalty @ (x * x))
+        return self._residuals(0, self._n_rows, self._none, self._none) + float(self.penalty @ (x * x))
 
-    def blocks(self, products: np.ndarray) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """J and r at the parameters of the engine, in blocks of rows: where each begins, and its parts.
-
-        Their products are added to `products`, if that is not empty.
-        """
+    def blocks(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """J and r at the parameters of the engine, in blocks of rows: where each begins, and its parts."""
         for place in range(0, self._n_rows, self._block):
             rows = min(self._block, self._n_rows - place)
-            self._residuals(place, rows, self._none, self._jacobian, products)
+            self._residuals(place, rows, self._none, self._jacobian)
             yield self._parts(place, rows)
 
     def _parts(self, place: int, rows: int) -> tuple[int, np.ndarray, np.ndarray]:
@@ -382,8 +381,11 @@ class _LeastSquares:
         """Set up the normal equations at x; returns half the gradient, (P,)."""
         self._engine.params[self._index] = x
         self._products[:] = 0.0
-        for _ in self.blocks(self._products):
-            pass
+        for _, _, residual in self.blocks():
+            self._team.run(
+                add_products, self._jacobian, len(residual), self.n_params + 1, self._ld, self._products,
+                self._team.n_threads,
+            )  # fmt: skip
         if not self._unit:
             self._unit = float((self._normal.diagonal()[:-1] + self.penalty).max()) or 1.0
         return self._normal[-1, :-1] + self.penalty * x
@@ -400,22 +402,22 @@ class _LeastSquares:
         """What the curvature of the residuals along the last `step` bends it by, (P,); x is that of `linearise`."""
         h = DIFFERENCE
         self._engine.params[self._index] = x + h * step
-        self._residuals(0, self._n_rows, self._vector, self._none, self._none)
+        self._residuals(0, self._n_rows, self._vector, self._none)
         self._engine.params[self._index] = x
         total = np.zeros(self.n_params)
         # Where one block holds all rows, it is still that of `linearise`.
         one = self._block == self._n_rows
-        for place, jacobian, residual in [self._parts(0, self._block)] if one else self.blocks(self._none):
+        for place, jacobian, residual in [self._parts(0, self._block)] if one else self.blocks():
             slopes = (self._vector[place : place + len(residual)] - residual) / h
             total += (slopes - jacobian @ step) @ jacobian
         return self._dpotrs(self._factor.T, total, lower=0)[0] * (-2.0 / h)
 
 
 def levenberg_marquardt(
-    model: Model, rows: _Rows, settings: LevenbergMarquardt, on_iteration: OnIteration
+    model: Model, rows: _Rows, settings: LevenbergMarquardt, on_iteration: OnIteration, team: Team
 ) -> End:
     """Minimise a sum of squares by Levenberg-Marquardt, until it converges or `on_iteration` says to stop."""
-    problem = _LeastSquares(model, rows)
+    problem = _LeastSquares(model, rows, team)
     x = problem.start()
     loss = problem.loss(x)
     if not math.isfinite(loss):

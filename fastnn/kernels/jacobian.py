@@ -111,24 +111,10 @@ def run_chunk(state: Any, plan: Any, data: Any, columns: Any, scale: float, plac
     return total
 
 
-@inline
-def add_products(block: Any, rows: int, n: int, ld: int, normal: Any) -> None:
-    """Add block^T block to the lower triangle of the (n, n) matrix at `normal`; ld is the row stride of both.
-
-    Elements right of the diagonal are overwritten without a meaning.
-    """
-    v = lanes(block)
-    for i in range(0, n, PANEL):
-        height = min(PANEL, n - i)
-        c = at(normal, i * ld)
-        gemm(at(block, i), 1, ld, block, ld, c, ld, c, ld, height, whole_vectors(i + height, v), rows,
-             nothing(block), nothing(block))  # fmt: skip
-
-
 @kernel
 def residuals(state: Any, plan: Any, data: Any, columns: Any, scale: float, place: int, rows: int, n_params: int,
-              ld: int, vector: Any, jacobian: Any, normal: Any) -> float:  # fmt: skip
-    """Sum of the squared residuals of some rows, and if wanted their Jacobian and its normal equations.
+              ld: int, vector: Any, jacobian: Any) -> float:  # fmt: skip
+    """Sum of the squared residuals of some rows, and if wanted their Jacobian.
 
     Parameters
     ----------
@@ -148,8 +134,6 @@ def residuals(state: Any, plan: Any, data: Any, columns: Any, scale: float, plac
     jacobian : (rows * O * ld + V,) float64, or (0,)
         Overwritten, rows first, then outputs: (O, rows, ld), with the residuals as column n_params. None is computed
         where it is empty.
-    normal : ((n_params + 1) * ld,) float64, or (0,)
-        To the lower triangle is added the product of the transposed Jacobian, residuals included, with itself.
     """
     control = flush_subnormals()
     if jacobian.size:
@@ -160,8 +144,25 @@ def residuals(state: Any, plan: Any, data: Any, columns: Any, scale: float, plac
     for done in range(0, rows, chunk):
         part = min(chunk, rows - done)
         total += run_chunk(state, plan, data, columns, scale, place + done, part, n_params, ld, vector, jacobian)
-    if normal.size:
-        n_out = plan.layers[plan.layers.shape[0] - 1, N_OUT]
-        add_products(at(jacobian, 0), rows * n_out, n_params + 1, ld, at(normal, 0))
     restore_control(control)
     return total
+
+
+@kernel
+def add_products(block: Any, rows: int, n: int, ld: int, normal: Any, n_threads: int, sync: Any, thread: int) -> None:
+    """Add block^T block to the lower triangle of a matrix; every thread of a team takes some of its rows.
+
+    Parameters
+    ----------
+    block : float64, (rows, n) with row stride `ld`
+    normal : (n, n) float64 with row stride `ld`
+        Elements right of the diagonal are overwritten without a meaning.
+    n_threads, sync, thread
+        As for `train`; there is no barrier in it.
+    """
+    for i in range(thread * PANEL, n, n_threads * PANEL):
+        height = min(PANEL, n - i)
+        b = at(block, 0)
+        c = at(normal, i * ld)
+        gemm(at(block, i), 1, ld, b, ld, c, ld, c, ld, height, whole_vectors(i + height, lanes(b)), rows,
+             nothing(b), nothing(b))  # fmt: skip
