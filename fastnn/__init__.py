@@ -19,7 +19,7 @@ from fastnn.history import History
 from fastnn.layers import Dense
 from fastnn.lr_find import LearningRates
 from fastnn.model import Model
-from fastnn.optimizers import SGD, AdaGrad, Adam, RMSProp
+from fastnn.optimizers import LBFGS, SGD, AdaGrad, Adam, LevenbergMarquardt, RMSProp
 from fastnn.persistence import load
 from fastnn.regularizers import L1, L1L2, L2
 from fastnn.training import DivergenceError
@@ -30,6 +30,7 @@ __all__ = [
     "L1",
     "L1L2",
     "L2",
+    "LBFGS",
     "SGD",
     "AdaGrad",
     "Adam",
@@ -42,6 +43,7 @@ __all__ = [
     "LambdaCallback",
     "LearningRateScheduler",
     "LearningRates",
+    "LevenbergMarquardt",
     "Model",
     "ModelCheckpoint",
     "RMSProp",
