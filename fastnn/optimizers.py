@@ -386,10 +386,11 @@ class LevenbergMarquardt:
 
     [1]_, [2]_, [3]_, to which the geodesic acceleration of [4]_ adds a second order. The names are those of MATLAB's
     trainlm, which is about ``LevenbergMarquardt(mu=1e-3, mu_dec=0.1, mu_inc=10, acceleration=False)``. With n rows and
-    O outputs a step costs some n O P^2 operations in compiled code and P^3 / 3 in the LAPACK of scipy, whose threads
-    are not those of `n_threads`; of J some 4 MB at a time are in memory. All is computed in double precision, on a copy
-    of the data if the model is of float32; its weights are rounded after each step, and the loss told is that before
-    rounding. The losses are "squared_error" and "sum_of_squares"; an L1 penalty is no sum of squares.
+    O outputs a step costs some n O P^2 operations in compiled code and P^3 / 3 in the LAPACK of scipy, which is kept to
+    one thread where threadpoolctl is installed; of J some 4 MB at a time are in memory. All is computed in double
+    precision, on a copy of the data if the model is of float32; its weights are rounded after each step, and the loss
+    told is that before rounding. The losses are "squared_error" and "sum_of_squares"; an L1 penalty is no sum of
+    squares.
 
     References
     ----------

@@ -12,7 +12,7 @@ import math
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 #: Bytes of the Jacobian that are held at a time, and most rows of it.
 BLOCK_BYTES = 4 * 1024 * 1024
 BLOCK_ROWS = 1024
+#: Parameters from which on LAPACK factors with several threads; to forbid it takes longer than a step of a smaller net.
+LAPACK_THREADS = 100
 #: Damping below which the normal equations do not change any more.
 MU_MIN = 1e-20
 #: Part of a step over which the curvature along it is taken, and the longest acceleration, as a part of the step, with
@@ -127,6 +129,25 @@ def solve(loop: Loop) -> DivergenceError | None:
     return None
 
 
+@contextmanager
+def _one_blas_thread() -> Iterator[None]:
+    """Keep BLAS and LAPACK to one thread, where threadpoolctl (which comes with scikit-learn) is installed.
+
+    That is, those libraries that are loaded already: import from scipy before.
+
+    Their threads meet over small matrices, and each time on a busy machine one waits for a processor: on two processors
+    an iteration of scipy's L-BFGS-B for 81 parameters takes 960 us with them and 90 without, a step of
+    Levenberg-Marquardt for 881 parameters 300 ms or more and 110. The bits depend on their number, too.
+    """
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:
+        yield
+        return
+    with threadpool_limits(1, user_api="blas"):
+        yield
+
+
 # --------------------------------------------------------------------------------------------- L-BFGS
 
 
@@ -175,22 +196,6 @@ class _Objective:
             self._evaluate(x)
         assert self._last is not None
         return values_of(self._model, self._last[1])
-
-
-@contextmanager
-def _one_blas_thread() -> Iterator[None]:
-    """Keep BLAS to one thread, where threadpoolctl (which comes with scikit-learn) is installed.
-
-    scipy's L-BFGS-B calls it for matrices of 20 x 20, over which its threads meet: on two processors an iteration for
-    81 parameters takes 960 us with them and 90 without.
-    """
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:
-        yield
-        return
-    with threadpool_limits(1, user_api="blas"):
-        yield
 
 
 def lbfgs(
@@ -376,6 +381,12 @@ def levenberg_marquardt(
 ) -> End:
     """Minimise a sum of squares by Levenberg-Marquardt, until it converges or `on_iteration` says to stop."""
     problem = _LeastSquares(model, rows, team)
+    with _one_blas_thread() if problem.n_params >= LAPACK_THREADS else nullcontext():
+        return _descend(problem, settings, on_iteration)
+
+
+def _descend(problem: _LeastSquares, settings: LevenbergMarquardt, on_iteration: OnIteration) -> End:
+    """Do what `levenberg_marquardt` says."""
     x = problem.start()
     loss = problem.loss(x)
     if not math.isfinite(loss):
