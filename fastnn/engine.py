@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -445,6 +445,12 @@ class Engine:
         size = self.params.size
         self.slots = layout.aligned_zeros(n_slots * size, self.architecture.dtype).reshape(n_slots, size)
         self.steps_done = 0
+
+    def set_penalties(self, penalties: tuple[tuple[float, float], ...]) -> None:
+        """Replace the factors l1 and l2 of each layer; (L,) pairs."""
+        self.architecture = replace(self.architecture, penalties=penalties)
+        for space in self._workspaces.values():
+            space.layer_numbers[:] = _layer_numbers(self.architecture)
 
     # ------------------------------------------------------------------------------------------ running
 

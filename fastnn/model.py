@@ -52,7 +52,7 @@ WORK_FOR_A_TEAM = 5_000_000
 _PROBABILITIES = {codes.SOFTMAX_CROSSENTROPY: codes.SOFTMAX, codes.BINARY_CROSSENTROPY: codes.SIGMOID}
 
 #: What the engine is built from: a change would not reach it.
-_FIXED = frozenset({"layers", "loss", "regularizer", "metrics", "seed", "dtype", "n_threads"})
+_FIXED = frozenset({"layers", "loss", "metrics", "seed", "dtype", "n_threads"})
 
 
 class DivergenceError(FloatingPointError):
@@ -132,7 +132,7 @@ class Model:
     Attributes
     ----------
     layers : tuple of Dense
-    loss, optimizer, regularizer, metrics : as resolved; `optimizer` may be replaced
+    loss, optimizer, regularizer, metrics : as resolved; `optimizer` and `regularizer` may be replaced
     seed : int
     dtype : numpy.dtype
     n_features, n_outputs : int or None
@@ -172,7 +172,7 @@ class Model:
     ) -> None:
         self.layers = as_layers(layers)
         self.loss = losses.get(loss)
-        self.regularizer = regularizers.get(regularizer)
+        self._regularizer = regularizers.get(regularizer)
         self.metrics = as_metrics(metrics, self.loss)
         self.seed = as_seed(seed)
         self.dtype = as_dtype(dtype)
@@ -207,6 +207,18 @@ class Model:
         if self._engine is not None and new.code != self._optimizer.code:
             self._engine.reset_slots(new.n_slots)
         self._optimizer = new
+
+    @property
+    def regularizer(self) -> regularizers.Regularizer:
+        """The regularizer; another one takes effect with the next step."""
+        return self._regularizer
+
+    @regularizer.setter
+    def regularizer(self, regularizer: str | regularizers.Regularizer | None) -> None:
+        new = regularizers.get(regularizer)
+        if self._engine is not None and (new.l1, new.l2) != (self._regularizer.l1, self._regularizer.l2):
+            self._engine.set_penalties(((new.l1, new.l2),) * len(self.layers))
+        self._regularizer = new
 
     @property
     def built(self) -> bool:

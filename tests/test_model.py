@@ -121,7 +121,7 @@ def test_without_a_seed_each_model_is_its_own():
     assert not np.array_equal(second.weights[0], first.weights[0])
 
 
-@pytest.mark.parametrize("name", ["layers", "loss", "regularizer", "metrics", "seed", "dtype", "n_threads"])
+@pytest.mark.parametrize("name", ["layers", "loss", "metrics", "seed", "dtype", "n_threads"])
 def test_what_the_engine_is_built_from_cannot_be_exchanged(name):
     for model in (classifier(), classifier().build(3)):
         before = getattr(model, name)
@@ -330,6 +330,29 @@ def test_an_optimizer_that_is_none_leaves_the_one_there():
         with pytest.raises((TypeError, ValueError), match="optimizer"):
             model.optimizer = given
     assert bits(model) == before
+
+
+#  the regularizer
+
+
+def test_another_regularizer_acts_from_the_next_step_and_keeps_the_optimizers_memory():
+    X, y = table(), labels()
+    model, same = classifier(), classifier(regularizer=fastnn.L2(0.1))
+    for one in (model, same):
+        one.build(X.shape[1])
+    model.regularizer = fastnn.L2(0.1)
+    for one in (model, same):
+        one.fit(X, y)
+    assert np.array_equal(model._engine.params, same._engine.params)
+    slots = model._engine.slots.copy()
+    model.regularizer = None
+    assert np.array_equal(model._engine.slots, slots)
+    for one in (model, same):
+        one.fit(X, y, epochs=50)
+    assert sum(float((w * w).sum()) for w in model.weights) > 2 * sum(float((w * w).sum()) for w in same.weights)
+    with pytest.raises(ValueError, match="regularizer"):
+        model.regularizer = "l3"
+    assert model.regularizer.l2 == 0.0
 
 
 #  predicting
