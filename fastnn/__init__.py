@@ -11,7 +11,7 @@ from fastnn.callbacks import Callback
 from fastnn.history import History
 from fastnn.layers import Dense
 from fastnn.model import DivergenceError, Model, load
-from fastnn.optimizers import SGD, AdaGrad, Adam, RMSProp
+from fastnn.optimizers import LBFGS, SGD, AdaGrad, Adam, RMSProp
 from fastnn.regularizers import L1, L1L2, L2
 
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ __all__ = [
     "L1",
     "L1L2",
     "L2",
+    "LBFGS",
     "SGD",
     "AdaGrad",
     "Adam",

@@ -131,6 +131,8 @@ def _activation(name: str, alpha: float | None) -> Activation:
 
 def _optimizer(name: str, learning_rate: float | None, momentum: float | None) -> optimizers.Optimizer:
     optimizer = optimizers.get(name)
+    if isinstance(optimizer, optimizers.Solver):
+        raise ValueError(f"{name} works on all rows at once, while this example goes through batches; take another.")
     if learning_rate is not None:
         optimizer = dataclasses.replace(optimizer, learning_rate=learning_rate)
     if momentum is not None:

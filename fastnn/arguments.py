@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fastnn import losses, metrics, optimizers
+from fastnn import losses, metrics, optimizers, regularizers
 from fastnn.kernels import codes
 from fastnn.layers import Dense
 from fastnn.team import available_threads
@@ -65,6 +65,25 @@ def as_optimizer(optimizer: Any, dtype: np.dtype[Any]) -> optimizers.Optimizer:
             f"optimizer has epsilon={epsilon:g}, which is 0 in {dtype.name}; give at least 1e-30, or dtype='float64'."
         )
     return found
+
+
+def check_solver(optimizer: optimizers.Optimizer, regularizer: regularizers.Regularizer) -> None:
+    """Insist that a solver can minimise what is asked for; any other optimizer can."""
+    if isinstance(optimizer, optimizers.Solver) and regularizer.l1:
+        raise ValueError(
+            f"optimizer is {optimizer!r}, which needs a smooth loss, but regularizer has l1={regularizer.l1:g}, which "
+            "has a kink at 0: use L2, or an optimizer such as 'adam'."
+        )
+
+
+def solver_batch(solver: optimizers.Solver, batch: int, n_rows: int, *, default: int) -> int:
+    """Give the batch of a solver, which is all rows; insist that no other was asked for."""
+    if batch not in (n_rows, default):
+        raise ValueError(
+            f"batch_size is {batch}, but {solver!r} takes all {n_rows} rows in each iteration: leave batch_size "
+            "out, or give None."
+        )
+    return n_rows
 
 
 def as_verbose(verbose: Any) -> bool | Literal["auto"]:

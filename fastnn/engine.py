@@ -440,6 +440,17 @@ class Engine:
         slots = [(f"slot_{k}", *self._views(slot)) for k, slot in enumerate(self.slots)]
         return [("params", *self._views(self.params)), *slots]
 
+    def parameter_index(self) -> np.ndarray:
+        """Where each weight and bias that is learnt lies in `params`; (n_params,) int64.
+
+        Layer by layer, W (I, O) row by row and then b, which is left out where the layer has none.
+        """
+        weights, biases = self._views(np.arange(self.params.size))
+        parts: list[np.ndarray] = []
+        for w, b, used in zip(weights, biases, self.architecture.use_bias, strict=True):
+            parts += [w.ravel(), b] if used else [w.ravel()]
+        return np.concatenate(parts)
+
     def reset_slots(self, n_slots: int) -> None:
         """Start the optimizer's memory anew, for another kind of optimizer."""
         size = self.params.size
@@ -577,13 +588,21 @@ class Engine:
 
     def gradient(self, data: Data, *, team: Team) -> tuple[Sums, list[np.ndarray], list[np.ndarray]]:
         """Loss and gradient of all rows as one batch: sums, then dE/dW and dE/db of each layer (copies)."""
-        self._gradient_buffer()
-        sums = self._whole(data, layout.GRADIENT, (), team)
-        weights, biases = self._views(self._grad)
+        sums, grad = self.flat_gradient(data, team=team)
+        weights, biases = self._views(grad)
         for k, used in enumerate(self.architecture.use_bias):
             if not used:
                 biases[k][:] = 0.0
         return sums, [w.copy() for w in weights], [b.copy() for b in biases]
+
+    def flat_gradient(self, data: Data, *, team: Team, metrics: tuple[int, ...] = ()) -> tuple[Sums, np.ndarray]:
+        """Loss, metrics and gradient of all rows as one batch: sums, and the gradient in the layout of `params`.
+
+        The gradient is the engine's own array: the next call overwrites it, and biases that are not used hold what
+        they would have.
+        """
+        grad = self._gradient_buffer()
+        return self._whole(data, layout.GRADIENT, metrics, team), grad
 
     def _whole(self, data: Data, mode: int, metrics: tuple[int, ...], team: Team) -> Sums:
         n_rows = _n_rows(data)

@@ -14,12 +14,12 @@ import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn import activations, initializers, losses, metrics, optimizers, regularizers, storage
+from fastnn import activations, initializers, losses, metrics, optimizers, regularizers, solvers, storage
 from fastnn.arguments import (
     as_dtype,
     as_metrics,
@@ -29,7 +29,9 @@ from fastnn.arguments import (
     as_verbose,
     check_bool,
     check_output,
+    check_solver,
     positive_integer,
+    solver_batch,
 )
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.data import Targets, as_features, as_sample_weight, as_targets, split_validation
@@ -47,6 +49,9 @@ ValidationData: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]
 
 #: Operations below which a second thread is not worth waking (some 50 us of a core).
 WORK_FOR_A_TEAM = 5_000_000
+
+#: Rows of a batch where `fit` is told nothing.
+DEFAULT_BATCH = 32
 
 #: The activation that a loss implies where the last layer has none.
 _PROBABILITIES = {codes.SOFTMAX_CROSSENTROPY: codes.SOFTMAX, codes.BINARY_CROSSENTROPY: codes.SIGMOID}
@@ -115,7 +120,8 @@ class Model:
         cross-entropies are computed from logits: the last layer is linear, or its "sigmoid" or "softmax" is
         understood as part of the loss.
     optimizer : str or optimizer
-        "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", or an instance with its settings.
+        "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", or an instance with its settings; the
+        full-batch method "lbfgs" for small nets.
     regularizer : None, str or regularizer
         None, "l1", "l2", "l1_l2" or an instance; a penalty on all weights, not on biases.
     metrics : sequence of str, or None
@@ -177,6 +183,7 @@ class Model:
         self.seed = as_seed(seed)
         self.dtype = as_dtype(dtype)
         self._optimizer = as_optimizer(optimizer, self.dtype)
+        check_solver(self._optimizer, self.regularizer)
         self.n_threads = as_n_threads(n_threads)
         self._n_predicting = min(self.n_threads, available_threads())  # more would only be in each other's way
         self.history = History()
@@ -204,6 +211,14 @@ class Model:
     @optimizer.setter
     def optimizer(self, optimizer: str | optimizers.Optimizer) -> None:
         new = as_optimizer(optimizer, self.dtype)
+        check_solver(new, self.regularizer)
+        if self._training.locked() and isinstance(new, optimizers.Solver) != isinstance(
+            self._optimizer, optimizers.Solver
+        ):
+            raise ValueError(
+                f"optimizer is {new!r}, but a fit that is under way with {self._optimizer!r} cannot go on with it, for "
+                "one works on batches and the other on all rows: call fit again with the new one."
+            )
         if self._engine is not None and new.code != self._optimizer.code:
             self._engine.reset_slots(new.n_slots)
         self._optimizer = new
@@ -365,7 +380,7 @@ class Model:
         y: Any,
         *,
         epochs: int = 1,
-        batch_size: int | None = 32,
+        batch_size: int | None = DEFAULT_BATCH,
         validation_data: ValidationData | None = None,
         validation_split: float = 0.0,
         sample_weight: Any = None,
@@ -382,10 +397,11 @@ class Model:
         y : array-like
             Values (n,) or (n, n_outputs); for "softmax_crossentropy" also labels 0, 1, ... (n,).
         epochs : int
-            Passes over the data.
+            Passes over the data; iterations of a solver.
         batch_size : int or None
             Rows an update: 1 is stochastic descent, None (all rows) batch descent. The last batch of an
-            epoch may be shorter. Memory does not grow with it beyond some thousand rows.
+            epoch may be shorter. Memory does not grow with it beyond some thousand rows. The solvers always take
+            all rows: None, the default and more than there are rows mean that to them, all else is refused.
         validation_data : (X, y) or (X, y, sample_weight), or None
             Evaluated after each epoch: `val_loss` and so on.
         validation_split : float
@@ -405,7 +421,9 @@ class Model:
             The epochs of this call: loss (with the penalty), the metrics, both for validation with the
             prefix ``val_``, seconds and learning_rate. Training losses are means over the epoch's batches,
             each before its update. `stopped` says why it ended early: "interrupted" after Ctrl-C, with the
-            weights of the last finished step.
+            weights of the last finished step. With a solver the loss is that after the iteration, there is no
+            learning_rate, and `stopped` may also be "converged", "stalled" (no step lowers the loss any more) or
+            "max_fun", with a sentence in ``params["reason"]``.
 
         Raises
         ------
@@ -417,6 +435,8 @@ class Model:
         epochs = positive_integer(epochs, "epochs")
         training, validation = self._check_data(X, y, sample_weight, validation_data, validation_split)
         batch = training.n if batch_size is None else min(positive_integer(batch_size, "batch_size"), training.n)
+        if isinstance(self._optimizer, optimizers.Solver):
+            batch = solver_batch(self._optimizer, batch, training.n, default=DEFAULT_BATCH)
         check_bool(shuffle, "shuffle")
         watchers = as_callbacks(callbacks)
         verbose = as_verbose(verbose)
@@ -447,6 +467,8 @@ class Model:
         progress: ProgressBar,
     ) -> History:
         """Run the epochs of a `fit` whose arguments are checked."""
+        if isinstance(self._optimizer, optimizers.Solver):
+            return solvers.train(self, training, validation, epochs, watchers, progress)
         record = History({"epochs": epochs, "batch_size": batch, "rows": training.n, "shuffle": shuffle})
         self.stop_training = False
         logs: dict[str, float] = {}
@@ -514,8 +536,14 @@ class Model:
     def partial_fit(self, X: Any, y: Any, *, batch_size: int | None = 32, sample_weight: Any = None) -> Model:
         """Make one pass over the data in the order given, going on from where the model stands.
 
-        For data that come in pieces. Returns the model; raises as `fit` does.
+        For data that come in pieces. Returns the model; raises as `fit` does, and for a solver, which would forget
+        the pieces before.
         """
+        if isinstance(self._optimizer, optimizers.Solver):
+            raise ValueError(
+                f"partial_fit learns from one piece of the data after the other, but optimizer={self._optimizer!r} "
+                "fits all rows that it is given at once: call fit with all data, or take an optimizer such as 'adam'."
+            )
         self.fit(X, y, batch_size=batch_size, sample_weight=sample_weight, shuffle=False, verbose=False)
         return self
 
@@ -536,6 +564,7 @@ class Model:
         on_slice: Callable[[int, Sums], None],
     ) -> Sums:
         """Run some epochs, at most so many; adds to `finished` as `Engine.train_epochs` does."""
+        assert not isinstance(self._optimizer, optimizers.Solver)  # these have their own loop
         with self._turn:
             engine = self._built()
             shuffle = None
@@ -791,7 +820,7 @@ class Model:
             for entry in header["layers"]
         ]
         kind, settings = header["optimizer"]
-        kinds = {c.__name__: c for c in (optimizers.SGD, optimizers.AdaGrad, optimizers.RMSProp, optimizers.Adam)}
+        kinds = {c.__name__: c for c in get_args(optimizers.Optimizer)}
         l1, l2 = header["regularizer"]
         model = cls(
             layers,

@@ -1,11 +1,13 @@
 """Optimizers: variants of gradient descent. g is the gradient, w a weight, lr the learning rate, t = 1, 2 ...
 
 The formulas are the forms that PyTorch uses. Each class tells the kernels its code, the number of slots
-(arrays as large as the weights that it keeps between steps) and three numbers.
+(arrays as large as the weights that it keeps between steps) and three numbers. The solvers at the end are no
+kernels: `fastnn.solvers` runs them, on all rows at once, and they have neither a rate nor slots.
 """
 
 from __future__ import annotations
 
+import numbers
 import reprlib
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import TypeAlias
@@ -251,7 +253,82 @@ class Adam:
         return self.beta_1, self.beta_2, self.epsilon
 
 
-Optimizer: TypeAlias = SGD | AdaGrad | RMSProp | Adam
+def _check_solver(solver: Solver) -> None:
+    """Turn the number fields into ints and floats and check their ranges, which go with the names."""
+    for field in fields(solver):
+        name, value = field.name, getattr(solver, field.name)
+        if name in ("maxcor", "max_fun"):
+            if not isinstance(value, numbers.Integral) or isinstance(value, (bool, np.bool_)):
+                raise TypeError(f"{name} must be an integer of at least 1; got {reprlib.repr(value)}.")
+            if value < 1:
+                raise ValueError(f"{name} must be at least 1; got {value}.")
+            value = int(value)
+        else:
+            value = finite_number(name, value)
+            if value < 0.0:
+                raise ValueError(f"{name} must be at least 0; got {value!r}.")
+        object.__setattr__(solver, name, value)
+
+
+@dataclass(frozen=True)
+class LBFGS:
+    """L-BFGS: quasi-Newton steps with a line search, over all rows at once; for small nets and few rows.
+
+    One epoch of `fit` is one iteration, which takes one or more evaluations of the loss and its gradient. There is
+    no rate to choose. Each fit begins with an empty memory.
+
+    Parameters
+    ----------
+    maxcor : int
+        Pairs of steps and changes of the gradient that are remembered; memory is 2 maxcor arrays of the number of
+        parameters, in double precision.
+    gtol : float
+        Converged when no component of the gradient is larger; at least 0.
+    ftol : float
+        Converged when an iteration lowers the loss by less than this share of it; at least 0.
+    max_fun : int
+        Most evaluations of the loss in a fit.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong type or out of range.
+
+    Notes
+    -----
+    The method of [1]_ as scipy.optimize has it, whose names and defaults these are. Loss and gradient are computed in
+    the model's dtype. In float32 the line search finds no lower loss once rounding hides the differences, at some
+    1e-7 of the loss; use float64 to go further. The loss must be smooth, so an L1 penalty is refused.
+
+    References
+    ----------
+    .. [1] R. H. Byrd, P. Lu, J. Nocedal, C. Zhu, "A limited memory algorithm for bound constrained optimization",
+       SIAM J. Sci. Comput. 16 (5), 1995.
+    """
+
+    _: KW_ONLY
+    maxcor: int = 10
+    gtol: float = 1e-5
+    ftol: float = 2.220446049250313e-09
+    max_fun: int = 15_000
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _check_solver(self)
+
+    @property
+    def code(self) -> int:
+        """-1: no kernel knows it."""
+        return -1
+
+    @property
+    def n_slots(self) -> int:
+        """How many arrays as large as the weights are kept between fits."""
+        return 0
+
+
+Solver: TypeAlias = LBFGS
+Optimizer: TypeAlias = SGD | AdaGrad | RMSProp | Adam | Solver
 
 _NAMED: dict[str, Optimizer] = {
     "sgd": SGD(),
@@ -260,6 +337,7 @@ _NAMED: dict[str, Optimizer] = {
     "adagrad": AdaGrad(),
     "rmsprop": RMSProp(),
     "adam": Adam(),
+    "lbfgs": LBFGS(),
 }
 
 
@@ -268,13 +346,13 @@ def get(spec: str | Optimizer) -> Optimizer:
 
     Parameters
     ----------
-    spec : str, SGD, AdaGrad, RMSProp or Adam
+    spec : str or optimizer
         An instance, or a name for one with its default numbers: sgd, momentum (SGD with momentum 0.9),
-        nesterov (the same in Nesterov's form), adagrad, rmsprop, adam.
+        nesterov (the same in Nesterov's form), adagrad, rmsprop, adam, lbfgs.
 
     Returns
     -------
-    SGD, AdaGrad, RMSProp or Adam
+    SGD, AdaGrad, RMSProp, Adam or LBFGS
 
     Raises
     ------
