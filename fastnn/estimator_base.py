@@ -78,6 +78,7 @@ class BaseMLP(BaseEstimator):
     validation_scores_: Any
     best_validation_score_: Any
     _best_weights: Any
+    _optimizer: Any
 
     # Same as scikit-learn's, so that errors are the same, except for what is new.
     _parameter_constraints: ClassVar[dict[str, Any]] = {

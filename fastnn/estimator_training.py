@@ -60,7 +60,7 @@ def scaled(optimizer: optimizers.Optimizer, scale: float) -> optimizers.Optimize
     """The optimizer that does with gradients of that scale what the given one does with scikit-learn's."""
     if isinstance(optimizer, optimizers.SGD):
         return dataclasses.replace(optimizer, learning_rate=optimizer.learning_rate / scale)
-    names = {field.name for field in dataclasses.fields(optimizer)} & {"epsilon", "gtol"}
+    names = {field.name for field in dataclasses.fields(optimizer)} & {"epsilon", "gtol", "ftol"}
     return dataclasses.replace(optimizer, **{name: getattr(optimizer, name) * scale for name in names})
 
 
@@ -186,7 +186,7 @@ def descend(estimator: BaseMLP, model: Model, rows: Rows, held_back: Rows | None
     set_penalty(estimator, model, rows, batch)
     model.optimizer = scaled(estimator._optimizer, scale_of(estimator))
     watch = Watch(estimator, model, len(rows), held_back if estimator.early_stopping else None)
-    users = [estimator.callbacks] if isinstance(estimator.callbacks, Callback) else list(estimator.callbacks or ())
+    users = _callbacks(estimator)
     options: dict[str, Any] = {
         "batch_size": batch,
         "sample_weight": rows.sample_weight,
@@ -249,8 +249,58 @@ def _batch_size(estimator: BaseMLP, n_rows: int) -> int:
 
 
 def solve(estimator: BaseMLP, model: Model, rows: Rows) -> None:
-    """Run the iterations of a full-batch solver until it converges."""
-    raise NotImplementedError
+    """Run the iterations of a full-batch solver until it converges.
+
+    Raises
+    ------
+    ValueError
+        If the loss is not finite where it begins; the weights are then as before.
+    """
+    set_penalty(estimator, model, rows, len(rows))
+    model.optimizer = scaled(estimator._optimizer, scale_of(estimator))
+    callbacks = [*_callbacks(estimator), *([_Reporter(estimator)] if estimator.verbose else [])]
+    try:
+        record = model.fit(
+            rows.X,
+            rows.y,
+            epochs=estimator.max_iter,
+            batch_size=None,
+            sample_weight=rows.sample_weight,
+            callbacks=callbacks,
+            verbose=False,
+        )
+    except DivergenceError as error:
+        raise ValueError(f"{_NOT_FINITE} ({error})") from error
+    estimator.n_iter_ = len(record)
+    if len(record):
+        last = {name: series[-1] for name, series in record.history.items()}
+    else:
+        last = model.evaluate(rows.X, rows.y, sample_weight=rows.sample_weight)
+    estimator.loss_ = loss_of(estimator, last)
+    if record.stopped == "interrupted":
+        warnings.warn("Training interrupted by user.", stacklevel=5)
+    elif record.stopped not in ("converged", "stop_training"):
+        reason = record.params.get("reason", f"max_iter={estimator.max_iter} is reached")
+        _warn(
+            f"{estimator.solver} failed to converge after {len(record)} iterations: {reason}. Scale the data, or give "
+            "larger max_iter, max_fun or tol."
+        )
+
+
+class _Reporter(Callback):
+    """Prints the loss of each iteration."""
+
+    def __init__(self, estimator: BaseMLP) -> None:
+        self._estimator = estimator
+
+    def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
+        """Print."""
+        print(f"Iteration {epoch + 1}, loss = {loss_of(self._estimator, logs):.8f}")
+
+
+def _callbacks(estimator: BaseMLP) -> list[Callback]:
+    given = estimator.callbacks
+    return [given] if isinstance(given, Callback) else list(given or ())
 
 
 def _warn(text: str) -> None:

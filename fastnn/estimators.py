@@ -535,7 +535,8 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _score_outputs(self, outputs: Array, rows: Rows) -> float:
         if not np.isfinite(outputs).all():
             return float("nan")
-        return float(r2_score(rows.y, outputs, sample_weight=rows.sample_weight))
+        with np.errstate(over="ignore"):  # of squares, before training diverges
+            return float(r2_score(rows.y, outputs, sample_weight=rows.sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn that several outputs will do."""

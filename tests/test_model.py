@@ -335,24 +335,38 @@ def test_an_optimizer_that_is_none_leaves_the_one_there():
 #  the regularizer
 
 
-def test_another_regularizer_acts_from_the_next_step_and_keeps_the_optimizers_memory():
+def test_another_regularizer_acts_from_the_next_step():
     X, y = table(), labels()
-    model, same = classifier(), classifier(regularizer=fastnn.L2(0.1))
-    for one in (model, same):
-        one.build(X.shape[1])
-    model.regularizer = fastnn.L2(0.1)
-    for one in (model, same):
-        one.fit(X, y)
-    assert np.array_equal(model._engine.params, same._engine.params)
+    plain, penalized = (classifier(optimizer="sgd").build(3) for _ in range(2))
+    changed = classifier(optimizer="sgd", regularizer="l1").build(3)
+    changed.fit(X, y, shuffle=False)  # so that there are tables with the old one
+    for regularizer, same in ((None, plain), (fastnn.L2(0.1), penalized)):
+        changed.regularizer = regularizer
+        same.regularizer = regularizer
+        for model in (changed, same):
+            for view, weights in zip(model.weights, classifier().build(3).weights, strict=True):
+                view[...] = weights
+            for view in model.biases:
+                view[...] = 0.0
+            model.fit(X, y, shuffle=False)
+        assert np.array_equal(changed._engine.params, same._engine.params)
+    assert not np.array_equal(plain._engine.params, penalized._engine.params)
+
+
+def test_another_regularizer_keeps_the_optimizers_memory_and_a_wrong_one_changes_nothing():
+    model = classifier(regularizer="l2")
+    model.fit(table(), labels())
     slots = model._engine.slots.copy()
-    model.regularizer = None
+    model.regularizer = "l1"
     assert np.array_equal(model._engine.slots, slots)
-    for one in (model, same):
-        one.fit(X, y, epochs=50)
-    assert sum(float((w * w).sum()) for w in model.weights) > 2 * sum(float((w * w).sum()) for w in same.weights)
+    before = bits(model)
     with pytest.raises(ValueError, match="regularizer"):
         model.regularizer = "l3"
-    assert model.regularizer.l2 == 0.0
+    assert bits(model) == before
+    model.regularizer, model.optimizer = None, "lbfgs"
+    with pytest.raises(ValueError, match="l1=1, which has a kink"):
+        model.regularizer = fastnn.L1(1.0)
+    assert model.regularizer.l1 == 0.0
 
 
 #  predicting
