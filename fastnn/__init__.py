@@ -11,7 +11,7 @@ from fastnn.callbacks import Callback
 from fastnn.history import History
 from fastnn.layers import Dense
 from fastnn.model import DivergenceError, Model, load
-from fastnn.optimizers import LBFGS, SGD, AdaGrad, Adam, RMSProp
+from fastnn.optimizers import LBFGS, SGD, AdaGrad, Adam, LevenbergMarquardt, RMSProp
 from fastnn.regularizers import L1, L1L2, L2
 
 if TYPE_CHECKING:
@@ -32,6 +32,7 @@ __all__ = [
     "Dense",
     "DivergenceError",
     "History",
+    "LevenbergMarquardt",
     "Model",
     "RMSProp",
     "__version__",

@@ -244,6 +244,7 @@ def _warmup() -> int:
         hardware.read_bandwidth(1, 1)  # one dtype serves for both
         region_cost(2, 1)
         shuffled(np.empty(1, np.int64), 0, 0)  # what validation_split needs
+        fastnn.Model([1], loss="squared_error", optimizer="lm").fit(np.ones((2, 1)), np.ones(2))  # float64 for both
         print(f"{dtype}: ready after {seconds + time.perf_counter() - start:.1f} s", flush=True)
     where = jit.CACHE_FOLDER
     print(f"kept in {where}" if where else "kept nowhere: later processes compile anew (see python -m fastnn info)")

@@ -67,9 +67,21 @@ def as_optimizer(optimizer: Any, dtype: np.dtype[Any]) -> optimizers.Optimizer:
     return found
 
 
-def check_solver(optimizer: optimizers.Optimizer, regularizer: regularizers.Regularizer) -> None:
+def check_solver(
+    optimizer: optimizers.Optimizer, loss: losses.Loss, regularizer: regularizers.Regularizer
+) -> None:
     """Insist that a solver can minimise what is asked for; any other optimizer can."""
-    if isinstance(optimizer, optimizers.Solver) and regularizer.l1:
+    if not isinstance(optimizer, optimizers.Solver):
+        return
+    if isinstance(optimizer, optimizers.LevenbergMarquardt) and loss.code not in (
+        codes.SQUARED_ERROR,
+        codes.SUM_OF_SQUARES,
+    ):
+        raise ValueError(
+            f"optimizer is {optimizer!r}, which minimises sums of squares, but loss is {loss.name!r}: use "
+            "optimizer='lbfgs', or loss='squared_error' or 'sum_of_squares'."
+        )
+    if regularizer.l1:
         raise ValueError(
             f"optimizer is {optimizer!r}, which needs a smooth loss, but regularizer has l1={regularizer.l1:g}, which "
             "has a kink at 0: use L2, or an optimizer such as 'adam'."

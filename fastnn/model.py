@@ -121,7 +121,7 @@ class Model:
         understood as part of the loss.
     optimizer : str or optimizer
         "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", or an instance with its settings; the
-        full-batch method "lbfgs" for small nets.
+        full-batch methods "lbfgs" and, for squared errors, "lm" (Levenberg-Marquardt) for small nets.
     regularizer : None, str or regularizer
         None, "l1", "l2", "l1_l2" or an instance; a penalty on all weights, not on biases.
     metrics : sequence of str, or None
@@ -183,7 +183,7 @@ class Model:
         self.seed = as_seed(seed)
         self.dtype = as_dtype(dtype)
         self._optimizer = as_optimizer(optimizer, self.dtype)
-        check_solver(self._optimizer, self.regularizer)
+        check_solver(self._optimizer, self.loss, self.regularizer)
         self.n_threads = as_n_threads(n_threads)
         self._n_predicting = min(self.n_threads, available_threads())  # more would only be in each other's way
         self.history = History()
@@ -211,7 +211,7 @@ class Model:
     @optimizer.setter
     def optimizer(self, optimizer: str | optimizers.Optimizer) -> None:
         new = as_optimizer(optimizer, self.dtype)
-        check_solver(new, self.regularizer)
+        check_solver(new, self.loss, self.regularizer)
         if self._training.locked() and isinstance(new, optimizers.Solver) != isinstance(
             self._optimizer, optimizers.Solver
         ):

@@ -257,7 +257,9 @@ def _check_solver(solver: Solver) -> None:
     """Turn the number fields into ints and floats and check their ranges, which go with the names."""
     for field in fields(solver):
         name, value = field.name, getattr(solver, field.name)
-        if name in ("maxcor", "max_fun"):
+        if name == "acceleration" or (name == "max_memory" and value is None):
+            continue
+        if name in ("maxcor", "max_fun", "max_memory"):
             if not isinstance(value, numbers.Integral) or isinstance(value, (bool, np.bool_)):
                 raise TypeError(f"{name} must be an integer of at least 1; got {reprlib.repr(value)}.")
             if value < 1:
@@ -265,6 +267,12 @@ def _check_solver(solver: Solver) -> None:
             value = int(value)
         else:
             value = finite_number(name, value)
+            if name == "mu_dec" and not 0.0 < value < 1.0:
+                raise ValueError(f"mu_dec must be above 0 and below 1; got {value!r}.")
+            if name == "mu_inc" and value <= 1.0:
+                raise ValueError(f"mu_inc must be above 1; got {value!r}.")
+            if name in ("mu", "mu_max") and value <= 0.0:
+                raise ValueError(f"{name} must be above 0; got {value!r}.")
             if value < 0.0:
                 raise ValueError(f"{name} must be at least 0; got {value!r}.")
         object.__setattr__(solver, name, value)
@@ -327,7 +335,91 @@ class LBFGS:
         return 0
 
 
-Solver: TypeAlias = LBFGS
+@dataclass(frozen=True)
+class LevenbergMarquardt:
+    """Levenberg-Marquardt: damped Gauss-Newton steps for sums of squares; for small nets by far the fastest.
+
+    One epoch of `fit` is one step that lowers the loss; steps that do not are tried again with more damping and are
+    not counted. There is no rate to choose. Each fit begins with the damping `mu`.
+
+    Parameters
+    ----------
+    mu : float
+        The damping to begin with, above 0, as a multiple of the largest element on the diagonal of J^T J at the start.
+    mu_dec, mu_inc : float
+        Factors of the damping after a step that lowers the loss (above 0 and below 1) and after one that does not
+        (above 1).
+    mu_max : float
+        No step is tried with more damping than that: the fit ends as "stalled".
+    gtol : float
+        Converged when no component of the gradient is larger; at least 0.
+    ftol : float
+        Converged when a step lowers the loss by less than this share of it; at least 0.
+    acceleration : bool
+        Whether each step is bent along the curvature of the residuals, which costs one more forward pass.
+    max_memory : int or None
+        Most bytes for the normal equations, 16 P^2 for P parameters; None is a quarter of the machine's memory. A net
+        that needs more is refused with a MemoryError.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong type or out of range.
+
+    Notes
+    -----
+    The loss with its L2 penalty is the sum of the squares of residuals r. With their Jacobian J, a step p solves
+
+    (J^T J + mu I) p = -J^T r
+
+    [1]_, [2]_, [3]_, to which the geodesic acceleration of [4]_ adds a second order. The names are those of MATLAB's
+    trainlm, which is ``LevenbergMarquardt(mu_dec=0.1, mu_inc=10, acceleration=False)``. With n rows and O outputs a
+    step costs some n O P^2 + P^3 / 3 operations in the BLAS and LAPACK of scipy (whose threads are not those of
+    `n_threads`); of J some 4 MB at a time are in memory. All is computed in double precision, on a copy of the data if
+    the model is of float32; its weights are rounded after each step, and the loss told is that before rounding. The
+    losses are "squared_error" and "sum_of_squares"; an L1 penalty is no sum of squares.
+
+    References
+    ----------
+    .. [1] K. Levenberg, "A method for the solution of certain non-linear problems in least squares", Quarterly of
+       Applied Mathematics 2, 1944.
+    .. [2] D. Marquardt, "An algorithm for least-squares estimation of nonlinear parameters", SIAM J. Applied
+       Mathematics 11, 1963.
+    .. [3] M. T. Hagan, M. B. Menhaj, "Training feedforward networks with the Marquardt algorithm", IEEE Trans. Neural
+       Networks 5 (6), 1994.
+    .. [4] M. K. Transtrum, J. P. Sethna, "Improvements to the Levenberg-Marquardt algorithm for nonlinear
+       least-squares minimization", arXiv:1201.5885, 2012.
+    """
+
+    _: KW_ONLY
+    mu: float = 1e-3
+    mu_dec: float = 0.3
+    mu_inc: float = 3.0
+    mu_max: float = 1e10
+    gtol: float = 1e-7
+    ftol: float = 1e-10
+    acceleration: bool = True
+    max_memory: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the arguments."""
+        _check_solver(self)
+        if not isinstance(self.acceleration, (bool, np.bool_)):
+            raise TypeError(f"acceleration must be True or False; got {reprlib.repr(self.acceleration)}.")
+        object.__setattr__(self, "acceleration", bool(self.acceleration))
+
+    @property
+    def code(self) -> int:
+        """-1: no kernel knows it."""
+        return -1
+
+    @property
+    def n_slots(self) -> int:
+        """How many arrays as large as the weights are kept between fits."""
+        return 0
+
+
+Solver: TypeAlias = LBFGS | LevenbergMarquardt
 Optimizer: TypeAlias = SGD | AdaGrad | RMSProp | Adam | Solver
 
 _NAMED: dict[str, Optimizer] = {
@@ -338,6 +430,7 @@ _NAMED: dict[str, Optimizer] = {
     "rmsprop": RMSProp(),
     "adam": Adam(),
     "lbfgs": LBFGS(),
+    "lm": LevenbergMarquardt(),
 }
 
 
@@ -348,11 +441,11 @@ def get(spec: str | Optimizer) -> Optimizer:
     ----------
     spec : str or optimizer
         An instance, or a name for one with its default numbers: sgd, momentum (SGD with momentum 0.9),
-        nesterov (the same in Nesterov's form), adagrad, rmsprop, adam, lbfgs.
+        nesterov (the same in Nesterov's form), adagrad, rmsprop, adam, lbfgs, lm (LevenbergMarquardt).
 
     Returns
     -------
-    SGD, AdaGrad, RMSProp, Adam or LBFGS
+    SGD, AdaGrad, RMSProp, Adam, LBFGS or LevenbergMarquardt
 
     Raises
     ------

@@ -8,9 +8,9 @@ from driver import architecture, engine
 from scipy import optimize
 
 import fastnn
-from fastnn import optimizers
+from fastnn import optimizers, solvers
 
-SOLVERS = ["lbfgs"]
+SOLVERS = ["lbfgs", "lm"]
 
 
 @pytest.fixture(params=SOLVERS)
@@ -114,8 +114,8 @@ def test_the_history_tells_of_the_weights_that_the_model_has(solver, dtype):
     model = model_of(solver, dtype=dtype, metrics=["mae"], regularizer=fastnn.L2(1e-3))
     weights = np.linspace(1, 2, 60)
     history = model.fit(X, y, epochs=7, validation_data=(X[:9], y[:9]), sample_weight=weights)
-    assert list(history.history) == ["loss", "mean_absolute_error", "val_loss", "val_mean_absolute_error", "seconds"]
-    assert "learning_rate" not in history
+    names = ["loss", "mean_absolute_error", "val_loss", "val_mean_absolute_error", "seconds"]
+    assert sorted(history.history) == sorted([*names, "mu"] if solver == "lm" else names)
     tolerance = {"rtol": 1e-12 if dtype == np.float64 else 1e-5}
     for name, value in model.evaluate(X, y, sample_weight=weights).items():
         np.testing.assert_allclose(history[name][-1], value, **tolerance)
@@ -278,18 +278,19 @@ def test_an_interrupted_evaluation_leaves_the_last_iteration(solver, monkeypatch
     X, y = curve()
     model = model_of(solver)
     recorder = Recorder()
-    run, calls = fastnn.team.Team.run, []
+    where, name = (fastnn.team.Team, "run") if solver == "lbfgs" else (solvers, "residuals")
+    run, calls = getattr(where, name), []
 
-    def interrupted(self, *args, **options):
+    def interrupted(*args, **options):
         calls.append(1)
-        if len(calls) == 8:
+        if len(calls) == 13:
             raise KeyboardInterrupt
-        return run(self, *args, **options)
+        return run(*args, **options)
 
-    monkeypatch.setattr(fastnn.team.Team, "run", interrupted)
+    monkeypatch.setattr(where, name, interrupted)
     history = model.fit(X, y, epochs=50, callbacks=recorder)
     assert history.stopped == "interrupted"
-    assert 0 < len(history) < 9
+    assert 0 < len(history) < 13
     np.testing.assert_array_equal(flat(model), recorder.weights[-1])
 
 
@@ -381,7 +382,226 @@ def test_tolerances_are_checked(name):
         fastnn.LBFGS(**{name: "1e-5"})
 
 
+def test_the_numbers_of_levenberg_marquardt_are_checked():
+    for name, wrong, text in (
+        ("mu", 0.0, "mu must be above 0; got 0.0"),
+        ("mu_max", -1, "mu_max must be above 0; got -1.0"),
+        ("mu_dec", 1.0, "mu_dec must be above 0 and below 1; got 1.0"),
+        ("mu_dec", 0.0, "mu_dec must be above 0 and below 1"),
+        ("mu_inc", 1, "mu_inc must be above 1; got 1.0"),
+        ("gtol", -1e-9, "gtol must be at least 0"),
+        ("ftol", np.inf, "ftol must be a finite number"),
+        ("max_memory", 0, "max_memory must be at least 1; got 0"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            fastnn.LevenbergMarquardt(**{name: wrong})
+    for name, wrong, text in (
+        ("mu", "1", "mu must be a number"),
+        ("max_memory", 1e9, "max_memory must be an integer"),
+        ("acceleration", 1, "acceleration must be True or False; got 1"),
+    ):
+        with pytest.raises(TypeError, match=text):
+            fastnn.LevenbergMarquardt(**{name: wrong})
+
+
 def test_names():
+    assert optimizers.get("lm") == fastnn.LevenbergMarquardt()
     assert optimizers.get("lbfgs") == fastnn.LBFGS() == fastnn.LBFGS(maxcor=np.int64(10))
     with pytest.raises(TypeError):
         fastnn.LBFGS(10)
+
+
+#  Levenberg-Marquardt
+
+
+def least_squares(model, X, y, sample_weight=None):
+    """What the solver makes of a model and its data."""
+    y = np.asarray(y).reshape(len(X), -1)
+    model.build(X.shape[1], y.shape[1])
+    training, _ = model._check_data(X, y, sample_weight, None, 0.0)
+    return solvers._LeastSquares(model, training)
+
+
+def blocks(problem, x):
+    """All of [J, r] at x, in the order of the residuals."""
+    problem.loss(x)
+    return np.concatenate([block.copy() for _, block in problem._blocks()])
+
+
+@pytest.mark.parametrize("rows_of_a_block", [7, 1024])
+@pytest.mark.parametrize("weighted", [False, True], ids=["even", "weighted"])
+@pytest.mark.parametrize("loss", ["squared_error", "sum_of_squares"])
+@pytest.mark.parametrize(
+    ("layers", "n_in"),
+    [
+        ([], 3),
+        ([fastnn.Dense(5, "tanh"), 1], 1),
+        ([fastnn.Dense(9, "sigmoid"), fastnn.Dense(17, fastnn.elu(0.5)), fastnn.Dense(2, "tanh")], 4),
+        ([fastnn.Dense(6, "tanh", use_bias=False), fastnn.Dense(3, "softmax")], 2),
+        ([fastnn.Dense(1, "tanh"), fastnn.Dense(20, fastnn.leaky_relu(0.1)), fastnn.Dense(9, use_bias=False)], 40),
+    ],
+    ids=str,
+)
+def test_the_jacobian_against_central_differences(layers, n_in, loss, weighted, rows_of_a_block, monkeypatch):
+    monkeypatch.setattr(solvers, "BLOCK_ROWS", rows_of_a_block)
+    rng = np.random.default_rng(0)
+    n_out = layers[-1].units if layers and not isinstance(layers[-1], int) else 1
+    X, y = rng.standard_normal((20, n_in)), rng.standard_normal((20, n_out))
+    weights = rng.uniform(0.5, 2, 20) if weighted else None
+    model = fastnn.Model(layers, loss=loss, optimizer="lm", dtype="float64", seed=1, regularizer=fastnn.L2(0.1))
+    problem = least_squares(model, X, y, weights)
+    x = problem.start() + 0.1 * rng.standard_normal(problem.n_params)
+    found = blocks(problem, x)
+    assert found.shape == (20 * n_out, problem.n_params + 1)
+    step = 1e-5
+    for k in range(problem.n_params):
+        ends = []
+        for sign in (1, -1):
+            moved = x.copy()
+            moved[k] += sign * step
+            ends.append(blocks(problem, moved)[:, -1])
+        np.testing.assert_allclose(found[:, k], (ends[0] - ends[1]) / (2 * step), rtol=1e-6, atol=1e-8)
+    # The squares add up to the loss of the engine, and their derivative is its gradient.
+    model._engine.params[model._engine.parameter_index()] = x
+    wanted = model.evaluate(X, y, sample_weight=weights)["loss"]
+    np.testing.assert_allclose(problem.loss(x), wanted, rtol=1e-12)
+    np.testing.assert_allclose((found[:, -1] ** 2).sum() + problem.penalty @ (x * x), wanted, rtol=1e-12)
+    _, d_weights, d_biases = model.gradient(X, y, sample_weight=weights)
+    gradient = np.concatenate(
+        [part.ravel() for w, b, layer in zip(d_weights, d_biases, model.layers, strict=True)
+         for part in ((w, b) if layer.use_bias else (w,))]
+    )  # fmt: skip
+    np.testing.assert_allclose(2 * problem.linearise(x), gradient, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("rows_of_a_block", [7, 1024])
+def test_steps_solve_the_damped_equations(rows_of_a_block, monkeypatch):
+    monkeypatch.setattr(solvers, "BLOCK_ROWS", rows_of_a_block)
+    X, y = curve(30)
+    problem = least_squares(model_of("lm", regularizer="l2"), X, y)
+    x = problem.start()
+    gradient = problem.linearise(x)
+    step = problem.step(gradient, 0.3)
+    found = blocks(problem, x)
+    jacobian, r = found[:, :-1], found[:, -1]
+    normal = jacobian.T @ jacobian + np.diag(problem.penalty)
+    damped = normal + 0.3 * normal.diagonal().max() * np.eye(problem.n_params)
+    np.testing.assert_allclose(damped @ step, -gradient, rtol=1e-9, atol=1e-12)
+    # The acceleration answers the second derivative of the residuals along the step.
+    h = 1e-3
+    ends = [blocks(problem, x + sign * h * step)[:, -1] for sign in (1, -1)]
+    curvature = (ends[0] - 2 * r + ends[1]) / h**2
+    monkeypatch.setattr(solvers, "DIFFERENCE", h)
+    wanted = -np.linalg.solve(damped, jacobian.T @ curvature)
+    problem.linearise(x)
+    np.testing.assert_allclose(problem.acceleration(x, step), wanted, rtol=0.01, atol=0.01 * np.abs(wanted).max())
+
+
+def test_a_linear_net_is_solved_in_a_few_steps():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((50, 4))
+    y = X @ [1.0, -2.0, 0.0, 0.5] + 3.0
+    model = fastnn.Model([], loss="squared_error", optimizer=fastnn.LevenbergMarquardt(mu=1e-9), dtype="float64")
+    history = model.fit(X, y, epochs=10)
+    assert history.stopped == "converged"
+    assert history["loss"][0] < 1e-15
+    assert len(history) <= 2
+    np.testing.assert_allclose(model.weights[0].ravel(), [1, -2, 0, 0.5], atol=1e-8)
+
+
+@pytest.mark.parametrize("acceleration", [False, True])
+def test_a_function_that_the_net_can_represent_is_found_exactly(acceleration):
+    rng = np.random.default_rng(0)
+    X = rng.uniform(-2, 2, (80, 2))
+    teacher = fastnn.Model([fastnn.Dense(2, "tanh"), 1], loss="squared_error", seed=5, dtype="float64").build(2)
+    settings = fastnn.LevenbergMarquardt(gtol=0.0, ftol=0.0, acceleration=acceleration)
+    model = fastnn.Model([fastnn.Dense(2, "tanh"), 1], loss="squared_error", optimizer=settings, seed=1,
+                         dtype="float64")  # fmt: skip
+    history = model.fit(X, teacher.predict(X), epochs=300)
+    assert history["loss"][-1] < 1e-28
+    assert history.stopped in (None, "stalled", "converged")
+
+
+def test_the_minimum_is_that_of_least_squares():
+    X, y = curve(40)
+    model = model_of(fastnn.LevenbergMarquardt(gtol=1e-10, ftol=0.0), regularizer=fastnn.L2(1e-3))
+    problem = least_squares(model, X, y)
+
+    def residuals(x):
+        return np.concatenate([blocks(problem, x)[:, -1], np.sqrt(problem.penalty) * x])
+
+    wanted = optimize.least_squares(residuals, problem.start(), method="lm", xtol=1e-14, ftol=1e-14, gtol=1e-14)
+    history = model.fit(X, y, epochs=1000)
+    assert history.stopped in ("converged", "stalled")
+    np.testing.assert_allclose(history["loss"][-1], 2 * wanted.cost, rtol=1e-9)
+    found = model.predict(X)  # hidden units may have changed places
+    model._engine.params[model._engine.parameter_index()] = wanted.x
+    np.testing.assert_allclose(found, model.predict(X), atol=1e-6)
+
+
+def test_single_precision_is_double_precision_rounded():
+    X, y = (a.astype(np.float32) for a in curve())
+    single, double = model_of("lm", dtype="float32"), model_of("lm")
+    single.build(1)
+    double.build(1)
+    for a, b in zip((*double.weights, *double.biases), (*single.weights, *single.biases), strict=True):
+        a[...] = b
+    assert single.fit(X, y, epochs=5)["loss"] == double.fit(X, y, epochs=5)["loss"]
+    np.testing.assert_array_equal(flat(single), flat(double).astype(np.float32))
+
+
+def test_blocks_change_nothing_but_rounding(monkeypatch):
+    X, y = curve(100)
+    model = model_of("lm")
+    model.fit(X, y, epochs=6)
+    monkeypatch.setattr(solvers, "BLOCK_BYTES", 8 * 17 * 9)
+    other = model_of("lm")
+    other.fit(X, y, epochs=6)
+    np.testing.assert_allclose(flat(other), flat(model), rtol=1e-6)
+
+
+def test_several_outputs_and_a_weight_of_zero():
+    X, y = curve()
+    y = np.column_stack([y, np.cos(3 * X[:, 0])])
+    weights = np.ones(60)
+    weights[30:] = 0.0
+    layers = [fastnn.Dense(5, "tanh"), 2]
+    first, second = (fastnn.Model(layers, loss="sum_of_squares", optimizer="lm", dtype="float64", seed=0)
+                     for _ in range(2))  # fmt: skip
+    first.fit(X, y, epochs=5, sample_weight=weights)
+    second.fit(X[:30], y[:30], epochs=5)
+    np.testing.assert_allclose(flat(first), flat(second), rtol=1e-6)
+
+
+def test_a_fit_that_cannot_get_lower_is_stalled():
+    X, y = curve()
+    model = model_of(fastnn.LevenbergMarquardt(gtol=0.0, ftol=0.0), regularizer="l2")
+    history = model.fit(X, y, epochs=1000)
+    assert history.stopped == "stalled"
+    assert "mu_max=1e+10" in history.params["reason"]
+    assert len(history) < 1000
+
+
+def test_a_net_that_is_too_large_is_refused():
+    X, y = curve()
+    model = model_of(fastnn.LevenbergMarquardt(max_memory=4000))
+    recorder = Recorder()
+    text = r"0\.0 MB for the normal equations of 16 parameters, and may take 0\.0 MB: use optimizer='lbfgs'"
+    with pytest.raises(MemoryError, match=text):
+        model.fit(X, y, callbacks=recorder)
+    assert recorder.calls == []
+    assert len(model.history) == 0
+    model.optimizer = fastnn.LevenbergMarquardt(max_memory=16 * 17 * 17)
+    model.fit(X, y)
+    wide = fastnn.Model([100_000, 1], loss="squared_error", optimizer="lm").build(9)
+    with pytest.raises(MemoryError, match=r"needs 19,360,070\.4 MB for the normal equations of 1,100,001 param"):
+        wide.fit(np.ones((3, 9)), np.ones(3))
+
+
+@pytest.mark.parametrize("loss", ["binary_crossentropy", "softmax_crossentropy"])
+def test_other_losses_are_refused(loss):
+    with pytest.raises(ValueError, match=f"minimises sums of squares, but loss is '{loss}': use optimizer='lbfgs'"):
+        fastnn.Model([5, 2], loss=loss, optimizer="lm")
+    model = fastnn.Model([5, 2], loss=loss)
+    with pytest.raises(ValueError, match="minimises sums of squares"):
+        model.optimizer = "lm"
