@@ -73,6 +73,7 @@ class BaseMLP(BaseEstimator):
     """
 
     #: Kept between epochs (see `estimator_training`), some of them None with or without `early_stopping`.
+    loss: str
     loss_curve_: list[float]
     best_loss_: Any
     validation_scores_: Any
@@ -298,6 +299,8 @@ class BaseMLP(BaseEstimator):
         hidden = self._hidden_layer_sizes()
         self._activations(len(hidden))
         optimizer = self._new_optimizer()
+        if self.solver == "lm" and self.loss != "squared_error":
+            raise ValueError(f"solver='lm' is for squared errors, but the loss is {self.loss!r}: take 'lbfgs'.")
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)

@@ -54,12 +54,12 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         here: a sequence gives each hidden layer its own; entries may be fastnn's `Activation` instances, too.
     solver : str
         "adam", "sgd" (with `momentum` and `nesterovs_momentum`), "lbfgs". New here: fastnn's other optimizers by
-        their names, "rmsprop", "adagrad", ...; of their settings those are taken that the estimator has under the
-        same name (`epsilon`, `beta_1`, ...), the others are the defaults.
+        their names, "rmsprop", "adagrad", ..., and for regression "lm" (Levenberg-Marquardt); of their settings those
+        are taken that the estimator has under the same name (`epsilon`, `beta_1`, ...), the others are the defaults.
     alpha : float
         Strength of the L2 penalty.
     batch_size : int or "auto"
-        Rows an update; "auto" is 200, or all where there are fewer. "lbfgs" takes all rows.
+        Rows an update; "auto" is 200, or all where there are fewer. "lbfgs" and "lm" take all rows.
     learning_rate : {"constant", "invscaling", "adaptive"}
         Only for "sgd" and its kin. "invscaling" is learning_rate_init / (t + 1)^power_t after each epoch, t being the
         rows seen so far; "adaptive" divides the rate by 5 where training would stop, until it is 1e-6.
@@ -68,14 +68,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     power_t : float
         The exponent of "invscaling".
     max_iter : int
-        Most epochs (iterations of "lbfgs").
+        Most epochs (iterations of "lbfgs" and "lm").
     shuffle : bool
         Whether each epoch goes through the rows in a new order.
     random_state : int, RandomState or None
         From it come start weights (the same as scikit-learn's), the rows held back and the order of rows.
     tol : float
         Training ends when loss or validation score have not improved by that much for more than `n_iter_no_change`
-        epochs. For "lbfgs" the largest component of the gradient at which it has converged.
+        epochs. For "lbfgs" and "lm" the largest component of the gradient at which they have converged.
     verbose : bool
         Whether to print loss and score of each epoch.
     warm_start : bool

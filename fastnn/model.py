@@ -231,7 +231,7 @@ class Model:
     @regularizer.setter
     def regularizer(self, regularizer: str | regularizers.Regularizer | None) -> None:
         new = regularizers.get(regularizer)
-        check_solver(self._optimizer, new)
+        check_solver(self._optimizer, self.loss, new)
         if self._engine is not None and (new.l1, new.l2) != (self._regularizer.l1, self._regularizer.l2):
             self._engine.set_penalties(((new.l1, new.l2),) * len(self.layers))
         self._regularizer = new

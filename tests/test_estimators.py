@@ -421,6 +421,16 @@ def test_other_optimizers_by_name(solver):
         small("multiclass", solver="adm").fit(X, y)
 
 
+def test_levenberg_marquardt_is_for_regression():
+    X, y = table(), targets("multioutput")
+    net = small("multioutput", solver="lm", activation="tanh", alpha=1e-3, tol=1e-6, max_iter=100).fit(X, y)
+    adam = small("multioutput", activation="tanh", alpha=1e-3, max_iter=100).fit(X, y)
+    assert net.loss_ < 0.1 * adam.loss_
+    assert net.n_iter_ <= 100
+    with pytest.raises(ValueError, match="solver='lm' is for squared errors, but the loss is 'log_loss'"):
+        MLPClassifier(solver="lm").fit(X, targets("binary"))
+
+
 @pytest.mark.parametrize("kind", ["binary", "multiclass"])
 def test_class_weights_are_sample_weights(kind):
     X, y = table(), targets(kind)
