@@ -45,7 +45,6 @@ _OUTPUTS = {
     "identity": ("identity", "squared_error"),
 }
 
-
 #: Sparse formats that scikit-learn hands over as they are.
 _SPARSE = ["csr", "csc"]
 
@@ -72,8 +71,8 @@ class BaseMLP(BaseEstimator):
     changes the predictions; arrays that are put in their place are copied into the Model at the next use.
     """
 
-    #: Kept between epochs (see `estimator_training`), some of them None with or without `early_stopping`.
     loss: str
+    # Kept between epochs (see `estimator_training`); some are None with `early_stopping`, others without.
     loss_curve_: list[float]
     best_loss_: Any
     validation_scores_: Any
@@ -142,6 +141,8 @@ class BaseMLP(BaseEstimator):
     def _hidden_layer_sizes(self) -> list[int]:
         given = self.hidden_layer_sizes
         sizes = list(given) if isinstance(given, Iterable) else [given]
+        if not all(isinstance(size, Integral) for size in sizes):
+            raise TypeError(f"hidden_layer_sizes must be integers > 0, got {sizes}.")
         if any(size <= 0 for size in sizes):
             raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
         return sizes
@@ -179,8 +180,7 @@ class BaseMLP(BaseEstimator):
         known = {field.name for field in dataclasses.fields(named)}
         given = {
             "learning_rate": self.learning_rate_init,
-            # 1 is allowed here: the number before it is the same to the kernels in single precision, and nearly so
-            # in double precision.
+            # Model wants less than 1, which is allowed here; the number next to it is as good.
             "momentum": min(self.momentum, np.nextafter(1.0, 0.0)),
             "nesterov": name == "nesterov" and self.momentum > 0,
             **{setting: getattr(self, setting) for setting in ("beta_1", "beta_2", "epsilon", "max_fun")},
@@ -229,8 +229,8 @@ class BaseMLP(BaseEstimator):
         self._model, self._bound = model, (*weights, *biases)
         self.coefs_, self.intercepts_ = weights, biases
 
-    def _bound_model(self) -> Model:
-        """The Model, with the weights that `coefs_` and `intercepts_` hold now."""
+    def _bound_model(self, seed: int | None = None) -> Model:
+        """The Model, with the weights that `coefs_` and `intercepts_` hold now; `seed` is for one that is made."""
         given = (*self.coefs_, *self.intercepts_)
         bound = self.__dict__.get("_bound", ())
         if len(given) == len(bound):
@@ -239,7 +239,7 @@ class BaseMLP(BaseEstimator):
             if all(np.shape(a) == b.shape for a, b in zip(given, bound, strict=True)):
                 self._bind(self._model, self.coefs_, self.intercepts_)
                 return self._model
-        return self._build()
+        return self._build(seed)
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: the Model's state stands for the weights as well."""
@@ -329,7 +329,7 @@ class BaseMLP(BaseEstimator):
         if self.early_stopping and held_back is None and self._is_stochastic():
             rows, held_back = self._split(rows, random)
         seed = int(random.randint(np.iinfo(np.int32).max))
-        model = self._bound_model() if incremental else self._build(seed)
+        model = self._bound_model(seed) if incremental else self._build(seed)
         if not incremental or not hasattr(self, "_optimizer"):
             self._optimizer = optimizer
         rows = self._in_dtype_of(model, rows)
@@ -343,7 +343,7 @@ class BaseMLP(BaseEstimator):
 
     def _in_dtype_of(self, model: Model, rows: Rows) -> Rows:
         """Convert rows once, which the Model would do at each call."""
-        y = rows.y if rows.y.dtype == np.int64 else rows.y.astype(model.dtype, copy=False)
+        y = rows.y if self.out_activation_ == "softmax" else rows.y.astype(model.dtype, copy=False)
         weight = None if rows.sample_weight is None else rows.sample_weight.astype(model.dtype, copy=False)
         return Rows(np.ascontiguousarray(rows.X, model.dtype), np.ascontiguousarray(y), weight)
 

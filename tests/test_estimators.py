@@ -46,7 +46,7 @@ def table(n=N, d=4, seed=0):
 def targets(kind, n=N):
     X = table(n)
     if kind == "binary":
-        return np.where(X[:, 0] + X[:, 1] > 0, "yes", "no")
+        return np.where(X[:, 0] + X[:, 1] > 0, 1, -1)
     if kind == "multiclass":
         return np.digitize(X[:, 0], [-0.5, 0.5]) * 10
     if kind == "multilabel":
@@ -82,8 +82,11 @@ def same_weights(a, b):
 # ------------------------------------------------------------------------------- beside scikit-learn
 
 
+CHECKS = parametrize_with_checks([MLPClassifier(), MLPRegressor(), MLPRegressor(solver="lbfgs")])
+
+
 @pytest.mark.filterwarnings("ignore")
-@parametrize_with_checks([MLPClassifier(), MLPRegressor(), MLPRegressor(solver="lbfgs")])
+@pytest.mark.parametrize(CHECKS.args[0], list(CHECKS.args[1]), **CHECKS.kwargs)  # pytest wants a list, 1.7 gives none
 def test_scikit_learns_checks(estimator, check):
     check(estimator)
 
@@ -220,6 +223,19 @@ def test_partial_fit_is_an_epoch_of_fit(kind):
     assert (steps.n_iter_, steps.t_) == (1, 5 * N)
 
 
+def test_the_order_of_rows_comes_from_random_state():
+    X, y = table(), targets("multiclass")
+    nets = [small("multiclass", batch_size=10, random_state=seed) for seed in (0, 0, 1)]
+    fitted = [clone(net).fit(X, y) for net in nets]
+    stepped = [net.partial_fit(X, y, classes=np.unique(y)) for net in nets]
+    for one, same, other in (fitted, stepped):
+        assert same_weights(one, same)
+        assert not same_weights(one, other)
+    again = stepped[0].partial_fit(X, y)
+    assert not same_weights(again, stepped[1])
+    assert same_weights(again, stepped[1].partial_fit(X, y))
+
+
 def test_partial_fit_of_pieces_of_other_sizes_takes_the_penalty_of_each():
     ours, theirs = pair("regression", alpha=20.0, learning_rate_init=0.01)
     for net in (ours, theirs):
@@ -329,7 +345,7 @@ def test_wrong_validation_rows_are_refused():
         ({"X_val": X}, "y_val is missing"),
         ({"y_val": y}, "X_val is missing"),
         ({"X_val": X, "y_val": y[:-1]}, "y_val has 59 rows, but X_val has 60"),
-        ({"X_val": X, "y_val": np.full(N, "maybe")}, "y_val has the classes .'maybe'., which y has not"),
+        ({"X_val": X, "y_val": np.full(N, 7)}, "y_val has the classes .7., which y has not"),
         ({"X_val": X[:, :2], "y_val": y}, "X has 2 features, but MLPClassifier is expecting 4"),
     ):
         with pytest.raises(ValueError, match=message):
@@ -497,6 +513,8 @@ def test_what_is_not_there_is_refused():
     assert "partial_fit is only available for stochastic optimizers" in str(caught.value.__cause__)
     with pytest.raises(ValueError, match=r"'alpha' parameter of MLPClassifier must be a float in the range"):
         MLPClassifier(alpha=-1).fit(table(), targets("binary"))
+    with pytest.raises(TypeError, match=r"hidden_layer_sizes must be integers > 0, got \[2.5\]"):
+        MLPClassifier((2.5,)).fit(table(), targets("binary"))
     with pytest.raises(ValueError, match=r"hidden_layer_sizes must be > 0, got \[3, 0\]"):
         MLPClassifier((3, 0)).fit(table(), targets("binary"))
 
@@ -545,6 +563,19 @@ def test_clone_repr_and_set_params():
         "MLPClassifier(activation=['tanh'], class_weight={0: 2.0}, hidden_layer_sizes=20)"
     )
     assert repr(MLPRegressor()) == "MLPRegressor()"
+
+
+@pytest.mark.parametrize("labels", [("no", "yes"), (False, True), (0.0, 1.0), ("a", "b", "c"), (-5, 0, 300), (7,)])
+def test_labels_of_any_type(labels):
+    X = table()
+    for dtype in (None, object) if isinstance(labels[0], str) else (None,):
+        y = np.array(labels, dtype)[np.digitize(X[:, 0], [-0.5, 0.5][: len(labels) - 1])]
+        net = small("binary", early_stopping=True).fit(X, y)
+        expected = small("binary", neural_network, early_stopping=sklearn.__version__ >= "1.9").fit(X, y)
+        assert np.array_equal(net.classes_, expected.classes_)
+        assert net.predict(X).dtype == expected.predict(X).dtype
+        assert net.predict_proba(X).shape == expected.predict_proba(X).shape
+        assert 0.0 <= net.score(X, y) <= 1.0
 
 
 def test_predictions_of_all_kinds_of_input():
