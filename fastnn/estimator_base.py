@@ -27,13 +27,12 @@ except ImportError as error:
         f'MLPClassifier and MLPRegressor need scikit-learn 1.7 or later ({error}): pip install "fastnn[sklearn]"'
     ) from error
 
-from fastnn import activations, optimizers
+from fastnn import Model, activations, optimizers
 from fastnn.activations import Activation
 from fastnn.arguments import as_dtype
 from fastnn.callbacks import Callback
 from fastnn.estimator_training import Rows, descend, solve
 from fastnn.layers import Dense
-from fastnn.model import Model
 from fastnn.team import available_threads
 
 Array = npt.NDArray[Any]

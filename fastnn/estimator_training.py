@@ -19,9 +19,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastnn import optimizers
+from fastnn import DivergenceError, Model, optimizers
 from fastnn.callbacks import Callback
-from fastnn.model import DivergenceError, Model
 from fastnn.regularizers import L2
 
 if TYPE_CHECKING:
@@ -279,7 +278,7 @@ def solve(estimator: BaseMLP, model: Model, rows: Rows) -> None:
     estimator.loss_ = loss_of(estimator, last)
     if record.stopped == "interrupted":
         warnings.warn("Training interrupted by user.", stacklevel=5)
-    elif record.stopped not in ("converged", "stop_training"):
+    elif record.stopped in (None, "max_fun", "stalled"):
         reason = record.params.get("reason", f"max_iter={estimator.max_iter} is reached")
         _warn(
             f"{estimator.solver} failed to converge after {len(record)} iterations: {reason}. Scale the data, or give "
