@@ -520,6 +520,12 @@ class Engine:
         """What predictions are made with: the running average where there is one, else the parameters themselves."""
         return self.slots[-1] if self.averaged and self.steps_done else self.params
 
+    def set_penalties(self, penalties: tuple[tuple[float, float], ...]) -> None:
+        """Replace the factors l1 and l2 of each layer; (L,) pairs."""
+        self.architecture = replace(self.architecture, penalties=penalties)
+        for space in self._workspaces.values():
+            space.layer_numbers[:] = _layer_numbers(self.architecture)
+
     # ------------------------------------------------------------------------------------------ running
 
     def _workspace(self, purpose: str, batch: int, team: Team) -> Workspace:

@@ -70,7 +70,7 @@ DEFAULT_BATCH = 32
 _PROBABILITIES = {codes.SOFTMAX_CROSSENTROPY: codes.SOFTMAX, codes.BINARY_CROSSENTROPY: codes.SIGMOID}
 
 #: What the engine is built from: a change would not reach it.
-_FIXED = frozenset({"layers", "loss", "regularizer", "metrics", "seed", "dtype", "n_threads"})
+_FIXED = frozenset({"layers", "loss", "metrics", "seed", "dtype", "n_threads"})
 
 
 class Model:
@@ -115,7 +115,7 @@ class Model:
     Attributes
     ----------
     layers : tuple of Dense
-    loss, optimizer, regularizer, metrics : as resolved; `optimizer` may be replaced
+    loss, optimizer, regularizer, metrics : as resolved; `optimizer` and `regularizer` may be replaced
     seed : int
     dtype : numpy.dtype
     n_features, n_outputs : int or None
@@ -155,7 +155,7 @@ class Model:
     ) -> None:
         self.layers = as_layers(layers)
         self.loss = losses.get(loss)
-        self.regularizer = regularizers.get(regularizer)
+        self._regularizer = regularizers.get(regularizer)
         self.metrics = as_metrics(metrics, self.loss)
         self.seed = as_seed(seed)
         self.dtype = as_dtype(dtype)
@@ -199,6 +199,24 @@ class Model:
         if self._engine is not None and new.code != old.code:
             self._engine.reset_slots(new.n_slots)
         self._optimizer = new
+
+    @property
+    def regularizer(self) -> regularizers.Regularizer:
+        """The regularizer; another one takes effect with the next step."""
+        return self._regularizer
+
+    @regularizer.setter
+    def regularizer(self, regularizer: str | regularizers.Regularizer | None) -> None:
+        new = regularizers.get(regularizer)
+        check_solver(self._optimizer, self.loss, new)
+        if isinstance(self._optimizer, optimizers.Solver) and new != self._regularizer and self._training.locked():
+            raise ValueError(
+                f"regularizer is {new!r}, but a fit that is under way with {self._optimizer!r} cannot go on with it: "
+                "call fit again with the new one."
+            )
+        if self._engine is not None and (new.l1, new.l2) != (self._regularizer.l1, self._regularizer.l2):
+            self._engine.set_penalties(((new.l1, new.l2),) * len(self.layers))
+        self._regularizer = new
 
     @property
     def built(self) -> bool:

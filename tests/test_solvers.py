@@ -565,6 +565,17 @@ def test_what_a_callback_writes_is_lost(solver):
     np.testing.assert_array_equal(flat(first), flat(second))
 
 
+def test_the_regularizer_stays_in_a_fit(solver):
+    class Change(fastnn.Callback):
+        def on_epoch_end(self, epoch, logs):
+            self.model.regularizer = "l2"
+
+    model = model_of(solver)
+    with pytest.raises(ValueError, match=r"regularizer is L2.*, but a fit that is under way"):
+        model.fit(*curve(), epochs=3, callbacks=Change())
+    model.regularizer = "l2"
+
+
 def test_the_kind_of_method_stays_in_a_fit(solver):
     class Change(fastnn.Callback):
         def on_epoch_end(self, epoch, logs):
