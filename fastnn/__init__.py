@@ -3,6 +3,8 @@
 Train with `Model`; see README.md for a first example and docs/design.md for how it works.
 """
 
+from typing import TYPE_CHECKING, Any
+
 from fastnn import datasets, losses, metrics, plot, schedules
 from fastnn.activations import elu, leaky_relu
 from fastnn.callbacks import (
@@ -19,10 +21,14 @@ from fastnn.history import History
 from fastnn.layers import Dense
 from fastnn.lr_find import LearningRates
 from fastnn.model import Model
-from fastnn.optimizers import SGD, AdaGrad, Adam, RMSProp
+from fastnn.optimizers import LBFGS, SGD, AdaGrad, Adam, LevenbergMarquardt, RMSProp
 from fastnn.persistence import load
 from fastnn.regularizers import L1, L1L2, L2
 from fastnn.training import DivergenceError
+
+if TYPE_CHECKING:
+    from fastnn.estimators import MLPClassifier as MLPClassifier
+    from fastnn.estimators import MLPRegressor as MLPRegressor
 
 __version__ = "0.1.0"
 
@@ -30,6 +36,7 @@ __all__ = [
     "L1",
     "L1L2",
     "L2",
+    "LBFGS",
     "SGD",
     "AdaGrad",
     "Adam",
@@ -42,6 +49,7 @@ __all__ = [
     "LambdaCallback",
     "LearningRateScheduler",
     "LearningRates",
+    "LevenbergMarquardt",
     "Model",
     "ModelCheckpoint",
     "RMSProp",
@@ -57,3 +65,12 @@ __all__ = [
     "plot",
     "schedules",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Give the estimators, which need scikit-learn, to who asks for them."""
+    if name in ("MLPClassifier", "MLPRegressor"):
+        from fastnn import estimators
+
+        return getattr(estimators, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

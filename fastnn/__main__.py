@@ -131,6 +131,8 @@ def _activation(name: str, alpha: float | None) -> Activation:
 
 def _optimizer(name: str, learning_rate: float | None, momentum: float | None) -> optimizers.Optimizer:
     optimizer = optimizers.get(name)
+    if isinstance(optimizer, optimizers.Solver):
+        raise ValueError(f"{name} works on all rows at once, while this example goes through batches; take another.")
     if learning_rate is not None:
         optimizer = dataclasses.replace(optimizer, learning_rate=learning_rate)
     if momentum is not None:
@@ -242,6 +244,7 @@ def _warmup() -> int:
         hardware.read_bandwidth(1, 1)  # one dtype serves for both
         region_cost(2, 1)
         shuffled(np.empty(1, np.int64), 0, 0)  # what validation_split needs
+        fastnn.Model([1], loss="squared_error", optimizer="lm").fit(np.ones((2, 1)), np.ones(2))  # float64 for both
         print(f"{dtype}: ready after {seconds + time.perf_counter() - start:.1f} s", flush=True)
     where = jit.CACHE_FOLDER
     print(f"kept in {where}" if where else "kept nowhere: later processes compile anew (see python -m fastnn info)")

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from fastnn import losses, metrics, optimizers
+from fastnn import losses, metrics, optimizers, regularizers
 from fastnn.kernels import codes
 from fastnn.layers import Dense
 from fastnn.team import available_threads
@@ -76,6 +76,35 @@ def as_max_seconds(value: Any) -> float | None:
     if not float(value) > 0.0:
         raise ValueError(f"max_seconds is {value!r}, but must be above 0, or None for no limit.")
     return float(value)
+
+
+def check_solver(optimizer: optimizers.Optimizer, loss: losses.Loss, regularizer: regularizers.Regularizer) -> None:
+    """Insist that a solver can minimise what is asked for; any other optimizer can."""
+    if not isinstance(optimizer, optimizers.Solver):
+        return
+    if isinstance(optimizer, optimizers.LevenbergMarquardt) and loss.code not in (
+        codes.SQUARED_ERROR,
+        codes.SUM_OF_SQUARES,
+    ):
+        raise ValueError(
+            f"optimizer is {optimizer!r}, which minimises sums of squares, but loss is {loss.name!r}: use "
+            "optimizer='lbfgs', or loss='squared_error' or 'sum_of_squares'."
+        )
+    if regularizer.l1:
+        raise ValueError(
+            f"optimizer is {optimizer!r}, which needs a smooth loss, but regularizer has l1={regularizer.l1:g}, which "
+            "has a kink at 0: use L2, or an optimizer such as 'adam'."
+        )
+
+
+def solver_batch(solver: optimizers.Solver, batch: int, n_rows: int, *, default: int) -> int:
+    """Give the batch of a solver, which is all rows; insist that no other was asked for."""
+    if batch not in (n_rows, default):
+        raise ValueError(
+            f"batch_size is {batch}, but {solver!r} takes all {n_rows} rows in each iteration: leave batch_size "
+            "out, or give None."
+        )
+    return n_rows
 
 
 def as_verbose(verbose: Any) -> bool | Literal["auto"]:

@@ -6,7 +6,6 @@ Names, arguments and defaults are those of Keras where there is no reason agains
 from __future__ import annotations
 
 import csv
-import dataclasses
 import math
 import numbers
 import os
@@ -15,6 +14,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from fastnn.activations import finite_number
+from fastnn.optimizers import with_learning_rate
 
 if TYPE_CHECKING:
     from fastnn.model import Model
@@ -464,16 +464,18 @@ def _learning_rate(callback: Callback) -> float:
     optimizer = callback.model.optimizer
     rate = getattr(optimizer, "learning_rate", None)
     if not isinstance(rate, numbers.Real):
-        what = "has none" if rate is None else f"has learning_rate={rate!r}, which sets it already"
+        what, advice = f"has learning_rate={rate!r}, which sets it already", "give the optimizer a number"
+        if rate is None:
+            what, advice = "has none", "take an optimizer such as Adam"
         raise ValueError(
             f"{type(callback).__name__} sets the optimizer's learning_rate, but {type(optimizer).__name__} {what}: "
-            "leave the callback out, or give the optimizer a number."
+            f"leave the callback out, or {advice}."
         )
     return float(rate)
 
 
 def _set_learning_rate(callback: Callback, rate: float) -> None:
-    callback.model.optimizer = dataclasses.replace(callback.model.optimizer, learning_rate=rate)
+    callback.model.optimizer = with_learning_rate(callback.model.optimizer, rate)
 
 
 def _count(value: Any, name: str, *, least: int) -> int:

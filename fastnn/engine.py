@@ -234,15 +234,16 @@ class Workspace:
     """What training or evaluating with one batch size needs: `work` and, for each number of threads, a Plan."""
 
     def __init__(
-        self, architecture: Architecture, batch: int, n_threads: int, *, gradients: bool = True, dropout: bool = False
-    ) -> None:
+        self, architecture: Architecture, batch: int, n_threads: int, *, gradients: bool = True, shards: bool = True,
+        dropout: bool = False,
+    ) -> None:  # fmt: skip
         dtype = architecture.dtype
         lds = architecture.leading_dimensions()
         self.bytes_a_row = 2 * sum(lds) * dtype.itemsize
         self.batch = batch
         # Rows come in blocks of as many as a vector has lanes (see kernels.narrow).
         self.block = layout.round_up(TILE_ROWS, n_lanes(dtype))
-        self.n_shards = count_shards(architecture, batch) if gradients else 0
+        self.n_shards = count_shards(architecture, batch) if gradients and shards else 0
         self.shard_rows = layout.round_up(-(-batch // self.n_shards), self.block) if self.n_shards else 0
         if self.n_shards:
             self.chunk = min(self.shard_rows, MAX_BATCH_TILE)
@@ -511,6 +512,17 @@ class Engine:
         slots = [(f"slot_{k}", *self._views(slot)) for k, slot in enumerate(self.slots)]
         return [("params", *self._views(self.params)), *slots]
 
+    def parameter_index(self) -> np.ndarray:
+        """Where each weight and bias that is learnt lies in `params`; (P',) int64.
+
+        Trained layer by trained layer, W (I, O) row by row and then b, which is left out where the layer has none.
+        """
+        weights, biases = self._views(np.arange(self.params.size))
+        parts = [np.empty(0, np.int64)]
+        for k in self.architecture.trained_layers():
+            parts += [weights[k].ravel(), biases[k]] if self.architecture.use_bias[k] else [weights[k].ravel()]
+        return np.concatenate(parts)
+
     def reset_slots(self, n_slots: int, *, averaged: bool = False) -> None:
         """Start the optimizer's memory anew, for another kind of optimizer, and with it the average."""
         self.averaged = averaged
@@ -544,6 +556,12 @@ class Engine:
     def final_params(self) -> np.ndarray:
         """What predictions are made with: the running average where there is one, else the parameters themselves."""
         return self.slots[-1] if self.averaged and self.steps_done else self.params
+
+    def set_penalties(self, penalties: tuple[tuple[float, float], ...]) -> None:
+        """Replace the factors l1 and l2 of each layer; (L,) pairs."""
+        self.architecture = replace(self.architecture, penalties=penalties)
+        for space in self._workspaces.values():
+            space.layer_numbers[:] = _layer_numbers(self.architecture)
 
     # ------------------------------------------------------------------------------------------ running
 
@@ -697,13 +715,21 @@ class Engine:
 
     def gradient(self, data: Data, *, team: Team) -> tuple[Sums, list[np.ndarray], list[np.ndarray]]:
         """Loss and gradient of all rows as one batch: sums, then dE/dW and dE/db of each layer (copies)."""
-        self._gradient_buffer()
-        sums = self._whole(data, layout.GRADIENT, (), team)
-        weights, biases = self._views(self._grad)
+        sums, grad = self.flat_gradient(data, team=team)
+        weights, biases = self._views(grad)
         for k, used in enumerate(self.architecture.use_bias):
             if not used:
                 biases[k][:] = 0.0
         return sums, [w.copy() for w in weights], [b.copy() for b in biases]
+
+    def flat_gradient(self, data: Data, *, team: Team, metrics: tuple[int, ...] = ()) -> tuple[Sums, np.ndarray]:
+        """Loss, metrics and gradient of all rows as one batch: sums, and the gradient in the layout of `params`.
+
+        The gradient is the engine's own array: the next call overwrites it, and biases that are not used hold what
+        they would have.
+        """
+        grad = self._gradient_buffer()
+        return self._whole(data, layout.GRADIENT, metrics, team), grad
 
     def _whole(self, data: Data, mode: int, metrics: tuple[int, ...], team: Team) -> Sums:
         n_rows = _n_rows(data)

@@ -93,6 +93,11 @@ def function_metrics(model: Model, rows: Rows) -> dict[str, float]:
 
 def evaluate(model: Model, rows: Rows, team: Team) -> dict[str, float]:
     """Loss (with the penalty of the present weights) and metrics of some rows, by their names."""
+    return evaluate_compiled(model, rows, team) | function_metrics(model, rows)
+
+
+def evaluate_compiled(model: Model, rows: Rows, team: Team) -> dict[str, float]:
+    """What `evaluate` tells, without the metrics that are functions."""
     engine = model._built()
     with model._turn:
         sums = engine.evaluate(rows.data(), metrics=compiled_metrics(model), team=team)
@@ -100,15 +105,15 @@ def evaluate(model: Model, rows: Rows, team: Team) -> dict[str, float]:
     if sums.status != OK:
         values = dict.fromkeys(values, math.nan)
     values["loss"] += penalty(model)
-    return values | function_metrics(model, rows)
+    return values
 
 
 def penalty(model: Model) -> float:
-    """R of the present weights."""
+    """R of the present weights of the layers that are trained."""
     l1, l2 = model.regularizer.l1, model.regularizer.l2
     total = 0.0
     if l1 or l2:
-        for w in model.weights:
-            wide = w.astype(np.float64)
+        for k in model._built().architecture.trained_layers():
+            wide = model.weights[k].astype(np.float64)
             total += l1 * float(np.abs(wide).sum()) + l2 * float((wide * wide).sum())
     return total

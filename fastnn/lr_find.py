@@ -18,6 +18,7 @@ import numpy.typing as npt
 from fastnn.activations import finite_number
 from fastnn.arguments import positive_integer
 from fastnn.engine import shuffled
+from fastnn.optimizers import with_learning_rate
 from fastnn.training import DivergenceError
 
 if TYPE_CHECKING:
@@ -169,7 +170,7 @@ def check_has_rate(model: Model) -> None:
 
 def _step(trial: Model, rate: float, X: Any, y: Any, sample_weight: Any, part: Any) -> float:
     """Train with one batch; returns its loss before that, infinity where it is not finite."""
-    trial.optimizer = dataclasses.replace(trial.optimizer, learning_rate=rate)
+    trial.optimizer = with_learning_rate(trial.optimizer, rate)
     weights = sample_weight[part] if sample_weight.size else None
     try:
         return trial.train_on_batch(X, y, sample_weight=weights)["loss"]

@@ -33,7 +33,7 @@ _ALIASES = {
     "rmse": "root_mean_squared_error",
     "r2_score": "r2",
 }
-_TAKEN = ("loss", "epoch", "learning_rate", "seconds")  # names of other things in logs and History
+_TAKEN = ("loss", "epoch", "learning_rate", "mu", "seconds")  # names of other things in logs and History
 
 
 def _root_mean_squared_error(y_true: Array, y_pred: Array, sample_weight: Array | None) -> float:

@@ -38,7 +38,9 @@ from fastnn.arguments import (
     as_verbose,
     check_bool,
     check_output,
+    check_solver,
     positive_integer,
+    solver_batch,
 )
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.class_weight import ClassWeight, weights_of_rows
@@ -61,11 +63,14 @@ ValidationData: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]
 #: Operations below which a second thread is not worth waking (some 50 us of a core).
 WORK_FOR_A_TEAM = 5_000_000
 
+#: Rows of a batch where `fit` is told nothing.
+DEFAULT_BATCH = 32
+
 #: The activation that a loss implies where the last layer has none.
 _PROBABILITIES = {codes.SOFTMAX_CROSSENTROPY: codes.SOFTMAX, codes.BINARY_CROSSENTROPY: codes.SIGMOID}
 
 #: What the engine is built from: a change would not reach it.
-_FIXED = frozenset({"layers", "loss", "regularizer", "metrics", "seed", "dtype", "n_threads"})
+_FIXED = frozenset({"layers", "loss", "metrics", "seed", "dtype", "n_threads"})
 
 
 class Model:
@@ -86,7 +91,8 @@ class Model:
         layer is linear, or its "sigmoid" or "softmax" is understood as part of the loss; so is "exponential" for
         "poisson".
     optimizer : str or optimizer
-        "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", or an instance with its settings.
+        "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", or an instance with its settings; the
+        full-batch methods "lbfgs" and, for squared errors, "lm" (Levenberg-Marquardt) for small nets.
     regularizer : None, str or regularizer
         None, "l1", "l2", "l1_l2" or an instance; a penalty on all weights, not on biases.
     metrics : sequence of str, Metric or callable, or None
@@ -109,7 +115,7 @@ class Model:
     Attributes
     ----------
     layers : tuple of Dense
-    loss, optimizer, regularizer, metrics : as resolved; `optimizer` may be replaced
+    loss, optimizer, regularizer, metrics : as resolved; `optimizer` and `regularizer` may be replaced
     seed : int
     dtype : numpy.dtype
     n_features, n_outputs : int or None
@@ -149,11 +155,12 @@ class Model:
     ) -> None:
         self.layers = as_layers(layers)
         self.loss = losses.get(loss)
-        self.regularizer = regularizers.get(regularizer)
+        self._regularizer = regularizers.get(regularizer)
         self.metrics = as_metrics(metrics, self.loss)
         self.seed = as_seed(seed)
         self.dtype = as_dtype(dtype)
         self._optimizer = as_optimizer(optimizer, self.dtype)
+        check_solver(self._optimizer, self.loss, self.regularizer)
         self.n_threads = as_n_threads(n_threads)
         self._n_predicting = min(self.n_threads, available_threads())  # more would only be in each other's way
         self.history = History()
@@ -181,9 +188,35 @@ class Model:
     @optimizer.setter
     def optimizer(self, optimizer: str | optimizers.Optimizer) -> None:
         new = as_optimizer(optimizer, self.dtype)
-        if self._engine is not None and new.code != self._optimizer.code:
+        check_solver(new, self.loss, self.regularizer)
+        old = self._optimizer
+        solver = isinstance(new, optimizers.Solver) or isinstance(old, optimizers.Solver)
+        if solver and new != old and self._training.locked():
+            raise ValueError(
+                f"optimizer is {new!r}, but a fit that is under way with {old!r} cannot go on with it: call fit again "
+                "with the new one."
+            )
+        if self._engine is not None and new.code != old.code:
             self._engine.reset_slots(new.n_slots)
         self._optimizer = new
+
+    @property
+    def regularizer(self) -> regularizers.Regularizer:
+        """The regularizer; another one takes effect with the next step."""
+        return self._regularizer
+
+    @regularizer.setter
+    def regularizer(self, regularizer: str | regularizers.Regularizer | None) -> None:
+        new = regularizers.get(regularizer)
+        check_solver(self._optimizer, self.loss, new)
+        if isinstance(self._optimizer, optimizers.Solver) and new != self._regularizer and self._training.locked():
+            raise ValueError(
+                f"regularizer is {new!r}, but a fit that is under way with {self._optimizer!r} cannot go on with it: "
+                "call fit again with the new one."
+            )
+        if self._engine is not None and (new.l1, new.l2) != (self._regularizer.l1, self._regularizer.l2):
+            self._engine.set_penalties(((new.l1, new.l2),) * len(self.layers))
+        self._regularizer = new
 
     @property
     def built(self) -> bool:
@@ -335,7 +368,7 @@ class Model:
         y: Any,
         *,
         epochs: int = 1,
-        batch_size: int | None = 32,
+        batch_size: int | None = DEFAULT_BATCH,
         validation_data: ValidationData | None = None,
         validation_split: float = 0.0,
         sample_weight: Any = None,
@@ -354,10 +387,11 @@ class Model:
         y : array-like
             Values (n,) or (n, n_outputs); for "softmax_crossentropy" also labels 0, 1, ... (n,).
         epochs : int
-            Passes over the data.
+            Passes over the data; iterations of a solver.
         batch_size : int or None
             Rows an update: 1 is stochastic descent, None (all rows) batch descent. The last batch of an
-            epoch may be shorter. Memory does not grow with it beyond some thousand rows.
+            epoch may be shorter. Memory does not grow with it beyond some thousand rows. The solvers always take
+            all rows: None, the default and more than there are rows mean that to them, all else is refused.
         validation_data : (X, y) or (X, y, sample_weight), or None
             Evaluated after each epoch: `val_loss` and so on.
         validation_split : float
@@ -386,7 +420,9 @@ class Model:
             prefix ``val_``, seconds and learning_rate (that of the last step). Training losses are means over
             the epoch's batches, each before its update. `stopped` says why it ended early: "interrupted" after
             Ctrl-C, with the weights of the last finished step, "early_stopping", "max_seconds", "diverged",
-            "stop_training".
+            "stop_training". With a solver the loss is that after the iteration, there is no learning_rate (but the
+            damping `mu` of "lm"), and `stopped` may also be "converged", "stalled" (no step lowers the loss any
+            more) or "max_fun", with a sentence in ``params["reason"]``.
 
         Raises
         ------
@@ -402,6 +438,8 @@ class Model:
         training = self._with_class_weight(training, class_weight)
         batch = training.n if batch_size is None else min(positive_integer(batch_size, "batch_size"), training.n)
         check_bool(shuffle, "shuffle")
+        if isinstance(self._optimizer, optimizers.Solver):
+            batch, shuffle = solver_batch(self._optimizer, batch, training.n, default=DEFAULT_BATCH), False
         watchers = as_callbacks(callbacks)
         verbose = as_verbose(verbose)
         with self._in_training("fit"):
@@ -426,8 +464,10 @@ class Model:
     def partial_fit(self, X: Any, y: Any, *, batch_size: int | None = 32, sample_weight: Any = None) -> Model:
         """Make one pass over the data in the order given, going on from where the model stands.
 
-        For data that come in pieces. Returns the model; raises as `fit` does.
+        For data that come in pieces. Returns the model; raises as `fit` does, and for a solver, which would forget
+        the pieces before.
         """
+        self._refuse_solver("partial_fit")
         self.fit(X, y, batch_size=batch_size, sample_weight=sample_weight, shuffle=False, verbose=False)
         return self
 
@@ -437,7 +477,7 @@ class Model:
         """Make one update by all rows given, for loops of one's own.
 
         It counts as a step of the optimizer, not as an epoch, and is not recorded in `history`. A schedule of the
-        learning rate stands still meanwhile, at the start of the next epoch.
+        learning rate stands still meanwhile, at the start of the next epoch. Solvers are refused.
 
         Parameters
         ----------
@@ -455,6 +495,7 @@ class Model:
         DivergenceError
             If the loss or a weight is not finite; the model keeps the last finite weights.
         """
+        self._refuse_solver("train_on_batch")
         rows = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
         rows = self._with_class_weight(rows, class_weight)
         with self._in_training("train_on_batch"):
@@ -514,6 +555,14 @@ class Model:
             self, X, y, batch_size=batch_size, start=start, end=end, steps=steps, smoothing=smoothing,
             divergence=divergence, sample_weight=sample_weight, class_weight=class_weight,
         )  # fmt: skip
+
+    def _refuse_solver(self, call: str) -> None:
+        """Insist on an optimizer that can learn from one piece of the data after the other."""
+        if isinstance(self._optimizer, optimizers.Solver):
+            raise ValueError(
+                f"{call} learns from one piece of the data after the other, but optimizer={self._optimizer!r} fits all "
+                "rows that it is given at once: call fit with all data, or take an optimizer such as 'adam'."
+            )
 
     @contextmanager
     def _in_training(self, call: str) -> Iterator[None]:
@@ -687,9 +736,10 @@ class Model:
         TypeError
             If the learning rate is a function or a schedule of your own, which a file cannot hold.
         """
-        if callable(schedules.to_state(self._optimizer.learning_rate)):
+        rate: Any = getattr(self._optimizer, "learning_rate", None)  # solvers have none
+        if callable(schedules.to_state(rate)):
             raise TypeError(
-                f"learning_rate={self._optimizer.learning_rate!r} of the optimizer cannot be written into a file: "
+                f"learning_rate={rate!r} of the optimizer cannot be written into a file: "
                 "before saving, give the model an optimizer with a number or a schedule of fastnn.schedules, and the "
                 "function again after loading (model.optimizer = ...). pickle and copy can keep it."
             )

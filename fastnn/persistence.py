@@ -8,7 +8,7 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_args
 
 import numpy.typing as npt
 
@@ -77,14 +77,14 @@ def from_state(
         for entry in header["layers"]
     ]
     optimizer, settings = header["optimizer"]
-    kinds = {c.__name__: c for c in (optimizers.SGD, optimizers.AdaGrad, optimizers.RMSProp, optimizers.Adam)}
+    kinds = {c.__name__: c for c in get_args(optimizers.Optimizer)}
+    if "learning_rate" in settings:
+        settings = {**settings, "learning_rate": schedules.from_state(settings["learning_rate"])}
     l1, l2 = header["regularizer"]
     model = kind(
         layers,
         loss=losses.Loss(**header["loss"]),
-        optimizer=kinds[optimizer](
-            **{**settings, "learning_rate": schedules.from_state(settings["learning_rate"])}
-        ),
+        optimizer=kinds[optimizer](**settings),
         regularizer=regularizers.L1L2(l1, l2),
         metrics=header["metrics"],
         seed=header["seed"],
@@ -158,7 +158,9 @@ def load(path: storage.PathOrFile, *, metrics: Any = None, n_threads: int | None
 
 def _fields(optimizer: optimizers.Optimizer) -> dict[str, Any]:
     given = {name: getattr(optimizer, name) for name in optimizer.__dataclass_fields__}
-    return {**given, "learning_rate": schedules.to_state(optimizer.learning_rate)}
+    if "learning_rate" in given:
+        given["learning_rate"] = schedules.to_state(given["learning_rate"])
+    return given
 
 
 def _count(value: Any, name: str) -> int:

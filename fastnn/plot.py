@@ -20,6 +20,7 @@ from fastnn.arguments import positive_integer
 from fastnn.callbacks import Callback
 from fastnn.lr_find import LearningRates, check_has_rate
 from fastnn.model import Model
+from fastnn.optimizers import with_learning_rate
 from fastnn.training import DivergenceError
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ class _Run(Callback):
     def train(self, model: Model, epochs: int, batch_size: int | None) -> Model:
         """Train a copy, and return it."""
         trained = copy.copy(model)
-        trained.optimizer = dataclasses.replace(trained.optimizer, learning_rate=self.rate)
+        trained.optimizer = with_learning_rate(trained.optimizer, self.rate)
         try:
             record = trained.fit(
                 self.X, self.y, epochs=epochs, batch_size=batch_size, sample_weight=self.sample_weight,

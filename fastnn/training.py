@@ -17,12 +17,16 @@ from fastnn.engine import NO_NUMBERS, Shuffle, Sums, shuffled
 from fastnn.evaluation import Rows, compiled_metrics, evaluate, function_metrics, names_of, values_of
 from fastnn.history import History
 from fastnn.kernels.layout import LOSS_NOT_FINITE, OK, WEIGHTS_NOT_FINITE
+from fastnn.optimizers import Solver
 from fastnn.progress import ProgressBar
 from fastnn.schedules import Schedule, rates_of_steps
 from fastnn.team import Team
 
 if TYPE_CHECKING:
     from fastnn.model import Model
+
+#: Settings of optimizers that may change from epoch to epoch, so that each epoch tells them.
+TOLD_SETTINGS = ("learning_rate", "mu")
 
 
 class DivergenceError(FloatingPointError):
@@ -33,7 +37,7 @@ class DivergenceError(FloatingPointError):
     epoch : int
         Number of the epoch, counted over all fits from 0.
     learning_rate : float
-        The rate of the step that failed.
+        The rate of the step that failed; NaN for a solver.
     history : History
         What the epochs before told.
     """
@@ -81,8 +85,14 @@ def train(model: Model, fit: Fit) -> History:
     record = History(params)
     begun: list[Callback] = []
     error: DivergenceError | None = None
+    method, work = descend, model.flops_per_row(training=True) * fit.training.n * fit.epochs
+    if isinstance(model.optimizer, Solver):
+        from fastnn import solvers  # which imports this module
+
+        solvers.check(model)
+        method, work = solvers.solve, solvers.work_to_share(model, fit.training.n)
     try:
-        with model._team(model.flops_per_row(training=True) * fit.training.n * fit.epochs) as team:
+        with model._team(work) as team:
             loop = Loop(model, fit, record, team)
             model.stop_training = False
             for callback in fit.callbacks:
@@ -92,7 +102,7 @@ def train(model: Model, fit: Fit) -> History:
                 for callback in fit.callbacks:
                     callback.on_train_begin({})
                     begun.append(callback)
-                error = descend(loop)
+                error = method(loop)
                 if error is not None:
                     record.stopped = "diverged"
                     if any(isinstance(callback, TerminateOnNaN) for callback in fit.callbacks):
@@ -147,7 +157,8 @@ class Loop:
         """Names of what each epoch tells, in their order."""
         names = names_of(self.model)
         validation = [] if self.fit.validation is None else [f"val_{name}" for name in names]
-        return [*names, *validation, "learning_rate", "seconds"]
+        told = [name for name in TOLD_SETTINGS if hasattr(self.model.optimizer, name)]
+        return [*names, *validation, *told, "seconds"]
 
     def begin_epoch(self) -> bool:
         """Tell that an epoch begins; returns whether it should."""
@@ -161,13 +172,16 @@ class Loop:
             callback.on_epoch_begin(self.model._epochs_done, {})
         return not self.model.stop_training
 
-    def end_epoch(self, values: dict[str, float], *, learning_rate: float, seconds: float) -> None:
-        """Tell of the epoch that is done: to its loss and compiled metrics comes all else."""
+    def end_epoch(self, values: dict[str, float], settings: dict[str, float], *, seconds: float) -> None:
+        """Tell of the epoch that is done: to its loss and compiled metrics comes all else.
+
+        `settings` are those of `TOLD_SETTINGS` that the optimizer has, as they were at the end.
+        """
         values = values | function_metrics(self.model, self.fit.training)
         if self.fit.validation is not None:
             found = evaluate(self.model, self.fit.validation, self.team)
             values |= {f"val_{name}": value for name, value in found.items()}
-        self.write_down(values | {"learning_rate": learning_rate, "seconds": seconds})
+        self.write_down({**values, **settings, "seconds": seconds})
         self.fit.progress.end_epoch(self.logs)
         for callback in self.fit.callbacks:
             callback.on_epoch_end(self.model._epochs_done - 1, dict(self.logs))
@@ -204,7 +218,7 @@ def descend(loop: Loop) -> DivergenceError | None:
             rate = float(rates[failed // len(rates[0])][failed % len(rates[0])])
             return divergence(sums, model._epochs_done, rate, loop.record)
         if not unwatched:
-            loop.end_epoch(values_of(model, sums), learning_rate=rate, seconds=finished[0][1])
+            loop.end_epoch(values_of(model, sums), {"learning_rate": rate}, seconds=finished[0][1])
     return None
 
 
@@ -222,6 +236,7 @@ def _run_epochs(
     Adds to `finished` as `Engine.train_epochs` does, and before that to `rates` the rates of each epoch's steps.
     """
     training = fit.training
+    assert not isinstance(model.optimizer, Solver)
     with model._turn:
         engine = model._built()
         shuffle = None
@@ -264,6 +279,7 @@ def _display(model: Model, progress: ProgressBar) -> Callable[[int, Sums], None]
 
 def train_on_batch(model: Model, rows: Rows) -> dict[str, float]:
     """Make one update by all rows, on a model that is built; returns loss and metrics before it."""
+    assert not isinstance(model.optimizer, Solver)
     with model._turn, model._team(model.flops_per_row(training=True) * rows.n) as team:
         metrics = function_metrics(model, rows)
         rate = float(rates_of_steps(model.optimizer.learning_rate, model._epochs_done, 1, 1)[0, 0])

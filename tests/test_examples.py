@@ -22,6 +22,14 @@ def test_xor_needs_a_hidden_layer(capsys):
     assert "4 hidden units" in capsys.readouterr().out
 
 
+def test_curves_are_fitted_in_a_few_steps(capsys):
+    errors = load("curve_fitting").main(adam_epochs=200, iterations=60)
+    assert errors["Levenberg-Marquardt"] < 0.005
+    assert errors["L-BFGS"] < 0.2
+    assert errors["Levenberg-Marquardt"] < errors["Adam"]
+    assert "60 epochs" in capsys.readouterr().out
+
+
 def test_every_example_is_tested():
     text = Path(__file__).read_text(encoding="utf-8")
     names = [path.stem for path in EXAMPLES.glob("*.py")]

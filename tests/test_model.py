@@ -121,7 +121,7 @@ def test_without_a_seed_each_model_is_its_own():
     assert not np.array_equal(second.weights[0], first.weights[0])
 
 
-@pytest.mark.parametrize("name", ["layers", "loss", "regularizer", "metrics", "seed", "dtype", "n_threads"])
+@pytest.mark.parametrize("name", ["layers", "loss", "metrics", "seed", "dtype", "n_threads"])
 def test_what_the_engine_is_built_from_cannot_be_exchanged(name):
     for model in (classifier(), classifier().build(3)):
         before = getattr(model, name)
@@ -330,6 +330,43 @@ def test_an_optimizer_that_is_none_leaves_the_one_there():
         with pytest.raises((TypeError, ValueError), match="optimizer"):
             model.optimizer = given
     assert bits(model) == before
+
+
+#  the regularizer
+
+
+def test_another_regularizer_acts_from_the_next_step():
+    X, y = table(), labels()
+    plain, penalized = (classifier(optimizer="sgd").build(3) for _ in range(2))
+    changed = classifier(optimizer="sgd", regularizer="l1").build(3)
+    changed.fit(X, y, shuffle=False)  # so that there are tables with the old one
+    for regularizer, same in ((None, plain), (fastnn.L2(0.1), penalized)):
+        changed.regularizer = regularizer
+        same.regularizer = regularizer
+        for model in (changed, same):
+            for view, weights in zip(model.weights, classifier().build(3).weights, strict=True):
+                view[...] = weights
+            for view in model.biases:
+                view[...] = 0.0
+            model.fit(X, y, shuffle=False)
+        assert np.array_equal(changed._engine.params, same._engine.params)
+    assert not np.array_equal(plain._engine.params, penalized._engine.params)
+
+
+def test_another_regularizer_keeps_the_optimizers_memory_and_a_wrong_one_changes_nothing():
+    model = classifier(regularizer="l2")
+    model.fit(table(), labels())
+    slots = model._engine.slots.copy()
+    model.regularizer = "l1"
+    assert np.array_equal(model._engine.slots, slots)
+    before = bits(model)
+    with pytest.raises(ValueError, match="regularizer"):
+        model.regularizer = "l3"
+    assert bits(model) == before
+    model.regularizer, model.optimizer = None, "lbfgs"
+    with pytest.raises(ValueError, match="l1=1, which has a kink"):
+        model.regularizer = fastnn.L1(1.0)
+    assert model.regularizer.l1 == 0.0
 
 
 #  predicting
