@@ -5,8 +5,9 @@ Train with `Model`; see README.md for a first example and docs/design.md for how
 
 from typing import TYPE_CHECKING, Any
 
-from fastnn import datasets, losses, metrics, plot, schedules
+from fastnn import custom, datasets, losses, metrics, plot, schedules
 from fastnn.activations import elu, leaky_relu
+from fastnn.augmentation import Augmentation
 from fastnn.callbacks import (
     Callback,
     CSVLogger,
@@ -18,10 +19,10 @@ from fastnn.callbacks import (
     TerminateOnNaN,
 )
 from fastnn.history import History
-from fastnn.layers import Dense
+from fastnn.layers import Dense, Dropout
 from fastnn.lr_find import LearningRates
 from fastnn.model import Model
-from fastnn.optimizers import LBFGS, SGD, AdaGrad, Adam, LevenbergMarquardt, RMSProp
+from fastnn.optimizers import LBFGS, SGD, AdaGrad, Adam, AdamW, LevenbergMarquardt, Lion, NAdam, RMSProp
 from fastnn.persistence import load
 from fastnn.regularizers import L1, L1L2, L2
 from fastnn.training import DivergenceError
@@ -40,22 +41,28 @@ __all__ = [
     "SGD",
     "AdaGrad",
     "Adam",
+    "AdamW",
+    "Augmentation",
     "CSVLogger",
     "Callback",
     "Dense",
     "DivergenceError",
+    "Dropout",
     "EarlyStopping",
     "History",
     "LambdaCallback",
     "LearningRateScheduler",
     "LearningRates",
     "LevenbergMarquardt",
+    "Lion",
     "Model",
     "ModelCheckpoint",
+    "NAdam",
     "RMSProp",
     "ReduceLROnPlateau",
     "TerminateOnNaN",
     "__version__",
+    "custom",
     "datasets",
     "elu",
     "leaky_relu",

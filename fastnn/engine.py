@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.crew import Crew
+from fastnn.custom import MachineCode
 from fastnn.kernels import codes, layout
 from fastnn.kernels.jit import JIT_DISABLED
 from fastnn.kernels.layout import Data, Plan, State
@@ -73,8 +74,8 @@ class Architecture:
     trained : (L,) whether the layer's weights change, or empty where all do
     max_norms : (L,) longest that the weights of one output may be, 0 for any length; or empty where none has a limit
     dropouts : (L,) share of a layer's inputs that a step leaves out; or empty where there is no dropout
-    functions : (L,) addresses of the user's activation and its derivative, (0, 0) for none; or empty
-    loss_function : address of the user's loss, 0 for none
+    functions : (L,) machine code of the user's activation and its derivative, None for none; or empty
+    loss_function : machine code of the user's loss, or None
     """
 
     sizes: tuple[int, ...]
@@ -88,8 +89,8 @@ class Architecture:
     trained: tuple[bool, ...] = ()
     max_norms: tuple[float, ...] = ()
     dropouts: tuple[float, ...] = ()
-    functions: tuple[tuple[int, int], ...] = ()
-    loss_function: int = 0
+    functions: tuple[tuple[MachineCode, MachineCode] | None, ...] = ()
+    loss_function: MachineCode | None = None
 
     @property
     def n_layers(self) -> int:
@@ -112,6 +113,11 @@ class Architecture:
         """Operations that one row needs: 2 a weight forward, 2 for dW, 2 for dX except in the first layer."""
         products = [a * b for a, b in zip(self.sizes[:-1], self.sizes[1:], strict=True)]
         return 6 * sum(products) - 2 * products[0] if training else 2 * sum(products)
+
+
+def _address(code: MachineCode | None) -> int:
+    """Where the machine code lies; 0 where there is none."""
+    return 0 if code is None else code.address
 
 
 def weight_tiles(architecture: Architecture) -> np.ndarray:
@@ -192,8 +198,9 @@ def _layer_table(architecture: Architecture, *, training: bool) -> np.ndarray:
         table[k, layout.LD_IN], table[k, layout.LD_OUT] = lds[k : k + 2]
         table[k, layout.W], table[k, layout.BIAS] = offsets[k]
         table[k, layout.WT] = table[k, layout.SUM] = table[k, layout.MASK] = -1
-        if architecture.functions:
-            table[k, layout.FUNCTION], table[k, layout.DERIVATIVE] = architecture.functions[k]
+        functions = architecture.functions[k] if architecture.functions else None
+        if functions is not None:
+            table[k, layout.FUNCTION], table[k, layout.DERIVATIVE] = map(_address, functions)
         table[k, layout.ACTIVATION] = architecture.activations[k][0]
         table[k, layout.HAS_BIAS] = architecture.use_bias[k]
         table[k, layout.NARROW] = architecture.narrow()[k]
@@ -253,7 +260,7 @@ class Workspace:
             rows = layout.round_up(self.chunk, self.block)
         self.layers = _layer_table(architecture, training=True)
         self.layer_numbers = _layer_numbers(architecture)
-        self.loss_function = architecture.loss_function
+        self.loss_function = _address(architecture.loss_function)
         self.tiles = weight_tiles(architecture)
         self.numbers = np.zeros(layout.NUMBERS)
         self.epoch_sums = np.zeros((MAX_EPOCHS, layout.NUMBERS))
@@ -376,18 +383,18 @@ NO_NUMBERS = np.empty(0)
 
 
 @dataclass(frozen=True, eq=False)
-class Augmentation:
+class RandomChanges:
     """How the rows of a batch are changed at random, in this order; see `kernels.noise`.
 
     Parameters
     ----------
     mixing : quantiles of the share that a row has in its mixture with another; (0,) for no mixture
-    function : address of the user's function of a row; 0 for none
+    function : machine code of the user's function of a row (see `custom`); None for none
     noise : standard deviation of what is added to the features
     """
 
     mixing: np.ndarray = field(default_factory=lambda: NO_NUMBERS)
-    function: int = 0
+    function: MachineCode | None = None
     noise: float = 0.0
 
 
@@ -563,6 +570,13 @@ class Engine:
         for space in self._workspaces.values():
             space.layer_numbers[:] = _layer_numbers(self.architecture)
 
+    def averages(self) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
+        """Copies of the running averages of weights and biases; None where there is no average."""
+        if not self.averaged:
+            return None
+        weights, biases = self._views(self.final_params)
+        return [w.copy() for w in weights], [b.copy() for b in biases]
+
     # ------------------------------------------------------------------------------------------ running
 
     def _workspace(self, purpose: str, batch: int, team: Team) -> Workspace:
@@ -606,7 +620,7 @@ class Engine:
         clip_norm: float = 0.0,
         mean_decay: float = 0.0,
         seed: int = 0,
-        augmentation: Augmentation | None = None,
+        changes: RandomChanges | None = None,
         step_rates: np.ndarray = NO_NUMBERS,
         step_losses: np.ndarray = NO_NUMBERS,
         pace: Pace | None = None,
@@ -629,7 +643,7 @@ class Engine:
         clip_value, clip_norm : largest size of an element of the gradient, and of all of it; 0 for any
         mean_decay : of the running average, where the engine has one
         seed : from which dropout and augmentation come; that of `shuffle`, where it is given
-        augmentation : how features and targets are changed at random
+        changes : how features and targets are changed at random
         step_rates : (epochs * steps of an epoch,) float64, the learning rate of each step; or (0,) for that of `rates`
         step_losses : of the same shape, overwritten with the mean loss of each step's batch, without penalty; or (0,)
         pace : how to use the threads; by default what was learnt in epochs of the same batch size
@@ -657,7 +671,7 @@ class Engine:
         numbers[layout.LEARNING_RATE : layout.SETTING_2 + 1] = rates
         numbers[layout.WEIGHT_DECAY : layout.MEAN_DECAY + 1] = weight_decay, clip_value, clip_norm, mean_decay
         order = NO_ORDER if shuffle is None else shuffle.order
-        change = Augmentation() if augmentation is None else augmentation
+        change = RandomChanges() if changes is None else changes
         numbers[layout.NOISE] = change.noise
         step, done, seconds = 0, 0, 0.0
         while step < epochs * n_steps:
@@ -678,8 +692,8 @@ class Engine:
             settings[layout.SEED] = _as_int64(seed if shuffle is None else shuffle.seed)
             if shuffle is not None:
                 settings[layout.EPOCH] = shuffle.epoch
-            settings[layout.ROW_FUNCTION] = change.function
-            settings[layout.AUGMENT] = augmentation is not None
+            settings[layout.ROW_FUNCTION] = _address(change.function)
+            settings[layout.AUGMENT] = changes is not None
             settings[layout.LOSS] = self.architecture.loss
             settings[layout.OPTIMIZER] = optimizer
             _set_metrics(plan, metrics)
@@ -717,8 +731,11 @@ class Engine:
         """Loss and gradient of all rows as one batch: sums, then dE/dW and dE/db of each layer (copies)."""
         sums, grad = self.flat_gradient(data, team=team)
         weights, biases = self._views(grad)
+        trained = self.architecture.trained_layers()
         for k, used in enumerate(self.architecture.use_bias):
-            if not used:
+            if k not in trained:
+                weights[k][:] = 0.0
+            if k not in trained or not used:
                 biases[k][:] = 0.0
         return sums, [w.copy() for w in weights], [b.copy() for b in biases]
 

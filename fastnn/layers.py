@@ -5,13 +5,14 @@ from __future__ import annotations
 import operator
 import reprlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import activations, initializers
-from fastnn.activations import Activation
+from fastnn.activations import Activation, finite_number
 
 
 # The constructor is written out because it takes more than it keeps: a name comes in, an Activation stays.
@@ -29,6 +30,13 @@ class Dense:
         How the weights start; "auto" picks by the activation (see `fastnn.initializers.initial_weights`).
     use_bias : bool
         Whether there is a b.
+    trainable : bool
+        Whether training changes W and b at first; see `Model.trainable`.
+    max_norm : float or None
+        Longest that the weights of one unit may be: after each update longer ones are shortened to it [1]_.
+    dropout : float
+        Share of the layer's inputs that each training step leaves out at random, from 0 up to 1; a `Dropout` before
+        the layer says the same.
 
     Raises
     ------
@@ -38,12 +46,20 @@ class Dense:
     Notes
     -----
     W has the shape (n_in, units) and b (units,); n_in comes from the layer before or from the data.
+
+    References
+    ----------
+    .. [1] N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014,
+       section 5.1.
     """
 
     units: int
     activation: Activation
     kernel_initializer: str
     use_bias: bool
+    trainable: bool
+    max_norm: float | None
+    dropout: float
 
     def __init__(
         self,
@@ -52,13 +68,66 @@ class Dense:
         *,
         kernel_initializer: str = "auto",
         use_bias: bool = True,
+        trainable: bool = True,
+        max_norm: float | None = None,
+        dropout: float = 0.0,
     ) -> None:
-        if not isinstance(use_bias, (bool, np.bool_)):
-            raise TypeError(f"use_bias must be True or False; got {reprlib.repr(use_bias)}.")
+        for name, flag in (("use_bias", use_bias), ("trainable", trainable)):
+            if not isinstance(flag, (bool, np.bool_)):
+                raise TypeError(f"{name} must be True or False; got {reprlib.repr(flag)}.")
+        if max_norm is not None:
+            max_norm = finite_number("max_norm", max_norm)
+            if max_norm <= 0.0:
+                raise ValueError(f"max_norm must be above 0, or None for no limit; got {max_norm!r}.")
         object.__setattr__(self, "units", _count("units", units))
         object.__setattr__(self, "activation", activations.get(activation))
         object.__setattr__(self, "kernel_initializer", initializers.get(kernel_initializer))
         object.__setattr__(self, "use_bias", bool(use_bias))
+        object.__setattr__(self, "trainable", bool(trainable))
+        object.__setattr__(self, "max_norm", max_norm)
+        object.__setattr__(self, "dropout", _rate("dropout", dropout))
+
+
+@dataclass(frozen=True)
+class Dropout:
+    """Leave out inputs of the next layer at random while training, each with the probability `rate`.
+
+    Those that stay are divided by 1 - rate, so that predictions need no change (inverted dropout). Which ones stay
+    depends on the model's seed, the number of the step and their place alone.
+
+    Parameters
+    ----------
+    rate : float
+        At least 0 and below 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such number.
+
+    References
+    ----------
+    N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
+    """
+
+    rate: float
+
+    def __post_init__(self) -> None:
+        """Check the rate."""
+        object.__setattr__(self, "rate", _rate("rate", self.rate))
+
+
+def _rate(argument: str, given: float) -> float:
+    rate = finite_number(argument, given)
+    if not 0.0 <= rate < 1.0:
+        raise ValueError(f"{argument} must be at least 0 and below 1; got {rate!r}.")
+    return rate
+
+
+def changed(layer: Dense, **changes: Any) -> Dense:
+    """The same layer with other settings."""
+    given = {field.name: getattr(layer, field.name) for field in fields(layer)} | changes
+    return Dense(given.pop("units"), given.pop("activation"), **given)
 
 
 def _count(argument: str, given: int) -> int:
@@ -73,26 +142,26 @@ def _count(argument: str, given: int) -> int:
     return count
 
 
-def as_layers(layers: Sequence[Dense | int] | NDArray[np.integer]) -> tuple[Dense, ...]:
+def as_layers(layers: Sequence[Dense | Dropout | int] | NDArray[np.integer]) -> tuple[Dense, ...]:
     """Turn what a user says about the architecture into layers.
 
     Parameters
     ----------
-    layers : sequence of Dense or int
+    layers : sequence of Dense, Dropout or int
         From the first hidden layer to the output. An integer stands for so many units, with relu when the
         layer is hidden and identity when it is the last.
 
     Returns
     -------
     tuple of Dense
-        Empty for an empty sequence.
+        Empty for an empty sequence. A Dropout has become part of the layer after it.
 
     Raises
     ------
     TypeError
         If `layers` is no sequence, or an entry is neither a Dense nor an integer.
     ValueError
-        If an integer is below 1, or softmax stands before the last layer.
+        If an integer is below 1, softmax stands before the last layer, or a Dropout before none or beside another.
     """
     is_sequence = layers.ndim > 0 if isinstance(layers, np.ndarray) else isinstance(layers, Sequence)
     if isinstance(layers, (str, bytes)) or not is_sequence:
@@ -100,9 +169,16 @@ def as_layers(layers: Sequence[Dense | int] | NDArray[np.integer]) -> tuple[Dens
             f"layers must be a sequence of Dense or int, such as [64, 10]; got {reprlib.repr(layers)}."
         )
     last = len(layers) - 1
-    result = []
+    result: list[Dense] = []
+    before: Dropout | None = None
     for i, given in enumerate(layers):
         layer = given
+        if isinstance(layer, Dropout):
+            if before is not None or i == last:
+                where = "follows another one" if before is not None else "is the last, and outputs are never left out"
+                raise ValueError(f"layers[{i}], {layer!r}, {where}; a Dropout stands before a layer of weights.")
+            before = layer
+            continue
         if not isinstance(layer, Dense):
             if isinstance(layer, type):
                 raise TypeError(
@@ -111,5 +187,10 @@ def as_layers(layers: Sequence[Dense | int] | NDArray[np.integer]) -> tuple[Dens
             layer = Dense(_count(f"layers[{i}]", layer), "identity" if i == last else "relu")
         if layer.activation.name == "softmax" and i != last:
             raise ValueError(f"layers[{i}] has the activation softmax, which only the last layer may have.")
+        if before is not None:
+            if layer.dropout:
+                raise ValueError(f"layers[{i}] has dropout={layer.dropout!r} and stands after {before!r}: give one.")
+            layer = changed(layer, dropout=before.rate)
+            before = None
         result.append(layer)
     return tuple(result)

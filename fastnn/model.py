@@ -25,7 +25,6 @@ from fastnn import (
     optimizers,
     persistence,
     regularizers,
-    schedules,
     storage,
 )
 from fastnn.arguments import (
@@ -42,16 +41,18 @@ from fastnn.arguments import (
     positive_integer,
     solver_batch,
 )
+from fastnn.augmentation import Augmentation
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.class_weight import ClassWeight, weights_of_rows
+from fastnn.custom import CustomActivation, CustomLoss, activation_code, loss_code
 from fastnn.data import as_features, as_sample_weight, as_targets, split_validation
-from fastnn.engine import Architecture, Engine
+from fastnn.engine import Architecture, Engine, RandomChanges
 from fastnn.evaluation import Rows
 from fastnn.history import History
 from fastnn.kernels import codes
 from fastnn.kernels.layout import OK
 from fastnn.kernels.scan import all_finite
-from fastnn.layers import Dense, as_layers
+from fastnn.layers import Dense, Dropout, as_layers, changed
 from fastnn.lr_find import LearningRates, range_test
 from fastnn.progress import bar
 from fastnn.team import Team, available_threads
@@ -80,10 +81,11 @@ class Model:
 
     Parameters
     ----------
-    layers : sequence of Dense or int
+    layers : sequence of Dense, Dropout or int
         From the first hidden layer to the output. A plain int is a `Dense` layer of that width, with ReLU
-        when hidden and without activation at the end. An empty sequence is a net without hidden layer whose
-        output is as wide as the targets ask: linear, logistic or softmax regression, by the loss.
+        when hidden and without activation at the end; a `Dropout` becomes part of the layer after it. An empty
+        sequence is a net without hidden layer whose output is as wide as the targets ask: linear, logistic or
+        softmax regression, by the loss.
     loss : str or Loss
         "squared_error", "sum_of_squares", "absolute_error", "huber", "quantile", "gaussian_nll", "poisson",
         "binary_crossentropy", "softmax_crossentropy", or one with settings such as
@@ -91,8 +93,9 @@ class Model:
         layer is linear, or its "sigmoid" or "softmax" is understood as part of the loss; so is "exponential" for
         "poisson".
     optimizer : str or optimizer
-        "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", or an instance with its settings; the
-        full-batch methods "lbfgs" and, for squared errors, "lm" (Levenberg-Marquardt) for small nets.
+        "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "amsgrad", "nadam", "lion", or an
+        instance with its settings; the full-batch methods "lbfgs" and, for squared errors, "lm"
+        (Levenberg-Marquardt) for small nets.
     regularizer : None, str or regularizer
         None, "l1", "l2", "l1_l2" or an instance; a penalty on all weights, not on biases.
     metrics : sequence of str, Metric or callable, or None
@@ -143,7 +146,7 @@ class Model:
 
     def __init__(
         self,
-        layers: Sequence[Dense | int] | npt.NDArray[np.integer],
+        layers: Sequence[Dense | Dropout | int] | npt.NDArray[np.integer],
         *,
         loss: str | losses.Loss,
         optimizer: str | optimizers.Optimizer = "adam",
@@ -162,6 +165,7 @@ class Model:
         self._optimizer = as_optimizer(optimizer, self.dtype)
         check_solver(self._optimizer, self.loss, self.regularizer)
         self.n_threads = as_n_threads(n_threads)
+        self._trainable = tuple(layer.trainable for layer in self.layers)
         self._n_predicting = min(self.n_threads, available_threads())  # more would only be in each other's way
         self.history = History()
         self.stop_training: bool | str = False
@@ -196,8 +200,10 @@ class Model:
                 f"optimizer is {new!r}, but a fit that is under way with {old!r} cannot go on with it: call fit again "
                 "with the new one."
             )
-        if self._engine is not None and new.code != old.code:
-            self._engine.reset_slots(new.n_slots)
+        if self._engine is not None:
+            if new.code != old.code:
+                self._engine.reset_slots(new.n_slots, averaged=optimizers.averages(new))
+            self._engine.set_averaged(optimizers.averages(new))
         self._optimizer = new
 
     @property
@@ -244,6 +250,81 @@ class Model:
     def biases(self) -> list[Array]:
         """Views of the biases, (n_out,) a layer; writing into them changes the model."""
         return self._built().biases()
+
+    @property
+    def trainable(self) -> list[bool]:
+        """For each layer whether training changes its weights and biases; set it to freeze layers, or thaw them.
+
+        The penalty R counts trainable layers only.
+        """
+        return list(self._trainable)
+
+    @trainable.setter
+    def trainable(self, trainable: Iterable[bool]) -> None:
+        given = tuple(trainable)
+        if len(given) != len(self.layers) or not all(isinstance(flag, bool | np.bool_) for flag in given):
+            raise ValueError(
+                f"trainable is {given!r}, but must be one True or False for each of the {len(self.layers)} layers."
+            )
+        if self._training.locked():
+            raise ValueError("trainable cannot be changed while a fit is under way: set it between two fits.")
+        self._trainable = tuple(map(bool, given))
+        if self._engine is not None:
+            self._engine.set_trained(self._trainable)
+
+    @property
+    def averages(self) -> tuple[list[Array], list[Array]] | None:
+        """Running averages of weights and biases, copies; None without `ema_momentum` of the optimizer."""
+        return self._built().averages()
+
+    def replace_head(
+        self,
+        layers: Sequence[Dense | Dropout | int],
+        *,
+        n_replaced: int = 1,
+        trainable: bool = False,
+        **settings: Any,
+    ) -> Model:
+        """Make a new model with the lower layers of this one and a new head: transfer learning.
+
+        Parameters
+        ----------
+        layers : sequence of Dense, Dropout or int
+            What comes after the layers that are kept, as for `Model`.
+        n_replaced : int
+            How many layers at the end are left out.
+        trainable : bool
+            Whether training changes the layers that are kept. They are frozen by default; with
+            ``model.trainable = [True] * len(model.layers)`` they are fine-tuned later on.
+        **settings
+            Settings of `Model`; those that are left out (but `metrics`) are as here.
+
+        Returns
+        -------
+        Model
+            Built, with copies of the weights that are kept and start weights in the head.
+
+        Raises
+        ------
+        ValueError
+            If this model has no weights yet, or `n_replaced` leaves no layer.
+        """
+        engine = self._built()
+        n_replaced = positive_integer(n_replaced, "n_replaced")
+        check_bool(trainable, "trainable")
+        n_kept = len(self.layers) - n_replaced
+        if n_kept < 1:
+            raise ValueError(
+                f"n_replaced is {n_replaced}, but of the {len(self.layers)} layers at least one must be kept."
+            )
+        kept = [changed(layer, trainable=bool(trainable)) for layer in self.layers[:n_kept]]
+        same = ("loss", "optimizer", "regularizer", "seed", "dtype", "n_threads")
+        given = {name: getattr(self, name) for name in same} | settings
+        model = Model([*kept, *layers], **given).build(engine.architecture.sizes[0])
+        for own, copied in ((model.weights, self.weights), (model.biases, self.biases)):
+            for k in range(n_kept):
+                own[k][...] = copied[k]
+        return model
 
     @property
     def n_params(self) -> int:
@@ -302,6 +383,7 @@ class Model:
                     layer.kernel_initializer, layer.activation, n_in, n_out, rng
                 )
             self.__dict__["layers"] = layers
+            self._trainable = self._trainable or (True,)
             self._engine = engine
         return self
 
@@ -322,8 +404,19 @@ class Model:
             },
             dtype=self.dtype,
             loss_parameters=self.loss.parameters(layers[-1].units),
+            trained=self._trainable or tuple(layer.trainable for layer in layers),
+            max_norms=tuple(layer.max_norm or 0.0 for layer in layers),
+            dropouts=tuple(layer.dropout for layer in layers),
+            functions=tuple(
+                activation_code(layer.activation, self.dtype)
+                if isinstance(layer.activation, CustomActivation)
+                else None
+                for layer in layers
+            ),
+            loss_function=loss_code(self.loss, self.dtype) if isinstance(self.loss, CustomLoss) else None,
         )
-        return Engine(architecture, self._optimizer.n_slots, self.n_threads)
+        averaged = optimizers.averages(self._optimizer)
+        return Engine(architecture, self._optimizer.n_slots, self.n_threads, averaged=averaged)
 
     def _built(self) -> Engine:
         if self._engine is None:
@@ -374,6 +467,7 @@ class Model:
         sample_weight: Any = None,
         class_weight: ClassWeight | None = None,
         shuffle: bool = True,
+        augmentation: Augmentation | None = None,
         callbacks: Callback | Iterable[Callback] | None = None,
         max_seconds: float | None = None,
         verbose: bool | int | Literal["auto"] = "auto",
@@ -404,6 +498,8 @@ class Model:
             ones; in training only, as validation tells what the classes are worth in the data.
         shuffle : bool
             Whether each epoch goes through the rows in a new order.
+        augmentation : Augmentation or None
+            How rows are changed at random when training reads them: noise, mixtures, a function.
         callbacks : Callback or several
         max_seconds : float or None
             No epoch but the first begins once so many seconds are over (compiling and validation included).
@@ -434,6 +530,8 @@ class Model:
         """
         epochs = positive_integer(epochs, "epochs")
         max_seconds = as_max_seconds(max_seconds)
+        if self._trainable and not any(self._trainable):
+            raise ValueError("there is nothing to train: all layers are frozen. Set model.trainable first.")
         training, validation = self._check_data(X, y, sample_weight, validation_data, validation_split)
         training = self._with_class_weight(training, class_weight)
         batch = training.n if batch_size is None else min(positive_integer(batch_size, "batch_size"), training.n)
@@ -442,6 +540,7 @@ class Model:
             batch, shuffle = solver_batch(self._optimizer, batch, training.n, default=DEFAULT_BATCH), False
         watchers = as_callbacks(callbacks)
         verbose = as_verbose(verbose)
+        changes = self._changes(augmentation, training)
         with self._in_training("fit"):
             self._check_weights()
             progress = bar(verbose, epochs=epochs, rows=training.n)
@@ -456,10 +555,20 @@ class Model:
                     callbacks=watchers,
                     progress=progress,
                     max_seconds=max_seconds,
+                    changes=changes,
                 )
                 return train(self, fit)
             finally:
                 progress.close()
+
+    def _changes(self, augmentation: Any, rows: Rows) -> RandomChanges | None:
+        """What an augmentation says to the engine, checked."""
+        if augmentation is None:
+            return None
+        if not isinstance(augmentation, Augmentation):
+            raise TypeError(f"augmentation is {augmentation!r}, but must be a fastnn.Augmentation, or None.")
+        self._refuse_solver("augmentation")
+        return augmentation.changes(rows.features.shape[1], self.dtype)
 
     def partial_fit(self, X: Any, y: Any, *, batch_size: int | None = 32, sample_weight: Any = None) -> Model:
         """Make one pass over the data in the order given, going on from where the model stands.
@@ -736,13 +845,7 @@ class Model:
         TypeError
             If the learning rate is a function or a schedule of your own, which a file cannot hold.
         """
-        rate: Any = getattr(self._optimizer, "learning_rate", None)  # solvers have none
-        if callable(schedules.to_state(rate)):
-            raise TypeError(
-                f"learning_rate={rate!r} of the optimizer cannot be written into a file: "
-                "before saving, give the model an optimizer with a number or a schedule of fastnn.schedules, and the "
-                "function again after loading (model.optimizer = ...). pickle and copy can keep it."
-            )
+        persistence.check_that_a_file_can_hold(self)
         storage.write(path, *persistence.state_of(self))
 
     def __getstate__(self) -> dict[str, Any]:

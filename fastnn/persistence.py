@@ -8,13 +8,14 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias, get_args
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy.typing as npt
 
 from fastnn import activations, losses, optimizers, regularizers, schedules, storage
 from fastnn.activations import finite_number
 from fastnn.arguments import as_metrics, as_n_threads, positive_integer
+from fastnn.custom import CustomActivation, CustomLoss
 from fastnn.history import History
 from fastnn.layers import Dense
 
@@ -35,13 +36,16 @@ def _state_now(model: Model) -> tuple[dict[str, Any], dict[str, Array]]:
         "layers": [
             {
                 "units": layer.units,
-                "activation": [layer.activation.name, layer.activation.alpha],
+                "activation": _told(layer.activation, layer.activation.name, layer.activation.alpha),
                 "kernel_initializer": layer.kernel_initializer,
                 "use_bias": layer.use_bias,
+                "trainable": trainable,
+                "max_norm": layer.max_norm,
+                "dropout": layer.dropout,
             }
-            for layer in model.layers
+            for layer, trainable in zip(model.layers, model.trainable, strict=True)
         ],
-        "loss": dataclasses.asdict(model.loss),
+        "loss": model.loss if isinstance(model.loss, CustomLoss) else dataclasses.asdict(model.loss),
         "optimizer": [type(model.optimizer).__name__, _fields(model.optimizer)],
         "regularizer": [model.regularizer.l1, model.regularizer.l2],
         "metrics": [metric.name for metric in model.metrics if metric.function is None],  # functions are no data
@@ -70,21 +74,19 @@ def from_state(
     layers = [
         Dense(
             entry["units"],
-            activations.Activation(entry["activation"][0], entry["activation"][1]),
-            kernel_initializer=entry["kernel_initializer"],
-            use_bias=entry["use_bias"],
+            _activation(entry["activation"]),
+            **{name: value for name, value in entry.items() if name not in ("units", "activation")},
         )
         for entry in header["layers"]
     ]
     optimizer, settings = header["optimizer"]
-    kinds = {c.__name__: c for c in get_args(optimizers.Optimizer)}
     if "learning_rate" in settings:
         settings = {**settings, "learning_rate": schedules.from_state(settings["learning_rate"])}
     l1, l2 = header["regularizer"]
     model = kind(
         layers,
-        loss=losses.Loss(**header["loss"]),
-        optimizer=kinds[optimizer](**settings),
+        loss=header["loss"] if isinstance(header["loss"], CustomLoss) else losses.Loss(**header["loss"]),
+        optimizer=optimizers.CLASSES[optimizer](**settings),
         regularizer=regularizers.L1L2(l1, l2),
         metrics=header["metrics"],
         seed=header["seed"],
@@ -108,11 +110,47 @@ def from_state(
     return model
 
 
+def _told(activation: activations.Activation, *told: Any) -> Any:
+    """A list for JSON; functions of the user's, which copies and pickles can keep, as they are."""
+    return activation if isinstance(activation, CustomActivation) else list(told)
+
+
+def _activation(told: Any) -> activations.Activation:
+    if isinstance(told, CustomActivation):
+        return told
+    name, alpha = told
+    return activations.Activation(name, alpha)
+
+
+def check_that_a_file_can_hold(model: Model) -> None:
+    """Insist that nothing of the model is a function.
+
+    Raises
+    ------
+    TypeError
+        If something is.
+    """
+    if isinstance(model.optimizer, optimizers.Descent) and callable(schedules.to_state(model.optimizer.learning_rate)):
+        raise TypeError(
+            f"learning_rate={model.optimizer.learning_rate!r} of the optimizer cannot be written into a file: "
+            "before saving, give the model an optimizer with a number or a schedule of fastnn.schedules, and the "
+            "function again after loading (model.optimizer = ...). pickle and copy can keep it."
+        )
+    custom = [layer.activation for layer in model.layers if isinstance(layer.activation, CustomActivation)]
+    if custom or isinstance(model.loss, CustomLoss):
+        what = f"activation {custom[0].name!r}" if custom else f"loss {model.loss.name!r}"
+        raise TypeError(
+            f"{what} is a function of your own, which cannot be written into a file: keep model.weights and "
+            "model.biases instead, and write them into a new Model. pickle and copy can keep the model."
+        )
+
+
 def _check_shapes(model: Model, n_features: int, arrays: Mapping[str, Array]) -> None:
     """Look at all shapes before the engine is made: what the header says may be too large for any memory."""
     n_in = n_features
     for k, layer in enumerate(model.layers):
-        for name in ("params", *(f"slot_{i}" for i in range(model.optimizer.n_slots))):
+        n_slots = model.optimizer.n_slots + optimizers.averages(model.optimizer)
+        for name in ("params", *(f"slot_{i}" for i in range(n_slots))):
             for part, shape in (("weights", (n_in, layer.units)), ("biases", (layer.units,))):
                 kept = arrays[f"{name}.{k}.{part}"]
                 if kept.shape != shape or kept.dtype != model.dtype:

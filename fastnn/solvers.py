@@ -72,7 +72,17 @@ def check(model: Model) -> None:
             f"optimizer is {settings!r}, which cannot hold weights within a norm: leave max-norm out, or take an "
             "optimizer such as 'adam'."
         )
+    if any(engine.architecture.dropouts):
+        raise ValueError(
+            f"optimizer is {settings!r}, which needs the same loss in each iteration: leave dropout out, or take an "
+            "optimizer such as 'adam'."
+        )
     if isinstance(settings, LevenbergMarquardt):
+        if any(engine.architecture.functions) and engine.architecture.dtype != np.float64:
+            raise ValueError(
+                f"optimizer is {settings!r}, which computes in double precision: activations of your own need a Model "
+                "with dtype='float64'."
+            )
         check_memory(settings, n_params)
 
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn.callbacks import Callback, TerminateOnNaN
-from fastnn.engine import NO_NUMBERS, Shuffle, Sums, shuffled
+from fastnn.engine import NO_NUMBERS, RandomChanges, Shuffle, Sums, shuffled
 from fastnn.evaluation import Rows, compiled_metrics, evaluate, function_metrics, names_of, values_of
 from fastnn.history import History
 from fastnn.kernels.layout import LOSS_NOT_FINITE, OK, WEIGHTS_NOT_FINITE
@@ -67,6 +67,7 @@ class Fit:
     callbacks : in the order in which they are called
     progress : the display
     max_seconds : no epoch but the first begins later than this after the start; None is no limit
+    changes : what chance does to the rows; None for nothing
     """
 
     training: Rows
@@ -77,6 +78,7 @@ class Fit:
     callbacks: tuple[Callback, ...]
     progress: ProgressBar
     max_seconds: float | None
+    changes: RandomChanges | None = None
 
 
 def train(model: Model, fit: Fit) -> History:
@@ -257,14 +259,29 @@ def _run_epochs(
             epochs,
             finished,
             batch=fit.batch,
-            optimizer=model.optimizer.code,
             rates=(float(new_rates[0, 0]), *model.optimizer.settings()),
             metrics=compiled_metrics(model),
             team=team,
             shuffle=shuffle,
+            changes=fit.changes,
+            **_options(model),
             step_rates=np.array(new_rates, order="C").reshape(-1) if callable(rate) else NO_NUMBERS,
             on_slice=_display(model, fit.progress),
         )
+
+
+def _options(model: Model) -> dict[str, Any]:
+    """What the optimizer, and the seed of all chance, tell the engine besides the rates."""
+    optimizer = model.optimizer
+    assert not isinstance(optimizer, Solver)
+    return {
+        "optimizer": optimizer.code,
+        "weight_decay": optimizer.weight_decay,
+        "clip_value": optimizer.clipvalue or 0.0,
+        "clip_norm": optimizer.global_clipnorm or 0.0,
+        "mean_decay": optimizer.ema_momentum or 0.0,
+        "seed": model.seed,
+    }
 
 
 def _display(model: Model, progress: ProgressBar) -> Callable[[int, Sums], None]:
@@ -286,10 +303,10 @@ def train_on_batch(model: Model, rows: Rows) -> dict[str, float]:
         sums = model._built().train_epoch(
             rows.data(),
             batch=rows.n,
-            optimizer=model.optimizer.code,
             rates=(rate, *model.optimizer.settings()),
             metrics=compiled_metrics(model),
             team=team,
+            **_options(model),
         )
     if sums.status != OK:
         raise divergence(sums, model._epochs_done, rate, model.history)

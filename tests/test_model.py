@@ -139,7 +139,7 @@ def test_parameters_cannot_be_exchanged_but_written():
 
 def test_repr():
     model = classifier(optimizer=fastnn.SGD(0.1))
-    assert repr(model).startswith("Model(5-3, loss='softmax_crossentropy', optimizer=SGD(learning_rate=0.1,")
+    assert repr(model).startswith("Model(5-3, loss='softmax_crossentropy', optimizer=SGD(learning_rate=0.1),")
     assert repr(model.build(4)).startswith("Model(4-5-3,")
     assert repr(Model([], loss="mse", seed=3)).endswith("seed=3)")
 

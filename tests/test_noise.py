@@ -5,17 +5,17 @@ from __future__ import annotations
 from dataclasses import replace
 
 import naive
-import numba
 import numpy as np
 import pytest
 from driver import RATES, architecture, assert_same_net, engine, net_of, problem, train
 from scipy import stats
 
-from fastnn.engine import Augmentation
+from fastnn.custom import MachineCode
+from fastnn.engine import RandomChanges
 from fastnn.kernels import codes, layout, noise
-from fastnn.kernels.jit import JIT_DISABLED, kernel
+from fastnn.kernels.jit import kernel
 from fastnn.kernels.noise import ROW_RANDOMS
-from fastnn.kernels.simd import FUNCTIONS, at, lanes, n_lanes, store, uniform
+from fastnn.kernels.simd import at, lanes, n_lanes, store, uniform
 from fastnn.team import Team
 
 SEED = 7
@@ -128,16 +128,16 @@ def test_dropout_is_for_training_alone():
 def test_chance_depends_neither_on_threads_nor_on_slices(sizes, dtype):
     arch = replace(architecture(sizes, dtype=dtype), dropouts=(0.1, 0.5)[: len(sizes) - 1])
     rows = problem(arch, 100, weighted=True)
-    change = Augmentation(mixing=np.linspace(0, 1, 64), noise=0.1)
+    change = RandomChanges(mixing=np.linspace(0, 1, 64), noise=0.1)
     results = []
     for n_threads, steps in ((1, 1 << 40), (2, 1 << 40), (4, 3)):
         made = engine(arch, n_threads=n_threads)
-        train(made, rows, batch=32, epochs=3, seed=SEED, n_threads=n_threads, slice_steps=steps, augmentation=change)
+        train(made, rows, batch=32, epochs=3, seed=SEED, n_threads=n_threads, slice_steps=steps, changes=change)
         results.append(made.params)
     np.testing.assert_array_equal(results[0], results[1])
     np.testing.assert_array_equal(results[0], results[2])
     other = engine(arch)
-    train(other, rows, batch=32, epochs=3, seed=SEED + 1, augmentation=change)
+    train(other, rows, batch=32, epochs=3, seed=SEED + 1, changes=change)
     assert not np.array_equal(other.params, results[0])
 
 
@@ -154,13 +154,13 @@ def test_noise_is_normal_and_stays_inside_the_rows(dtype):
     arch = architecture([13, 40, 1], dtype=dtype)
     rows = problem(arch, 500)
     made = engine(arch)
-    seen = seen_features(made, rows, augmentation=Augmentation(noise=0.3), seed_of_noise=SEED)
+    seen = seen_features(made, rows, changes=RandomChanges(noise=0.3), seed_of_noise=SEED)
     added = (seen - rows.x).astype(np.float64)
     assert stats.kstest(added.ravel() / 0.3, "norm").pvalue > 1e-3
     space = made._workspaces["train"]
     ld, place = arch.leading_dimensions()[0], space.layers[0, layout.INPUT]
     assert not space.work[place : place + 500 * ld].reshape(-1, ld)[:, 13:].any()
-    again = seen_features(engine(arch), rows, augmentation=Augmentation(noise=0.3), seed_of_noise=SEED)
+    again = seen_features(engine(arch), rows, changes=RandomChanges(noise=0.3), seed_of_noise=SEED)
     np.testing.assert_array_equal(seen, again)
 
 
@@ -171,7 +171,7 @@ def test_mixtures_of_rows_and_of_their_targets(n_out, labels):
     rows = problem(arch, 40, labels=labels)
     mixing = np.linspace(0.0, 1.0, 100)
     made, net = engine(arch), net_of(engine(arch))
-    train(made, rows, batch=40, optimizer=codes.SGD, augmentation=Augmentation(mixing=mixing), seed_of_noise=SEED)
+    train(made, rows, batch=40, optimizer=codes.SGD, changes=RandomChanges(mixing=mixing), seed_of_noise=SEED)
     data = rows.data()
     partners, shares = np.transpose([partner_and_share(data, mixing, SEED, 0, k, 40) for k in range(40)])
     partners = partners.astype(int)
@@ -184,25 +184,15 @@ def test_mixtures_of_rows_and_of_their_targets(n_out, labels):
     assert_same_net(made, net, 1e-11)
 
 
-def address_of(function, dtype):
-    """Address of void(T *, T *, T *, int64), and what must be kept while it is used."""
-    if JIT_DISABLED:
-        FUNCTIONS[1000] = function
-        return 1000, function
-    pointer = numba.types.CPointer(numba.from_dtype(dtype))
-    made = numba.cfunc(numba.void(pointer, pointer, pointer, numba.int64))(function)
-    return made.address, made
-
-
 def test_a_function_of_the_users_changes_each_row(dtype):
     def change(x, random, _, n):
         for i in range(n):
             x[i] = 2 * x[i] + random[0] - random[15]
 
-    address, _kept = address_of(change, dtype)
+    code = MachineCode(change, np.dtype(dtype))
     arch = architecture([5, 40, 1], dtype=dtype)
     rows = problem(arch, 200)
-    seen = seen_features(engine(arch), rows, augmentation=Augmentation(function=address), seed_of_noise=SEED)
+    seen = seen_features(engine(arch), rows, changes=RandomChanges(function=code), seed_of_noise=SEED)
     added = seen - 2 * rows.x
     np.testing.assert_allclose(added, added[:, :1] * np.ones(5), atol=1e-5)
     assert ROW_RANDOMS == 16
@@ -226,14 +216,13 @@ def test_functions_of_the_users_are_activation_and_loss(n_out, dtype):
             values[i] = abs(e) ** 3
             u[i] = 3 * e * abs(e)
 
-    functions = [address_of(f, dtype) for f in (bend, slope, cube)]
-    (bend_at, _), (slope_at, _), (cube_at, _) = functions
+    bend_code, slope_code, cube_code = (MachineCode(f, np.dtype(dtype)) for f in (bend, slope, cube))
     arch = replace(
         architecture([5, 9, n_out], dtype=dtype),
         activations=((codes.CUSTOM_ACTIVATION, 0.0), (codes.IDENTITY, 0.0)),
-        functions=((bend_at, slope_at), (0, 0)),
+        functions=((bend_code, slope_code), None),
         loss=codes.CUSTOM_LOSS,
-        loss_function=cube_at,
+        loss_function=cube_code,
     )
     made = engine(arch)
     rows = problem(arch, 30, weighted=True)

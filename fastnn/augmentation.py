@@ -1,0 +1,95 @@
+"""Augmentation: rows that training changes at random, anew in each epoch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from fastnn.activations import finite_number
+from fastnn.custom import MachineCode, compiled, row_code
+from fastnn.engine import RandomChanges
+from fastnn.kernels.noise import ROW_RANDOMS
+
+#: Quantiles of the share of a row in its mixture.
+N_QUANTILES = 1024
+
+
+@dataclass(frozen=True, kw_only=True)
+class Augmentation:
+    """How each row is changed when it is read for a step of training, in this order.
+
+    Validation, evaluation and prediction see the rows as they are. What chance does depends on the model's seed, the
+    number of the step and the row's place alone, so results are the same for any number of threads.
+
+    Parameters
+    ----------
+    mixup : float
+        Above 0: each row and its target are mixed with another one's, x = s x + (1 - s) x', t likewise, with s from the
+        Beta distribution of both parameters `mixup` [1]_, or 1 - s where that is more; 0.2 is usual. Labels become
+        shares of two classes. 0 is no mixture.
+    function : callable or None
+        ``function(x, random)`` changes a row of features, a 1-D array, in place; `random` holds 16 numbers from
+        [0, 1), to be used instead of a generator of its own. Compiled by Numba; it may be compiled already.
+    noise : float
+        Standard deviation of normal noise that is added to each feature; 0 for none.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is out of range, or `function` is none or cannot be compiled.
+
+    References
+    ----------
+    .. [1] H. Zhang, M. Cisse, Y. Dauphin, D. Lopez-Paz, "mixup: beyond empirical risk minimization", ICLR, 2018.
+    """
+
+    mixup: float = 0.0
+    function: Any = None
+    noise: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the numbers."""
+        for name in ("mixup", "noise"):
+            value = finite_number(name, getattr(self, name))
+            if value < 0.0:
+                raise ValueError(f"{name} must be at least 0; got {value!r}.")
+            object.__setattr__(self, name, value)
+        if self.function is not None:
+            compiled(self.function, "function")
+
+    def changes(self, n_features: int, dtype: np.dtype[Any]) -> RandomChanges:
+        """What the engine takes.
+
+        Raises
+        ------
+        ValueError
+            If `function` cannot be compiled for rows of `dtype`, or leaves a row that is not finite.
+        """
+        mixing = np.empty(0)
+        if self.mixup:
+            from scipy import special  # where used: it costs some 60 ms to import
+
+            middle = (np.arange(N_QUANTILES) + 0.5) / N_QUANTILES
+            mixing = special.betaincinv(self.mixup, self.mixup, middle)
+        code: MachineCode | None = None
+        if self.function is not None:
+            function = compiled(self.function, "function")
+            self._try(function, n_features, dtype)
+            code = row_code(function, ROW_RANDOMS, dtype)
+        return RandomChanges(mixing=mixing, function=code, noise=self.noise)
+
+    @staticmethod
+    def _try(function: Any, n_features: int, dtype: np.dtype[Any]) -> None:
+        """Call the function once, so that errors come before training."""
+        row, random = np.zeros(n_features, dtype), np.full(ROW_RANDOMS, 0.5, dtype)
+        try:
+            function(row, random)
+        except Exception as error:
+            raise ValueError(
+                f"function of the augmentation fails for {n_features} zeros ({type(error).__name__}: {error}); it must "
+                "be function(x, random) that changes x in place and can be compiled by Numba."
+            ) from error
+        if not np.isfinite(row).all():
+            raise ValueError("function of the augmentation makes NaN or infinity of a row of zeros.")

@@ -1,0 +1,242 @@
+"""Functions of the user's that run inside the compiled kernels.
+
+Such a function is compiled by itself, in some tenths of a second, into machine code for a run of elements, and the
+kernels call it by its address: once for the outputs of a layer for some rows, not for each element. Compiling the
+kernels anew around it would take as long as the first fit does, in each process.
+"""
+
+from __future__ import annotations
+
+import reprlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numba
+import numpy as np
+
+from fastnn.activations import Activation
+from fastnn.kernels import codes
+from fastnn.kernels.jit import JIT_DISABLED
+from fastnn.kernels.simd import FUNCTIONS
+from fastnn.losses import Loss
+
+#: Where derivatives are compared with central differences, how far apart these are, and how far both may differ.
+POINTS = (-7.1, -2.3, -0.9, -0.31, 0.23, 0.77, 1.9, 6.7)
+STEP = 1e-5
+TOLERANCE = 1e-4
+
+
+class MachineCode:
+    """Machine code for a run of elements, as long as this object lives.
+
+    Attributes
+    ----------
+    address : int
+    """
+
+    def __init__(self, run: Callable[..., None], dtype: np.dtype[Any]) -> None:
+        if JIT_DISABLED:
+            self.address = id(run)
+            FUNCTIONS[self.address] = run
+            self._kept: Any = run
+            return
+        pointer = numba.types.CPointer(numba.from_dtype(dtype))
+        signature = numba.void(pointer, pointer, pointer, numba.int64)
+        self._kept = numba.cfunc(signature, error_model="numpy")(run)
+        self.address = self._kept.address
+
+
+def compiled(function: Any, argument: str) -> Any:
+    """The function as one that compiled code can call; Python functions are compiled."""
+    if not callable(function) or isinstance(function, type):
+        raise TypeError(f"{argument} must be a function; got {reprlib.repr(function)}.")
+    if JIT_DISABLED or isinstance(function, numba.core.dispatcher.Dispatcher):
+        return function
+    try:
+        return numba.njit(error_model="numpy")(function)
+    except TypeError as error:
+        raise TypeError(
+            f"{argument} must be a Python function or one compiled by numba.njit; got {reprlib.repr(function)}."
+        ) from error
+
+
+def value_at(function: Any, argument: str, *given: float) -> float:
+    """Call a function of numbers once, in double precision; what goes wrong is told with its name."""
+    try:
+        return float(function(*given))
+    except numba.core.errors.NumbaError as error:
+        raise ValueError(f"{argument} cannot be compiled by Numba: {error}") from error
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"{argument} must turn {len(given)} numbers into one: {error}") from error
+
+
+def check_derivative(function: Any, derivative: Any, name: str, argument: str, *others: float) -> None:
+    """Compare a derivative with central differences; `others` are further arguments of both.
+
+    A kink at one of the points would be noticed, but they are chosen so that there hardly is one.
+
+    Raises
+    ------
+    ValueError
+        If they differ somewhere.
+    """
+    for x in POINTS:
+        above = value_at(function, name, x + STEP, *others)
+        below = value_at(function, name, x - STEP, *others)
+        true = (above - below) / (2 * STEP)
+        told = value_at(derivative, argument, x, *others)
+        if not abs(told - true) <= TOLERANCE * max(1.0, abs(true)):
+            where = ", ".join(f"{number:g}" for number in (x, *others))
+            raise ValueError(
+                f"{argument}({where}) is {told:.8g}, but the slope of {name} there is {true:.8g} by central "
+                "differences."
+            )
+
+
+@dataclass(frozen=True)
+class CustomActivation(Activation):
+    """What `activation` makes.
+
+    Parameters
+    ----------
+    function, derivative : callable
+    """
+
+    function: Any = None
+    derivative: Any = None
+
+    def __post_init__(self) -> None:
+        """Check both functions."""
+        for name in ("function", "derivative"):
+            object.__setattr__(self, name, compiled(getattr(self, name), name))
+        check_derivative(self.function, self.derivative, "function", "derivative")
+
+    @property
+    def code(self) -> int:
+        """The kernels' integer code."""
+        return codes.CUSTOM_ACTIVATION
+
+
+@dataclass(frozen=True)
+class CustomLoss(Loss):
+    """What `loss` makes.
+
+    Parameters
+    ----------
+    value, gradient : callable
+    """
+
+    value: Any = None
+    gradient: Any = None
+
+    def __post_init__(self) -> None:
+        """Check both functions."""
+        for name in ("value", "gradient"):
+            object.__setattr__(self, name, compiled(getattr(self, name), name))
+        for target in (-1.3, 0.0, 0.4, 2.0):
+            check_derivative(self.value, self.gradient, "value", "gradient", target)
+
+    @property
+    def code(self) -> int:
+        """The kernels' integer code."""
+        return codes.CUSTOM_LOSS
+
+
+def activation(function: Any, derivative: Any, *, name: str | None = None) -> CustomActivation:
+    """Activation y = f(z) of your own.
+
+    Parameters
+    ----------
+    function, derivative : callable
+        f and f', functions of one number, compiled by Numba (they may be already).
+    name : str or None
+        What it is called in summaries; the function's own name when not given.
+
+    Returns
+    -------
+    CustomActivation
+        For `Dense`. Models with it can be copied and pickled, but not saved.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is no such function, cannot be compiled, or `derivative` differs from central differences.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> def softsign(z):
+    ...     return z / (1 + abs(z))
+    >>> fastnn.Dense(16, fastnn.custom.activation(softsign, lambda z: 1 / (1 + abs(z)) ** 2)).activation.name
+    'softsign'
+    """
+    return CustomActivation(name or _name_of(function), 0.0, function, derivative)
+
+
+def loss(value: Any, gradient: Any, *, name: str | None = None) -> CustomLoss:
+    """Loss of your own that takes each output for itself: E = 1/(n O) sum value(u, t).
+
+    Parameters
+    ----------
+    value, gradient : callable
+        ``value(u, t)`` of output and target, and its derivative by u; functions of two numbers, compiled by Numba (they
+        may be already).
+    name : str or None
+        What it is called; the function's own name when not given.
+
+    Returns
+    -------
+    CustomLoss
+        For `Model`. Models with it can be copied and pickled, but not saved.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is no such function, cannot be compiled, or `gradient` differs from central differences at targets
+        -1.3, 0, 0.4 or 2.
+    """
+    return CustomLoss(name or _name_of(value), value=value, gradient=gradient)
+
+
+def _name_of(function: Any) -> str:
+    return str(getattr(function, "__name__", "custom"))
+
+
+def activation_code(custom: CustomActivation, dtype: np.dtype[Any]) -> tuple[MachineCode, MachineCode]:
+    """Machine code of y = f(z) and of d = d f'(z)."""
+    function, derivative = custom.function, custom.derivative
+
+    def forward(z: Any, y: Any, _: Any, n: int) -> None:
+        for i in range(n):
+            y[i] = function(z[i])
+
+    def backward(z: Any, d: Any, _: Any, n: int) -> None:
+        for i in range(n):
+            d[i] *= derivative(z[i])
+
+    return MachineCode(forward, dtype), MachineCode(backward, dtype)
+
+
+def loss_code(custom: CustomLoss, dtype: np.dtype[Any]) -> MachineCode:
+    """Machine code that overwrites outputs u by slopes, and `values` (which may be t) by values."""
+    value, gradient = custom.value, custom.gradient
+
+    def run(u: Any, t: Any, values: Any, n: int) -> None:
+        for i in range(n):
+            output, target = u[i], t[i]
+            values[i] = value(output, target)
+            u[i] = gradient(output, target)
+
+    return MachineCode(run, dtype)
+
+
+def row_code(function: Any, n_randoms: int, dtype: np.dtype[Any]) -> MachineCode:
+    """Machine code that changes a row x of n features in place, given some random numbers."""
+    if JIT_DISABLED:
+        return MachineCode(lambda x, random, _, n: function(x[:n], random[:n_randoms]), dtype)
+
+    def run(x: Any, random: Any, _: Any, n: int) -> None:
+        function(numba.carray(x, n), numba.carray(random, n_randoms))
+
+    return MachineCode(run, dtype)
