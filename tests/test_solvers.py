@@ -794,8 +794,9 @@ def test_single_precision_is_double_precision_rounded():
     np.testing.assert_array_equal(flat(single), flat(double).astype(np.float32))
 
 
-def test_blocks_change_nothing_but_rounding(monkeypatch):
-    X, y = curve(100)
+@pytest.mark.parametrize("n", [100, 1024])  # batches of so many rows are cut into shards elsewhere
+def test_blocks_change_nothing_but_rounding(n, monkeypatch):
+    X, y = curve(n)
     model = model_of("lm")
     model.fit(X, y, epochs=6)
     monkeypatch.setattr(solvers, "BLOCK_BYTES", 8 * 17 * 9)
