@@ -27,6 +27,7 @@ from fastnn import (
     regularizers,
     storage,
 )
+from fastnn.architecture import Architecture
 from fastnn.arguments import (
     as_dtype,
     as_max_seconds,
@@ -46,7 +47,7 @@ from fastnn.callbacks import Callback, as_callbacks
 from fastnn.class_weight import ClassWeight, weights_of_rows
 from fastnn.custom import CustomActivation, CustomLoss, activation_code, loss_code
 from fastnn.data import as_features, as_sample_weight, as_targets, split_validation
-from fastnn.engine import Architecture, Engine, RandomChanges
+from fastnn.engine import Engine, RandomChanges
 from fastnn.evaluation import Rows
 from fastnn.history import History
 from fastnn.kernels import codes

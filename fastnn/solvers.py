@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from fastnn.engine import Engine, Sums, Workspace, as_data
+from fastnn.engine import Engine, Sums, as_data
 from fastnn.evaluation import Rows, compiled_metrics, evaluate_compiled, loss_of, values_of
 from fastnn.kernels import codes
 from fastnn.kernels.jacobian import add_products, residuals
@@ -26,6 +26,7 @@ from fastnn.kernels.simd import n_lanes
 from fastnn.optimizers import LBFGS, LevenbergMarquardt
 from fastnn.team import Team
 from fastnn.training import DivergenceError, Loop
+from fastnn.workspace import Workspace
 
 if TYPE_CHECKING:
     from fastnn.model import Model

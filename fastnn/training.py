@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn.callbacks import Callback, TerminateOnNaN
-from fastnn.engine import NO_NUMBERS, RandomChanges, Shuffle, Sums, shuffled
+from fastnn.engine import RandomChanges, Shuffle, Sums, shuffled
 from fastnn.evaluation import Rows, compiled_metrics, evaluate, function_metrics, names_of, values_of
 from fastnn.history import History
 from fastnn.kernels.layout import LOSS_NOT_FINITE, OK, WEIGHTS_NOT_FINITE
@@ -21,6 +21,7 @@ from fastnn.optimizers import Solver
 from fastnn.progress import ProgressBar
 from fastnn.schedules import Schedule, rates_of_steps
 from fastnn.team import Team
+from fastnn.workspace import NO_NUMBERS
 
 if TYPE_CHECKING:
     from fastnn.model import Model

@@ -15,7 +15,8 @@ import naive
 import numpy as np
 
 import fastnn.kernels
-from fastnn.engine import Architecture, Engine, Sums, as_data, shuffled
+from fastnn.architecture import Architecture
+from fastnn.engine import Engine, Sums, as_data, shuffled
 from fastnn.kernels import codes
 from fastnn.pace import Pace
 from fastnn.team import Team

@@ -11,7 +11,7 @@ import pytest
 from driver import architecture, engine
 
 from fastnn import crew as crews
-from fastnn import engine as engines
+from fastnn import predictor
 from fastnn.kernels.jit import JIT_DISABLED
 from fastnn.kernels.layout import OUTPUT
 from fastnn.kernels.predict import ASLEEP
@@ -43,8 +43,8 @@ def short_sleep(monkeypatch):
 def all_help(monkeypatch):
     """Every prediction waits for all helpers."""
     for name in ("WORK_FOR_A_HELPER", "WORK_FOR_A_TEAM", "WORK_TO_WAIT_FOR"):
-        monkeypatch.setattr(engines, name, 0)
-    monkeypatch.setattr(engines, "WAIT_FOR_HELPERS", 100_000_000)
+        monkeypatch.setattr(predictor, name, 0)
+    monkeypatch.setattr(predictor, "WAIT_FOR_HELPERS", 100_000_000)
 
 
 
@@ -59,7 +59,7 @@ def wait_until(condition, seconds=20.0):
 @pytest.mark.parametrize(("sizes", "hidden", "output"), NETS, ids=str)
 def test_helpers_change_no_bit(all_help, sizes, hidden, output, n_threads, dtype):
     made = engine(architecture(sizes, hidden=hidden, output=output, dtype=dtype), n_threads=n_threads)
-    alone = engines.Predictor(made.architecture, made.params, 1)
+    alone = predictor.Predictor(made.architecture, made.params, 1)
     rng = np.random.default_rng(0)
     for n in (1, 2, 7, 8, 15, 16, 31, 33, 64, 300):
         x = rng.standard_normal((n, sizes[0])).astype(dtype)
@@ -83,13 +83,13 @@ def test_helpers_really_help(all_help):
 
 
 def test_large_predictions_are_made_in_slices(all_help, monkeypatch, dtype):
-    monkeypatch.setattr(engines, "WORK_OF_A_SLICE", 1)
+    monkeypatch.setattr(predictor, "WORK_OF_A_SLICE", 1)
     made = engine(architecture((5, 7, 3), dtype=dtype), n_threads=2)
     x = np.random.default_rng(0).standard_normal((1000, 5)).astype(dtype)
     cut = made.predict(x, 2)
     assert made._predictor._slice_rows < 1000
-    monkeypatch.setattr(engines, "WORK_OF_A_SLICE", 10**9)
-    whole = engines.Predictor(made.architecture, made.params, 1)
+    monkeypatch.setattr(predictor, "WORK_OF_A_SLICE", 10**9)
+    whole = predictor.Predictor(made.architecture, made.params, 1)
     assert whole._slice_rows > 1000
     np.testing.assert_array_equal(cut, whole(x))
     x[-1, -1] = np.nan
@@ -120,11 +120,11 @@ def test_a_series_of_predictions_wakes_the_helpers(monkeypatch):
     monkeypatch.setattr(crews.Crew, "wake", lambda crew, rounds: calls.append(rounds))
     made = engine(architecture((784, 256, 128, 10)), n_threads=2)
     x = np.zeros((4, 784))
-    monkeypatch.setattr(engines, "SERIES", 0.0)
+    monkeypatch.setattr(predictor, "SERIES", 0.0)
     made.predict(x, 2)
     made.predict(x, 2)
     assert calls == []
-    monkeypatch.setattr(engines, "SERIES", 1000.0)
+    monkeypatch.setattr(predictor, "SERIES", 1000.0)
     made.predict(x, 2)
     assert calls == [0]  # woken, but not waited for
 

@@ -70,8 +70,8 @@ def test_same_bits_for_each_activation_and_loss(activation, loss):
 
 
 def test_same_bits_when_a_batch_is_cut_into_chunks(monkeypatch, dtype):
-    monkeypatch.setattr("fastnn.engine.MIN_CHUNK", 24)
-    monkeypatch.setattr("fastnn.engine.CHUNK_BYTES", 1)
+    monkeypatch.setattr("fastnn.workspace.MIN_CHUNK", 24)
+    monkeypatch.setattr("fastnn.workspace.CHUNK_BYTES", 1)
     arch = architecture((6, 40, 3), dtype=dtype, penalty=(1e-3, 1e-3))
     rows = problem(arch, 211, weighted=True)
     alone = trained(arch, rows, n_threads=1, batch=100, epochs=3, seed=2)

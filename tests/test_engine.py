@@ -24,8 +24,8 @@ from driver import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastnn import engine as engines
-from fastnn.engine import Engine, as_data, shares, weight_tiles
+from fastnn import workspace
+from fastnn.engine import Engine, as_data
 from fastnn.kernels import codes, layout
 from fastnn.kernels.jit import JIT_DISABLED, kernel
 from fastnn.kernels.predict import predict as predict_kernel
@@ -33,6 +33,7 @@ from fastnn.kernels.simd import CACHE_LINE, IS_X86, n_lanes
 from fastnn.kernels.train import train as train_kernel
 from fastnn.pace import SLICE, Pace
 from fastnn.team import Team
+from fastnn.workspace import shares, weight_tiles
 
 DOUBLE = np.dtype(np.float64)
 
@@ -155,7 +156,7 @@ def test_weight_tiles_cover_each_layer_once_and_are_shared_out(sizes, double, n_
 @pytest.mark.parametrize("batch", [1, 5, 31, 64, 100, 256, 1000, 5000])
 def test_batch_tiles_begin_at_whole_blocks(batch, n_threads, dtype):
     # The losses of narrow nets are taken in blocks of as many rows as a vector has lanes.
-    space = engines.Workspace(architecture([4, 10, 3], dtype=dtype), batch, n_threads)
+    space = workspace.Workspace(architecture([4, 10, 3], dtype=dtype), batch, n_threads)
     rows = space.plan(n_threads).settings[layout.BATCH_TILE]
     assert rows >= 1
     assert rows % n_lanes(dtype) == 0
@@ -306,8 +307,8 @@ def test_a_batch_in_chunks_gives_the_same_bits(monkeypatch, chunk, n_threads, dt
     options = {"batch": 110, "epochs": 3, "seed": 6, "n_threads": n_threads, "metrics": (codes.ACCURACY,)}
     whole = engine(arch, n_threads=n_threads)
     wanted = train(whole, rows, **options)
-    monkeypatch.setattr(engines, "MIN_CHUNK", chunk)
-    monkeypatch.setattr(engines, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(workspace, "MIN_CHUNK", chunk)
+    monkeypatch.setattr(workspace, "CHUNK_BYTES", 1)
     cut = engine(arch, n_threads=n_threads)
     got = train(cut, rows, **options)
     assert cut._workspaces["train"].chunk == chunk
@@ -321,14 +322,14 @@ def test_a_batch_in_chunks_gives_the_same_bits(monkeypatch, chunk, n_threads, dt
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_a_batch_of_all_rows_in_chunks_follows_the_oracle(monkeypatch, n_threads):
-    monkeypatch.setattr(engines, "MIN_CHUNK", 16)
-    monkeypatch.setattr(engines, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(workspace, "MIN_CHUNK", 16)
+    monkeypatch.setattr(workspace, "CHUNK_BYTES", 1)
     compare(architecture([5, 9, 3]), 203, batch=203, epochs=4, weighted=True, n_threads=n_threads)
 
 
 def test_memory_does_not_grow_with_a_large_batch():
     arch = architecture([8, 64, 4], dtype=np.float32)
-    small, large = (engines.Workspace(arch, batch, 1).work.size for batch in (20_000, 2_000_000))
+    small, large = (workspace.Workspace(arch, batch, 1).work.size for batch in (20_000, 2_000_000))
     assert large == small
 
 
@@ -345,8 +346,8 @@ def check_gradient(made, rows, team):
 
 @pytest.mark.parametrize("chunk", [16, 50, 1024])
 def test_gradient_and_evaluation_over_chunks(monkeypatch, chunk, team):
-    monkeypatch.setattr(engines, "MIN_CHUNK", chunk)
-    monkeypatch.setattr(engines, "CHUNK_BYTES", 1)
+    monkeypatch.setattr(workspace, "MIN_CHUNK", chunk)
+    monkeypatch.setattr(workspace, "CHUNK_BYTES", 1)
     arch = architecture([5, 9, 3], loss="softmax_crossentropy", penalty=(1e-3, 1e-2))
     made = engine(arch, n_threads=team.n_threads)
     rows = problem(arch, 333, weighted=True)
@@ -361,17 +362,17 @@ def test_gradient_and_evaluation_over_chunks(monkeypatch, chunk, team):
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("sizes", [(5, 9, 3), (3, 8, 20, 1), (7, 2)], ids=str)
 def test_a_batch_in_shards_follows_the_oracle(monkeypatch, sizes, n_threads):
-    monkeypatch.setattr(engines, "MIN_SHARD_ROWS", 16)
+    monkeypatch.setattr(workspace, "MIN_SHARD_ROWS", 16)
     arch = architecture(sizes)
-    assert engines.Workspace(arch, 200, n_threads).n_shards == 8
+    assert workspace.Workspace(arch, 200, n_threads).n_shards == 8
     # The last batch of the epoch fills some shards only.
     compare(arch, 450, batch=200, epochs=3, weighted=True, n_threads=n_threads, metrics=(codes.MEAN_SQUARED_ERROR,))
-    assert engines.Workspace(arch, 200, n_threads, gradients=False).n_shards == 0
+    assert workspace.Workspace(arch, 200, n_threads, gradients=False).n_shards == 0
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
 def test_shards_have_the_same_bits_for_any_number_of_threads(monkeypatch, optimizer, dtype):
-    monkeypatch.setattr(engines, "MIN_SHARD_ROWS", 16)
+    monkeypatch.setattr(workspace, "MIN_SHARD_ROWS", 16)
     arch = architecture((5, 33, 7, 3), hidden="sigmoid", penalty=(1e-3, 1e-2), dtype=dtype)
     rows = problem(arch, 530, weighted=True)
     made = [engine(arch, n_threads=n) for n in (1, 2, 3, 4)]
@@ -388,7 +389,7 @@ def test_the_gradient_in_shards(team):
     arch = architecture([4, 9, 3], loss="softmax_crossentropy", penalty=(1e-3, 1e-2))
     made = engine(arch, n_threads=team.n_threads)
     rows = problem(arch, 5000, weighted=True)
-    assert engines.count_shards(arch, 5000) == 8
+    assert workspace.count_shards(arch, 5000) == 8
     check_gradient(made, rows, team)
 
 
@@ -596,8 +597,8 @@ def test_slots_can_be_started_anew():
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_a_loss_that_is_not_finite_leaves_the_weights_before_the_step(monkeypatch, n_threads, chunk, dtype):
     if chunk:
-        monkeypatch.setattr(engines, "MIN_CHUNK", chunk)
-        monkeypatch.setattr(engines, "CHUNK_BYTES", 1)
+        monkeypatch.setattr(workspace, "MIN_CHUNK", chunk)
+        monkeypatch.setattr(workspace, "CHUNK_BYTES", 1)
     arch = architecture([4, 9, 3], hidden="identity", dtype=dtype)
     made = engine(arch, n_threads=n_threads)
     rows = problem(arch, 400)
@@ -663,8 +664,8 @@ def test_a_nan_weight_is_not_overlooked(n_out, labels, solo, dtype):
 @pytest.mark.parametrize("chunk", [None, 8])
 def test_weights_that_would_not_stay_finite_keep_their_values(monkeypatch, chunk, team, dtype):
     if chunk:
-        monkeypatch.setattr(engines, "MIN_CHUNK", chunk)
-        monkeypatch.setattr(engines, "CHUNK_BYTES", 1)
+        monkeypatch.setattr(workspace, "MIN_CHUNK", chunk)
+        monkeypatch.setattr(workspace, "CHUNK_BYTES", 1)
     arch = architecture([4, 9, 3], hidden="tanh", dtype=dtype)
     made = engine(arch, n_threads=team.n_threads)
     rows = problem(arch, 60)

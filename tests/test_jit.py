@@ -515,14 +515,14 @@ def test_other_vector_lengths_give_the_same_to_rounding(name, tmp_path, compiled
 BLOCKS = """
 import numpy as np
 from driver import *
-from fastnn import engine as engines
+from fastnn import workspace
 from fastnn.kernels import layout
 from fastnn.kernels.simd import n_lanes
 wrong = []
 for dtype in (np.float32, np.float64):
     for batch in (5, 31, 64, 100, 256, 1000):
         for n_threads in (1, 2, 3):
-            space = engines.Workspace(architecture([4, 10, 3], dtype=dtype), batch, n_threads)
+            space = workspace.Workspace(architecture([4, 10, 3], dtype=dtype), batch, n_threads)
             rows = int(space.plan(n_threads).settings[layout.BATCH_TILE])
             if rows % n_lanes(dtype):
                 wrong.append((np.dtype(dtype).name, batch, n_threads, rows, n_lanes(dtype)))

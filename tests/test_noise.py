@@ -87,10 +87,10 @@ def test_inverted_dropout(dtype):
 
 def cut_into(kind, monkeypatch):
     if kind == "chunks":
-        monkeypatch.setattr("fastnn.engine.MIN_CHUNK", 24)
-        monkeypatch.setattr("fastnn.engine.CHUNK_BYTES", 1)
+        monkeypatch.setattr("fastnn.workspace.MIN_CHUNK", 24)
+        monkeypatch.setattr("fastnn.workspace.CHUNK_BYTES", 1)
     if kind == "shards":
-        monkeypatch.setattr("fastnn.engine.MIN_SHARD_ROWS", 16)
+        monkeypatch.setattr("fastnn.workspace.MIN_SHARD_ROWS", 16)
 
 
 @pytest.mark.parametrize("hidden", ["relu", "tanh", "gelu"])

@@ -258,10 +258,10 @@ def test_decay_and_clipping_follow_the_formula(options, sizes, n_threads, optimi
 def cut_into(kind, monkeypatch):
     """Let the engine take a batch in chunks, or in shards."""
     if kind == "chunks":
-        monkeypatch.setattr("fastnn.engine.MIN_CHUNK", 24)
-        monkeypatch.setattr("fastnn.engine.CHUNK_BYTES", 1)
+        monkeypatch.setattr("fastnn.workspace.MIN_CHUNK", 24)
+        monkeypatch.setattr("fastnn.workspace.CHUNK_BYTES", 1)
     if kind == "shards":
-        monkeypatch.setattr("fastnn.engine.MIN_SHARD_ROWS", 16)
+        monkeypatch.setattr("fastnn.workspace.MIN_SHARD_ROWS", 16)
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
