@@ -11,7 +11,7 @@ from typing import Any
 from fastnn.kernels.barrier import barrier, is_bad, report_bad
 from fastnn.kernels.batch import batch_tile
 from fastnn.kernels.codes import NO_METRIC
-from fastnn.kernels.jit import inline, kernel
+from fastnn.kernels.jit import inline, kernel, stay_one_function
 from fastnn.kernels.layout import (
     ABORTED,
     BATCH,
@@ -56,6 +56,7 @@ from fastnn.kernels.layout import (
 )
 from fastnn.kernels.noise import step_key
 from fastnn.kernels.optimizers import advance_product, rates_of_step
+from fastnn.kernels.reference import refer
 from fastnn.kernels.rng import permute
 from fastnn.kernels.simd import (
     at,
@@ -141,6 +142,7 @@ def run_shard(state: Any, plan: Any, data: Any, shard: int, place: int, rows: in
 @inline
 def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
     """What `train` does."""
+    stay_one_function()
     settings = plan.settings
     numbers = plan.numbers
     mode = settings[MODE]
@@ -344,6 +346,6 @@ def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
         reaches those that were waiting.
     """
     control = flush_subnormals()
-    status = run_steps(state, plan, data, sync, thread)
+    status = run_steps(refer(state), refer(plan), refer(data), sync, thread)
     restore_control(control)
     return status
