@@ -19,15 +19,44 @@ OPTIMIZERS = {
     "adagrad": fastnn.AdaGrad(0.01),
     "rmsprop": fastnn.RMSProp(0.001),
     "adam": fastnn.Adam(0.001),
+    "amsgrad": fastnn.Adam(0.001, amsgrad=True),
+    "nadam": fastnn.NAdam(0.001),
+    "lion": fastnn.Lion(0.0001),
+}
+#: What training can do besides, each alone: settings of the layers, the optimizer, the loss and `fit`.
+OPTIONS: dict[str, dict[str, Any]] = {
+    "none": {},
+    "dropout": {"dropout": 0.2},
+    "max_norm": {"max_norm": 3.0},
+    "clipvalue": {"optimizer": fastnn.Adam(0.001, clipvalue=0.1)},
+    "global_clipnorm": {"optimizer": fastnn.Adam(0.001, global_clipnorm=1.0)},
+    "ema": {"optimizer": fastnn.Adam(0.001, ema_momentum=0.99)},
+    "label_smoothing": {"loss": fastnn.losses.softmax_crossentropy(0.1)},
+    "noise": {"augmentation": fastnn.Augmentation(noise=0.1)},
+    "mixup": {"augmentation": fastnn.Augmentation(mixup=0.2)},
+    "schedule": {"optimizer": fastnn.Adam(fastnn.schedules.Cosine(0.001, epochs=10))},
 }
 
 
-def model_for(work: Workload, *, n_threads: int = 1, optimizer: Any = OPTIMIZERS["adam"]) -> fastnn.Model:
-    """A model of the workload at its common start."""
-    hidden = [fastnn.Dense(n, work.activation) for n in work.sizes[1:-1]]
+def model_for(
+    work: Workload,
+    *,
+    n_threads: int = 1,
+    optimizer: Any = OPTIMIZERS["adam"],
+    loss: Any = None,
+    dropout: float = 0.0,
+    max_norm: float | None = None,
+) -> fastnn.Model:
+    """A model of the workload at its common start; `dropout` is for the inputs of all layers but the first."""
+    layers = [
+        fastnn.Dense(
+            n, work.activation if k < len(work.sizes) - 2 else None, dropout=dropout if k else 0.0, max_norm=max_norm
+        )
+        for k, n in enumerate(work.sizes[1:])
+    ]
     model = fastnn.Model(
-        [*hidden, fastnn.Dense(work.sizes[-1])], loss=work.loss, optimizer=optimizer, metrics=[], seed=0,
-        dtype=work.dtype, n_threads=n_threads,
+        layers, loss=loss or work.loss, optimizer=optimizer, metrics=[], seed=0, dtype=work.dtype,
+        n_threads=n_threads,
     ).build(work.sizes[0])  # fmt: skip
     for view, start in zip(model.weights, work.start(), strict=True):
         view[...] = start
@@ -54,16 +83,20 @@ class _Training:
     repeat = (2, 10, 1.0)  # fewest and most samples, seconds
     timeout = 300
 
-    def prepare(self, work: Workload, *, n_threads: int = 1, optimizer: str = "adam") -> None:
+    def prepare(self, work: Workload, *, n_threads: int = 1, augmentation: Any = None, **settings: Any) -> None:
         if n_threads > available_threads():
             raise NotImplementedError  # would measure the scheduler
         self.work = work
         self.data = _data(work)
-        self.model = model_for(work, n_threads=n_threads, optimizer=OPTIMIZERS[optimizer])
+        self.augmentation = augmentation
+        self.model = model_for(work, n_threads=n_threads, **settings)
         self.run()
 
     def run(self) -> float:
-        history = self.model.fit(*self.data, epochs=self.work.epochs, batch_size=self.work.batch, verbose=False)
+        history = self.model.fit(
+            *self.data, epochs=self.work.epochs, batch_size=self.work.batch, augmentation=self.augmentation,
+            verbose=False,
+        )  # fmt: skip
         return history["loss"][-1]
 
 
@@ -102,7 +135,7 @@ class Batches(_Training):
 class Activations(_Training):
     """784-128-64-10 in both precisions with other activations."""
 
-    params = (["float32", "float64"], ["relu", "tanh", "sigmoid", "leaky_relu", "elu"])
+    params = (["float32", "float64"], ["relu", "tanh", "sigmoid", "leaky_relu", "elu", "gelu", "silu", "mish"])
     param_names = ("dtype", "activation")
 
     def setup(self, dtype: str, activation: str) -> None:
@@ -122,10 +155,29 @@ class Optimizers(_Training):
     param_names = ("dtype", "optimizer")
 
     def setup(self, dtype: str, optimizer: str) -> None:
-        self.prepare(replace(BY_NAME["mnist"], dtype=dtype, rows=3840), optimizer=optimizer)
+        self.prepare(replace(BY_NAME["mnist"], dtype=dtype, rows=3840), optimizer=OPTIMIZERS[optimizer])
 
     def time_epoch(self, dtype: str, optimizer: str) -> None:
         self.run()
 
     def track_loss(self, dtype: str, optimizer: str) -> float:
+        return self.run()
+
+
+class Options(_Training):
+    """Two nets with what training can do besides: "none" says what it costs those who do not ask for it."""
+
+    params = (["small", "mnist"], list(OPTIONS))
+    param_names = ("net", "option")
+
+    def setup(self, net: str, option: str) -> None:
+        settings = dict(OPTIONS[option])
+        if BY_NAME[net].loss != "softmax_crossentropy" and "loss" in settings:
+            raise NotImplementedError
+        self.prepare(BY_NAME[net], **settings)
+
+    def time_epochs(self, net: str, option: str) -> None:
+        self.run()
+
+    def track_loss(self, net: str, option: str) -> float:
         return self.run()
