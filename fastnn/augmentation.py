@@ -20,8 +20,9 @@ N_QUANTILES = 1024
 class Augmentation:
     """How each row is changed when it is read for a step of training, in this order.
 
-    Validation, evaluation and prediction see the rows as they are. What chance does depends on the model's seed, the
-    number of the step and the row's place alone, so results are the same for any number of threads.
+    It is given to `Model.fit`; validation, evaluation and prediction see the rows as they are. What chance does depends
+    on the model's seed, the number of the step and the row's place alone, so results are the same for any number of
+    threads.
 
     Parameters
     ----------
@@ -43,6 +44,17 @@ class Augmentation:
     References
     ----------
     .. [1] H. Zhang, M. Cisse, Y. Dauphin, D. Lopez-Paz, "mixup: beyond empirical risk minimization", ICLR, 2018.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> def brighter(x, random):
+    ...     x *= 0.8 + 0.4 * random[0]
+    >>> X, y, X_test, y_test = fastnn.datasets.load_digits()
+    >>> model = fastnn.Model([64, 10], loss="softmax_crossentropy", seed=0)
+    >>> history = model.fit(X, y, epochs=3, augmentation=fastnn.Augmentation(function=brighter, noise=0.1))
+    >>> bool(model.evaluate(X_test, y_test)["accuracy"] > 0.8)
+    True
     """
 
     mixup: float = 0.0

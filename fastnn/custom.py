@@ -79,7 +79,7 @@ def check_derivative(function: Any, derivative: Any, name: str, argument: str, *
     Raises
     ------
     ValueError
-        If they differ somewhere.
+        If they differ at one of them.
     """
     for x in POINTS:
         above = value_at(function, name, x + STEP, *others)
@@ -96,11 +96,12 @@ def check_derivative(function: Any, derivative: Any, name: str, argument: str, *
 
 @dataclass(frozen=True)
 class CustomActivation(Activation):
-    """What `activation` makes.
+    """An activation of the user's; `activation` makes it.
 
     Parameters
     ----------
     function, derivative : callable
+        See `activation`; kept as Numba's functions.
     """
 
     function: Any = None
@@ -120,11 +121,12 @@ class CustomActivation(Activation):
 
 @dataclass(frozen=True)
 class CustomLoss(Loss):
-    """What `loss` makes.
+    """A loss of the user's; `loss` makes it.
 
     Parameters
     ----------
     value, gradient : callable
+        See `loss`; kept as Numba's functions.
     """
 
     value: Any = None
@@ -144,7 +146,7 @@ class CustomLoss(Loss):
 
 
 def activation(function: Any, derivative: Any, *, name: str | None = None) -> CustomActivation:
-    """Activation y = f(z) of your own.
+    """Make an activation y = f(z) of your own.
 
     Parameters
     ----------
@@ -175,7 +177,9 @@ def activation(function: Any, derivative: Any, *, name: str | None = None) -> Cu
 
 
 def loss(value: Any, gradient: Any, *, name: str | None = None) -> CustomLoss:
-    """Loss of your own that takes each output for itself: E = 1/(n O) sum value(u, t).
+    """Make a loss of your own that takes each output for itself: E = 1/(n O) sum value(u, t).
+
+    The sum is over n rows and O outputs; with sample weights it is their weighted mean.
 
     Parameters
     ----------
@@ -195,6 +199,15 @@ def loss(value: Any, gradient: Any, *, name: str | None = None) -> CustomLoss:
     TypeError, ValueError
         If one is no such function, cannot be compiled, or `gradient` differs from central differences at targets
         -1.3, 0, 0.4 or 2.
+
+    Examples
+    --------
+    >>> import fastnn, math
+    >>> def log_cosh(u, t):
+    ...     return math.log(math.cosh(u - t))
+    >>> loss = fastnn.custom.loss(log_cosh, lambda u, t: math.tanh(u - t))
+    >>> fastnn.Model([16, 1], loss=loss).loss.name
+    'log_cosh'
     """
     return CustomLoss(name or _name_of(value), value=value, gradient=gradient)
 

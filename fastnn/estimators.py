@@ -147,7 +147,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     --------
     >>> import fastnn
     >>> X, y, X_test, y_test = fastnn.datasets.load_digits()
-    >>> net = fastnn.MLPClassifier(random_state=0, max_iter=20, tol=0.01).fit(X, y)
+    >>> net = fastnn.MLPClassifier(random_state=0, early_stopping=True).fit(X, y)
     >>> bool(net.score(X_test, y_test) > 0.9)
     True
     """
@@ -405,8 +405,9 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     --------
     >>> import fastnn, numpy as np
     >>> X = np.linspace(-1, 1, 200)[:, None]
-    >>> net = fastnn.MLPRegressor((20, 20), random_state=0, max_iter=500).fit(X, np.sin(3 * X[:, 0]))
-    >>> bool(net.score(X, np.sin(3 * X[:, 0])) > 0.95)
+    >>> y = np.sin(3 * X[:, 0])
+    >>> net = fastnn.MLPRegressor(hidden_layer_sizes=(20, 20), random_state=0, max_iter=500).fit(X, y)
+    >>> bool(net.score(X, y) > 0.95)
     True
     """
 

@@ -25,13 +25,14 @@ class Dense:
     units : int
         The number of outputs, at least 1.
     activation : str, Activation or None
-        What is done to the sum; None is identity.
+        What is done to the sum: a name of `fastnn.activations.Activation`, ``fastnn.elu(alpha=0.5)``, one of
+        `fastnn.custom.activation`; None is identity.
     kernel_initializer : str
         How the weights start; "auto" picks by the activation (see `fastnn.initializers.initial_weights`).
     use_bias : bool
         Whether there is a b.
     trainable : bool
-        Whether training changes W and b at first; see `Model.trainable`.
+        Whether training changes W and b; `Model.trainable` may say otherwise later.
     max_norm : float or None
         Longest that the weights of one unit may be: after each update longer ones are shortened to it [1]_.
     dropout : float
@@ -108,6 +109,13 @@ class Dropout:
     References
     ----------
     N. Srivastava et al., "Dropout: a simple way to prevent neural networks from overfitting", JMLR 15, 2014.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> layers = [fastnn.Dense(64, "relu"), fastnn.Dropout(0.5), fastnn.Dense(10)]
+    >>> [layer.dropout for layer in fastnn.Model(layers, loss="softmax_crossentropy").layers]
+    [0.0, 0.5]
     """
 
     rate: float
@@ -159,14 +167,14 @@ def as_layers(layers: Sequence[Dense | Dropout | int] | NDArray[np.integer]) -> 
     Raises
     ------
     TypeError
-        If `layers` is no sequence, or an entry is neither a Dense nor an integer.
+        If `layers` is no sequence, or an entry is neither a Dense, a Dropout nor an integer.
     ValueError
         If an integer is below 1, softmax stands before the last layer, or a Dropout before none or beside another.
     """
     is_sequence = layers.ndim > 0 if isinstance(layers, np.ndarray) else isinstance(layers, Sequence)
     if isinstance(layers, (str, bytes)) or not is_sequence:
         raise TypeError(
-            f"layers must be a sequence of Dense or int, such as [64, 10]; got {reprlib.repr(layers)}."
+            f"layers must be a sequence of Dense, Dropout or int, such as [64, 10]; got {reprlib.repr(layers)}."
         )
     last = len(layers) - 1
     result: list[Dense] = []

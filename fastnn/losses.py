@@ -176,25 +176,92 @@ class Loss:
 
 
 def huber(delta: float = 1.0) -> Loss:
-    """Huber's loss: squared for errors up to `delta`, linear beyond."""
+    """Huber's loss: squared for errors up to `delta`, linear beyond.
+
+    Parameters
+    ----------
+    delta : float
+        Above 0, in units of the targets.
+
+    Returns
+    -------
+    Loss
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such number.
+    """
     return Loss("huber", delta=delta)
 
 
 def quantile(*quantiles: float) -> Loss:
-    """Quantile (pinball) loss for one or several levels; the median when none is given."""
+    """Quantile (pinball) loss for one or several levels.
+
+    Parameters
+    ----------
+    *quantiles : float
+        The levels, each above 0 and below 1; the median, 0.5, when none is given. The net has an output for each
+        level of each target: those of the first target, then those of the second.
+
+    Returns
+    -------
+    Loss
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a level is no such number, or given twice.
+
+    Examples
+    --------
+    >>> quantile(0.1, 0.5, 0.9).quantiles
+    (0.1, 0.5, 0.9)
+    """
     return Loss("quantile", quantiles=quantiles)
 
 
 def softmax_crossentropy(label_smoothing: float = 0.0) -> Loss:
-    """Cross-entropy of classes that exclude each other, with label smoothing.
+    """Cross-entropy of classes that exclude each other, with label smoothing [1]_.
 
-    C. Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR, 2016, section 7.
+    Parameters
+    ----------
+    label_smoothing : float
+        The share, at least 0 and below 1, of each target that is spread evenly over the classes.
+
+    Returns
+    -------
+    Loss
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such number.
+
+    References
+    ----------
+    .. [1] C. Szegedy et al., "Rethinking the Inception architecture for computer vision", CVPR, 2016, section 7.
     """
     return Loss("softmax_crossentropy", label_smoothing=label_smoothing)
 
 
 def binary_crossentropy(label_smoothing: float = 0.0) -> Loss:
-    """Cross-entropy of yes or no for each output, with label smoothing towards 1/2."""
+    """Cross-entropy of yes or no for each output, with label smoothing towards 1/2.
+
+    Parameters
+    ----------
+    label_smoothing : float
+        The share s, at least 0 and below 1: a target t becomes (1 - s) t + s / 2.
+
+    Returns
+    -------
+    Loss
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such number.
+    """
     return Loss("binary_crossentropy", label_smoothing=label_smoothing)
 
 

@@ -126,10 +126,19 @@ class Model:
         Widths of input and output; None as long as unknown.
     weights, biases : list of ndarray
         Views of the parameters, (n_in, n_out) and (n_out,) a layer; writing into them changes the model.
+    trainable : list of bool
+        For each layer whether training changes it; set it to freeze layers, or thaw them.
+    averages : (list of ndarray, list of ndarray) or None
+        Running averages of weights and biases, where the optimizer has an `ema_momentum`; these predict.
     history : History
         All epochs of all fits.
     stop_training : bool or str
         Set by a callback to end the training after this epoch; a text becomes `History.stopped`.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If something given makes no sense, by itself or with the rest.
 
     Notes
     -----
@@ -275,7 +284,7 @@ class Model:
 
     @property
     def averages(self) -> tuple[list[Array], list[Array]] | None:
-        """Running averages of weights and biases, copies; None without `ema_momentum` of the optimizer."""
+        """Running averages of weights and biases, copies; None where the optimizer has no `ema_momentum`."""
         return self._built().averages()
 
     def replace_head(
@@ -500,8 +509,10 @@ class Model:
         shuffle : bool
             Whether each epoch goes through the rows in a new order.
         augmentation : Augmentation or None
-            How rows are changed at random when training reads them: noise, mixtures, a function.
-        callbacks : Callback or several
+            How rows are changed at random when training reads them: noise, mixtures, a function. Validation sees them
+            as they are; solvers refuse it.
+        callbacks : Callback, several or None
+            Called at the start and the end of the training and of each epoch; see `Callback`.
         max_seconds : float or None
             No epoch but the first begins once so many seconds are over (compiling and validation included).
             An epoch that has begun is finished, however long: so what is recorded are whole epochs, and
@@ -574,8 +585,22 @@ class Model:
     def partial_fit(self, X: Any, y: Any, *, batch_size: int | None = 32, sample_weight: Any = None) -> Model:
         """Make one pass over the data in the order given, going on from where the model stands.
 
-        For data that come in pieces. Returns the model; raises as `fit` does, and for a solver, which would forget
-        the pieces before.
+        For data that come in pieces.
+
+        Parameters
+        ----------
+        X, y, batch_size, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        Model
+            This one.
+
+        Raises
+        ------
+        ValueError, TypeError, DivergenceError
+            As for `fit`; also for a solver, which would forget the pieces before.
         """
         self._refuse_solver("partial_fit")
         self.fit(X, y, batch_size=batch_size, sample_weight=sample_weight, shuffle=False, verbose=False)
@@ -591,7 +616,8 @@ class Model:
 
         Parameters
         ----------
-        X, y, sample_weight, class_weight : as for `fit`
+        X, y, sample_weight, class_weight
+            As for `fit`.
 
         Returns
         -------
@@ -761,9 +787,22 @@ class Model:
     # ------------------------------------------------------------------------------------ what it knows
 
     def predict(self, X: Any) -> Array:
-        """Outputs f(x) of the last layer, its activation included; (n, n_outputs).
+        """Outputs f(x) of the last layer, its activation included.
 
         With a cross-entropy over a linear last layer these are logits; see `predict_proba`.
+
+        Parameters
+        ----------
+        X : array-like, (n, n_features)
+
+        Returns
+        -------
+        ndarray, (n, n_outputs)
+
+        Raises
+        ------
+        ValueError, TypeError
+            If X is of another width, no numbers, not finite, or the model has no weights yet.
         """
         engine = self._built()
         # The kernel itself looks for NaN and infinity, while the rows are near; `as_features` says where they are.
@@ -776,12 +815,21 @@ class Model:
         return outputs
 
     def predict_proba(self, X: Any) -> Array:
-        """Probabilities of the classes; (n, n_outputs).
+        """Probabilities of the classes.
+
+        Parameters
+        ----------
+        X : array-like, (n, n_features)
+
+        Returns
+        -------
+        ndarray, (n, n_outputs)
+            Rows add up to 1 with "softmax_crossentropy"; otherwise each output is a probability by itself.
 
         Raises
         ------
-        ValueError
-            If neither the loss nor the last activation speaks of probabilities.
+        ValueError, TypeError
+            As for `predict`, and if neither the loss nor the last activation speaks of probabilities.
         """
         self._built()
         last = self.layers[-1].activation.code
@@ -799,7 +847,23 @@ class Model:
         return np.asarray(special.softmax(outputs, axis=1) if kind == codes.SOFTMAX else special.expit(outputs))
 
     def predict_classes(self, X: Any) -> npt.NDArray[np.int64]:
-        """Most probable class: (n,) labels, or 0 and 1 (n, n_outputs) where several outputs do not compete."""
+        """Most probable classes.
+
+        Parameters
+        ----------
+        X : array-like, (n, n_features)
+
+        Returns
+        -------
+        ndarray of int64
+            Labels (n,), also of two classes that share one output; 0 and 1 (n, n_outputs) where several outputs do not
+            compete.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `predict_proba`.
+        """
         probabilities = self.predict_proba(X)
         if self.loss.code == codes.SOFTMAX_CROSSENTROPY or self.layers[-1].activation.code == codes.SOFTMAX:
             return probabilities.argmax(axis=1)
@@ -807,14 +871,35 @@ class Model:
         return classes[:, 0] if classes.shape[1] == 1 else classes
 
     def evaluate(self, X: Any, y: Any, *, sample_weight: Any = None) -> dict[str, float]:
-        """Loss (with the penalty) and metrics on some data, by name."""
+        """Loss and metrics on some data.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
+
+        Returns
+        -------
+        dict of str to float
+            "loss" (with the penalty) and the metrics, by their names.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If something given makes no sense, or the model has no weights yet.
+        """
         self._built()
         rows = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
         with self._team(self.flops_per_row(training=False) * rows.n) as team:
             return evaluation.evaluate(self, rows, team)
 
     def gradient(self, X: Any, y: Any, *, sample_weight: Any = None) -> tuple[float, list[Array], list[Array]]:
-        """Loss E + R of all rows as one batch, and its gradient, by back-propagation.
+        """Loss E + R of all rows as one batch, and its gradient, by back-propagation; without dropout.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            As for `fit`.
 
         Returns
         -------

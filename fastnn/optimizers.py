@@ -332,6 +332,11 @@ class AdamW(Adam):
     beta_1, beta_2, epsilon, amsgrad
         See `Adam`.
 
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong type or out of range.
+
     References
     ----------
     I. Loshchilov, F. Hutter, "Decoupled weight decay regularization", ICLR, 2019, algorithm 2.
@@ -353,6 +358,11 @@ class NAdam(Descent):
         The decays of the two means, at least 0 and below 1.
     epsilon : float
         Above 0.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong type or out of range.
 
     Notes
     -----
@@ -400,6 +410,11 @@ class Lion(Descent):
         See `Descent`. Lion wants a rate three to ten times smaller than Adam's, and so much more weight decay.
     beta_1, beta_2 : float
         Share of the mean in the step's direction, and the decay of the mean; at least 0 and below 1.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a number is of the wrong type or out of range.
 
     Notes
     -----

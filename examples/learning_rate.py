@@ -1,0 +1,63 @@
+"""The learning rate: too low, just right and too high; how to find it, and how to change it while the net trains.
+
+    python examples/learning_rate.py [picture.png]
+
+`lr_find` tries rates that grow with every step and watches the loss. A schedule begins with large steps, which get
+far, and ends with small ones, which settle. The picture is `fastnn.plot.learning_rates`: what three rates do to the
+loss, and the paths of the weights.
+"""
+
+from __future__ import annotations
+
+import sys
+
+import fastnn
+from fastnn import schedules
+
+Rate = float | schedules.Schedule
+
+
+def main(picture: str | None = None, *, rows: int = 3823, epochs: int = 15) -> dict[str, float]:
+    """Train with several rates; returns the training losses at the end."""
+    X, y, X_test, y_test = fastnn.datasets.load_digits()
+    X, y = X[:rows], y[:rows]
+
+    def new_model(rate: Rate = 0.01) -> fastnn.Model:
+        optimizer = fastnn.SGD(rate, momentum=0.9)
+        return fastnn.Model([64, 10], loss="softmax_crossentropy", optimizer=optimizer, seed=0)
+
+    found = new_model().lr_find(X, y)  # the model is left as it was
+    good = found.valley
+    assert good is not None  # it would be where no rate makes the loss fall
+    print(f"lr_find: steep {found.steep:.2g}, valley {good:.2g}, minimum {found.minimum:.2g}")
+
+    rates: dict[str, Rate] = {
+        "too low": good / 100,
+        "just right": good,
+        "too high": good * 20,
+        "Step": schedules.Step(2 * good, step_size=epochs / 3, gamma=0.2),
+        "Cosine": schedules.Cosine(2 * good, epochs=epochs),
+        "OneCycle": schedules.OneCycle(4 * good, epochs=epochs),
+    }
+    losses = {}
+    for name, rate in rates.items():
+        model = new_model(rate)
+        try:
+            history = model.fit(X, y, epochs=epochs)["loss"]
+        except fastnn.DivergenceError:
+            print(f"{name:10} diverged")
+            losses[name] = float("inf")
+            continue
+        losses[name] = model.evaluate(X, y)["loss"]
+        middle = epochs // 2
+        print(
+            f"{name:10} loss in epoch 1: {history[0]:7.4f}, in epoch {middle + 1}: {history[middle]:7.4f}, "
+            f"at the end: {losses[name]:7.4f}   test accuracy {model.evaluate(X_test, y_test)['accuracy']:.1%}"
+        )
+    if picture:
+        fastnn.plot.learning_rates(new_model(), X, y, epochs=epochs).savefig(picture)
+    return losses
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
