@@ -439,8 +439,16 @@ class Model:
         net = "-".join(([str(self.n_features)] if self.built else []) + widths) or "[]"
         return f"Model({net}, loss={self.loss.name!r}, optimizer={self._optimizer!r}, seed={self.seed})"
 
+    def _notes(self) -> Iterator[str]:
+        """What is unusual about each layer."""
+        for layer, trainable in zip(self.layers, self._trainable, strict=True):
+            found = [f"dropout={layer.dropout:g}"] if layer.dropout else []
+            found += [f"max_norm={layer.max_norm:g}"] if layer.max_norm else []
+            found += [] if trainable else ["frozen"]
+            yield "  " + ", ".join(found) if found else ""
+
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
-        """Print the layers with their shapes, activations and numbers of parameters.
+        """Print the layers with their shapes, activations and numbers of parameters, and what is unusual about them.
 
         Parameters
         ----------
@@ -456,10 +464,10 @@ class Model:
             rows.append((f"{k + 1}", shape, layer.activation.name + alpha, count))
             before = layer.units
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        notes = iter(["", *self._notes()])
         for number, shape, activation, count in rows:
-            print_fn(
-                f"{number:>{widths[0]}}  {shape:>{widths[1]}}  {activation:<{widths[2]}}  {count:>{widths[3]}}"
-            )
+            line = f"{number:>{widths[0]}}  {shape:>{widths[1]}}  {activation:<{widths[2]}}  {count:>{widths[3]}}"
+            print_fn(line + next(notes))
         total = f"{self.n_params:,} parameters, " if self.built else ""
         print_fn(f"{total}{self.loss.name}, {self._optimizer!r}, {self.dtype.name}")
 

@@ -106,6 +106,15 @@ def test_frozen_layers_and_thawed_ones():
         model.trainable = [True]
 
 
+def test_the_summary_tells_what_is_unusual():
+    model = classifier([Dense(16, "relu", max_norm=2), Dropout(0.25), Dense(8, trainable=False), 2])
+    head, first, second, third, _ = summary_of(model).splitlines()
+    assert head.endswith("parameters")
+    assert first.endswith("?  max_norm=2")
+    assert second.endswith("136  dropout=0.25, frozen")
+    assert third.endswith("18")
+
+
 def test_nothing_to_train_is_no_training():
     X, y = data()
     model = classifier()
