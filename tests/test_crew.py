@@ -15,6 +15,7 @@ from fastnn import predictor
 from fastnn.kernels.jit import JIT_DISABLED
 from fastnn.kernels.layout import OUTPUT
 from fastnn.kernels.predict import ASLEEP
+from fastnn.team import available_threads
 
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="helpers are compiled code")
 
@@ -47,7 +48,6 @@ def all_help(monkeypatch):
     monkeypatch.setattr(predictor, "WAIT_FOR_HELPERS", 100_000_000)
 
 
-
 def wait_until(condition, seconds=20.0):
     end = time.monotonic() + seconds
     while not condition():
@@ -66,6 +66,7 @@ def test_helpers_change_no_bit(all_help, sizes, hidden, output, n_threads, dtype
         np.testing.assert_array_equal(made.predict(x, n_threads), alone(x))
 
 
+@pytest.mark.skipif(available_threads() < 2, reason="one processor")
 def test_helpers_really_help(all_help):
     # Rows go to the helpers' own buffers: what lies there afterwards is not zero any more.
     sizes = (20, 64, 64)

@@ -554,7 +554,17 @@ class Signal(Callback):
         self.deadline = time.monotonic() + 60.0  # should the signal fail, the test fails instead of hanging
 
 
+@pytest.fixture
+def heard():
+    """Hear Ctrl-C, which processes in the background ignore; the kernels are loaded when it comes."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    classifier().fit(table(), labels())
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.skipif(os.name == "nt", reason="os.kill sends no Ctrl-C on Windows")
+@pytest.mark.usefixtures("heard")
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_ctrl_c_during_a_long_epoch(n_threads):
     n = 400_000
@@ -572,6 +582,7 @@ def test_ctrl_c_during_a_long_epoch(n_threads):
 
 
 @pytest.mark.skipif(os.name == "nt", reason="os.kill sends no Ctrl-C on Windows")
+@pytest.mark.usefixtures("heard")
 def test_ctrl_c_during_many_short_epochs():
     model = classifier()
     record = model.fit(table(), labels(), epochs=10**9, callbacks=Signal())
