@@ -48,7 +48,7 @@ def all_help(monkeypatch):
     monkeypatch.setattr(predictor, "WAIT_FOR_HELPERS", 100_000_000)
 
 
-def wait_until(condition, seconds=20.0):
+def wait_until(condition, seconds=60.0):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end, "nothing happened"
