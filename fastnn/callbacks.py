@@ -197,7 +197,10 @@ class ModelCheckpoint(Callback):
         self._epochs = 0
 
     def on_train_begin(self, logs: Logs) -> None:
-        """Look whether all names are there."""
+        """Look whether the model can be saved and all names are there."""
+        from fastnn.persistence import check_that_a_file_can_hold  # which imports the model
+
+        check_that_a_file_can_hold(self.model)
         self.best, self._epochs = None, 0
         if self._monitor is not None:
             self._monitor.check(self)
@@ -491,8 +494,8 @@ def as_callbacks(callbacks: Callback | Iterable[Callback] | None) -> tuple[Callb
 
     Raises
     ------
-    TypeError
-        If one is no `Callback`.
+    TypeError, ValueError
+        If one is no `Callback`, or two make no sense together.
     """
     if callbacks is None:
         return ()
@@ -507,4 +510,12 @@ def as_callbacks(callbacks: Callback | Iterable[Callback] | None) -> tuple[Callb
                 f"callbacks[{k}] is {callback!r}, but each must be an instance of a class derived from "
                 "fastnn.Callback."
             )
+        for i, other in enumerate(given[:k]):
+            if other is callback:
+                raise ValueError(f"callbacks[{k}] is callbacks[{i}] once more: give each callback once.")
+            if all(isinstance(one, EarlyStopping) and one.restore_best_weights for one in (other, callback)):
+                raise ValueError(
+                    f"callbacks[{i}] and callbacks[{k}] are both EarlyStopping with restore_best_weights=True, but one "
+                    "alone can say which weights are the best: give the other restore_best_weights=False."
+                )
     return given
