@@ -274,7 +274,10 @@ class Model:
 
     @property
     def averages(self) -> tuple[list[Array], list[Array]] | None:
-        """Running averages of weights and biases, copies; None without `ema_momentum` of the optimizer."""
+        """Running averages of weights and biases, copies; None without `ema_momentum` of the optimizer.
+
+        Predictions and evaluations are made with them: what is written into `weights` reaches these by training only.
+        """
         return self._built().averages()
 
     def replace_head(
