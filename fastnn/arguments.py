@@ -17,6 +17,13 @@ from fastnn.kernels import codes
 from fastnn.layers import Dense
 from fastnn.team import available_threads
 
+#: The activation of the last layer that a loss understands as part of itself; any other would come before that.
+_UNDERSTOOD = {
+    codes.BINARY_CROSSENTROPY: "sigmoid",
+    codes.SOFTMAX_CROSSENTROPY: "softmax",
+    codes.POISSON: "exponential",
+}
+
 
 def positive_integer(value: Any, name: str) -> int:
     """Insist on an integer of at least 1; bools are none."""
@@ -57,13 +64,14 @@ def as_n_threads(n_threads: Any) -> int:
 
 
 def as_optimizer(optimizer: Any, dtype: np.dtype[Any]) -> optimizers.Optimizer:
-    """Resolve an optimizer, and insist that its epsilon is not 0 in the dtype of the model."""
+    """Resolve an optimizer, and insist that its epsilon and limits are not 0 in the dtype of the model."""
     found = optimizers.get(optimizer)
-    epsilon = getattr(found, "epsilon", 1.0)
-    if not dtype.type(epsilon) > 0.0:  # where no gradient has been yet, the step would be 0 / 0
-        raise ValueError(
-            f"optimizer has epsilon={epsilon:g}, which is 0 in {dtype.name}; give at least 1e-30, or dtype='float64'."
-        )
+    for name in ("epsilon", "clipvalue", "global_clipnorm"):
+        value = getattr(found, name, None)
+        if value is not None and not dtype.type(value) > 0.0:  # the step would be 0 / 0, or none
+            raise ValueError(
+                f"optimizer has {name}={value:g}, which is 0 in {dtype.name}; give at least 1e-30, or dtype='float64'."
+            )
     return found
 
 
@@ -149,6 +157,17 @@ def check_output(last: Dense, loss: losses.Loss) -> None:
         raise ValueError(
             "the last layer has activation 'softmax' while the loss is 'binary_crossentropy', which wants 'sigmoid' "
             "or 'identity'; for classes that exclude each other use loss='softmax_crossentropy'."
+        )
+    name, own = last.activation.name, _UNDERSTOOD.get(loss.code)
+    if own is not None and name not in ("identity", own) and last.activation.code != codes.CUSTOM_ACTIVATION:
+        raise ValueError(
+            f"the last layer has activation {name!r} while the loss is {loss.name!r}, which is computed from "
+            f"{'logarithms of means' if own == 'exponential' else 'logits'}: use 'identity' or {own!r}."
+        )
+    if last.activation.code == codes.SOFTMAX and (last.units == 1 or loss.name == "quantile"):
+        raise ValueError(
+            f"the last layer has activation 'softmax', whose outputs sum to 1, but {last.units} "
+            f"unit{'s' * (last.units > 1)} and the loss {loss.name!r}: use 'identity'."
         )
     if loss.code == codes.SOFTMAX_CROSSENTROPY and last.units == 1:
         raise ValueError(

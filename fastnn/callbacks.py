@@ -79,7 +79,8 @@ class EarlyStopping(Callback):
         Only improvements to a value better than this one reset the patience.
     restore_best_weights : bool
         Whether the model gets the weights of the best epoch when training ends: early, in time, by Ctrl-C or by
-        divergence. Weights and biases only: the optimizer's memory and rate, History and the count of epochs
+        divergence. Weights and biases only, with their running averages where the optimizer has `ema_momentum` (which
+        are what val_loss is of): the rest of the optimizer's memory and its rate, History and the count of epochs
         stay those of the end. (`ModelCheckpoint` with save_best_only=True keeps all of them.)
     start_from_epoch : int
         Epochs of each fit, from its start, that are not looked at.
@@ -116,7 +117,7 @@ class EarlyStopping(Callback):
         self.best: float | None = None
         self.best_epoch: int | None = None
         self.stopped_epoch: int | None = None
-        self._best_weights: list[Any] | None = None
+        self._best_weights: tuple[Any, Any] | None = None
         self._wait = 0
         self._skip = self.start_from_epoch
 
@@ -134,7 +135,7 @@ class EarlyStopping(Callback):
         self._wait += 1
         if self._monitor.improves(value, self.best):
             if self.restore_best_weights:
-                self._best_weights = [array.copy() for array in (*self.model.weights, *self.model.biases)]
+                self._best_weights = self.model._built().snapshot()
             self.best, self.best_epoch = value, epoch
             if self.baseline is None or self._monitor.improves(value, self.baseline):
                 self._wait = 0
@@ -145,8 +146,7 @@ class EarlyStopping(Callback):
     def on_train_end(self, logs: Logs) -> None:
         """Go back to the best weights."""
         if self._best_weights is not None:
-            for array, best in zip((*self.model.weights, *self.model.biases), self._best_weights, strict=True):
-                array[...] = best
+            self.model._built().restore(self._best_weights)
             self._best_weights = None
 
 
@@ -197,7 +197,10 @@ class ModelCheckpoint(Callback):
         self._epochs = 0
 
     def on_train_begin(self, logs: Logs) -> None:
-        """Look whether all names are there."""
+        """Look whether the model can be saved and all names are there."""
+        from fastnn.persistence import check_that_a_file_can_hold  # which imports the model
+
+        check_that_a_file_can_hold(self.model)
         self.best, self._epochs = None, 0
         if self._monitor is not None:
             self._monitor.check(self)
@@ -491,8 +494,8 @@ def as_callbacks(callbacks: Callback | Iterable[Callback] | None) -> tuple[Callb
 
     Raises
     ------
-    TypeError
-        If one is no `Callback`.
+    TypeError, ValueError
+        If one is no `Callback`, or two make no sense together.
     """
     if callbacks is None:
         return ()
@@ -507,4 +510,12 @@ def as_callbacks(callbacks: Callback | Iterable[Callback] | None) -> tuple[Callb
                 f"callbacks[{k}] is {callback!r}, but each must be an instance of a class derived from "
                 "fastnn.Callback."
             )
+        for i, other in enumerate(given[:k]):
+            if other is callback:
+                raise ValueError(f"callbacks[{k}] is callbacks[{i}] once more: give each callback once.")
+            if all(isinstance(one, EarlyStopping) and one.restore_best_weights for one in (other, callback)):
+                raise ValueError(
+                    f"callbacks[{i}] and callbacks[{k}] are both EarlyStopping with restore_best_weights=True, but one "
+                    "alone can say which weights are the best: give the other restore_best_weights=False."
+                )
     return given

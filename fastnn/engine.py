@@ -230,6 +230,17 @@ class Engine:
         weights, biases = self._views(self.final_params)
         return [w.copy() for w in weights], [b.copy() for b in biases]
 
+    def snapshot(self) -> tuple[np.ndarray, np.ndarray]:
+        """Copies of the parameters and of what predictions are made with."""
+        return self.params.copy(), self.final_params.copy()
+
+    def restore(self, snapshot: tuple[np.ndarray, np.ndarray]) -> None:
+        """Go back to what `snapshot` gave, to the same predictions, whether there is an average by now or not."""
+        params, final = snapshot
+        self.params[:] = params if self.averaged else final
+        if self.averaged:
+            self.slots[-1] = final
+
     # ------------------------------------------------------------------------------------------ running
 
     def _workspace(self, purpose: str, batch: int, team: Team) -> Workspace:

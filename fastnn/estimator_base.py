@@ -7,6 +7,7 @@ pickle; `estimator_training` runs the epochs.
 from __future__ import annotations
 
 import dataclasses
+import inspect
 import os
 from collections.abc import Iterable, Sequence
 from numbers import Integral, Real
@@ -45,6 +46,11 @@ _OUTPUTS = {
     "identity": ("identity", "squared_error"),
     "exp": ("exponential", "poisson"),
 }
+
+#: Parameters that say what a stochastic optimizer says, too.
+_SETTINGS = (
+    "learning_rate_init", "learning_rate", "power_t", "momentum", "nesterovs_momentum", "beta_1", "beta_2", "epsilon",
+)  # fmt: skip
 
 #: Sparse formats that scikit-learn hands over as they are.
 _SPARSE = ["csr", "csc"]
@@ -86,7 +92,7 @@ class BaseMLP(BaseEstimator):
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [str, list, tuple, Activation],
-        "solver": [str],
+        "solver": [str, *optimizers.CLASSES.values()],
         "alpha": [Interval(Real, 0, None, closed="left")],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
@@ -107,6 +113,7 @@ class BaseMLP(BaseEstimator):
         "epsilon": [Interval(Real, 0, None, closed="neither")],
         "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
         "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
         "schedule": [None, Schedule],
         "callbacks": [None, Callback, list, tuple],
         "n_threads": [None, Interval(Integral, 1, None, closed="left")],
@@ -165,8 +172,31 @@ class BaseMLP(BaseEstimator):
             raise ValueError("activation 'softmax' is for the last layer, which has the one that its loss needs.")
         return found
 
+    def _dropouts(self, n_hidden: int) -> list[float]:
+        """Share of the inputs of each layer of weights that a step leaves out; (n_hidden + 1,)."""
+        if isinstance(self.dropout, Real):
+            if self.dropout and not n_hidden:
+                raise ValueError(
+                    f"dropout is {self.dropout!r}, but hidden_layer_sizes is {self.hidden_layer_sizes!r} and there are "
+                    "no hidden layers to leave outputs out of: set dropout=0, or give a list of the input's rate alone."
+                )
+            found = [0.0] + [float(self.dropout)] * n_hidden
+        else:
+            found = list(self.dropout)
+            if len(found) != n_hidden + 1:
+                raise ValueError(
+                    f"dropout has {len(found)} rates, but there are the input and {n_hidden} hidden layers: give "
+                    f"{n_hidden + 1}, the input's first (0 for none), or one number for all hidden layers."
+                )
+        if any(rate != 0 for rate in found) and not self._is_stochastic():
+            raise ValueError(
+                f"dropout is {self.dropout!r}, but solver={self.solver!r} needs the same loss in each iteration: set "
+                "dropout=0, or take a solver such as 'adam'."
+            )
+        return [Dense(1, dropout=rate).dropout for rate in found]
+
     def _is_stochastic(self) -> bool:
-        return self.solver not in ("lbfgs", "lm")
+        return not (self.solver in ("lbfgs", "lm") or isinstance(self.solver, optimizers.Solver))
 
     def _check_solver(self) -> bool:
         if not self._is_stochastic():
@@ -190,8 +220,43 @@ class BaseMLP(BaseEstimator):
                 "take a solver such as 'adam'."
             )
 
+    def _check_that_it_can_go_on(
+        self, hidden: Sequence[Activation], dropouts: Sequence[float], optimizer: optimizers.Optimizer
+    ) -> None:
+        """Insist that `partial_fit` goes on with the net of the calls before."""
+        if optimizers.averages(optimizer):
+            raise ValueError(
+                f"solver is {optimizer!r}, whose averages take the place of the weights when a fit ends, but calls of "
+                "partial_fit go on: leave ema_momentum out."
+            )
+        layers = self._model.layers if hasattr(self, "_model") else ()
+        if len(layers) != len(dropouts):  # then the widths are refused, or there is nothing yet
+            return
+        before = [layer.activation for layer in layers[:-1]], [layer.dropout for layer in layers]
+        for name, old, new in zip(("activation", "dropout"), before, (list(hidden), list(dropouts)), strict=True):
+            if old != new:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, but partial_fit goes on with the net of the calls before, "
+                    "which has another: set it back, or call fit with warm_start=True."
+                )
+
+    def _check_instance(self) -> None:
+        """Insist that what an optimizer says by itself is not said by parameters as well."""
+        defaults = inspect.signature(type(self)).parameters
+        settings = [*_SETTINGS, "schedule"] if self._is_stochastic() else ["max_fun", "tol"]
+        for name in settings:
+            if name in defaults and getattr(self, name) != defaults[name].default:
+                raise ValueError(
+                    f"solver is {self.solver!r}, which says all by itself, but {name}={getattr(self, name)!r} is given "
+                    "as well: leave it out and give the optimizer what you want (a rate may be a schedule), or name "
+                    "the solver, such as 'adam'."
+                )
+
     def _new_optimizer(self) -> optimizers.Optimizer:
-        """The optimizer that `solver` names, with the settings that it shares with the estimator."""
+        """The optimizer that `solver` is or names, then with the settings that it shares with the estimator."""
+        if not isinstance(self.solver, str):
+            self._check_instance()
+            return self.solver
         sgd = "nesterov" if self.nesterovs_momentum else "momentum"
         name: str = sgd if self.solver == "sgd" else self.solver
         named = optimizers.get(name)
@@ -223,11 +288,12 @@ class BaseMLP(BaseEstimator):
         hidden = self._activations(len(self.coefs_) - 1)
         last, loss = _OUTPUTS[self.out_activation_]
         words = [*hidden, activations.get(last)]
+        dropouts = self._dropouts(len(hidden))
         dtype = np.dtype(np.float32 if np.asarray(self.coefs_[0]).dtype == np.float32 else np.float64)
         model = Model(
             [
-                Dense(np.shape(coef)[1], activation, kernel_initializer="zeros")
-                for coef, activation in zip(self.coefs_, words, strict=True)
+                Dense(np.shape(coef)[1], activation, kernel_initializer="zeros", dropout=dropout)
+                for coef, activation, dropout in zip(self.coefs_, words, dropouts, strict=True)
             ],
             loss=loss,
             metrics=["mean_squared_error"] if loss == "squared_error" and self.n_outputs_ > 1 else [],
@@ -315,11 +381,17 @@ class BaseMLP(BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, validation: tuple[Any, Any, Any] | None = None
     ) -> BaseMLP:
         hidden = self._hidden_layer_sizes()
-        self._activations(len(hidden))
+        words = self._activations(len(hidden)), self._dropouts(len(hidden))
         self._check_schedule()
         optimizer = self._new_optimizer()
-        if self.solver == "lm" and self.loss != "squared_error":
-            raise ValueError(f"solver='lm' is for squared errors, but the loss is {self.loss!r}: take 'lbfgs'.")
+        if incremental:
+            kept = self.__dict__.get("_optimizer")
+            optimizer = kept if isinstance(kept, optimizers.Descent) else optimizer
+            self._check_that_it_can_go_on(*words, optimizer)
+        if isinstance(optimizer, optimizers.LevenbergMarquardt) and self.loss != "squared_error":
+            raise ValueError(
+                f"solver={self.solver!r} is for squared errors, but the loss is {self.loss!r}: take 'lbfgs'."
+            )
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
@@ -349,8 +421,7 @@ class BaseMLP(BaseEstimator):
             rows, held_back = self._split(rows, random)
         seed = int(random.randint(np.iinfo(np.int32).max))
         model = self._bound_model(seed) if incremental else self._build(seed)
-        if not incremental or not hasattr(self, "_optimizer"):
-            self._optimizer = optimizer
+        self._optimizer = optimizer
         rows = self._in_dtype_of(model, rows)
         if held_back is not None:
             held_back = self._in_dtype_of(model, held_back)

@@ -12,9 +12,10 @@ optimizers that do not see a scale) and of the losses that are told.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -73,16 +74,27 @@ class _Divided(Schedule):
 def _divided(rate: LearningRate, by: float) -> LearningRate:
     if isinstance(rate, Schedule):
         return _Divided(rate, by)
-    assert not callable(rate)
+    if callable(rate):
+        return functools.partial(_called_and_divided, rate, by)
     return rate / by
+
+
+def _called_and_divided(rate: Callable[[int], float], by: float, epoch: int) -> float:
+    return rate(epoch) / by
 
 
 def scaled(optimizer: optimizers.Optimizer, scale: float) -> optimizers.Optimizer:
     """The optimizer that does with gradients of that scale what the given one does with scikit-learn's."""
+    names = {field.name for field in dataclasses.fields(optimizer)} & {"clipvalue", "global_clipnorm"}
+    changes: dict[str, Any] = {}
     if isinstance(optimizer, optimizers.SGD):
-        return dataclasses.replace(optimizer, learning_rate=_divided(optimizer.learning_rate, scale))
-    names = {field.name for field in dataclasses.fields(optimizer)} & {"epsilon", "gtol", "ftol"}
-    return dataclasses.replace(optimizer, **{name: getattr(optimizer, name) * scale for name in names})
+        changes["learning_rate"] = _divided(optimizer.learning_rate, scale)
+        names |= {"weight_decay"}  # a step takes rate times decay off the weights, whatever the gradients
+    else:
+        names |= {field.name for field in dataclasses.fields(optimizer)} & {"epsilon", "gtol", "ftol"}
+    given = {name: getattr(optimizer, name) for name in names}
+    changes |= {name: value * scale for name, value in given.items() if value is not None}
+    return dataclasses.replace(optimizer, **changes)
 
 
 def loss_of(estimator: BaseMLP, values: Mapping[str, float]) -> float:
@@ -108,6 +120,12 @@ def prepare(estimator: BaseMLP, model: Model, rows: Rows, batch: int) -> None:
         each = (special.xlogy(y, y) - y).sum(axis=1)
         weighs = rows.sample_weight is not None and rows.sample_weight.any()
         estimator._loss_constant = float(np.average(each, weights=rows.sample_weight if weighs else None))
+
+
+def final_weights(model: Model) -> list[Array]:
+    """Copies of the weights, then biases, that predictions are made with: the averages where there are some."""
+    weights, biases = model.averages or (model.weights, model.biases)
+    return [w.copy() for w in (*weights, *biases)]
 
 
 class Watch(Callback):
@@ -172,7 +190,7 @@ class Watch(Callback):
             better, enough = score > est.best_validation_score_, not score < est.best_validation_score_ + est.tol
             if better:
                 est.best_validation_score_ = score
-                est._best_weights = [w.copy() for w in (*self.model.weights, *self.model.biases)]
+                est._best_weights = final_weights(self.model)
         est._no_improvement_count = 0 if enough else est._no_improvement_count + 1
         if self._rule == "invscaling":
             self._set_rate(est.learning_rate_init / (est.t_ + 1) ** est.power_t)
@@ -240,6 +258,7 @@ def descend(estimator: BaseMLP, model: Model, rows: Rows, held_back: Rows | None
         if not (users or watch.looks_at_each_epoch):
             _take_all(watch, error.history.history)
         if not estimator.early_stopping:
+            _settle(estimator, model, None)
             raise ValueError(f"{_NOT_FINITE} ({error})") from error
         watch.fail()
         _warn(f"{error} The weights of the best validation score are taken.")
@@ -250,9 +269,18 @@ def descend(estimator: BaseMLP, model: Model, rows: Rows, held_back: Rows | None
             f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization hasn't "
             "converged yet."
         )
-    if estimator.early_stopping:
-        n = len(model.weights)
-        estimator._bind(model, estimator._best_weights[:n], estimator._best_weights[n:])
+    _settle(estimator, model, estimator._best_weights if estimator.early_stopping else None)
+
+
+def _settle(estimator: BaseMLP, model: Model, best: list[Array] | None) -> None:
+    """Make the weights what is to predict: the best ones, or the averages, which are kept no longer."""
+    if best is None and model.averages is None:
+        return
+    found = final_weights(model) if best is None else best
+    if isinstance(model.optimizer, optimizers.Descent):
+        model.optimizer = dataclasses.replace(model.optimizer, ema_momentum=None)
+    n = len(model.weights)
+    estimator._bind(model, found[:n], found[n:])
 
 
 def _epochs_without_a_look(estimator: BaseMLP) -> int:

@@ -52,10 +52,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     activation : str, or sequence of str
         Of the hidden layers: "identity", "logistic", "tanh", "relu" or another of fastnn's names, such as "elu". New
         here: a sequence gives each hidden layer its own; entries may be fastnn's `Activation` instances, too.
-    solver : str
+    solver : str or optimizer
         "adam", "sgd" (with `momentum` and `nesterovs_momentum`), "lbfgs". New here: fastnn's other optimizers by
-        their names, "rmsprop", "adagrad", ..., and for regression "lm" (Levenberg-Marquardt); of their settings those
-        are taken that the estimator has under the same name (`epsilon`, `beta_1`, ...), the others are the defaults.
+        their names, "adamw", "amsgrad", "nadam", "lion", "rmsprop", "adagrad", ..., and for regression "lm"
+        (Levenberg-Marquardt); of their settings those are taken that the estimator has under the same name (`epsilon`,
+        `beta_1`, ...), the others are the defaults. An instance such as ``fastnn.AdamW(1e-3, weight_decay=0.1)`` says
+        all by itself; parameters of the estimator that say the same must then have their defaults. With
+        `ema_momentum` the weights are the averages once `fit` ends.
     alpha : float
         Strength of the L2 penalty.
     batch_size : int or "auto"
@@ -94,6 +97,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Epochs without improvement that are borne.
     max_fun : int
         Most evaluations of the loss by "lbfgs".
+    dropout : float, or sequence of float
+        New here. Share of the outputs of each hidden layer that each step leaves out at random, from 0 up to 1; those
+        that stay are divided by 1 - dropout, and predictions use all. A sequence has a rate for the input first, and
+        then one for each hidden layer. Losses of training are then those of thinned nets. Not with "lbfgs" and "lm".
     class_weight : dict, "balanced" or None
         New here. What each class counts, by its label (1 where not named); "balanced" is n / (k n_c) for k
         classes of n_c rows. Multiplied with `sample_weight`. Not for several labels a row.
@@ -164,7 +171,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         hidden_layer_sizes: Any = (100,),
         activation: Any = "relu",
         *,
-        solver: str = "adam",
+        solver: Any = "adam",
         alpha: float = 0.0001,
         batch_size: Any = "auto",
         learning_rate: str = "constant",
@@ -185,6 +192,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        dropout: Any = 0.0,
         class_weight: Any = None,
         schedule: Any = None,
         callbacks: Any = None,
@@ -214,6 +222,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.dropout = dropout
         self.class_weight = class_weight
         self.schedule = schedule
         self.callbacks = callbacks
@@ -387,7 +396,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     loss : {"squared_error", "poisson"}
         What is minimized. "poisson" is for counts and other targets of at least 0; the net then gives the logarithm of
         what is predicted.
-    hidden_layer_sizes, ..., max_fun, schedule, callbacks, n_threads, dtype
+    hidden_layer_sizes, ..., max_fun, dropout, schedule, callbacks, n_threads, dtype
         As for `MLPClassifier`.
 
     Attributes
@@ -422,7 +431,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         hidden_layer_sizes: Any = (100,),
         activation: Any = "relu",
         *,
-        solver: str = "adam",
+        solver: Any = "adam",
         alpha: float = 0.0001,
         batch_size: Any = "auto",
         learning_rate: str = "constant",
@@ -443,6 +452,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         epsilon: float = 1e-8,
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
+        dropout: Any = 0.0,
         schedule: Any = None,
         callbacks: Any = None,
         n_threads: int | None = None,
@@ -472,6 +482,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         self.epsilon = epsilon
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
+        self.dropout = dropout
         self.schedule = schedule
         self.callbacks = callbacks
         self.n_threads = n_threads

@@ -92,7 +92,7 @@ class Model:
         "binary_crossentropy", "softmax_crossentropy", or one with settings such as
         ``losses.softmax_crossentropy(label_smoothing=0.1)``. The cross-entropies are computed from logits: the last
         layer is linear, or its "sigmoid" or "softmax" is understood as part of the loss; so is "exponential" for
-        "poisson".
+        "poisson". Other activations of the last layer are refused with these losses.
     optimizer : str or optimizer
         "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "amsgrad", "nadam", "lion", or an
         instance with its settings; the full-batch methods "lbfgs" and, for squared errors, "lm"
@@ -271,7 +271,7 @@ class Model:
 
     @trainable.setter
     def trainable(self, trainable: Iterable[bool]) -> None:
-        given = tuple(trainable)
+        given = tuple(trainable) if isinstance(trainable, Iterable) else (trainable,)
         if len(given) != len(self.layers) or not all(isinstance(flag, bool | np.bool_) for flag in given):
             raise ValueError(
                 f"trainable is {given!r}, but must be one True or False for each of the {len(self.layers)} layers."
@@ -284,7 +284,10 @@ class Model:
 
     @property
     def averages(self) -> tuple[list[Array], list[Array]] | None:
-        """Running averages of weights and biases, copies; None where the optimizer has no `ema_momentum`."""
+        """Running averages of weights and biases, copies; None without `ema_momentum` of the optimizer.
+
+        Predictions and evaluations are made with them: what is written into `weights` reaches these by training only.
+        """
         return self._built().averages()
 
     def replace_head(
@@ -550,8 +553,7 @@ class Model:
         """
         epochs = positive_integer(epochs, "epochs")
         max_seconds = as_max_seconds(max_seconds)
-        if self._trainable and not any(self._trainable):
-            raise ValueError("there is nothing to train: all layers are frozen. Set model.trainable first.")
+        self._check_trainable()
         training, validation = self._check_data(X, y, sample_weight, validation_data, validation_split)
         training = self._with_class_weight(training, class_weight)
         batch = training.n if batch_size is None else min(positive_integer(batch_size, "batch_size"), training.n)
@@ -587,7 +589,11 @@ class Model:
             return None
         if not isinstance(augmentation, Augmentation):
             raise TypeError(f"augmentation is {augmentation!r}, but must be a fastnn.Augmentation, or None.")
-        self._refuse_solver("augmentation")
+        if isinstance(self._optimizer, optimizers.Solver):
+            raise ValueError(
+                f"augmentation is {augmentation!r}, but optimizer={self._optimizer!r} needs the same rows in each "
+                "iteration: leave augmentation out, or take an optimizer such as 'adam'."
+            )
         return augmentation.changes(rows.features.shape[1], self.dtype)
 
     def partial_fit(self, X: Any, y: Any, *, batch_size: int | None = 32, sample_weight: Any = None) -> Model:
@@ -640,6 +646,7 @@ class Model:
             If the loss or a weight is not finite; the model keeps the last finite weights.
         """
         self._refuse_solver("train_on_batch")
+        self._check_trainable()
         rows = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
         rows = self._with_class_weight(rows, class_weight)
         with self._in_training("train_on_batch"):
@@ -700,6 +707,11 @@ class Model:
             divergence=divergence, sample_weight=sample_weight, class_weight=class_weight,
         )  # fmt: skip
 
+    def _check_trainable(self) -> None:
+        """Insist on a layer that training changes."""
+        if self._trainable and not any(self._trainable):
+            raise ValueError("there is nothing to train: all layers are frozen. Set model.trainable first.")
+
     def _refuse_solver(self, call: str) -> None:
         """Insist on an optimizer that can learn from one piece of the data after the other."""
         if isinstance(self._optimizer, optimizers.Solver):
@@ -710,14 +722,19 @@ class Model:
 
     @contextmanager
     def _in_training(self, call: str) -> Iterator[None]:
-        """Refuse a second training at the same time."""
+        """Refuse a second training at the same time; one that is refused before its first step builds nothing."""
         if not self._training.acquire(blocking=False):
             raise RuntimeError(
                 f"{call} was called while this model is in training, from one of its callbacks or from another "
                 "thread: wait for the end, or train a copy (copy.copy(model))."
             )
+        layers, trainable, built, done = self.layers, self._trainable, self.built, self._epochs_done
         try:
             yield
+        except (TypeError, ValueError, MemoryError):
+            if not built and self._epochs_done == done and self._engine is not None and not self._engine.steps_done:
+                self.__dict__.update(layers=layers, _trainable=trainable, _engine=None)
+            raise
         finally:
             self._training.release()
 

@@ -117,6 +117,39 @@ def test_only_the_weights_are_restored():
     assert model.history.epoch == [0, 1, 2, 3]
 
 
+@pytest.mark.parametrize("later", [0.9, None], ids=["averages", "averages end"])
+def test_averages_are_restored_with_the_weights(later):
+    """What was best is what the averages predicted."""
+    X, y = data()
+    model = classifier(optimizer=fastnn.Adam(0.05, ema_momentum=0.9))
+    predictions, weights = [], []
+    script = iter([3.0, 1.0, 2.0, 2.5])
+
+    def score(y_true, y_pred):
+        predictions.append(model.predict(X))
+        weights.append(parameters(model))
+        return next(script)
+
+    model.__dict__["metrics"] = (fastnn.metrics.Metric("score", score),)
+    change = LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(
+        model, "optimizer", fastnn.Adam(0.05, ema_momentum=0.9 if epoch < 2 else later)))  # fmt: skip
+    model.fit(X, y, epochs=4, callbacks=[EarlyStopping("score", mode="min", patience=9), change])
+    assert not np.array_equal(predictions[1], predictions[3])
+    np.testing.assert_array_equal(model.predict(X), predictions[1])
+    if later is not None:
+        assert_same(parameters(model), weights[1])
+        assert model.averages is not None
+
+
+def test_averages_that_begin_after_the_best_epoch_are_restored_to_it():
+    X, y = data()
+    model, keep = scripted(1.0, 2.0, 3.0), Keep()
+    change = LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(model, "optimizer", fastnn.Adam(ema_momentum=0.9)))
+    model.fit(X, y, epochs=3, callbacks=[keep, EarlyStopping("score", mode="min", patience=9), change])
+    assert_same(parameters(model), keep.kept[0])
+    assert_same([*model.averages[0], *model.averages[1]], keep.kept[0])
+
+
 def test_the_last_weights_may_be_kept():
     model, keep = scripted(1.0, 2.0, 1.0), Keep()
     stopping = EarlyStopping("score", mode="max", patience=9, restore_best_weights=False)
@@ -206,7 +239,7 @@ def test_a_missing_monitor_is_found_before_the_first_epoch(callback, text):
     with pytest.raises(ValueError, match=text):
         model.fit(*data(), callbacks=callback)
     assert len(model.history) == 0
-    assert_same(parameters(model), parameters(classifier().build(3)))
+    assert not model.built
 
 
 @pytest.mark.parametrize(

@@ -88,7 +88,9 @@ def same_weights(a, b):
 # ------------------------------------------------------------------------------- beside scikit-learn
 
 
-CHECKS = parametrize_with_checks([MLPClassifier(), MLPRegressor(), MLPRegressor(solver="lbfgs")])
+CHECKS = parametrize_with_checks(
+    [MLPClassifier(), MLPRegressor(), MLPRegressor(solver="lbfgs"), MLPClassifier(solver=fastnn.NAdam())]
+)
 
 
 @pytest.mark.filterwarnings("ignore")
@@ -124,7 +126,7 @@ sys.exit(pytest.main([path, "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "
 
 
 def test_parameters_are_those_of_scikit_learn_with_the_new_ones_at_the_end():
-    new = {"class_weight", "schedule", "callbacks", "n_threads", "dtype"}
+    new = {"dropout", "class_weight", "schedule", "callbacks", "n_threads", "dtype"}
     for ours, theirs in zip((MLPClassifier, MLPRegressor), (neural_network.MLPClassifier, neural_network.MLPRegressor),
                             strict=True):  # fmt: skip
         params, expected = ours().get_params(), theirs().get_params()
@@ -132,7 +134,7 @@ def test_parameters_are_those_of_scikit_learn_with_the_new_ones_at_the_end():
         assert set(params) - set(expected) <= new
         names = ours.__init__.__code__.co_varnames[1 : 1 + len(params)]
         assert set(names[: len(expected)]) == set(expected)
-        assert all(params[name] is None for name in new & set(params))
+        assert not any(params[name] for name in new & set(params))
 
 
 SETTINGS = {
@@ -428,7 +430,9 @@ def test_each_layer_may_have_its_own_activation():
             small("regression", activation=given).fit(X, y)
 
 
-@pytest.mark.parametrize("solver", ["rmsprop", "adagrad", "momentum", "nesterov"])
+@pytest.mark.parametrize(
+    "solver", ["rmsprop", "adagrad", "momentum", "nesterov", "adamw", "amsgrad", "nadam", "lion"]
+)
 def test_other_optimizers_by_name(solver):
     X, y = table(), targets("multiclass")
     net = small("multiclass", solver=solver, learning_rate_init=0.02, max_iter=100).fit(X, y)
@@ -440,6 +444,176 @@ def test_other_optimizers_by_name(solver):
     net.partial_fit(X, y)
     with pytest.raises(ValueError, match="unknown; did you mean 'adam'"):
         small("multiclass", solver="adm").fit(X, y)
+
+
+INSTANCES = {
+    "sgd": (fastnn.SGD(0.05, momentum=0.9, nesterov=True), {"solver": "sgd", "learning_rate_init": 0.05}),
+    "adam": (fastnn.Adam(0.01, beta_1=0.8), {"learning_rate_init": 0.01, "beta_1": 0.8, "epsilon": 1e-8}),
+    "adamw": (fastnn.AdamW(2e-3), {"solver": "adamw", "learning_rate_init": 2e-3, "epsilon": 1e-8}),
+    "lbfgs": (fastnn.LBFGS(gtol=1e-3), {"solver": "lbfgs", "tol": 1e-3}),
+}
+
+
+@pytest.mark.parametrize("kind", ["multilabel", "multioutput"])
+@pytest.mark.parametrize(("solver", "named"), INSTANCES.values(), ids=INSTANCES)
+def test_an_optimizer_is_what_its_name_says_with_these_settings(solver, named, kind):
+    X, y = table(), targets(kind)
+    params = {"random_state": 3, "max_iter": 12, "hidden_layer_sizes": (7, 5)}
+    estimator = MLPClassifier if kind == "multilabel" else MLPRegressor
+    nets = [estimator(**params, **given).fit(X, y) for given in ({"solver": solver}, named)]
+    assert same_weights(*nets)
+    again = clone(nets[0])
+    assert again.solver == solver
+    assert type(solver).__name__ in repr(again)
+    assert same_weights(again.fit(X, y), nets[0])
+    again = pickle.loads(pickle.dumps(again))
+    if named.get("solver") != "lbfgs":
+        assert same_weights(again.partial_fit(X, y), nets[0].partial_fit(X, y))
+
+
+@pytest.mark.parametrize("name", ["sgd", "adam"])
+def test_limits_and_decay_of_an_optimizer_count_in_scikit_learns_units(name):
+    """Gradients of `Model` are two thirds of those of scikit-learn, for squared errors of three outputs."""
+    X, y = table(), targets("multioutput")
+    kind = {"sgd": fastnn.SGD, "adam": fastnn.Adam}[name]
+    for settings in ({"weight_decay": 0.3}, {"clipvalue": 0.05}, {"global_clipnorm": 0.2}):
+        params = {"hidden_layer_sizes": 5, "alpha": 0.0, "max_iter": 1, "random_state": 0}
+        net = MLPRegressor(solver=kind(0.05, **settings), **params).fit(X, y)
+        start = MLPRegressor(solver=kind(1e-300, **settings), **params).fit(X, y)
+        hidden = np.maximum(X @ start.coefs_[0] + start.intercepts_[0], 0)
+        error = hidden @ start.coefs_[1] + start.intercepts_[1] - y
+        back = (error @ start.coefs_[1].T) * (hidden > 0)
+        gradients = [X.T @ back / N, hidden.T @ error / N, back.mean(axis=0), error.mean(axis=0)]
+        if "clipvalue" in settings:
+            gradients = [np.clip(g, -0.05, 0.05) for g in gradients]
+        if "global_clipnorm" in settings:
+            length = np.sqrt(sum((g**2).sum() for g in gradients))
+            assert length > 0.2
+            gradients = [g * 0.2 / length for g in gradients]
+        steps = [g / (np.abs(g) + 1e-8) if name == "adam" else g for g in gradients]
+        for w, w_0, step in zip(weights(net), weights(start), steps, strict=True):
+            wanted = w_0 * (1 - 0.05 * settings.get("weight_decay", 0.0)) - 0.05 * step
+            np.testing.assert_allclose(w, wanted, rtol=1e-9, atol=1e-12)
+
+
+def falling(epoch):
+    return 0.1 / (epoch + 1)
+
+
+def test_the_rate_of_an_optimizer_may_be_a_schedule_or_a_function():
+    X, y = table(), targets("multioutput")
+    of_epoch = schedules.PiecewiseConstant(0.1, boundaries=(1, 2, 3), values=(0.1 / 2, 0.1 / 3, 0.1 / 4))
+    params = {"hidden_layer_sizes": 5, "max_iter": 4, "random_state": 0}
+    nets = [MLPRegressor(solver=fastnn.SGD(rate), **params).fit(X, y) for rate in (falling, of_epoch)]
+    for a, b in zip(weights(nets[0]), weights(nets[1]), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-12)
+    assert same_weights(pickle.loads(pickle.dumps(nets[0])), nets[0])
+
+
+@pytest.mark.parametrize("early_stopping", [False, True])
+def test_averages_become_the_weights(early_stopping):
+    X, y = table(), targets("multiclass")
+    params = {"hidden_layer_sizes": (), "max_iter": 5, "random_state": 0, "shuffle": False, "batch_size": 54,
+              "early_stopping": early_stopping}  # fmt: skip
+    averaged = MLPClassifier(solver=fastnn.SGD(0.5, ema_momentum=0.7), **params).fit(X, y)
+    plain = MLPClassifier(solver=fastnn.SGD(0.5), **params).fit(X, y)
+    assert not np.allclose(averaged.coefs_[0], plain.coefs_[0], rtol=1e-3)
+    before = averaged.predict_proba(X)
+    logits = X @ averaged.coefs_[0] + averaged.intercepts_[0]
+    np.testing.assert_allclose(before, np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True), rtol=1e-9)
+    averaged.coefs_[0][...] *= 2  # still views of what predicts
+    assert not np.allclose(averaged.predict_proba(X), before)
+    with pytest.raises(ValueError, match="partial_fit go on: leave ema_momentum out"):
+        averaged.set_params(early_stopping=False).partial_fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("params", "match"),
+    [
+        ({"learning_rate_init": 0.1}, r"solver is Adam\(learning_rate=0.01\), .* but learning_rate_init=0.1 is given"),
+        ({"epsilon": 1e-5}, "epsilon=1e-05 is given as well"),
+        ({"learning_rate": "adaptive"}, "learning_rate='adaptive' is given as well"),
+        ({"schedule": schedules.Cosine(0.1, epochs=3)}, "schedule=Cosine.* is given as well"),
+        ({"solver": fastnn.LBFGS(), "max_fun": 10}, "max_fun=10 is given as well"),
+        ({"solver": fastnn.LBFGS(), "tol": 1e-7}, "tol=1e-07 is given as well"),
+        ({"solver": fastnn.LevenbergMarquardt()}, "solver=LevenbergMarquardt.* is for squared errors"),
+        ({"solver": fastnn.Adam}, "The 'solver' parameter of MLPClassifier must be an instance of 'str'"),
+    ],
+)
+def test_optimizers_that_are_contradicted(params, match):
+    net = MLPClassifier(**{"solver": fastnn.Adam(0.01), **params})
+    with pytest.raises(ValueError, match=match):
+        net.fit(table(), targets("binary"))
+    assert not hasattr(net, "coefs_")
+
+
+#  dropout
+
+
+def test_dropout_leaves_out_outputs_of_hidden_layers():
+    X, y = table(), targets("multioutput")
+    net = small("multioutput", dropout=0.5).fit(X, y)
+    assert [layer.dropout for layer in net._model.layers] == [0.0, 0.5, 0.5]
+    assert same_weights(net, small("multioutput", dropout=[0, 0.5, 0.5]).fit(X, y))
+    assert same_weights(net, clone(net).fit(X, y))
+    assert not same_weights(net, small("multioutput").fit(X, y))
+    given = small("multioutput", dropout=[0.1, 0.2, 0.3]).fit(X, y)
+    assert [layer.dropout for layer in given._model.layers] == [0.1, 0.2, 0.3]
+    np.testing.assert_array_equal(given.predict(X), given.predict(X))  # nothing is left out of predictions
+    again = pickle.loads(pickle.dumps(given))
+    assert same_weights(again.partial_fit(X, y), given.partial_fit(X, y))
+    assert same_weights(small("multioutput", dropout=0.0).fit(X, y), small("multioutput").fit(X, y))
+
+
+def test_dropout_works_against_overfitting():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((600, 6))
+    y = (X[:, 0] * X[:, 1] + X[:, 2] > 0).astype(int)
+    y[:100:5] = 1 - y[:100:5]
+    params = {"hidden_layer_sizes": (64, 64), "max_iter": 300, "n_iter_no_change": 300, "random_state": 0}
+    nets = [MLPClassifier(dropout=rate, **params).fit(X[:100], y[:100]) for rate in (0.0, 0.5)]
+    surprise = [-np.log(net.predict_proba(X[100:])[np.arange(500), y[100:]]).mean() for net in nets]
+    assert surprise[1] < 0.7 * surprise[0]
+
+
+@pytest.mark.parametrize(
+    ("params", "match"),
+    [
+        ({"dropout": 0.2, "solver": "lbfgs"}, "dropout is 0.2, but solver='lbfgs' needs the same loss"),
+        ({"dropout": [0.1, 0, 0], "solver": "lm"}, r"dropout is \[0.1, 0, 0\], but solver='lm' needs the same loss"),
+        ({"dropout": 0.2, "solver": fastnn.LBFGS()}, r"solver=LBFGS\(.*needs the same loss"),
+        ({"dropout": [0.2, 0.3]}, "dropout has 2 rates, but there are the input and 2 hidden layers: give 3"),
+        ({"dropout": [0.0, 0.2, 1.0]}, "dropout must be at least 0 and below 1; got 1.0"),
+        ({"dropout": 1.0}, "The 'dropout' parameter of MLPRegressor must be a float in the range"),
+        ({"dropout": -0.1}, "The 'dropout' parameter of MLPRegressor must be a float in the range"),
+        ({"dropout": "0.5"}, "The 'dropout' parameter of MLPRegressor must be"),
+        ({"dropout": 0.5, "hidden_layer_sizes": ()}, "there are no hidden layers to leave outputs out of"),
+    ],
+)
+def test_dropout_that_makes_no_sense(params, match):
+    net = small("regression", **params)
+    with pytest.raises((ValueError, TypeError), match=match):
+        net.fit(table(), targets("regression"))
+    assert not hasattr(net, "coefs_")
+
+
+def test_partial_fit_goes_on_with_the_same_net():
+    X, y = table(), targets("regression")
+    net = small("regression", dropout=0.2).partial_fit(X, y)
+    before = weights(net)
+    for changed, match in (({"dropout": 0.3}, "dropout is 0.3, but partial_fit goes on"),
+                           ({"activation": "tanh"}, "activation is 'tanh', but partial_fit goes on")):  # fmt: skip
+        with pytest.raises(ValueError, match=match):
+            clone_of(net).set_params(**changed).partial_fit(X, y)
+    assert all(np.array_equal(a, b) for a, b in zip(before, weights(net), strict=True))
+    net.set_params(dropout=[0.0, 0.2, 0.2]).partial_fit(X, y)  # the same by other words
+    warm = net.set_params(dropout=0.4, warm_start=True, max_iter=1).fit(X, y)
+    assert [layer.dropout for layer in warm._model.layers] == [0.0, 0.4, 0.4]
+
+
+def clone_of(net):
+    """A copy with the same weights."""
+    return pickle.loads(pickle.dumps(net))
 
 
 @pytest.mark.parametrize("solver", ["sgd", "adam"])

@@ -11,6 +11,8 @@ from driver import ACTIVATIONS, LOSSES, LOSSES_OF_ANY_WIDTH, architecture, engin
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import fastnn
+from fastnn import Dense, Model, losses
 from fastnn.kernels import codes
 from fastnn.team import Team
 
@@ -150,3 +152,103 @@ def test_any_net_has_the_oracles_gradient(sizes, n, loss, hidden, penalty, weigh
     true = naive.evaluate(net, *rows.oracle())
     np.testing.assert_allclose([sums.loss, sums.weight], [true.loss, true.weight], rtol=1e-12, atol=1e-12)
     np.testing.assert_allclose(sums.penalty, naive.penalty(net), rtol=1e-12)
+
+
+#  what users say to a Model
+
+
+def softsign(z):
+    return z / (1 + abs(z))
+
+
+def softsign_slope(z):
+    return 1 / (1 + abs(z)) ** 2
+
+
+def log_cosh(u, t):
+    return np.log(np.cosh(u - t))
+
+
+def log_cosh_slope(u, t):
+    return np.tanh(u - t)
+
+
+def shares(n, n_classes):
+    rows = np.random.default_rng(2).random((n, n_classes))
+    return rows / rows.sum(axis=1, keepdims=True)
+
+
+RNG = np.random.default_rng(1)
+ROWS = 11
+LABELS, CLASSES = RNG.integers(0, 3, ROWS), np.eye(3)[RNG.integers(0, 3, ROWS)]
+VALUES = RNG.standard_normal((ROWS, 3))
+COUNTS = RNG.poisson(1.5, (ROWS, 2))
+
+#: Loss, last layer, targets.
+HEADS = {
+    "smoothed labels": (losses.softmax_crossentropy(0.1), Dense(3), LABELS),
+    "smoothed labels, softmax": (losses.softmax_crossentropy(0.1), Dense(3, "softmax"), LABELS),
+    "smoothed one-hot rows": (losses.softmax_crossentropy(0.1), Dense(3), CLASSES),
+    "smoothed shares": (losses.softmax_crossentropy(0.2), Dense(3), shares(ROWS, 3)),
+    "smoothed bits": (losses.binary_crossentropy(0.1), Dense(2), VALUES[:, :2] > 0),
+    "smoothed bits, sigmoid": (losses.binary_crossentropy(0.1), Dense(1, "sigmoid"), VALUES[:, 0] > 0),
+    "own loss": (fastnn.custom.loss(log_cosh, log_cosh_slope), Dense(3), VALUES),
+    "own loss of one output": (fastnn.custom.loss(log_cosh, log_cosh_slope), Dense(1, "softplus"), VALUES[:, 0]),
+    "quantiles": (losses.quantile(0.1, 0.5, 0.9), Dense(9), VALUES),
+    "one quantile": (losses.quantile(0.3), Dense(3), VALUES),
+    "gaussian_nll": ("gaussian_nll", Dense(6), VALUES),
+    "gaussian_nll of one target": ("gaussian_nll", Dense(2), VALUES[:, 0]),
+    "huber": (losses.huber(0.5), Dense(3), VALUES),
+    "poisson": ("poisson", Dense(2), COUNTS),
+    "poisson, exponential": ("poisson", Dense(2, "exponential"), COUNTS),
+}
+
+
+def check_model(model, y, sample_weight=None):
+    """The gradient is the slope of the loss that comes with it, which is what evaluate tells."""
+    X = np.random.default_rng(3).standard_normal((ROWS, 4))
+    model.build(4)
+    rng = np.random.default_rng(4)
+    for bias in model.biases:
+        bias[:] = 0.3 * rng.standard_normal(bias.shape)
+    loss, d_weights, d_biases = model.gradient(X, y, sample_weight=sample_weight)
+    assert loss == pytest.approx(model.evaluate(X, y, sample_weight=sample_weight)["loss"], rel=1e-12)
+    for view, told in zip((*model.weights, *model.biases), (*d_weights, *d_biases), strict=True):
+        slope = np.empty(view.shape)
+        for place in np.ndindex(view.shape):
+            middle, sides = view[place], []
+            for step in (STEP, -STEP):
+                view[place] = middle + step
+                sides.append(model.gradient(X, y, sample_weight=sample_weight)[0])
+            view[place] = middle
+            slope[place] = (sides[0] - sides[1]) / (2 * STEP)
+        assert np.abs(slope).max() > 1e-5
+        assert relative_error(told, slope) <= 1e-6
+
+
+@pytest.mark.parametrize("activation", ["gelu", fastnn.custom.activation(softsign, softsign_slope)], ids=["", "own"])
+@pytest.mark.parametrize(("loss", "last", "y"), HEADS.values(), ids=HEADS)
+def test_gradients_of_models(loss, last, y, activation):
+    model = Model([Dense(7, activation), Dense(5, "mish"), last], loss=loss, regularizer="l2", dtype="float64", seed=0)
+    check_model(model, y)
+    check_model(model, y, np.random.default_rng(5).uniform(0.0, 2.0, ROWS))
+
+
+@pytest.mark.parametrize("class_weight", [{0: 0.3, 2: 4.0}, "balanced"])
+def test_class_weights_weigh_the_gradient(class_weight):
+    """A step of plain descent with the rate 1 is the gradient, and class weights are those of rows."""
+    X = np.random.default_rng(3).standard_normal((ROWS, 4))
+    optimizer = fastnn.SGD(1.0)
+    model = Model([Dense(6, "tanh"), 3], loss="softmax_crossentropy", optimizer=optimizer, dtype="float64", seed=0)
+    model.build(4)
+    if class_weight == "balanced":
+        counts = np.bincount(LABELS)
+        weight = ROWS / (3 * counts[LABELS])
+    else:
+        weight = np.array([0.3, 1.0, 4.0])[LABELS]
+    check_model(model, LABELS, weight)
+    _, d_weights, d_biases = model.gradient(X, LABELS, sample_weight=weight)
+    before = [array.copy() for array in (*model.weights, *model.biases)]
+    model.train_on_batch(X, LABELS, class_weight=class_weight)
+    for old, new, gradient in zip(before, [*model.weights, *model.biases], [*d_weights, *d_biases], strict=True):
+        np.testing.assert_allclose(old - new, gradient, rtol=1e-9, atol=1e-14)

@@ -132,7 +132,7 @@ def forward(params: Any, layers: Any, layer_numbers: Any, work: Any, x: Any, ld_
             dropped = at(work, layers[k, INPUT] + row * ld_in)
             drop(
                 key_of(key, DROP + k), layer_numbers[k, DROPOUT], place, x, ld_x,
-                at(work, layers[k, MASK] + row * ld_in), dropped, ld_in, rows, whole_vectors(n_in, lanes(x)),
+                at(work, layers[k, MASK] + row * ld_in), dropped, ld_in, rows, n_in,
             )  # fmt: skip
             x = dropped
             ld_x = ld_in

@@ -44,8 +44,8 @@ def key_of(key: Any, purpose: int) -> Any:
 def drop(key: Any, rate: float, place: int, x: Any, ld_x: int, mask: Any, out: Any, ld: int, rows: int, n: int) -> None:
     """Overwrite the rows at `out` with those at `x`, each element times 0 (with probability `rate`) or 1 / (1 - rate).
 
-    The factors are written to `mask`; n is whole vectors, and `place` the first row's in the epoch. Inverted dropout
-    (N. Srivastava et al., 2014, section 10).
+    The factors are written to `mask`; whole vectors of each row of n elements are overwritten. `place` is the first
+    row's in the epoch. Inverted dropout (N. Srivastava et al., 2014, section 10).
     """
     v = lanes(x)
     zero = splat(x, 0.0)
@@ -53,7 +53,7 @@ def drop(key: Any, rate: float, place: int, x: Any, ld_x: int, mask: Any, out: A
     scale = splat(x, 1.0 / (1.0 - rate))
     for r in range(rows):
         for j in range(0, n, v):
-            factor = where_greater(limit, uniform(x, key, (place + r) * ld + j), zero, scale)
+            factor = where_greater(limit, uniform(x, key, (place + r) * n + j), zero, scale)
             store(at(mask, r * ld + j), factor)
             store(at(out, r * ld + j), load(at(x, r * ld_x + j)) * factor)
 
@@ -119,7 +119,7 @@ def augment(plan: Any, data: Any, key: Any, place: int, rows: int, x: Any, ld: i
         minus_two = splat(x, -2.0 * noise * noise)
         for r in range(rows):
             for j in range(0, n, v):
-                counter = (place + r) * ld + j
+                counter = (place + r) * n + j
                 radius = sqrt(minus_two * log(one - uniform(x, key_of(key, RADIUS), counter)))
                 normal = radius * cos_of_turns(uniform(x, key_of(key, ANGLE), counter))
                 if j + v <= n:
