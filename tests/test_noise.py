@@ -15,7 +15,8 @@ from fastnn.engine import RandomChanges
 from fastnn.kernels import codes, layout, noise
 from fastnn.kernels.jit import kernel
 from fastnn.kernels.noise import ROW_RANDOMS
-from fastnn.kernels.simd import at, lanes, n_lanes, store, uniform
+from fastnn.kernels.rng import uniform
+from fastnn.kernels.simd import at, lanes, n_lanes, store
 from fastnn.team import Team
 
 SEED = 7

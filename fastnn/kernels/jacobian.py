@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.batch import backward, forward, gather, whole_vectors
+from fastnn.kernels.control import flush_subnormals, restore_control
 from fastnn.kernels.gemm import gemm
 from fastnn.kernels.jit import inline, kernel
 from fastnn.kernels.layout import (
@@ -28,7 +29,7 @@ from fastnn.kernels.layout import (
     OUTPUT,
     SCRATCH,
 )
-from fastnn.kernels.simd import at, flush_subnormals, get, lanes, load, put, restore_control, splat, store
+from fastnn.kernels.simd import at, get, lanes, load, put, splat, store
 from fastnn.kernels.tile import nothing
 from fastnn.kernels.update import refresh_transposed
 

@@ -13,8 +13,8 @@ import numpy as np
 from fastnn.kernels.elementary import cos_of_turns, log
 from fastnn.kernels.jit import inline
 from fastnn.kernels.layout import NOISE, ROW_FUNCTION
-from fastnn.kernels.rng import GOLDEN, mix, random_bits, stream_key
-from fastnn.kernels.simd import at, call, get, lanes, load, put, splat, sqrt, store, uniform, where_greater
+from fastnn.kernels.rng import GOLDEN, mix, random_bits, stream_key, uniform
+from fastnn.kernels.simd import at, call, get, lanes, load, put, splat, sqrt, store, where_greater
 
 #: Random numbers that the user's function of a row gets.
 ROW_RANDOMS = 16

@@ -97,7 +97,7 @@ def op(typer: Callable[..., Any]) -> Callable[[Callable[..., Any]], Any]:
     return decorate
 
 
-def _intrinsic(builder: Any, name: str, result: ir.Type, args: list[Any]) -> Any:
+def emit_intrinsic(builder: Any, name: str, result: ir.Type, args: list[Any]) -> Any:
     """Call an LLVM intrinsic that llvmlite does not know how to declare."""
     declared = cgutils.get_or_insert_function(
         builder.module, ir.FunctionType(result, [a.type for a in args]), name
@@ -112,7 +112,7 @@ def _suffix(vt: ir.VectorType) -> str:
 def emit_fma(builder: Any, a: Any, b: Any, c: Any) -> Any:
     """Generate a * b + c."""
     if HAS_FMA:
-        return _intrinsic(builder, f"llvm.fma.{_suffix(a.type)}", a.type, [a, b, c])
+        return emit_intrinsic(builder, f"llvm.fma.{_suffix(a.type)}", a.type, [a, b, c])
     # Without the instruction llvm.fma becomes a call of libm for each lane.
     return builder.fadd(builder.fmul(a, b), c)
 
@@ -278,61 +278,6 @@ def _lower_element(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return context.cast(builder, args[1], sig.args[1], sig.return_type)
 
 
-#: Bits of the x86 control word MXCSR: results that are subnormal become zero, and such operands count as zero.
-_FLUSH = 0x8040
-
-
-def flush_subnormals() -> int:
-    """Let this thread treat subnormal numbers as zero; returns the control word to `restore_control`.
-
-    Slots of weights whose gradient stays zero (dead units) decay into the subnormal range, where arithmetic takes
-    several times as long. Only x86 is told; elsewhere nothing happens.
-    """
-    return 0
-
-
-@type_callable(flush_subnormals)
-def _type_flush(context: Any) -> Any:
-    return lambda: types.int64
-
-
-def _control(builder: Any, what: str, place: Any) -> None:
-    """Store or load MXCSR."""
-    pointer = builder.bitcast(place, ir.IntType(8).as_pointer())
-    _intrinsic(builder, f"llvm.x86.sse.{what}mxcsr", ir.VoidType(), [pointer])
-
-
-@lower_builtin(flush_subnormals)
-def _lower_flush(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    i32, i64 = ir.IntType(32), ir.IntType(64)
-    if not IS_X86:
-        return ir.Constant(i64, 0)
-    place = cgutils.alloca_once(builder, i32)
-    _control(builder, "st", place)
-    before = builder.load(place)
-    builder.store(builder.or_(before, ir.Constant(i32, _FLUSH)), place)
-    _control(builder, "ld", place)
-    return builder.zext(before, i64)
-
-
-def restore_control(word: int) -> None:
-    """Undo `flush_subnormals`."""
-
-
-@type_callable(restore_control)
-def _type_restore(context: Any) -> Any:
-    return lambda word: types.void(types.int64)
-
-
-@lower_builtin(restore_control, types.int64)
-def _lower_restore(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    if IS_X86:
-        place = cgutils.alloca_once(builder, ir.IntType(32))
-        builder.store(builder.trunc(args[0], ir.IntType(32)), place)
-        _control(builder, "ld", place)
-    return context.get_dummy_value()
-
-
 def _type_address(p: Any) -> Any:
     return types.intp if _is_pointer(p) else None
 
@@ -388,7 +333,7 @@ def emit_prefetch(builder: Any, pointer: Any, *, write: bool = False) -> None:
     address = builder.bitcast(pointer, ir.IntType(8).as_pointer())
     # read or write, keep in all levels, data
     hints = [ir.Constant(i32, int(write)), ir.Constant(i32, 3), ir.Constant(i32, 1)]
-    _intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [address, *hints])
+    emit_intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [address, *hints])
 
 
 # ------------------------------------------------------------------------------------------------ arithmetic
@@ -499,7 +444,7 @@ def where_finite(a: Any, x: Any, y: Any) -> Any:
 @where_finite.lower
 def _lower_where_finite(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     a, x, y = args
-    size = _intrinsic(builder, f"llvm.fabs.{_suffix(a.type)}", a.type, [a])
+    size = emit_intrinsic(builder, f"llvm.fabs.{_suffix(a.type)}", a.type, [a])
     infinity = ir.Constant(a.type, [math.inf] * a.type.count)
     return builder.select(builder.fcmp_ordered("<", size, infinity), x, y)
 
@@ -516,7 +461,7 @@ def sqrt(a: Any) -> Any:
 
 @sqrt.lower
 def _lower_sqrt(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    return _intrinsic(builder, f"llvm.sqrt.{_suffix(args[0].type)}", args[0].type, [args[0]])
+    return emit_intrinsic(builder, f"llvm.sqrt.{_suffix(args[0].type)}", args[0].type, [args[0]])
 
 
 @op(_type_one)
@@ -527,7 +472,7 @@ def absolute(a: Any) -> Any:
 
 @absolute.lower
 def _lower_absolute(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    return _intrinsic(builder, f"llvm.fabs.{_suffix(args[0].type)}", args[0].type, [args[0]])
+    return emit_intrinsic(builder, f"llvm.fabs.{_suffix(args[0].type)}", args[0].type, [args[0]])
 
 
 def _type_first(v: Any, n: Any, fill: Any) -> Any:
@@ -707,74 +652,6 @@ def _lower_transpose(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     for i in range(n):
         emit_store(builder, rows[i], builder.gep(target, [builder.mul(ld_target, ir.Constant(ip, i))]))
     return context.get_dummy_value()
-
-
-# ------------------------------------------------------------------------------------------ random numbers
-
-#: Multipliers of C. Wellons's 32-bit mixer "lowbias32" (2018), and the odd number next to 2^32 over the golden ratio.
-_MIX = (0x7FEB352D, 0x846CA68B)
-_STEP = 0x9E3779B9
-#: Bits that become a number below 1: as many as single precision holds, and all but the sign's.
-_RANDOM_BITS = {4: 24, 8: 31}
-
-
-def _type_uniform(like: Any, key: Any, counter: Any) -> Any:
-    vector = like if isinstance(like, Vector) else Vector(element_of(like)) if element_of(like) is not None else None
-    return None if vector is None else vector(like, types.uint64, types.int64)
-
-
-@op(_type_uniform)
-def uniform(like: Any, key: Any, counter: Any) -> Any:
-    """A vector of random numbers in [0, 1): lane i is a function of the key and of counter + i (mod 2^32) alone.
-
-    Two rounds of a 32-bit mixer; `like` is a pointer or vector of the type wanted.
-    """
-    n = n_lanes(like.dtype)
-    mask = np.uint64(0xFFFFFFFF)
-    x = (np.uint64(int(counter) & 0xFFFFFFFF) + np.arange(n, dtype=np.uint64)) & mask
-    key = int(key)
-    x = (x * np.uint64(_STEP) + np.uint64(key & 0xFFFFFFFF)) & mask
-    for add in (0, key >> 32):
-        x = (x + np.uint64(add)) & mask
-        x ^= x >> np.uint64(16)
-        x = (x * np.uint64(_MIX[0])) & mask
-        x ^= x >> np.uint64(15)
-        x = (x * np.uint64(_MIX[1])) & mask
-        x ^= x >> np.uint64(16)
-    bits = _RANDOM_BITS[like.dtype.itemsize]
-    return ((x >> np.uint64(32 - bits)).astype(like.dtype) * like.dtype.type(0.5**bits)).astype(like.dtype)
-
-
-@uniform.lower
-def _lower_uniform(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    _, key, counter = args
-    vt = llvm_vector(sig.return_type)
-    n = vt.count
-    word = ir.IntType(32)
-    wt = ir.VectorType(word, n)
-
-    def constant(x: int) -> Any:
-        return ir.Constant(wt, [x] * n)
-
-    def all_lanes(scalar: Any) -> Any:
-        one = builder.insert_element(ir.Constant(wt, ir.Undefined), scalar, ir.Constant(word, 0))
-        return builder.shuffle_vector(one, ir.Constant(wt, ir.Undefined), ir.Constant(wt, [0] * n))
-
-    low = all_lanes(builder.trunc(key, word))
-    high = all_lanes(builder.trunc(builder.lshr(key, ir.Constant(key.type, 32)), word))
-    x = builder.add(all_lanes(builder.trunc(counter, word)), ir.Constant(wt, list(range(n))))
-    x = builder.add(builder.mul(x, constant(_STEP)), low)
-    for round_ in range(2):
-        if round_:
-            x = builder.add(x, high)
-        x = builder.xor(x, builder.lshr(x, constant(16)))
-        x = builder.mul(x, constant(_MIX[0]))
-        x = builder.xor(x, builder.lshr(x, constant(15)))
-        x = builder.mul(x, constant(_MIX[1]))
-        x = builder.xor(x, builder.lshr(x, constant(16)))
-    bits = _RANDOM_BITS[4 if isinstance(vt.element, ir.FloatType) else 8]
-    x = builder.lshr(x, constant(32 - bits))  # so it is not negative
-    return builder.fmul(builder.sitofp(x, vt), ir.Constant(vt, [0.5**bits] * n))
 
 
 # ----------------------------------------------------------------------------------- functions of the user's

@@ -11,6 +11,7 @@ from typing import Any
 from fastnn.kernels.barrier import barrier, is_bad, report_bad
 from fastnn.kernels.batch import batch_tile
 from fastnn.kernels.codes import NO_METRIC
+from fastnn.kernels.control import flush_subnormals, restore_control
 from fastnn.kernels.jit import inline, kernel, stay_one_function
 from fastnn.kernels.layout import (
     ABORTED,
@@ -62,10 +63,8 @@ from fastnn.kernels.simd import (
     at,
     element,
     first,
-    flush_subnormals,
     lanes,
     load,
-    restore_control,
     splat,
     sum_lanes,
 )
