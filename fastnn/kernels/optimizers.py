@@ -143,7 +143,7 @@ def update(optimizer: int, rates: Any, w: Any, g: Any, m: Any, v: Any, top: Any,
             bad = fma(new, zero, bad)
             store(at(m, i), where_finite(new, new_m, old_m))
             store(at(w, i), where_finite(new, new, old))
-    elif optimizer in (AMSGRAD, NADAM):
+    elif optimizer in (AMSGRAD, NADAM):  # Adam has the loop above for itself: the usual case, without a branch inside
         for i in range(0, n, step):
             x = load(at(g, i))
             old_m = load(at(m, i))
