@@ -44,7 +44,9 @@ JIT_DISABLED = bool(numba.config.DISABLE_JIT)
 def _sources_hash() -> str:
     """Digest of all kernel sources: Numba's own cache does not notice an edit in *another* file."""
     digest = hashlib.sha256(numba.__version__.encode())
-    for path in sorted(Path(__file__).parent.glob("*.py")):
+    folder = Path(__file__).parent
+    for path in sorted(folder.rglob("*.py")):
+        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 
