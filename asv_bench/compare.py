@@ -94,7 +94,7 @@ class Training:
     """Compares losses of the first two epochs with those of the first peer; leaves a trainer ready to be timed."""
 
     def __init__(self, work: Workload) -> None:
-        from fastnn.engine import shuffled
+        from fastnn._engine.engine import shuffled
 
         self.units = work.epochs
         self.orders = [
@@ -135,7 +135,7 @@ class Outputs:
 
 def machine(n_threads: int) -> dict[str, Any]:
     """What this runs on."""
-    from fastnn.hardware import processor_name
+    from fastnn._engine.system_info import processor_name
 
     versions = {"python": platform.python_version()}
     for package in PACKAGES:
@@ -158,7 +158,7 @@ def machine(n_threads: int) -> dict[str, Any]:
 
 def peaks(works: Iterable[Workload | Inference], n_threads: int) -> dict[str, float]:
     """FMA peak of each precision that is used, operations a second."""
-    from fastnn.hardware import fma_peak
+    from fastnn._engine.system_info import fma_peak
 
     return {dtype: fma_peak(dtype, n_threads) for dtype in sorted({getattr(w, "dtype", "float32") for w in works})}
 
@@ -227,7 +227,7 @@ def main(argv: list[str] | None = None) -> None:
         names = [work.name for name in sections for work in SECTIONS[name]]
         parser.error(f"--only must be of {', '.join(names)}; got {options.only}")
 
-    from fastnn.team import available_threads
+    from fastnn._engine.thread_team import available_threads
 
     n_threads = options.threads or available_threads()
     path = options.out / "comparison.json"

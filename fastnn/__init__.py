@@ -6,6 +6,8 @@ Train with `Model`; see README.md for a first example and docs/design.md for how
 from typing import TYPE_CHECKING, Any
 
 from fastnn import custom, datasets, losses, metrics, plot, schedules
+from fastnn._persistence.model_state import load
+from fastnn._training.loop import DivergenceError
 from fastnn.activations import elu, leaky_relu
 from fastnn.augmentation import Augmentation
 from fastnn.callbacks import (
@@ -20,12 +22,10 @@ from fastnn.callbacks import (
 )
 from fastnn.history import History
 from fastnn.layers import Dense, Dropout
-from fastnn.lr_find import LearningRates
+from fastnn.lr_finder import LearningRates
 from fastnn.model import Model
 from fastnn.optimizers import LBFGS, SGD, AdaGrad, Adam, AdamW, LevenbergMarquardt, Lion, NAdam, RMSProp
-from fastnn.persistence import load
 from fastnn.regularizers import L1, L1L2, L2
-from fastnn.training import DivergenceError
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier as MLPClassifier

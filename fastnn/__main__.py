@@ -14,12 +14,13 @@ import numpy as np
 import numpy.typing as npt
 
 import fastnn
-from fastnn import hardware, optimizers, regularizers
+from fastnn import optimizers, regularizers
+from fastnn._engine import system_info
+from fastnn._engine.engine import shuffled
+from fastnn._engine.thread_team import region_cost
 from fastnn.activations import Activation
 from fastnn.activations import get as get_activation
-from fastnn.engine import shuffled
-from fastnn.kernels import jit, simd
-from fastnn.team import region_cost
+from fastnn.kernels.lang import compiler, simd
 
 N_CLASSES = 10
 
@@ -185,7 +186,7 @@ def _train(arguments: argparse.Namespace, model: fastnn.Model) -> int:
     model.build(X.shape[1])
     if not arguments.quiet:
         print(
-            f"fastnn {fastnn.__version__}, {hardware.processor_name()}, {simd.VECTOR_BITS}-bit vectors, "
+            f"fastnn {fastnn.__version__}, {system_info.processor_name()}, {simd.VECTOR_BITS}-bit vectors, "
             f"up to {model.n_threads} threads"
         )
         print(f"digits: {len(X):,} images of 8x8 pixels to train on, {len(X_test):,} to test on\n")
@@ -202,7 +203,7 @@ def _train(arguments: argparse.Namespace, model: fastnn.Model) -> int:
         return 130
     n_rows = len(X) * n_epochs
     rate = model.flops_per_row(training=True) * n_rows / seconds
-    peak = hardware.fma_peak(model.dtype, model.n_threads)
+    peak = system_info.fma_peak(model.dtype, model.n_threads)
     right = int(np.count_nonzero(model.predict(X_test).argmax(axis=1) == digits.y_test))
     loss = model.evaluate(X_test, y_test)["loss"]
     epochs = f"{n_epochs} of {arguments.epochs} epochs, stopped by Ctrl-C" if history.stopped else f"{n_epochs} epochs"
@@ -225,7 +226,7 @@ def _train(arguments: argparse.Namespace, model: fastnn.Model) -> int:
 
 def _info() -> int:
     lines = []
-    for name, value in hardware.info().items():
+    for name, value in system_info.info().items():
         if isinstance(value, dict):  # a block of its own
             lines += [(name, ""), *((f"  {part}", text) for part, text in value.items())]
         else:
@@ -240,13 +241,13 @@ def _warmup() -> int:
     for dtype in ("float32", "float64"):
         seconds = _make_ready(dtype)
         start = time.perf_counter()
-        hardware.fma_peak(dtype, 1)
-        hardware.read_bandwidth(1, 1)  # one dtype serves for both
+        system_info.fma_peak(dtype, 1)
+        system_info.read_bandwidth(1, 1)  # one dtype serves for both
         region_cost(2, 1)
         shuffled(np.empty(1, np.int64), 0, 0)  # what validation_split needs
         fastnn.Model([1], loss="squared_error", optimizer="lm").fit(np.ones((2, 1)), np.ones(2))  # float64 for both
         print(f"{dtype}: ready after {seconds + time.perf_counter() - start:.1f} s", flush=True)
-    where = jit.CACHE_FOLDER
+    where = compiler.CACHE_FOLDER
     print(f"kept in {where}" if where else "kept nowhere: later processes compile anew (see python -m fastnn info)")
     return 0
 

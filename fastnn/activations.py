@@ -16,23 +16,23 @@ import reprlib
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
-from fastnn.kernels import codes
+from fastnn.kernels import ids
 
 _CODES = {
-    "identity": codes.IDENTITY,
-    "sigmoid": codes.SIGMOID,
-    "tanh": codes.TANH,
-    "relu": codes.RELU,
-    "leaky_relu": codes.LEAKY_RELU,
-    "elu": codes.ELU,
-    "softmax": codes.SOFTMAX,
-    "exponential": codes.EXPONENTIAL,
-    "selu": codes.SELU,
-    "softplus": codes.SOFTPLUS,
-    "hard_sigmoid": codes.HARD_SIGMOID,
-    "silu": codes.SILU,
-    "gelu": codes.GELU,
-    "mish": codes.MISH,
+    "identity": ids.IDENTITY,
+    "sigmoid": ids.SIGMOID,
+    "tanh": ids.TANH,
+    "relu": ids.RELU,
+    "leaky_relu": ids.LEAKY_RELU,
+    "elu": ids.ELU,
+    "softmax": ids.SOFTMAX,
+    "exponential": ids.EXPONENTIAL,
+    "selu": ids.SELU,
+    "softplus": ids.SOFTPLUS,
+    "hard_sigmoid": ids.HARD_SIGMOID,
+    "silu": ids.SILU,
+    "gelu": ids.GELU,
+    "mish": ids.MISH,
 }
 _ALIASES = {"linear": "identity", "logistic": "sigmoid", "swish": "silu", "exp": "exponential"}
 _DEFAULT_ALPHA = {"leaky_relu": 0.01, "elu": 1.0}

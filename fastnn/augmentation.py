@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._engine.engine import AugmentationPlan
 from fastnn.activations import finite_number
 from fastnn.custom import MachineCode, compiled, row_code
-from fastnn.engine import RandomChanges
-from fastnn.kernels.noise import ROW_RANDOMS
+from fastnn.kernels.nn.stochastic import ROW_RANDOMS
 
 #: Quantiles of the share of a row in its mixture.
 N_QUANTILES = 1024
@@ -71,7 +71,7 @@ class Augmentation:
         if self.function is not None:
             compiled(self.function, "function")
 
-    def changes(self, n_features: int, dtype: np.dtype[Any]) -> RandomChanges:
+    def changes(self, n_features: int, dtype: np.dtype[Any]) -> AugmentationPlan:
         """What the engine takes.
 
         Raises
@@ -90,7 +90,7 @@ class Augmentation:
             function = compiled(self.function, "function")
             self._try(function, n_features, dtype)
             code = row_code(function, ROW_RANDOMS, dtype)
-        return RandomChanges(mixing=mixing, function=code, noise=self.noise)
+        return AugmentationPlan(mixing=mixing, function=code, noise=self.noise)
 
     @staticmethod
     def _try(function: Any, n_features: int, dtype: np.dtype[Any]) -> None:

@@ -198,9 +198,9 @@ class ModelCheckpoint(Callback):
 
     def on_train_begin(self, logs: Logs) -> None:
         """Look whether the model can be saved and all names are there."""
-        from fastnn.persistence import check_that_a_file_can_hold  # which imports the model
+        from fastnn._persistence.model_state import check_serializable  # which imports the model
 
-        check_that_a_file_can_hold(self.model)
+        check_serializable(self.model)
         self.best, self._epochs = None, 0
         if self._monitor is not None:
             self._monitor.check(self)

@@ -16,9 +16,9 @@ import numba
 import numpy as np
 
 from fastnn.activations import Activation
-from fastnn.kernels import codes
-from fastnn.kernels.jit import JIT_DISABLED
-from fastnn.kernels.simd import FUNCTIONS
+from fastnn.kernels import ids
+from fastnn.kernels.lang.compiler import JIT_DISABLED
+from fastnn.kernels.lang.simd import FUNCTIONS
 from fastnn.losses import Loss
 
 #: Where derivatives are compared with central differences, how far apart these are, and how far both may differ.
@@ -116,7 +116,7 @@ class CustomActivation(Activation):
     @property
     def code(self) -> int:
         """The kernels' integer code."""
-        return codes.CUSTOM_ACTIVATION
+        return ids.CUSTOM_ACTIVATION
 
 
 @dataclass(frozen=True)
@@ -142,7 +142,7 @@ class CustomLoss(Loss):
     @property
     def code(self) -> int:
         """The kernels' integer code."""
-        return codes.CUSTOM_LOSS
+        return ids.CUSTOM_LOSS
 
 
 def activation(function: Any, derivative: Any, *, name: str | None = None) -> CustomActivation:

@@ -7,7 +7,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from fastnn.figure import new_figure
+from fastnn._figure import new_figure
 
 _NO_SERIES = ("seconds", "learning_rate")  # of these a first and a last value say little
 

@@ -14,18 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn.activations import canonical_name, finite_number
-from fastnn.kernels import codes
+from fastnn.kernels import ids
 
 _CODES = {
-    "squared_error": codes.SQUARED_ERROR,
-    "sum_of_squares": codes.SUM_OF_SQUARES,
-    "binary_crossentropy": codes.BINARY_CROSSENTROPY,
-    "softmax_crossentropy": codes.SOFTMAX_CROSSENTROPY,
-    "absolute_error": codes.ABSOLUTE_ERROR,
-    "huber": codes.HUBER,
-    "poisson": codes.POISSON,
-    "quantile": codes.QUANTILE,
-    "gaussian_nll": codes.GAUSSIAN_NLL,
+    "squared_error": ids.SQUARED_ERROR,
+    "sum_of_squares": ids.SUM_OF_SQUARES,
+    "binary_crossentropy": ids.BINARY_CROSSENTROPY,
+    "softmax_crossentropy": ids.SOFTMAX_CROSSENTROPY,
+    "absolute_error": ids.ABSOLUTE_ERROR,
+    "huber": ids.HUBER,
+    "poisson": ids.POISSON,
+    "quantile": ids.QUANTILE,
+    "gaussian_nll": ids.GAUSSIAN_NLL,
 }
 _ALIASES = {
     "mse": "squared_error",
@@ -148,7 +148,7 @@ class Loss:
         return self.name in _CLASSIFICATION
 
     @property
-    def outputs_a_target(self) -> int:
+    def outputs_per_target(self) -> int:
         """How many outputs of the net speak of one column of the targets."""
         return {"quantile": len(self.quantiles), "gaussian_nll": 2}.get(self.name, 1)
 

@@ -16,16 +16,16 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn.activations import canonical_name
-from fastnn.kernels import codes
+from fastnn.kernels import ids
 from fastnn.losses import Loss
 
 Array: TypeAlias = npt.NDArray[Any]
 MetricFunction: TypeAlias = Callable[[Array, Array], float]
 
 _CODES = {
-    "accuracy": codes.ACCURACY,
-    "mean_squared_error": codes.MEAN_SQUARED_ERROR,
-    "mean_absolute_error": codes.MEAN_ABSOLUTE_ERROR,
+    "accuracy": ids.ACCURACY,
+    "mean_squared_error": ids.MEAN_SQUARED_ERROR,
+    "mean_absolute_error": ids.MEAN_ABSOLUTE_ERROR,
 }
 _ALIASES = {
     "mse": "mean_squared_error",

@@ -17,18 +17,8 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastnn import (
-    evaluation,
-    initializers,
-    losses,
-    metrics,
-    optimizers,
-    persistence,
-    regularizers,
-    storage,
-)
-from fastnn.architecture import Architecture
-from fastnn.arguments import (
+from fastnn import initializers, losses, metrics, optimizers, regularizers
+from fastnn._compatibility import (
     as_dtype,
     as_max_seconds,
     as_metrics,
@@ -42,34 +32,37 @@ from fastnn.arguments import (
     positive_integer,
     solver_batch,
 )
+from fastnn._data.arrays import as_features, as_sample_weight, as_targets, split_validation
+from fastnn._data.class_weight import ClassWeight, apply_class_weight
+from fastnn._engine.architecture import Architecture
+from fastnn._engine.engine import AugmentationPlan, Engine
+from fastnn._engine.thread_team import ThreadTeam, available_threads
+from fastnn._persistence import model_state, npz
+from fastnn._training import objective
+from fastnn._training.loop import Fit, train, train_on_batch
+from fastnn._training.objective import Rows
+from fastnn._training.progress import bar
 from fastnn.augmentation import Augmentation
 from fastnn.callbacks import Callback, as_callbacks
-from fastnn.class_weight import ClassWeight, weights_of_rows
 from fastnn.custom import CustomActivation, CustomLoss, activation_code, loss_code
-from fastnn.data import as_features, as_sample_weight, as_targets, split_validation
-from fastnn.engine import Engine, RandomChanges
-from fastnn.evaluation import Rows
 from fastnn.history import History
-from fastnn.kernels import codes
-from fastnn.kernels.layout import OK
-from fastnn.kernels.scan import all_finite
+from fastnn.kernels import ids
+from fastnn.kernels.maths.isfinite import all_finite
+from fastnn.kernels.tables import OK
 from fastnn.layers import Dense, Dropout, as_layers, changed
-from fastnn.lr_find import LearningRates, range_test
-from fastnn.progress import bar
-from fastnn.team import Team, available_threads
-from fastnn.training import Fit, train, train_on_batch
+from fastnn.lr_finder import LearningRates, range_test
 
 Array: TypeAlias = npt.NDArray[Any]
 ValidationData: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]
 
 #: Operations below which a second thread is not worth waking (some 50 us of a core).
-WORK_FOR_A_TEAM = 5_000_000
+WORK_FOR_THREADS = 5_000_000
 
 #: Rows of a batch where `fit` is told nothing.
 DEFAULT_BATCH = 32
 
 #: The activation that a loss implies where the last layer has none.
-_PROBABILITIES = {codes.SOFTMAX_CROSSENTROPY: codes.SOFTMAX, codes.BINARY_CROSSENTROPY: codes.SIGMOID}
+_PROBABILITIES = {ids.SOFTMAX_CROSSENTROPY: ids.SOFTMAX, ids.BINARY_CROSSENTROPY: ids.SIGMOID}
 
 #: What the engine is built from: a change would not reach it.
 _FIXED = frozenset({"layers", "loss", "metrics", "seed", "dtype", "n_threads"})
@@ -181,8 +174,8 @@ class Model:
         self.stop_training: bool | str = False
         self._epochs_done = 0
         self._engine: Engine | None = None
-        self._turn = threading.RLock()  # whoever runs kernels: their buffers are the model's
-        self._training = threading.Lock()
+        self._kernel_lock = threading.RLock()  # whoever runs kernels: their buffers are the model's
+        self._fit_lock = threading.Lock()
         if self.layers:
             check_output(self.layers[-1], self.loss)
 
@@ -205,7 +198,7 @@ class Model:
         check_solver(new, self.loss, self.regularizer)
         old = self._optimizer
         solver = isinstance(new, optimizers.Solver) or isinstance(old, optimizers.Solver)
-        if solver and new != old and self._training.locked():
+        if solver and new != old and self._fit_lock.locked():
             raise ValueError(
                 f"optimizer is {new!r}, but a fit that is under way with {old!r} cannot go on with it: call fit again "
                 "with the new one."
@@ -225,7 +218,7 @@ class Model:
     def regularizer(self, regularizer: str | regularizers.Regularizer | None) -> None:
         new = regularizers.get(regularizer)
         check_solver(self._optimizer, self.loss, new)
-        if isinstance(self._optimizer, optimizers.Solver) and new != self._regularizer and self._training.locked():
+        if isinstance(self._optimizer, optimizers.Solver) and new != self._regularizer and self._fit_lock.locked():
             raise ValueError(
                 f"regularizer is {new!r}, but a fit that is under way with {self._optimizer!r} cannot go on with it: "
                 "call fit again with the new one."
@@ -276,7 +269,7 @@ class Model:
             raise ValueError(
                 f"trainable is {given!r}, but must be one True or False for each of the {len(self.layers)} layers."
             )
-        if self._training.locked():
+        if self._fit_lock.locked():
             raise ValueError("trainable cannot be changed while a fit is under way: set it between two fits.")
         self._trainable = tuple(map(bool, given))
         if self._engine is not None:
@@ -411,9 +404,9 @@ class Model:
             loss=self.loss.code,
             fused_output=(self.loss.code, last)
             in {
-                (codes.SOFTMAX_CROSSENTROPY, codes.SOFTMAX),
-                (codes.BINARY_CROSSENTROPY, codes.SIGMOID),
-                (codes.POISSON, codes.EXPONENTIAL),
+                (ids.SOFTMAX_CROSSENTROPY, ids.SOFTMAX),
+                (ids.BINARY_CROSSENTROPY, ids.SIGMOID),
+                (ids.POISSON, ids.EXPONENTIAL),
             },
             dtype=self.dtype,
             loss_parameters=self.loss.parameters(layers[-1].units),
@@ -583,7 +576,7 @@ class Model:
             finally:
                 progress.close()
 
-    def _changes(self, augmentation: Any, rows: Rows) -> RandomChanges | None:
+    def _changes(self, augmentation: Any, rows: Rows) -> AugmentationPlan | None:
         """What an augmentation says to the engine, checked."""
         if augmentation is None:
             return None
@@ -723,7 +716,7 @@ class Model:
     @contextmanager
     def _in_training(self, call: str) -> Iterator[None]:
         """Refuse a second training at the same time; one that is refused before its first step builds nothing."""
-        if not self._training.acquire(blocking=False):
+        if not self._fit_lock.acquire(blocking=False):
             raise RuntimeError(
                 f"{call} was called while this model is in training, from one of its callbacks or from another "
                 "thread: wait for the end, or train a copy (copy.copy(model))."
@@ -736,12 +729,12 @@ class Model:
                 self.__dict__.update(layers=layers, _trainable=trainable, _engine=None)
             raise
         finally:
-            self._training.release()
+            self._fit_lock.release()
 
     @contextmanager
-    def _team(self, work: int) -> Iterator[Team]:
+    def _team(self, work: int) -> Iterator[ThreadTeam]:
         """As many threads as some floating-point operations are worth."""
-        with Team(self.n_threads if work >= WORK_FOR_A_TEAM else 1) as team:
+        with ThreadTeam(self.n_threads if work >= WORK_FOR_THREADS else 1) as team:
             yield team
 
     # -------------------------------------------------------------------------------- checking the data
@@ -769,7 +762,7 @@ class Model:
     def _with_class_weight(self, rows: Rows, class_weight: Any) -> Rows:
         if class_weight is None:
             return rows
-        weights = weights_of_rows(
+        weights = apply_class_weight(
             class_weight,
             targets=rows.targets,
             sample_weight=rows.sample_weight,
@@ -832,7 +825,7 @@ class Model:
         engine = self._built()
         # The kernel itself looks for NaN and infinity, while the rows are near; `as_features` says where they are.
         features = X if engine.can_read(X) else as_features(X, dtype=self.dtype, n_features=self.n_features)
-        with self._turn:
+        with self._kernel_lock:
             outputs = engine.predict(features, self._n_predicting)
         if outputs is None:
             as_features(X, dtype=self.dtype, n_features=self.n_features)
@@ -859,7 +852,7 @@ class Model:
         self._built()
         last = self.layers[-1].activation.code
         kind = _PROBABILITIES.get(self.loss.code, last)  # what the loss takes the outputs for comes first
-        if kind not in (codes.SOFTMAX, codes.SIGMOID):
+        if kind not in (ids.SOFTMAX, ids.SIGMOID):
             raise ValueError(
                 f"predict_proba needs a cross-entropy, or a last layer of softmax or sigmoid; the loss is "
                 f"{self.loss.name!r}. Use predict."
@@ -869,7 +862,7 @@ class Model:
             return outputs
         from scipy import special  # where used: it costs some 60 ms to import
 
-        return np.asarray(special.softmax(outputs, axis=1) if kind == codes.SOFTMAX else special.expit(outputs))
+        return np.asarray(special.softmax(outputs, axis=1) if kind == ids.SOFTMAX else special.expit(outputs))
 
     def predict_classes(self, X: Any) -> npt.NDArray[np.int64]:
         """Most probable classes.
@@ -890,7 +883,7 @@ class Model:
             As for `predict_proba`.
         """
         probabilities = self.predict_proba(X)
-        if self.loss.code == codes.SOFTMAX_CROSSENTROPY or self.layers[-1].activation.code == codes.SOFTMAX:
+        if self.loss.code == ids.SOFTMAX_CROSSENTROPY or self.layers[-1].activation.code == ids.SOFTMAX:
             return probabilities.argmax(axis=1)
         classes = (probabilities > 0.5).astype(np.int64)
         return classes[:, 0] if classes.shape[1] == 1 else classes
@@ -916,7 +909,7 @@ class Model:
         self._built()
         rows = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
         with self._team(self.flops_per_row(training=False) * rows.n) as team:
-            return evaluation.evaluate(self, rows, team)
+            return objective.evaluate(self, rows, team)
 
     def gradient(self, X: Any, y: Any, *, sample_weight: Any = None) -> tuple[float, list[Array], list[Array]]:
         """Loss E + R of all rows as one batch, and its gradient, by back-propagation; without dropout.
@@ -935,17 +928,17 @@ class Model:
         """
         engine = self._built()
         rows = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
-        with self._turn, self._team(self.flops_per_row(training=True) * rows.n) as team:
+        with self._kernel_lock, self._team(self.flops_per_row(training=True) * rows.n) as team:
             sums, weights, biases = engine.gradient(rows.data(), team=team)
         if sums.status == OK:
-            return evaluation.loss_of(self, sums), weights, biases
+            return objective.loss_of(self, sums), weights, biases
         for array in (*weights, *biases):
             array.fill(math.nan)
         return math.nan, weights, biases
 
     # ------------------------------------------------------------------------------------------ keeping
 
-    def save(self, path: storage.PathOrFile) -> None:
+    def save(self, path: npz.PathOrFile) -> None:
         """Write the model into one file, optimizer state and history included; no pickle.
 
         The file is replaced in one go: a crash leaves the old one. `fastnn.load` reads it, and training goes on
@@ -956,16 +949,16 @@ class Model:
         TypeError
             If the learning rate is a function or a schedule of your own, which a file cannot hold.
         """
-        persistence.check_that_a_file_can_hold(self)
-        storage.write(path, *persistence.state_of(self))
+        model_state.check_serializable(self)
+        npz.write(path, *model_state.state_of(self))
 
     def __getstate__(self) -> dict[str, Any]:
         """For pickle and copy: what a file holds, and metrics that are functions."""
-        header, arrays = persistence.state_of(self)
+        header, arrays = model_state.state_of(self)
         return {"header": header, "arrays": arrays, "n_threads": self.n_threads, "metrics": self.metrics}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Take over what `__getstate__` gave."""
         n_threads = min(state["n_threads"], max(1, available_threads()))
-        model = persistence.from_state(Model, state["header"], state["arrays"], n_threads=n_threads)
+        model = model_state.from_state(Model, state["header"], state["arrays"], n_threads=n_threads)
         self.__dict__.update(model.__dict__, metrics=state["metrics"])

@@ -14,10 +14,10 @@ from typing import TypeAlias
 import numpy as np
 
 from fastnn.activations import canonical_name, finite_number
-from fastnn.kernels import codes
+from fastnn.kernels import ids
 from fastnn.schedules import LearningRate, as_learning_rate
-from fastnn.solver_settings import LBFGS as LBFGS
-from fastnn.solver_settings import LevenbergMarquardt as LevenbergMarquardt
+from fastnn.solvers import LBFGS as LBFGS
+from fastnn.solvers import LevenbergMarquardt as LevenbergMarquardt
 
 #: Fields that are True or False, those that are None for "not at all", and those that must be above 0.
 _FLAGS = ("nesterov", "amsgrad")
@@ -25,7 +25,7 @@ _LIMITS = ("clipvalue", "global_clipnorm")
 
 
 @dataclass(frozen=True)
-class Descent:
+class FirstOrderOptimizer:
     """What all variants of gradient descent have.
 
     Parameters
@@ -114,13 +114,13 @@ class Descent:
 
 
 @dataclass(frozen=True, repr=False)
-class SGD(Descent):
+class SGD(FirstOrderOptimizer):
     """Stochastic gradient descent, plain or with momentum.
 
     Parameters
     ----------
     learning_rate, weight_decay, clipvalue, global_clipnorm, ema_momentum
-        See `Descent`.
+        See `FirstOrderOptimizer`.
     momentum : float
         mu, at least 0 and below 1.
     nesterov : bool
@@ -160,8 +160,8 @@ class SGD(Descent):
     def code(self) -> int:
         """The kernels' integer code."""
         if self.momentum == 0.0:
-            return codes.SGD
-        return codes.NESTEROV if self.nesterov else codes.MOMENTUM
+            return ids.SGD
+        return ids.NESTEROV if self.nesterov else ids.MOMENTUM
 
     @property
     def n_slots(self) -> int:
@@ -174,13 +174,13 @@ class SGD(Descent):
 
 
 @dataclass(frozen=True, repr=False)
-class AdaGrad(Descent):
+class AdaGrad(FirstOrderOptimizer):
     """AdaGrad: every weight has a rate of its own, which falls with the squares seen so far.
 
     Parameters
     ----------
     learning_rate, weight_decay, clipvalue, global_clipnorm, ema_momentum
-        See `Descent`.
+        See `FirstOrderOptimizer`.
     epsilon : float
         Above 0.
 
@@ -206,7 +206,7 @@ class AdaGrad(Descent):
     @property
     def code(self) -> int:
         """The kernels' integer code."""
-        return codes.ADAGRAD
+        return ids.ADAGRAD
 
     @property
     def n_slots(self) -> int:
@@ -219,13 +219,13 @@ class AdaGrad(Descent):
 
 
 @dataclass(frozen=True, repr=False)
-class RMSProp(Descent):
+class RMSProp(FirstOrderOptimizer):
     """RMSProp: the gradient over its running root mean square.
 
     Parameters
     ----------
     learning_rate, weight_decay, clipvalue, global_clipnorm, ema_momentum
-        See `Descent`.
+        See `FirstOrderOptimizer`.
     rho : float
         The decay of the running mean, at least 0 and below 1.
     epsilon : float
@@ -254,7 +254,7 @@ class RMSProp(Descent):
     @property
     def code(self) -> int:
         """The kernels' integer code."""
-        return codes.RMSPROP
+        return ids.RMSPROP
 
     @property
     def n_slots(self) -> int:
@@ -267,13 +267,13 @@ class RMSProp(Descent):
 
 
 @dataclass(frozen=True, repr=False)
-class Adam(Descent):
+class Adam(FirstOrderOptimizer):
     """Adam: running means of the gradient and of its square, each corrected for its start at zero.
 
     Parameters
     ----------
     learning_rate, weight_decay, clipvalue, global_clipnorm, ema_momentum
-        See `Descent`.
+        See `FirstOrderOptimizer`.
     beta_1, beta_2 : float
         The decays of the two means, at least 0 and below 1.
     epsilon : float
@@ -310,7 +310,7 @@ class Adam(Descent):
     @property
     def code(self) -> int:
         """The kernels' integer code."""
-        return codes.AMSGRAD if self.amsgrad else codes.ADAM
+        return ids.AMSGRAD if self.amsgrad else ids.ADAM
 
     @property
     def n_slots(self) -> int:
@@ -329,7 +329,7 @@ class AdamW(Adam):
     Parameters
     ----------
     learning_rate, weight_decay, clipvalue, global_clipnorm, ema_momentum
-        See `Descent`.
+        See `FirstOrderOptimizer`.
     beta_1, beta_2, epsilon, amsgrad
         See `Adam`.
 
@@ -348,13 +348,13 @@ class AdamW(Adam):
 
 
 @dataclass(frozen=True, repr=False)
-class NAdam(Descent):
+class NAdam(FirstOrderOptimizer):
     """NAdam: Adam with Nesterov's momentum.
 
     Parameters
     ----------
     learning_rate, weight_decay, clipvalue, global_clipnorm, ema_momentum
-        See `Descent`.
+        See `FirstOrderOptimizer`.
     beta_1, beta_2 : float
         The decays of the two means, at least 0 and below 1.
     epsilon : float
@@ -389,7 +389,7 @@ class NAdam(Descent):
     @property
     def code(self) -> int:
         """The kernels' integer code."""
-        return codes.NADAM
+        return ids.NADAM
 
     @property
     def n_slots(self) -> int:
@@ -402,13 +402,14 @@ class NAdam(Descent):
 
 
 @dataclass(frozen=True, repr=False)
-class Lion(Descent):
+class Lion(FirstOrderOptimizer):
     """Lion: steps of one size, whose signs come from a mean of the gradient.
 
     Parameters
     ----------
     learning_rate, weight_decay, clipvalue, global_clipnorm, ema_momentum
-        See `Descent`. Lion wants a rate three to ten times smaller than Adam's, and so much more weight decay.
+        See `FirstOrderOptimizer`. Lion needs a learning rate 3 to 10 times smaller than Adam's, and as much more weight
+        decay.
     beta_1, beta_2 : float
         Share of the mean in the step's direction, and the decay of the mean; at least 0 and below 1.
 
@@ -434,7 +435,7 @@ class Lion(Descent):
     @property
     def code(self) -> int:
         """The kernels' integer code."""
-        return codes.LION
+        return ids.LION
 
     @property
     def n_slots(self) -> int:
@@ -447,7 +448,7 @@ class Lion(Descent):
 
 
 Solver: TypeAlias = LBFGS | LevenbergMarquardt
-Optimizer: TypeAlias = Descent | Solver
+Optimizer: TypeAlias = FirstOrderOptimizer | Solver
 
 #: All classes that a user can choose from, by their names.
 CLASSES: dict[str, type[Optimizer]] = {
@@ -482,7 +483,7 @@ def get(spec: str | Optimizer) -> Optimizer:
 
     Returns
     -------
-    Descent, LBFGS or LevenbergMarquardt
+    FirstOrderOptimizer, LBFGS or LevenbergMarquardt
 
     Raises
     ------
@@ -503,7 +504,7 @@ def get(spec: str | Optimizer) -> Optimizer:
 
 def averages(optimizer: Optimizer) -> bool:
     """Whether a running average of the parameters is kept."""
-    return isinstance(optimizer, Descent) and optimizer.ema_momentum is not None
+    return isinstance(optimizer, FirstOrderOptimizer) and optimizer.ema_momentum is not None
 
 
 def with_learning_rate(optimizer: Optimizer, learning_rate: LearningRate) -> Optimizer:

@@ -15,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fastnn._compatibility import positive_integer
+from fastnn._training.loop import DivergenceError
 from fastnn.activations import finite_number
-from fastnn.arguments import positive_integer
 from fastnn.callbacks import Callback
-from fastnn.lr_find import LearningRates, check_has_rate
+from fastnn.lr_finder import LearningRates, check_has_rate
 from fastnn.model import Model
 from fastnn.optimizers import with_learning_rate
-from fastnn.training import DivergenceError
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from fastnn.team import Team
+from fastnn._engine.thread_team import ThreadTeam
 
 
 @pytest.fixture(params=[np.float32, np.float64], ids=["float32", "float64"])
@@ -17,12 +17,12 @@ def dtype(request):
 @pytest.fixture
 def solo():
     """A team of the calling thread alone."""
-    with Team(1) as team:
+    with ThreadTeam(1) as team:
         yield team
 
 
 @pytest.fixture(params=[1, 2, 4], ids=lambda n: f"{n} threads")
 def team(request):
     """Teams of one, two and four threads."""
-    with Team(request.param) as made:
+    with ThreadTeam(request.param) as made:
         yield made

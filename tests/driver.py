@@ -15,79 +15,79 @@ import naive
 import numpy as np
 
 import fastnn.kernels
-from fastnn.architecture import Architecture
-from fastnn.engine import Engine, Sums, as_data, shuffled
-from fastnn.kernels import codes
-from fastnn.pace import Pace
-from fastnn.team import Team
+from fastnn._engine.architecture import Architecture
+from fastnn._engine.autotune import SliceTuner
+from fastnn._engine.engine import Engine, Sums, as_data, shuffled
+from fastnn._engine.thread_team import ThreadTeam
+from fastnn.kernels import ids
 
 #: Settings that the tests use for each optimizer: learning rate and three numbers.
 RATES = {
-    codes.SGD: (0.05, 0.0, 0.0, 0.0),
-    codes.MOMENTUM: (0.02, 0.9, 0.0, 0.0),
-    codes.NESTEROV: (0.02, 0.8, 0.0, 0.0),
-    codes.ADAGRAD: (0.05, 0.0, 0.0, 1e-10),
-    codes.RMSPROP: (0.005, 0.9, 0.0, 1e-8),
-    codes.ADAM: (0.01, 0.9, 0.999, 1e-8),
-    codes.AMSGRAD: (0.01, 0.9, 0.99, 1e-8),
-    codes.NADAM: (0.01, 0.9, 0.999, 1e-8),
-    codes.LION: (0.001, 0.9, 0.99, 0.0),
+    ids.SGD: (0.05, 0.0, 0.0, 0.0),
+    ids.MOMENTUM: (0.02, 0.9, 0.0, 0.0),
+    ids.NESTEROV: (0.02, 0.8, 0.0, 0.0),
+    ids.ADAGRAD: (0.05, 0.0, 0.0, 1e-10),
+    ids.RMSPROP: (0.005, 0.9, 0.0, 1e-8),
+    ids.ADAM: (0.01, 0.9, 0.999, 1e-8),
+    ids.AMSGRAD: (0.01, 0.9, 0.99, 1e-8),
+    ids.NADAM: (0.01, 0.9, 0.999, 1e-8),
+    ids.LION: (0.001, 0.9, 0.99, 0.0),
 }
 OPTIMIZERS = {
-    "sgd": codes.SGD,
-    "momentum": codes.MOMENTUM,
-    "nesterov": codes.NESTEROV,
-    "adagrad": codes.ADAGRAD,
-    "rmsprop": codes.RMSPROP,
-    "adam": codes.ADAM,
-    "amsgrad": codes.AMSGRAD,
-    "nadam": codes.NADAM,
-    "lion": codes.LION,
+    "sgd": ids.SGD,
+    "momentum": ids.MOMENTUM,
+    "nesterov": ids.NESTEROV,
+    "adagrad": ids.ADAGRAD,
+    "rmsprop": ids.RMSPROP,
+    "adam": ids.ADAM,
+    "amsgrad": ids.AMSGRAD,
+    "nadam": ids.NADAM,
+    "lion": ids.LION,
 }
 N_SLOTS = {
-    codes.SGD: 0,
-    codes.MOMENTUM: 1,
-    codes.NESTEROV: 1,
-    codes.ADAGRAD: 1,
-    codes.RMSPROP: 1,
-    codes.ADAM: 2,
-    codes.AMSGRAD: 3,
-    codes.NADAM: 2,
-    codes.LION: 1,
+    ids.SGD: 0,
+    ids.MOMENTUM: 1,
+    ids.NESTEROV: 1,
+    ids.ADAGRAD: 1,
+    ids.RMSPROP: 1,
+    ids.ADAM: 2,
+    ids.AMSGRAD: 3,
+    ids.NADAM: 2,
+    ids.LION: 1,
 }
 ACTIVATIONS = {
-    "identity": (codes.IDENTITY, 0.0),
-    "sigmoid": (codes.SIGMOID, 0.0),
-    "tanh": (codes.TANH, 0.0),
-    "relu": (codes.RELU, 0.0),
-    "leaky_relu": (codes.LEAKY_RELU, 0.1),
-    "elu": (codes.ELU, 0.7),
-    "softmax": (codes.SOFTMAX, 0.0),
-    "exponential": (codes.EXPONENTIAL, 0.0),
-    "selu": (codes.SELU, 1.6732632423543772),
-    "softplus": (codes.SOFTPLUS, 0.0),
-    "hard_sigmoid": (codes.HARD_SIGMOID, 0.0),
-    "silu": (codes.SILU, 0.0),
-    "gelu": (codes.GELU, 0.0),
-    "mish": (codes.MISH, 0.0),
+    "identity": (ids.IDENTITY, 0.0),
+    "sigmoid": (ids.SIGMOID, 0.0),
+    "tanh": (ids.TANH, 0.0),
+    "relu": (ids.RELU, 0.0),
+    "leaky_relu": (ids.LEAKY_RELU, 0.1),
+    "elu": (ids.ELU, 0.7),
+    "softmax": (ids.SOFTMAX, 0.0),
+    "exponential": (ids.EXPONENTIAL, 0.0),
+    "selu": (ids.SELU, 1.6732632423543772),
+    "softplus": (ids.SOFTPLUS, 0.0),
+    "hard_sigmoid": (ids.HARD_SIGMOID, 0.0),
+    "silu": (ids.SILU, 0.0),
+    "gelu": (ids.GELU, 0.0),
+    "mish": (ids.MISH, 0.0),
 }
 LOSSES = {
-    "squared_error": codes.SQUARED_ERROR,
-    "sum_of_squares": codes.SUM_OF_SQUARES,
-    "binary_crossentropy": codes.BINARY_CROSSENTROPY,
-    "softmax_crossentropy": codes.SOFTMAX_CROSSENTROPY,
-    "absolute_error": codes.ABSOLUTE_ERROR,
-    "huber": codes.HUBER,
-    "poisson": codes.POISSON,
-    "quantile": codes.QUANTILE,
-    "gaussian_nll": codes.GAUSSIAN_NLL,
+    "squared_error": ids.SQUARED_ERROR,
+    "sum_of_squares": ids.SUM_OF_SQUARES,
+    "binary_crossentropy": ids.BINARY_CROSSENTROPY,
+    "softmax_crossentropy": ids.SOFTMAX_CROSSENTROPY,
+    "absolute_error": ids.ABSOLUTE_ERROR,
+    "huber": ids.HUBER,
+    "poisson": ids.POISSON,
+    "quantile": ids.QUANTILE,
+    "gaussian_nll": ids.GAUSSIAN_NLL,
 }
-LOSS_PARAMETERS = {codes.HUBER: 0.7, codes.QUANTILE: 0.3}
+LOSS_PARAMETERS = {ids.HUBER: 0.7, ids.QUANTILE: 0.3}
 #: Those that any number of outputs can have.
 LOSSES_OF_ANY_WIDTH = {name: code for name, code in LOSSES.items() if name != "gaussian_nll"}
 
 
-class FixedPace(Pace):
+class FixedPace(SliceTuner):
     """So many threads, and so many steps a slice, whatever the clock says."""
 
     def __init__(self, n_threads: int, steps: int = 1 << 40) -> None:
@@ -182,14 +182,14 @@ def problem(arch, n, *, seed=0, labels=None, weighted=False) -> Problem:
     n_in, n_out = arch.sizes[0], arch.sizes[-1]
     x = rng.standard_normal((n, n_in)).astype(arch.dtype)
     names = np.empty(0, np.int64)
-    if arch.loss == codes.SOFTMAX_CROSSENTROPY:
+    if arch.loss == ids.SOFTMAX_CROSSENTROPY:
         classes = rng.integers(0, n_out, n)
         t = naive.one_hot(classes, n_out, arch.dtype)
         if labels or labels is None:
             names = classes
-    elif arch.loss == codes.POISSON:
+    elif arch.loss == ids.POISSON:
         t = rng.poisson(1.5, (n, n_out)).astype(arch.dtype)
-    elif arch.loss == codes.BINARY_CROSSENTROPY:
+    elif arch.loss == ids.BINARY_CROSSENTROPY:
         t = rng.integers(0, 2, (n, n_out)).astype(arch.dtype)
     else:
         t = rng.standard_normal((n, n_out)).astype(arch.dtype)
@@ -206,7 +206,7 @@ def train(
     *,
     epochs=1,
     batch=8,
-    optimizer=codes.ADAM,
+    optimizer=ids.ADAM,
     rates=None,
     n_threads=1,
     metrics=(),
@@ -245,13 +245,13 @@ def train(
     if team is not None:
         run(team)
     else:
-        with Team(n_threads) as crew:
+        with ThreadTeam(n_threads) as crew:
             run(crew)
     return sums
 
 
 def train_naive(
-    net, rows: Problem, *, epochs=1, batch=8, optimizer=codes.ADAM, rates=None, metrics=(), seed=None, **options
+    net, rows: Problem, *, epochs=1, batch=8, optimizer=ids.ADAM, rates=None, metrics=(), seed=None, **options
 ):
     """The same by the oracle."""
     rate, *settings = RATES[optimizer] if rates is None else rates

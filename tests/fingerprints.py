@@ -22,6 +22,7 @@ from typing import Any
 import numpy as np
 
 import fastnn
+from fastnn import Dense, Dropout
 
 N_ROWS, N_FEATURES = 150, 7
 DTYPES = ("float32", "float64")
@@ -56,8 +57,8 @@ OPTIMIZERS = {
     "lion": fastnn.Lion(0.001),
 }
 ACTIVATIONS = (
-    "identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "softplus", "hard_sigmoid", "exponential", "silu",
-    "gelu", "mish",
+    "identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "selu", "softplus", "hard_sigmoid", "exponential",
+    "silu", "gelu", "mish",
 )  # fmt: skip
 
 
@@ -99,7 +100,13 @@ def data(loss: str, dtype: str, rows: int = N_ROWS) -> tuple[np.ndarray, np.ndar
 
 
 def train(
-    loss: str, dtype: str, *, hidden: Any = (19, 8), fit: dict[str, Any] | None = None, last: Any = None, **settings: Any
+    loss: str,
+    dtype: str,
+    *,
+    hidden: Any = (19, 8),
+    fit: dict[str, Any] | None = None,
+    last: Any = None,
+    **settings: Any,
 ) -> str:
     """Train a small net and return its fingerprint."""
     what, n_outputs, _ = LOSSES[loss]
@@ -140,7 +147,6 @@ def logcosh_gradient(u: float, t: float) -> float:
 def options(dtype: str) -> Iterator[tuple[str, Callable[[], str]]]:
     """All else that training can be told."""
     weights = np.linspace(0.0, 2.0, N_ROWS)
-    Dense, Dropout = fastnn.Dense, fastnn.Dropout
     soft = "softmax_crossentropy"
     fits: dict[str, dict[str, Any]] = {
         "batch_1": {"batch_size": 1, "epochs": 1},
@@ -343,7 +349,7 @@ def main() -> int:
     if args.compare:
         before, after = (json.loads(path.read_text()) for path in args.files)
         differing = [name for name in before | after if before.get(name) != after.get(name)]
-        print(f"{len(before)} and {len(after)} trainings, {len(differing)} differ", *differing, sep="\n")
+        print(f"{len(before)} and {len(after)} trainings, {len(differing)} differ", *differing[:20], sep="\n")
         return bool(differing)
     found = {}
     for name, run in all_trainings():

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import special
 
-from fastnn.kernels import codes
+from fastnn.kernels import ids
 
 SELU_SCALE = 1.0507009873554805
 
@@ -35,33 +35,33 @@ def softmax(z):
 
 def activation(code, alpha, z):
     """f(z); (n, O)."""
-    if code == codes.IDENTITY:
+    if code == ids.IDENTITY:
         return z
-    if code == codes.SIGMOID:
+    if code == ids.SIGMOID:
         return sigmoid(z)
-    if code == codes.TANH:
+    if code == ids.TANH:
         return np.tanh(z)
-    if code == codes.RELU:
+    if code == ids.RELU:
         return np.where(z > 0, z, np.zeros_like(z))
-    if code == codes.LEAKY_RELU:
+    if code == ids.LEAKY_RELU:
         return np.where(z > 0, z, alpha * z)
-    if code == codes.ELU:
+    if code == ids.ELU:
         return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
-    if code == codes.SOFTMAX:
+    if code == ids.SOFTMAX:
         return softmax(z)
-    if code == codes.EXPONENTIAL:
+    if code == ids.EXPONENTIAL:
         return np.exp(z)
-    if code == codes.SELU:
+    if code == ids.SELU:
         return SELU_SCALE * np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
-    if code == codes.SOFTPLUS:
+    if code == ids.SOFTPLUS:
         return np.logaddexp(0.0, z)
-    if code == codes.HARD_SIGMOID:
+    if code == ids.HARD_SIGMOID:
         return np.clip(z / 6 + 0.5, 0, 1)
-    if code == codes.SILU:
+    if code == ids.SILU:
         return np.where(z > -1e5, z, 0 * z) * sigmoid(z)
-    if code == codes.GELU:
+    if code == ids.GELU:
         return np.where(z > -1e5, z, 0 * z) * special.ndtr(z)
-    if code == codes.MISH:
+    if code == ids.MISH:
         return np.where(z > -1e5, z, 0 * z) * np.tanh(np.logaddexp(0 * z, z))
     raise ValueError(code)
 
@@ -69,37 +69,37 @@ def activation(code, alpha, z):
 def activation_backward(code, alpha, z, dy):
     """dE/dz from dE/dy = `dy`, by the derivative at z; (n, O)."""
     one = np.ones_like(z)
-    if code == codes.IDENTITY:
+    if code == ids.IDENTITY:
         return dy
-    if code == codes.SIGMOID:
+    if code == ids.SIGMOID:
         return dy * sigmoid(z) * sigmoid(-z)
-    if code == codes.TANH:
+    if code == ids.TANH:
         return dy * (1 - np.tanh(z) ** 2)
-    if code == codes.RELU:
+    if code == ids.RELU:
         return dy * np.where(z > 0, one, 0 * one)
-    if code == codes.LEAKY_RELU:
+    if code == ids.LEAKY_RELU:
         return dy * np.where(z > 0, one, alpha * one)
-    if code == codes.ELU:
+    if code == ids.ELU:
         return dy * np.where(z > 0, one, alpha * np.exp(np.minimum(z, 0)))
-    if code == codes.SOFTMAX:
+    if code == ids.SOFTMAX:
         rows = []
         for p, d in zip(softmax(z), dy, strict=True):
             jacobian = np.diag(p) - np.outer(p, p)
             rows.append(jacobian @ d)
         return np.array(rows, z.dtype)
-    if code == codes.EXPONENTIAL:
+    if code == ids.EXPONENTIAL:
         return dy * np.exp(z)
-    if code == codes.SELU:
+    if code == ids.SELU:
         return dy * SELU_SCALE * np.where(z > 0, one, alpha * np.exp(np.minimum(z, 0)))
-    if code == codes.SOFTPLUS:
+    if code == ids.SOFTPLUS:
         return dy * sigmoid(z)
-    if code == codes.HARD_SIGMOID:
+    if code == ids.HARD_SIGMOID:
         return dy * np.where(np.abs(z) < 3, one / 6, 0 * one)
-    if code == codes.SILU:
+    if code == ids.SILU:
         return dy * (sigmoid(z) + z * sigmoid(z) * sigmoid(-z))
-    if code == codes.GELU:
+    if code == ids.GELU:
         return dy * (special.ndtr(z) + z * np.exp(-z * z / 2) / np.sqrt(2 * np.pi))
-    if code == codes.MISH:
+    if code == ids.MISH:
         s = np.logaddexp(0.0, z)
         return dy * (np.tanh(s) + z * sigmoid(z) / np.cosh(np.minimum(s, 80)) ** 2)
     raise ValueError(code)
@@ -124,24 +124,24 @@ def log_softmax(u):
 def loss_rows(loss, u, t, p=0.0):
     """Loss of each row, from the outputs u and targets t (n, O), with the outputs' parameters p; (n,)."""
     e = u - t
-    if loss == codes.ABSOLUTE_ERROR:
+    if loss == ids.ABSOLUTE_ERROR:
         return np.abs(e).mean(axis=1)
-    if loss == codes.HUBER:
+    if loss == ids.HUBER:
         return np.where(np.abs(e) <= p, e**2 / 2, p * (np.abs(e) - p / 2)).mean(axis=1)
-    if loss == codes.POISSON:
+    if loss == ids.POISSON:
         return (np.exp(u) - t * u).mean(axis=1)
-    if loss == codes.QUANTILE:
+    if loss == ids.QUANTILE:
         return np.maximum(p * -e, (1 - p) * e).mean(axis=1)
-    if loss == codes.GAUSSIAN_NLL:
+    if loss == ids.GAUSSIAN_NLL:
         m, s, t = gaussian_parts(u, t)
         return (s + (m - t) ** 2 / np.exp(s)).mean(axis=1) / 2
-    if loss == codes.SQUARED_ERROR:
+    if loss == ids.SQUARED_ERROR:
         return ((u - t) ** 2).mean(axis=1)
-    if loss == codes.SUM_OF_SQUARES:
+    if loss == ids.SUM_OF_SQUARES:
         return ((u - t) ** 2).sum(axis=1) / 2
-    if loss == codes.BINARY_CROSSENTROPY:
+    if loss == ids.BINARY_CROSSENTROPY:
         return (np.logaddexp(0 * u, u) - t * u).mean(axis=1)
-    if loss == codes.SOFTMAX_CROSSENTROPY:
+    if loss == ids.SOFTMAX_CROSSENTROPY:
         return -(t * log_softmax(u)).sum(axis=1)
     raise ValueError(loss)
 
@@ -155,38 +155,38 @@ def gaussian_parts(u, t):
 def loss_rows_backward(loss, u, t, p=0.0):
     """Gradient of each row's loss with respect to its outputs; (n, O)."""
     e, n = u - t, u.shape[1]
-    if loss == codes.ABSOLUTE_ERROR:
+    if loss == ids.ABSOLUTE_ERROR:
         return np.sign(e) / n
-    if loss == codes.HUBER:
+    if loss == ids.HUBER:
         return np.clip(e, -p, p) / n
-    if loss == codes.POISSON:
+    if loss == ids.POISSON:
         return (np.exp(u) - t) / n
-    if loss == codes.QUANTILE:
+    if loss == ids.QUANTILE:
         return np.where(e > 0, 1 - p, np.where(e < 0, -p * np.ones_like(e), 0 * e)) / n
-    if loss == codes.GAUSSIAN_NLL:
+    if loss == ids.GAUSSIAN_NLL:
         m, s, t = gaussian_parts(u, t)
         return np.hstack([(m - t) / np.exp(s), 0.5 - 0.5 * (m - t) ** 2 / np.exp(s)]) / m.shape[1]
-    if loss == codes.SQUARED_ERROR:
+    if loss == ids.SQUARED_ERROR:
         return 2 * (u - t) / u.shape[1]
-    if loss == codes.SUM_OF_SQUARES:
+    if loss == ids.SUM_OF_SQUARES:
         return u - t
-    if loss == codes.BINARY_CROSSENTROPY:
+    if loss == ids.BINARY_CROSSENTROPY:
         return (sigmoid(u) - t) / u.shape[1]
-    if loss == codes.SOFTMAX_CROSSENTROPY:
+    if loss == ids.SOFTMAX_CROSSENTROPY:
         return softmax(u) * t.sum(axis=1, keepdims=True) - t
     raise ValueError(loss)
 
 
 def metric_rows(metric, u, t, *, loss, output_activation):
     """Metric of each row; `u` is what the loss sees; (n,)."""
-    if metric == codes.MEAN_SQUARED_ERROR:
+    if metric == ids.MEAN_SQUARED_ERROR:
         return ((u - t) ** 2).mean(axis=1)
-    if metric == codes.MEAN_ABSOLUTE_ERROR:
+    if metric == ids.MEAN_ABSOLUTE_ERROR:
         return np.abs(u - t).mean(axis=1)
-    if metric == codes.ACCURACY:
-        if loss == codes.SOFTMAX_CROSSENTROPY or output_activation == codes.SOFTMAX:
+    if metric == ids.ACCURACY:
+        if loss == ids.SOFTMAX_CROSSENTROPY or output_activation == ids.SOFTMAX:
             return (u.argmax(axis=1) == t.argmax(axis=1)).astype(u.dtype)
-        threshold = 0.5 if output_activation == codes.SIGMOID else 0.0
+        threshold = 0.5 if output_activation == ids.SIGMOID else 0.0
         return ((u > threshold) == (t > 0.5)).mean(axis=1)
     raise ValueError(metric)
 
@@ -233,7 +233,7 @@ class Net:
     def trained_activations(self):
         """Activations as the loss sees them."""
         if self.fused_output:
-            return [*self.activations[:-1], (codes.IDENTITY, 0.0)]
+            return [*self.activations[:-1], (ids.IDENTITY, 0.0)]
         return self.activations
 
 
@@ -263,7 +263,7 @@ def penalty(net):
 
 def row_shares(net, sample_weight):
     """What each row's loss counts in the batch: w / sum w, but w for the sum of squares; (n,)."""
-    if net.loss == codes.SUM_OF_SQUARES:
+    if net.loss == ids.SUM_OF_SQUARES:
         return sample_weight
     total = sample_weight.sum()
     return sample_weight / total if total > 0 else sample_weight
@@ -329,37 +329,37 @@ class Optimizer:
         """One update of one array by the formula of the paper; w and the slots are overwritten."""
         lr, t = self.learning_rate, self.t
         first, second, epsilon = self.settings
-        if self.code == codes.SGD:  # Robbins, Monro, 1951
+        if self.code == ids.SGD:  # Robbins, Monro, 1951
             w -= lr * g
-        elif self.code == codes.MOMENTUM:  # Polyak, 1964
+        elif self.code == ids.MOMENTUM:  # Polyak, 1964
             m[...] = first * m + g
             w -= lr * m
-        elif self.code == codes.NESTEROV:  # Sutskever et al., 2013
+        elif self.code == ids.NESTEROV:  # Sutskever et al., 2013
             m[...] = first * m + g
             w -= lr * (g + first * m)
-        elif self.code == codes.ADAGRAD:  # Duchi et al., 2011
+        elif self.code == ids.ADAGRAD:  # Duchi et al., 2011
             m[...] = m + g**2
             w -= lr * g / (np.sqrt(m) + epsilon)
-        elif self.code == codes.RMSPROP:  # Tieleman, Hinton, 2012
+        elif self.code == ids.RMSPROP:  # Tieleman, Hinton, 2012
             m[...] = first * m + (1 - first) * g**2
             w -= lr * g / (np.sqrt(m) + epsilon)
-        elif self.code == codes.ADAM:  # Kingma, Ba, 2015, algorithm 1
+        elif self.code == ids.ADAM:  # Kingma, Ba, 2015, algorithm 1
             m[...] = first * m + (1 - first) * g
             v[...] = second * v + (1 - second) * g**2
             m_hat = m / (1 - first**t)
             v_hat = v / (1 - second**t)
             w -= lr * m_hat / (np.sqrt(v_hat) + epsilon)
-        elif self.code == codes.AMSGRAD:  # Reddi et al., 2018, with Adam's corrections
+        elif self.code == ids.AMSGRAD:  # Reddi et al., 2018, with Adam's corrections
             m[...] = first * m + (1 - first) * g
             v[...] = second * v + (1 - second) * g**2
             top[...] = np.maximum(top, v)
             w -= lr * m / (1 - first**t) / (np.sqrt(top / (1 - second**t)) + epsilon)
-        elif self.code == codes.NADAM:  # Dozat, 2016
+        elif self.code == ids.NADAM:  # Dozat, 2016
             m[...] = first * m + (1 - first) * g
             v[...] = second * v + (1 - second) * g**2
             bar = self.mu(t + 1) * m / (1 - self.product * self.mu(t + 1)) + (1 - self.mu(t)) * g / (1 - self.product)
             w -= lr * bar / (np.sqrt(v / (1 - second**t)) + epsilon)
-        elif self.code == codes.LION:  # Chen et al., 2023
+        elif self.code == ids.LION:  # Chen et al., 2023
             w -= lr * np.sign(first * m + (1 - first) * g)
             m[...] = second * m + (1 - second) * g
         else:
@@ -368,7 +368,7 @@ class Optimizer:
 
 @dataclass
 class Sums:
-    """What an epoch adds up to: see `fastnn.engine.Sums`."""
+    """What an epoch adds up to: see `fastnn._engine.engine.Sums`."""
 
     loss: float = 0.0
     weight: float = 0.0

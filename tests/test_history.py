@@ -16,7 +16,7 @@ import types
 import numpy as np
 import pytest
 
-from fastnn import progress
+from fastnn._training import progress
 from fastnn.history import History
 
 

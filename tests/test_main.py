@@ -15,10 +15,10 @@ from driver import run_python
 
 import fastnn
 from fastnn import __main__ as command_line
-from fastnn import hardware
 from fastnn.__main__ import main
+from fastnn._engine import system_info
 from fastnn.activations import elu, leaky_relu
-from fastnn.kernels import jit
+from fastnn.kernels.lang import compiler
 from fastnn.optimizers import SGD, AdaGrad, Adam, RMSProp
 
 ROOT = Path(fastnn.__file__).parents[1]
@@ -28,8 +28,8 @@ SHORT = ["--layers", "8", "--epochs", "2", "--batch-size", "256", "--threads", "
 
 @pytest.fixture(autouse=True)
 def _quick_peak(monkeypatch):
-    monkeypatch.setattr(hardware, "_MEASUREMENT", 1e-4)
-    monkeypatch.setattr(hardware, "_REPEATS", 2)
+    monkeypatch.setattr(system_info, "_MEASUREMENT", 1e-4)
+    monkeypatch.setattr(system_info, "_REPEATS", 2)
 
 
 @pytest.fixture
@@ -106,7 +106,7 @@ def test_rates_follow_from_rows_epochs_and_seconds(capsys, monkeypatch):
         return record
 
     monkeypatch.setattr(fastnn.Model, "fit", timed)
-    monkeypatch.setattr(hardware, "fma_peak", lambda dtype, n_threads: 1e11)
+    monkeypatch.setattr(system_info, "fma_peak", lambda dtype, n_threads: 1e11)
     assert main([*SHORT, "--quiet"]) == 0
     out = capsys.readouterr().out
     assert f"0.04 s (2 epochs), {3823 / 0.02:,.0f} samples/s" in out
@@ -302,7 +302,7 @@ def test_ctrl_c_elsewhere(capsys, monkeypatch):
     def pressed():
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(hardware, "info", pressed)
+    monkeypatch.setattr(system_info, "info", pressed)
     assert main(["info"]) == 130
 
 
@@ -319,7 +319,7 @@ def test_without_tqdm_a_terminal_gets_a_hint(capsys, monkeypatch):
 def test_info(capsys):
     assert main(["info"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    found = hardware.info()
+    found = system_info.info()
     assert [line.split("  ")[0] for line in lines if not line.startswith("  ")] == list(found)
     inner = [line[2:].split("  ")[0] for line in lines if line.startswith("  ")]
     assert inner == (list(found["roofline"]) if isinstance(found["roofline"], dict) else [])
@@ -334,7 +334,7 @@ def test_warmup_tells_what_it_did(capsys):
     assert out.splitlines()[-1].startswith("kept ")
 
 
-@pytest.mark.skipif(jit.JIT_DISABLED, reason="nothing is compiled")
+@pytest.mark.skipif(compiler.JIT_DISABLED, reason="nothing is compiled")
 def test_warmup_leaves_nothing_to_compile():
     """It compiles every kernel, and nets of other kinds ask for no other specialisation."""
     code = """
@@ -345,8 +345,8 @@ import fastnn, fastnn.kernels
 from fastnn.__main__ import main
 
 kernels = {}
-for module in pkgutil.iter_modules(fastnn.kernels.__path__):
-    for name, function in vars(importlib.import_module(f"fastnn.kernels.{module.name}")).items():
+for module in pkgutil.walk_packages(fastnn.kernels.__path__, "fastnn.kernels."):
+    for name, function in vars(importlib.import_module(module.name)).items():
         if isinstance(function, Dispatcher) and not function.targetoptions.get("no_cpython_wrapper"):
             kernels[name] = function
 main(["warmup"])

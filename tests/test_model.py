@@ -76,7 +76,7 @@ def test_importing_compiles_nothing():
         "import sys, fastnn\n"
         "model = fastnn.Model([3], loss='mse')\n"
         "assert not {'scipy.special', 'tqdm', 'sklearn', 'pandas'} & set(sys.modules)\n"
-        "from fastnn.kernels import predict, train\n"
+        "from fastnn.kernels.loop import predict, train\n"
         "assert not train.train.signatures and not predict.predict.signatures\n"
     )
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True, timeout=100)

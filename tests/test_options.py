@@ -12,7 +12,7 @@ import pytest
 
 import fastnn
 from fastnn import Adam, AdamW, Augmentation, Dense, Dropout, Lion, Model, NAdam
-from fastnn.kernels.jit import JIT_DISABLED
+from fastnn.kernels.lang.compiler import JIT_DISABLED
 
 
 def data(n=300, seed=0):

@@ -480,7 +480,7 @@ def test_a_rate_of_zero_changes_nothing():
     assert params(model) == before
 
 
-@pytest.mark.parametrize("watch", [None, Look()], ids=["unwatched", "watched"])
+@pytest.mark.parametrize("watch", [None, Look()], ids=["can_fuse_epochs", "watched"])
 def test_divergence_tells_the_rate_of_its_step(watch):
     rates = [1e-3, 1e-3, 1e-3, 1e300, 1e-3]
     schedule = PiecewiseConstant(1e-3, boundaries=[2.6, 2.8], values=[1e300, 1e-3])  # the fourth step of epoch 2
@@ -496,13 +496,13 @@ def test_files_with_damaged_schedules():
     file = io.BytesIO()
     model.save(file)
     for old, new in ((b"Cosine", b"Cosina"), (b'"epochs": 5.0', b'"epochs": 0.0'), (b'"t_mult"', b'"t_many"')):
-        header, arrays = fastnn.storage.read(io.BytesIO(file.getvalue()))
+        header, arrays = fastnn._persistence.npz.read(io.BytesIO(file.getvalue()))
         state = header["optimizer"][1]["learning_rate"]
         text = repr(state).replace("'", '"').encode()
         assert old in text
         header["optimizer"][1]["learning_rate"] = eval(text.replace(old, new))
         damaged = io.BytesIO()
-        fastnn.storage.write(damaged, header, arrays)
+        fastnn._persistence.npz.write(damaged, header, arrays)
         damaged.seek(0)
         with pytest.raises(ValueError, match="what it describes is no model"):
             fastnn.load(damaged)

@@ -10,16 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.hardware import fma_peak
-from fastnn.kernels import codes
-from fastnn.kernels.activations import activate_output
-from fastnn.kernels.elementary import exp, expm1, log, sigmoid, tanh
-from fastnn.kernels.gemm import gemm
-from fastnn.kernels.jit import kernel
-from fastnn.kernels.layout import aligned_zeros, leading_dimension, padded
-from fastnn.kernels.optimizers import update
-from fastnn.kernels.simd import at, lanes, load, store, transpose_block
-from fastnn.kernels.tile import nothing
+from fastnn._engine.system_info import fma_peak
+from fastnn.kernels import ids
+from fastnn.kernels.lang.compiler import kernel
+from fastnn.kernels.lang.simd import at, lanes, load, store, transpose_block
+from fastnn.kernels.linalg.gemm import gemm
+from fastnn.kernels.linalg.microkernel import nothing
+from fastnn.kernels.maths.elementary import exp, expm1, log, sigmoid, tanh
+from fastnn.kernels.nn.activations import activate_output
+from fastnn.kernels.nn.optimizers import update
+from fastnn.kernels.tables import aligned_zeros, leading_dimension, padded
 
 from .timing import best
 
@@ -64,13 +64,13 @@ def elementwise(function: int, x: Any, y: Any, count: int) -> None:
             for i in range(0, n, v):
                 store(at(q, i), tanh(load(at(p, i))))
         elif function == RELU:
-            activate_output(codes.RELU, 0.0, 0, q, q, SIDE, SIDE, SIDE)
+            activate_output(ids.RELU, 0.0, 0, q, q, SIDE, SIDE, SIDE)
         elif function == LEAKY_RELU:
-            activate_output(codes.LEAKY_RELU, 0.01, 0, q, q, SIDE, SIDE, SIDE)
+            activate_output(ids.LEAKY_RELU, 0.01, 0, q, q, SIDE, SIDE, SIDE)
         elif function == ELU:
-            activate_output(codes.ELU, 1.0, 0, q, q, SIDE, SIDE, SIDE)
+            activate_output(ids.ELU, 1.0, 0, q, q, SIDE, SIDE, SIDE)
         elif function == SOFTMAX:
-            activate_output(codes.SOFTMAX, 0.0, 0, q, q, SIDE, SIDE, SIDE)
+            activate_output(ids.SOFTMAX, 0.0, 0, q, q, SIDE, SIDE, SIDE)
         elif function == TRANSPOSE:
             for i in range(0, SIDE, v):
                 for j in range(0, SIDE, v):
@@ -154,7 +154,7 @@ class _Updates:
         arrays = aligned_zeros(5 * self.parameters, dtype).reshape(5, self.parameters)
         arrays[:2] = 0.01
         rates = (1e-6, 0.9, 0.999, 1e-8, 1e-6, 1.0, 1.0)
-        code = getattr(codes, optimizer)
+        code = getattr(ids, optimizer)
         self.run = lambda count: updates(code, rates, arrays, count)
         self.run(1)
 
@@ -180,7 +180,7 @@ class UpdatesInMemory(_Updates):
 
     def track_time_over_memory(self, dtype: str, optimizer: str) -> float:
         # Here, so that commits without it lack this benchmark alone and not the suite.
-        from fastnn.hardware import cache_sizes, read_bandwidth
+        from fastnn._engine.system_info import cache_sizes, read_bandwidth
 
         n_bytes = self.reads[optimizer] * self.parameters * np.dtype(dtype).itemsize
         size = min(4 * max(cache_sizes().values()), 256 << 20)

@@ -17,7 +17,7 @@ import numpy as np
 from asv_bench.benchmarks.workloads import Inference
 
 
-class Predictor(Protocol):
+class InferencePlan(Protocol):
     """What `worker` drives."""
 
     def run(self) -> np.ndarray:

@@ -1,0 +1,186 @@
+"""Checks of what a user states to `Model`: each returns the resolved value or raises.
+
+The errors name the argument, what was given and what would do: TypeError for a wrong kind, ValueError for a
+wrong value. What comes in as data is checked in `data`.
+"""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable
+from typing import Any, Literal
+
+import numpy as np
+
+from fastnn import losses, metrics, optimizers, regularizers
+from fastnn._engine.thread_team import available_threads
+from fastnn.kernels import ids
+from fastnn.layers import Dense
+
+#: The activation of the last layer that a loss understands as part of itself; any other would come before that.
+_UNDERSTOOD = {
+    ids.BINARY_CROSSENTROPY: "sigmoid",
+    ids.SOFTMAX_CROSSENTROPY: "softmax",
+    ids.POISSON: "exponential",
+}
+
+
+def positive_integer(value: Any, name: str) -> int:
+    """Insist on an integer of at least 1; bools are none."""
+    if not isinstance(value, numbers.Integral) or isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}, but must be an integer of at least 1.")
+    if value < 1:
+        raise ValueError(f"{name} is {value}, but must be at least 1.")
+    return int(value)
+
+
+def as_seed(seed: Any) -> int:
+    """Turn a seed into an integer of 0 .. 2**63 - 1; None draws one."""
+    if seed is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    if not isinstance(seed, numbers.Integral) or isinstance(seed, bool | np.bool_):
+        raise TypeError(f"seed is {seed!r}, but must be an integer or None.")
+    if not 0 <= int(seed) < 2**63:
+        raise ValueError(f"seed is {seed}, but must be in 0 .. 2**63 - 1.")
+    return int(seed)
+
+
+def as_dtype(dtype: Any) -> np.dtype[Any]:
+    """Insist on native float32 or float64."""
+    try:
+        found = np.dtype(dtype)
+    except TypeError:
+        found = np.dtype(object)
+    if dtype is None or found not in (np.dtype(np.float32), np.dtype(np.float64)) or not found.isnative:
+        raise ValueError(f"dtype is {dtype!r}, but must be 'float32' or 'float64'.")
+    return found
+
+
+def as_n_threads(n_threads: Any) -> int:
+    """Turn the most threads to use into a number; None is all that are available."""
+    if n_threads is None:
+        return available_threads()
+    return positive_integer(n_threads, "n_threads")
+
+
+def as_optimizer(optimizer: Any, dtype: np.dtype[Any]) -> optimizers.Optimizer:
+    """Resolve an optimizer, and insist that its epsilon and limits are not 0 in the dtype of the model."""
+    found = optimizers.get(optimizer)
+    for name in ("epsilon", "clipvalue", "global_clipnorm"):
+        value = getattr(found, name, None)
+        if value is not None and not dtype.type(value) > 0.0:  # the step would be 0 / 0, or none
+            raise ValueError(
+                f"optimizer has {name}={value:g}, which is 0 in {dtype.name}; give at least 1e-30, or dtype='float64'."
+            )
+    return found
+
+
+def as_max_seconds(value: Any) -> float | None:
+    """Insist on a number above 0, or None."""
+    if value is None:
+        return None
+    if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
+        raise TypeError(f"max_seconds is {value!r}, but must be a number of seconds, or None.")
+    if not float(value) > 0.0:
+        raise ValueError(f"max_seconds is {value!r}, but must be above 0, or None for no limit.")
+    return float(value)
+
+
+def check_solver(optimizer: optimizers.Optimizer, loss: losses.Loss, regularizer: regularizers.Regularizer) -> None:
+    """Insist that a solver can minimise what is asked for; any other optimizer can."""
+    if not isinstance(optimizer, optimizers.Solver):
+        return
+    if isinstance(optimizer, optimizers.LevenbergMarquardt) and loss.code not in (
+        ids.SQUARED_ERROR,
+        ids.SUM_OF_SQUARES,
+    ):
+        raise ValueError(
+            f"optimizer is {optimizer!r}, which minimises sums of squares, but loss is {loss.name!r}: use "
+            "optimizer='lbfgs', or loss='squared_error' or 'sum_of_squares'."
+        )
+    if regularizer.l1:
+        raise ValueError(
+            f"optimizer is {optimizer!r}, which needs a smooth loss, but regularizer has l1={regularizer.l1:g}, which "
+            "has a kink at 0: use L2, or an optimizer such as 'adam'."
+        )
+
+
+def solver_batch(solver: optimizers.Solver, batch: int, n_rows: int, *, default: int) -> int:
+    """Give the batch of a solver, which is all rows; insist that no other was asked for."""
+    if batch not in (n_rows, default):
+        raise ValueError(
+            f"batch_size is {batch}, but {solver!r} takes all {n_rows} rows in each iteration: leave batch_size "
+            "out, or give None."
+        )
+    return n_rows
+
+
+def as_verbose(verbose: Any) -> bool | Literal["auto"]:
+    """Insist on True, False or 'auto'."""
+    if isinstance(verbose, str) and verbose == "auto":
+        return "auto"
+    if isinstance(verbose, bool | np.bool_ | numbers.Integral):
+        return bool(verbose)
+    raise ValueError(f"verbose is {verbose!r}, but must be True, False or 'auto'.")
+
+
+def check_bool(value: Any, name: str) -> None:
+    """Insist on True or False."""
+    if not isinstance(value, bool | np.bool_):
+        raise TypeError(f"{name} is {value!r}, but must be True or False.")
+
+
+def as_metrics(given: Any, loss: losses.Loss) -> tuple[metrics.Metric, ...]:
+    """Resolve metrics, each once; None is what is usual for the loss."""
+    if given is None:
+        return (metrics.get("accuracy"),) if loss.classification else ()
+    if isinstance(given, str | metrics.Metric) or callable(given):
+        given = (given,)
+    if not isinstance(given, Iterable):
+        raise TypeError(
+            f"metrics is {given!r}, but must be a sequence of names such as ['accuracy'] or functions, or None."
+        )
+    found = tuple(dict.fromkeys(metrics.get(m, loss=loss) for m in given))
+    names = [metric.name for metric in found]
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(
+                f"metrics has {names.count(name)} of the name {name!r}; use fastnn.metrics.Metric('another_name', "
+                "function) for one of them."
+            )
+    return found
+
+
+def check_output(last: Dense, loss: losses.Loss) -> None:
+    """Insist on a last layer that the loss can be taken of."""
+    if loss.code == ids.BINARY_CROSSENTROPY and last.activation.code == ids.SOFTMAX:
+        raise ValueError(
+            "the last layer has activation 'softmax' while the loss is 'binary_crossentropy', which wants 'sigmoid' "
+            "or 'identity'; for classes that exclude each other use loss='softmax_crossentropy'."
+        )
+    name, own = last.activation.name, _UNDERSTOOD.get(loss.code)
+    if own is not None and name not in ("identity", own) and last.activation.code != ids.CUSTOM_ACTIVATION:
+        raise ValueError(
+            f"the last layer has activation {name!r} while the loss is {loss.name!r}, which is computed from "
+            f"{'logarithms of means' if own == 'exponential' else 'logits'}: use 'identity' or {own!r}."
+        )
+    if last.activation.code == ids.SOFTMAX and (last.units == 1 or loss.name == "quantile"):
+        raise ValueError(
+            f"the last layer has activation 'softmax', whose outputs sum to 1, but {last.units} "
+            f"unit{'s' * (last.units > 1)} and the loss {loss.name!r}: use 'identity'."
+        )
+    if loss.code == ids.SOFTMAX_CROSSENTROPY and last.units == 1:
+        raise ValueError(
+            "the last layer has 1 unit, but 'softmax_crossentropy' needs one a class, at least 2; for two classes "
+            "with one output use loss='binary_crossentropy'."
+        )
+    if last.units % loss.outputs_per_target:
+        raise ValueError(
+            f"the last layer has {last.units} units, but {loss.name!r} needs {loss.outputs_per_target} for each column "
+            "of the targets."
+        )
+    if loss.name == "gaussian_nll" and last.activation.code != ids.IDENTITY:
+        raise ValueError(
+            f"the last layer has activation {last.activation.name!r}, but 'gaussian_nll' needs 'identity': its outputs "
+            "are means and logarithms of variances."
+        )

@@ -1,0 +1,1 @@
+"""Rows: validation, conversion, class weights."""

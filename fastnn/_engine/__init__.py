@@ -1,0 +1,1 @@
+"""Buffers, tables and threads of one net."""

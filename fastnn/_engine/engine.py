@@ -1,0 +1,458 @@
+"""The buffers of one net and the calls that run kernels over them.
+
+Everything above speaks of layers, words and rows; everything below of offsets and codes. This is the border:
+sizes become tables, arrays become arenas, and Python is left for some 50 ms at a time.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+from fastnn._engine import workspace
+from fastnn._engine.architecture import Architecture, address_of, layer_numbers
+from fastnn._engine.autotune import SliceTuner
+from fastnn._engine.inference import InferencePlan, readonly
+from fastnn._engine.thread_team import ThreadTeam
+from fastnn._engine.workspace import NO_NUMBERS, NO_ORDER, Workspace
+from fastnn.custom import MachineCode
+from fastnn.kernels import ids, tables
+from fastnn.kernels.loop.train import train as train_kernel
+from fastnn.kernels.maths.rng import shuffle
+from fastnn.kernels.tables import Data, Plan, State
+
+
+@dataclass(frozen=True)
+class Shuffle:
+    """The order of the rows in some epochs that follow each other.
+
+    Parameters
+    ----------
+    order : (n,) int64, overwritten with a permutation at the beginning of each epoch
+    seed : from which the permutations come
+    epoch : number of the first epoch
+    """
+
+    order: np.ndarray
+    seed: int
+    epoch: int
+
+
+@dataclass(frozen=True, eq=False)
+class AugmentationPlan:
+    """How the rows of a batch are changed at random, in this order; see `kernels.noise`.
+
+    Parameters
+    ----------
+    mixing : quantiles of the share that a row has in its mixture with another; (0,) for no mixture
+    function : machine code of the user's function of a row (see `custom`); None for none
+    noise : standard deviation of what is added to the features
+    """
+
+    mixing: np.ndarray = field(default_factory=lambda: NO_NUMBERS)
+    function: MachineCode | None = None
+    noise: float = 0.0
+
+
+@dataclass
+class Sums:
+    """What a run of steps added up to.
+
+    Attributes
+    ----------
+    loss : sum over rows of weight times loss
+    weight : sum of the rows' weights
+    metrics : for each metric the sum over rows of weight times metric
+    penalty : sum over steps of R
+    steps : steps run
+    status : one of `layout`'s OK, LOSS_NOT_FINITE, WEIGHTS_NOT_FINITE
+    """
+
+    loss: float = 0.0
+    weight: float = 0.0
+    metrics: tuple[float, ...] = ()
+    penalty: float = 0.0
+    steps: int = 0
+    status: int = tables.OK
+
+
+def _n_rows(data: Data) -> int:
+    """Rows that take part: those that an order names, or all."""
+    return len(data.order) or len(data.features)
+
+
+def _set_metrics(plan: Plan, metrics: tuple[int, ...]) -> None:
+    plan.settings[tables.METRIC : tables.METRIC + tables.N_METRICS] = ids.NO_METRIC
+    plan.settings[tables.METRIC : tables.METRIC + len(metrics)] = metrics
+
+
+def _sums_of(numbers: np.ndarray, metrics: tuple[int, ...], steps: int) -> Sums:
+    return Sums(
+        loss=float(numbers[tables.LOSS_SUM]),
+        weight=float(numbers[tables.WEIGHT_SUM]),
+        metrics=_metric_sums(numbers, metrics),
+        penalty=float(numbers[tables.PENALTY_SUM]),
+        steps=steps,
+    )
+
+
+def _as_int64(seed: int) -> int:
+    """The number of the same 64 bits that int64 can hold."""
+    return seed - (1 << 64) if seed >= 1 << 63 else seed
+
+
+def _metric_sums(numbers: np.ndarray, metrics: tuple[int, ...]) -> tuple[float, ...]:
+    return tuple(float(x) for x in numbers[tables.METRIC_SUM : tables.METRIC_SUM + len(metrics)])
+
+
+def as_data(
+    features: np.ndarray,
+    targets: np.ndarray,
+    labels: np.ndarray,
+    sample_weight: np.ndarray,
+    order: np.ndarray | None = None,
+) -> Data:
+    """Bundle checked arrays for the kernels, without copying."""
+    if order is None:
+        order = np.empty(0, np.int64)
+    return Data(*(readonly(a) for a in (features, targets, labels, sample_weight, order)))
+
+
+class Engine:
+    """Parameters, optimizer slots and workspaces of one net.
+
+    Attributes
+    ----------
+    params : (P,) weights and biases of all layers, padded; see `kernels.layout`
+    slots : (n_slots, P); the last one is the running average of the parameters where there is such
+    averaged : whether there is
+    steps_done : updates made since the slots were zero
+    moment_product : what NAdam remembers besides, see `kernels.optimizers`
+    """
+
+    def __init__(self, architecture: Architecture, n_slots: int, n_threads: int, *, averaged: bool = False) -> None:
+        self.architecture = architecture
+        self.n_threads = n_threads
+        self.offsets, size = tables.param_offsets(architecture.sizes, architecture.dtype)
+        self.params = tables.aligned_zeros(size, architecture.dtype)
+        self._predictor: InferencePlan | None = None
+        self.reset_slots(n_slots, averaged=averaged)
+        self._grad = np.zeros(0, architecture.dtype)
+        self._workspaces: dict[str, Workspace] = {}
+        self._n_in = architecture.sizes[0]
+
+    # ------------------------------------------------------------------------------------------- views
+
+    def weights(self) -> list[np.ndarray]:
+        """Views of the unpadded weights, (I, O) a layer."""
+        return self._views(self.params)[0]
+
+    def biases(self) -> list[np.ndarray]:
+        """Views of the biases, (O,) a layer."""
+        return self._views(self.params)[1]
+
+    def _views(self, flat: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        weights, biases = [], []
+        lds = self.architecture.leading_dimensions()
+        for k, (w, bias) in enumerate(self.offsets):
+            n_in, n_out = self.architecture.sizes[k : k + 2]
+            if tables.is_narrow(n_in, n_out, self.architecture.dtype):
+                weights.append(flat[w : w + n_out * lds[k]].reshape(n_out, lds[k])[:, :n_in].T)
+            else:
+                weights.append(flat[w : w + n_in * lds[k + 1]].reshape(n_in, lds[k + 1])[:, :n_out])
+            biases.append(flat[bias : bias + n_out])
+        return weights, biases
+
+    def named_views(self) -> list[tuple[str, list[np.ndarray], list[np.ndarray]]]:
+        """Views of all that training changes: the parameters and each slot, by name."""
+        slots = [(f"slot_{k}", *self._views(slot)) for k, slot in enumerate(self.slots)]
+        return [("params", *self._views(self.params)), *slots]
+
+    def parameter_index(self) -> np.ndarray:
+        """Where each weight and bias that is learnt lies in `params`; (P',) int64.
+
+        Trained layer by trained layer, W (I, O) row by row and then b, which is left out where the layer has none.
+        """
+        weights, biases = self._views(np.arange(self.params.size))
+        parts = [np.empty(0, np.int64)]
+        for k in self.architecture.trained_layers():
+            parts += [weights[k].ravel(), biases[k]] if self.architecture.use_bias[k] else [weights[k].ravel()]
+        return np.concatenate(parts)
+
+    def reset_slots(self, n_slots: int, *, averaged: bool = False) -> None:
+        """Start the optimizer's memory anew, for another kind of optimizer, and with it the average."""
+        self.averaged = averaged
+        self.slots = self._new_slots(n_slots + averaged)
+        self.steps_done = 0
+        self.moment_product = 1.0
+        self._predictor = None
+
+    def _new_slots(self, n_slots: int) -> np.ndarray:
+        size = self.params.size
+        return tables.aligned_zeros(n_slots * size, self.architecture.dtype).reshape(n_slots, size)
+
+    def set_averaged(self, averaged: bool) -> None:
+        """Begin a running average of the parameters with what they are now, or drop it; the other slots stay."""
+        if averaged == self.averaged:
+            return
+        kept = self.slots if averaged else self.slots[:-1]
+        self.slots = self._new_slots(len(kept) + averaged)
+        self.slots[: len(kept)] = kept
+        if averaged:
+            self.slots[-1] = self.params
+        self.averaged = averaged
+        self._predictor = None
+
+    def set_trained(self, trained: tuple[bool, ...]) -> None:
+        """Choose the layers whose weights change from now on."""
+        self.architecture = replace(self.architecture, trained=trained)
+        self._workspaces.clear()
+
+    @property
+    def final_params(self) -> np.ndarray:
+        """What predictions are made with: the running average where there is one, else the parameters themselves."""
+        return self.slots[-1] if self.averaged and self.steps_done else self.params
+
+    def set_penalties(self, penalties: tuple[tuple[float, float], ...]) -> None:
+        """Replace the factors l1 and l2 of each layer; (L,) pairs."""
+        self.architecture = replace(self.architecture, penalties=penalties)
+        for space in self._workspaces.values():
+            space.layer_numbers[:] = layer_numbers(self.architecture)
+
+    def averages(self) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
+        """Copies of the running averages of weights and biases; None where there is no average."""
+        if not self.averaged:
+            return None
+        weights, biases = self._views(self.final_params)
+        return [w.copy() for w in weights], [b.copy() for b in biases]
+
+    def snapshot(self) -> tuple[np.ndarray, np.ndarray]:
+        """Copies of the parameters and of what predictions are made with."""
+        return self.params.copy(), self.final_params.copy()
+
+    def restore(self, snapshot: tuple[np.ndarray, np.ndarray]) -> None:
+        """Go back to what `snapshot` gave, to the same predictions, whether there is an average by now or not."""
+        params, final = snapshot
+        self.params[:] = params if self.averaged else final
+        if self.averaged:
+            self.slots[-1] = final
+
+    # ------------------------------------------------------------------------------------------ running
+
+    def _workspace(self, purpose: str, batch: int, team: ThreadTeam) -> Workspace:
+        """The workspace for a purpose; only the last one of each is kept."""
+        found = self._workspaces.get(purpose)
+        if found is None or found.batch != batch or found.max_threads < team.n_threads:
+            n_threads = max(self.n_threads, team.n_threads)
+            found = Workspace(
+                self.architecture, batch, n_threads, gradients=purpose != "evaluate", dropout=purpose == "train"
+            )
+            self._workspaces[purpose] = found
+        return found
+
+    def epochs_per_slice(self, n_rows: int, batch: int, team: ThreadTeam) -> int:
+        """Epochs that compiled code should run before Python looks up, as far as is known by now."""
+        return self._workspace("train", batch, team).pace(team.n_threads).epochs(-(-n_rows // batch))
+
+    def _gradient_buffer(self) -> np.ndarray:
+        if self._grad.size != self.params.size:
+            self._grad = tables.aligned_zeros(self.params.size, self.architecture.dtype)
+        return self._grad
+
+    def train_epoch(self, data: Data, **options: Any) -> Sums:
+        """One pass over the data in the order that they come in; as `train_epochs`, whose last sums it returns."""
+        return self.train_epochs(data, 1, [], **options)
+
+    def train_epochs(
+        self,
+        data: Data,
+        epochs: int,
+        finished: list[tuple[Sums, float]],
+        *,
+        batch: int,
+        optimizer: int,
+        rates: tuple[float, float, float, float],
+        metrics: tuple[int, ...],
+        team: ThreadTeam,
+        shuffle: Shuffle | None = None,
+        weight_decay: float = 0.0,
+        clip_value: float = 0.0,
+        clip_norm: float = 0.0,
+        ema_decay: float = 0.0,
+        seed: int = 0,
+        changes: AugmentationPlan | None = None,
+        step_rates: np.ndarray = NO_NUMBERS,
+        step_losses: np.ndarray = NO_NUMBERS,
+        pace: SliceTuner | None = None,
+        on_slice: Callable[[int, Sums], None] | None = None,
+    ) -> Sums:
+        """Passes over the data in mini-batches.
+
+        Parameters
+        ----------
+        data : from `as_data`
+        epochs : how many, at most MAX_EPOCHS
+        finished : to it are added, for each epoch, its sums and seconds; also where an exception ends the run
+        batch : rows a batch; the last one of an epoch may be shorter
+        optimizer : code
+        rates : learning rate and the optimizer's three settings
+        metrics : codes, N_METRICS at most
+        team : the threads
+        shuffle : how each epoch's order is made, in the memory of `data.order`; None leaves that as it is
+        weight_decay : what a step takes off the weights, in shares of the learning rate
+        clip_value, clip_norm : largest size of an element of the gradient, and of all of it; 0 for any
+        ema_decay : of the running average, where the engine has one
+        seed : from which dropout and augmentation come; that of `shuffle`, where it is given
+        changes : how features and targets are changed at random
+        step_rates : (epochs * steps of an epoch,) float64, the learning rate of each step; or (0,) for that of `rates`
+        step_losses : of the same shape, overwritten with the mean loss of each step's batch, without penalty; or (0,)
+        pace : how to use the threads; by default what was learnt in epochs of the same batch size
+        on_slice : called after each slice with the rows done of the epoch and the sums so far
+
+        Returns
+        -------
+        Sums
+            Those of the last epoch, with a status other than OK (and the epoch not finished) when training diverged.
+        """
+        n_rows = _n_rows(data)
+        space = self._workspace("train", batch, team)
+        grad = self._gradient_buffer() if batch > space.chunk or clip_norm else self._grad
+        if self.averaged and not self.steps_done:
+            self.slots[-1] = self.params
+            self._predictor = None
+        state = State(self.params, self.slots.reshape(-1), grad, space.work)
+        sums = Sums()
+        n_steps = -(-n_rows // batch)
+        if pace is None:
+            pace = space.pace(team.n_threads)
+        numbers = space.numbers
+        numbers[:] = 0.0
+        space.penalties[:] = 0.0
+        numbers[tables.LEARNING_RATE : tables.SETTING_2 + 1] = rates
+        numbers[tables.WEIGHT_DECAY : tables.EMA_DECAY + 1] = weight_decay, clip_value, clip_norm, ema_decay
+        order = NO_ORDER if shuffle is None else shuffle.order
+        change = AugmentationPlan() if changes is None else changes
+        numbers[tables.NOISE] = change.noise
+        step, done, seconds = 0, 0, 0.0
+        while step < epochs * n_steps:
+            numbers[tables.STEPS_DONE] = self.steps_done
+            numbers[tables.MOMENT_PRODUCT] = self.moment_product
+            n_threads, count = pace.next()
+            plan = space.plan(n_threads)._replace(
+                order=order, step_rates=step_rates, step_losses=step_losses, mixing=change.mixing
+            )
+            settings = plan.settings
+            settings[tables.MODE] = tables.TRAIN
+            settings[tables.EMA_SLOT] = len(self.slots) - 1 if self.averaged else -1
+            settings[tables.N_ROWS] = n_rows
+            settings[tables.BEGIN] = step
+            settings[tables.END] = min(step + count, epochs * n_steps)
+            settings[tables.EPOCH_STEPS] = n_steps
+            settings[tables.SHUFFLE] = shuffle is not None
+            settings[tables.SEED] = _as_int64(seed if shuffle is None else shuffle.seed)
+            if shuffle is not None:
+                settings[tables.EPOCH] = shuffle.epoch
+            settings[tables.ROW_FUNCTION] = address_of(change.function)
+            settings[tables.AUGMENT] = changes is not None
+            settings[tables.LOSS] = self.architecture.loss
+            settings[tables.OPTIMIZER] = optimizer
+            _set_metrics(plan, metrics)
+            start = time.perf_counter()
+            try:
+                sums.status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
+            finally:  # Ctrl-C may be noticed as soon as the kernel returns
+                self.steps_done = int(numbers[tables.STEPS_DONE])
+                self.moment_product = float(numbers[tables.MOMENT_PRODUCT])
+                reached = int(settings[tables.BEGIN])
+                seconds += time.perf_counter() - start
+                n_new = reached // n_steps - done
+                for row in space.epoch_sums[done : done + n_new]:
+                    finished.append((_sums_of(row, metrics, n_steps), seconds / n_new))
+                done += n_new
+            pace.learn(n_threads, reached - step, time.perf_counter() - start)
+            step = reached
+            if n_new:
+                seconds = 0.0
+            status = sums.status
+            at_end = step % n_steps == 0
+            sums = finished[-1][0] if n_new and at_end else _sums_of(numbers, metrics, step % n_steps)
+            sums.status = status
+            if status != tables.OK:
+                break
+            if on_slice is not None:
+                on_slice(n_rows if at_end else step % n_steps * batch, sums)
+        return sums
+
+    def evaluate(self, data: Data, *, metrics: tuple[int, ...], team: ThreadTeam) -> Sums:
+        """Losses and metrics of all rows, without a penalty."""
+        return self._whole(data, tables.EVALUATE, metrics, team)
+
+    def gradient(self, data: Data, *, team: ThreadTeam) -> tuple[Sums, list[np.ndarray], list[np.ndarray]]:
+        """Loss and gradient of all rows as one batch: sums, then dE/dW and dE/db of each layer (copies)."""
+        sums, grad = self.flat_gradient(data, team=team)
+        weights, biases = self._views(grad)
+        trained = self.architecture.trained_layers()
+        for k, used in enumerate(self.architecture.use_bias):
+            if k not in trained:
+                weights[k][:] = 0.0
+            if k not in trained or not used:
+                biases[k][:] = 0.0
+        return sums, [w.copy() for w in weights], [b.copy() for b in biases]
+
+    def flat_gradient(self, data: Data, *, team: ThreadTeam, metrics: tuple[int, ...] = ()) -> tuple[Sums, np.ndarray]:
+        """Loss, metrics and gradient of all rows as one batch: sums, and the gradient in the layout of `params`.
+
+        The gradient is the engine's own array: the next call overwrites it, and biases that are not used hold what
+        they would have.
+        """
+        grad = self._gradient_buffer()
+        return self._whole(data, tables.GRADIENT, metrics, team), grad
+
+    def _whole(self, data: Data, mode: int, metrics: tuple[int, ...], team: ThreadTeam) -> Sums:
+        n_rows = _n_rows(data)
+        # Without a gradient no sum over the rows of a chunk is needed, so a small one serves.
+        batch = min(n_rows, workspace.MIN_CHUNK) if mode == tables.EVALUATE else n_rows
+        space = self._workspace("evaluate" if mode == tables.EVALUATE else "gradient", batch, team)
+        params = self.final_params if mode == tables.EVALUATE else self.params
+        state = State(params, self.slots.reshape(-1), self._grad, space.work)
+        plan = space.plan(team.n_threads)
+        space.numbers[:] = 0.0
+        space.penalties[:] = 0.0
+        plan.settings[tables.MODE] = mode
+        plan.settings[tables.N_ROWS] = n_rows
+        plan.settings[tables.BEGIN] = 0
+        plan.settings[tables.END] = plan.settings[tables.EPOCH_STEPS] = -(-n_rows // batch)
+        plan.settings[tables.LOSS] = self.architecture.loss
+        _set_metrics(plan, metrics)
+        status = int(team.run(train_kernel, state, plan, data))
+        # The sums of an epoch that was finished, or of that part of it which was.
+        n_steps = int(plan.settings[tables.END])
+        steps = int(plan.settings[tables.BEGIN])
+        sums = _sums_of(space.epoch_sums[0] if steps == n_steps else space.numbers, metrics, steps)
+        sums.status = status
+        return sums
+
+    def can_read(self, X: Any) -> bool:
+        """Whether the kernels can read `X` as it is: an array of the right kind, width and order, of some rows."""
+        if type(X) is not np.ndarray or X.dtype != self.params.dtype or X.ndim != 2:
+            return False
+        n_rows, n_in = X.shape
+        flags = X.flags
+        return n_rows > 0 and n_in == self._n_in and flags.c_contiguous and flags.aligned
+
+    def predict(self, features: np.ndarray, n_threads: int = 1) -> np.ndarray | None:
+        """Outputs f(x) of all rows, (n, O); None where a feature is NaN or infinite."""
+        predictor = self._predictor
+        if predictor is None or predictor.n_threads < n_threads:
+            predictor = self._predictor = InferencePlan(self.architecture, self.final_params, n_threads)
+        return predictor(features)
+
+
+def shuffled(order: np.ndarray, seed: int, epoch: int) -> np.ndarray:
+    """Fill `order` with the permutation of this seed and epoch, and return it."""
+    shuffle(order, seed, epoch)
+    return order

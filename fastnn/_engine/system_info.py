@@ -1,0 +1,296 @@
+"""What fastnn runs on: the processor, its vectors, what it can do at best, and the versions of what is installed."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn._engine.thread_team import ThreadTeam, available_threads, region_cost
+from fastnn.kernels.lang import compiler, simd
+from fastnn.kernels.linalg.roofline import N_CHAINS, READ_VECTORS, fma_loop, read_loop
+from fastnn.kernels.tables import aligned_zeros, round_up
+
+#: Seconds of one measurement, and how many are made: the best one is free of disturbances if it is short, but
+#: waking the threads of a team, some 40 us, should not count.
+_MEASUREMENT = 0.005
+_REPEATS = 10
+#: Vectors that the peak's kernel takes; those beyond N_CHAINS stay as they are.
+_VECTORS = 16
+#: Bytes of the first-level data cache and those behind it where the system does not tell them.
+_USUAL_CACHES = {"L1": 32 << 10, "L2": 512 << 10, "L3": 8 << 20}
+#: Most bytes that are read to measure the memory.
+_MOST_BYTES = 256 << 20
+_PROCESSORS = Path("/sys/devices/system/cpu")
+
+
+def _best_rate(run: Callable[[int], object]) -> float:
+    """Rounds a second of `run(count)`, which makes `count` rounds."""
+    best, count, done = 0.0, 1, 0
+    run(1)  # may compile
+    while done < _REPEATS:
+        start = time.perf_counter()
+        run(count)
+        seconds = max(time.perf_counter() - start, 1e-9)
+        if seconds < _MEASUREMENT:
+            count = min(10 * count, round(1.5 * count * _MEASUREMENT / seconds) + 1)
+        else:
+            best = max(best, count / seconds)
+            done += 1
+    return best
+
+
+def _threads(n_threads: int | None) -> int:
+    if n_threads is None:
+        return available_threads()
+    if n_threads < 1:
+        raise ValueError(f"n_threads must be at least 1; got {n_threads}.")
+    return n_threads
+
+
+def vector_widths() -> tuple[int, ...]:
+    """Widths in bits of the vectors that the processor has, the one that fastnn uses first."""
+    return tuple(bits for bits in (512, 256, 128) if bits <= simd.VECTOR_BITS)
+
+
+def fma_peak(
+    dtype: npt.DTypeLike = np.float32, n_threads: int | None = None, *, vector_bits: int | None = None
+) -> float:
+    """Measure what the fused multiply-add units reach in registers alone.
+
+    Parameters
+    ----------
+    dtype : dtype
+        ``float32`` or ``float64``.
+    n_threads : int, optional
+        Threads that run at once; by default all that are available.
+    vector_bits : int, optional
+        Width of the vectors, one of `vector_widths`; by default the widest.
+
+    Returns
+    -------
+    float
+        Operations a second of all threads together; a fused multiply-add counts as two. The measurement takes
+        about 0.1 s, and the first one with an empty cache some 2 s more for compiling.
+
+    Raises
+    ------
+    ValueError
+        If `dtype` or `vector_bits` is something else, or `n_threads` is below 1.
+    """
+    wanted = np.dtype(dtype)
+    if wanted not in (np.dtype(np.float32), np.dtype(np.float64)):
+        raise ValueError(f"dtype must be float32 or float64; got {wanted}.")
+    n_threads = _threads(n_threads)
+    bits = simd.VECTOR_BITS if vector_bits is None else vector_bits
+    if bits not in vector_widths():
+        raise ValueError(f"vector_bits must be one of {', '.join(map(str, vector_widths()))}; got {bits}.")
+    width = _VECTORS * simd.n_lanes(wanted)
+    vectors = aligned_zeros(n_threads * width, wanted).reshape(n_threads, width)
+    vectors[:] = np.linspace(1.0, 3.0, width)
+    flops_a_round = 2 * N_CHAINS * (bits // (8 * wanted.itemsize)) * n_threads
+    with ThreadTeam(n_threads) as team:
+        return flops_a_round * _best_rate(lambda count: team.run(fma_loop, vectors, count, bits, n_threads))
+
+
+def cache_sizes() -> dict[str, int]:
+    """Bytes of the data caches of a processor by their names, "L1" first; usual sizes where the system tells none."""
+    found: dict[str, int] = {}
+    for place in sorted((_PROCESSORS / "cpu0" / "cache").glob("index*")):
+        try:
+            level, kind, size = ((place / name).read_text().strip() for name in ("level", "type", "size"))
+            if kind != "Instruction":
+                found[f"L{int(level)}"] = int(size.rstrip("KM")) << {"K": 10, "M": 20}.get(size[-1], 0)
+        except (OSError, ValueError, IndexError):
+            continue
+    found = {name: size for name, size in sorted(found.items()) if size > 0}
+    return found if "L1" in found else dict(_USUAL_CACHES)
+
+
+def read_bandwidth(n_bytes: int, n_threads: int | None = None) -> float:
+    """Measure how fast a buffer is read, again and again.
+
+    Parameters
+    ----------
+    n_bytes : int
+        Size of the buffer: what fits a cache measures that cache. It is rounded up to some hundred bytes a thread.
+    n_threads : int, optional
+        Threads that read at once, each its part of the buffer; by default all that are available.
+
+    Returns
+    -------
+    float
+        Bytes a second of all threads together. The measurement takes about 0.1 s.
+
+    Raises
+    ------
+    ValueError
+        If `n_bytes` or `n_threads` is below 1.
+    """
+    if n_bytes < 1:
+        raise ValueError(f"n_bytes must be at least 1; got {n_bytes}.")
+    n_threads = _threads(n_threads)
+    dtype = np.dtype(np.float32)
+    a_round = READ_VECTORS * simd.n_lanes(dtype)
+    n = round_up(-(-n_bytes // (dtype.itemsize * n_threads)), a_round)
+    buffer = aligned_zeros(n_threads * n, dtype).reshape(n_threads, n)
+    buffer[:] = 1.0  # untouched pages of zeros would all be one page
+    sums = aligned_zeros(n_threads * simd.CACHE_LINE, dtype).reshape(n_threads, simd.CACHE_LINE)
+    with ThreadTeam(n_threads) as team:
+        return buffer.nbytes * _best_rate(lambda count: team.run(read_loop, buffer, count, 1.0, sums, n_threads))
+
+
+def clock() -> float | None:
+    """Cycles a second of the fastest processor now; None where the system does not tell, as in virtual machines."""
+    found = []
+    for place in _PROCESSORS.glob("cpu[0-9]*/cpufreq/scaling_cur_freq"):
+        try:
+            found.append(1e3 * int(place.read_text()))
+        except (OSError, ValueError):
+            continue
+    return max(found, default=0.0) or None
+
+
+@dataclass(frozen=True)
+class Roofline:
+    """What bounds a kernel here: arithmetic, or reading from a cache or from memory.
+
+    Parameters
+    ----------
+    peaks : dict
+        Operations a second by (name of the dtype, bits of the vectors, threads).
+    bandwidths : dict
+        Bytes read a second by (name of the cache or "memory", threads).
+    bytes_read : dict
+        The size of the buffer for each name in `bandwidths`.
+    cycles : float or None
+        Cycles a second, where the system tells them.
+    """
+
+    peaks: dict[tuple[str, int, int], float]
+    bandwidths: dict[tuple[str, int], float]
+    bytes_read: dict[str, int]
+    cycles: float | None
+
+    def ridge(self, dtype: npt.DTypeLike = np.float32, level: str = "memory", n_threads: int = 1) -> float:
+        """Operations a byte from which on arithmetic is the bound, for the widest vectors."""
+        peak = self.peaks[np.dtype(dtype).name, simd.VECTOR_BITS, n_threads]
+        return peak / self.bandwidths[level, n_threads]
+
+
+def roofline() -> Roofline:
+    """Measure FMA peaks, with one thread and with all, and the read bandwidth of caches (one thread) and memory.
+
+    It takes about two seconds.
+    """
+    threads = sorted({1, available_threads()})
+    peaks = {
+        (dtype, bits, n): fma_peak(dtype, n, vector_bits=bits)
+        for dtype in ("float32", "float64")
+        for bits in vector_widths()
+        for n in threads
+    }
+    caches = cache_sizes()
+    # Half of a cache: the other half is for what else runs. Four times the last one keeps little of it there.
+    sizes = {name: size // 2 for name, size in caches.items()}
+    sizes["memory"] = min(4 * max(caches.values()), _MOST_BYTES)
+    bandwidths, cycles = {}, None
+    for name, size in sizes.items():
+        for n in threads if name == "memory" else (1,):
+            bandwidths[name, n] = read_bandwidth(size, n)
+        if name == "L1":
+            cycles = clock()  # while the processor is awake
+    return Roofline(peaks, bandwidths, sizes, cycles)
+
+
+def _with_threads(rates: dict[int, float], unit: str, form: str = ".1f") -> str:
+    """`rates` by number of threads, in words."""
+    return ", ".join(
+        f"{rate:{form}} {unit} with 1 thread" if n == 1 else f"{rate:{form}} with {n}" for n, rate in rates.items()
+    )
+
+
+def _size(n_bytes: int) -> str:
+    return f"{n_bytes >> 20} MiB" if n_bytes >= 1 << 20 else f"{n_bytes / 1024:.0f} KiB"
+
+
+def describe(roof: Roofline) -> dict[str, str]:
+    """Tell a roofline in lines for people."""
+    lines = {}
+    threads = sorted({n for _, _, n in roof.peaks})
+    for dtype, bits in dict.fromkeys((dtype, bits) for dtype, bits, _ in roof.peaks):
+        rates = {n: roof.peaks[dtype, bits, n] / 1e9 for n in threads}
+        lines[f"FMA, {dtype}, {bits} bits"] = _with_threads(rates, "GFLOP/s")
+    for name, size in roof.bytes_read.items():
+        rates = {n: rate / 1e9 for (level, n), rate in roof.bandwidths.items() if level == name}
+        text = _with_threads(rates, "GB/s")
+        if roof.cycles is not None:
+            text += f" ({1e9 * rates[1] / roof.cycles:.1f} bytes a cycle{' with 1' * (len(rates) > 1)})"
+        lines[f"read {name}, {_size(size)}"] = text
+    for dtype in dict.fromkeys(dtype for dtype, _, _ in roof.peaks):
+        rates = {n: roof.ridge(dtype, n_threads=n) for n in threads}
+        lines[f"ridge, {dtype}"] = _with_threads(rates, "flops a byte from memory")
+    return lines
+
+
+def processor_name() -> str:
+    """Name of the processor as the system gives it."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() == "model name" and value.strip():
+                return value.strip()
+    except OSError:  # not Linux
+        pass
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python and of the packages that matter; nothing is imported for it."""
+    from fastnn import __version__
+
+    found = {"python": platform.python_version(), "fastnn": __version__}
+    for name in ("numpy", "numba", "llvmlite", "scipy"):
+        try:
+            found[name] = importlib.metadata.version(name)
+        except importlib.metadata.PackageNotFoundError:
+            found[name] = "not installed"
+    return found
+
+
+def info() -> dict[str, str | dict[str, str]]:
+    """Tell what fastnn finds here, for a bug report.
+
+    Returns
+    -------
+    dict
+        Values to be read by people, and under "roofline" a dict of such. Peaks, bandwidths and the cost of a
+        region are measured by the call, which takes some two seconds.
+    """
+    n_threads = available_threads()
+    lanes = " or ".join(f"{simd.n_lanes(dtype)} {dtype}" for dtype in ("float32", "float64"))
+    found: dict[str, str | dict[str, str]] = {
+        "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
+        "processor": processor_name(),
+        "vectors": f"{simd.VECTOR_BITS} bits: {lanes}; {simd.N_REGISTERS} registers, "
+        f"{'with' if simd.HAS_FMA else 'without'} fused multiply-add",
+        "caches": ", ".join(f"{name} {_size(size)}" for name, size in cache_sizes().items()),
+        "threads": f"{n_threads} available; fastnn starts its own (no OpenMP, TBB or workqueue)",
+        "region cost": f"{region_cost(n_threads) * 1e9:.0f} ns with {n_threads} threads"
+        if n_threads > 1
+        else "none with one thread",
+        # Python would need minutes for a buffer that is larger than the caches.
+        "roofline": "not measured: nothing is compiled" if compiler.JIT_DISABLED else describe(roofline()),
+    }
+    if compiler.JIT_DISABLED:
+        found["compiled code"] = "none: NUMBA_DISABLE_JIT is set, so the kernels run as slow Python"
+    else:
+        found["compiled code"] = str(compiler.CACHE_FOLDER or "kept nowhere: no writable folder, set FASTNN_CACHE_DIR")
+    found["versions"] = ", ".join(f"{name} {version}" for name, version in versions().items())
+    return found

@@ -1,0 +1,247 @@
+"""Memory and tables of training with one batch size, and how the work is cut: tiles, chunks, shards."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from fastnn._engine.architecture import Architecture, address_of, layer_numbers, layer_table
+from fastnn._engine.autotune import MAX_EPOCHS, SliceTuner
+from fastnn.kernels import ids, tables
+from fastnn.kernels.lang.simd import CACHE_LINE, n_lanes
+from fastnn.kernels.linalg.microkernel import TILE_ROWS
+from fastnn.kernels.nn.stochastic import ROW_RANDOMS
+from fastnn.kernels.tables import Plan
+
+#: Most elements of a weight tile: its gradient (128 KiB in single precision) stays in the second-level cache.
+MAX_TILE_ELEMENTS = 32_768
+#: Widest weight tile, in bytes of a row.
+MAX_TILE_ROW_BYTES = 2_048
+#: Tiles that the weights are cut into at least, where they are many enough: work for that many threads.
+MIN_TILES = 16
+#: Rows of a batch tile: activations and deltas of so many stay near, weights are read once for all of them.
+MIN_BATCH_TILE, MAX_BATCH_TILE = 64, 128
+BATCH_TILE_BYTES = 512 * 1024
+#: Rows of a chunk at least, and bytes of activations that it may take beyond that.
+MIN_CHUNK = 1024
+#: Shards of a batch: at most so many, of at least so many rows.
+MAX_SHARDS = 8
+MIN_SHARD_ROWS = 256
+CHUNK_BYTES = 1024 * 1024
+
+NO_ORDER = np.empty(0, np.int64)
+NO_NUMBERS = np.empty(0)
+
+
+def weight_tiles(architecture: Architecture) -> np.ndarray:
+    """Cut all weights into tiles; (n_tiles, TILE_COLUMNS) int64. A function of the architecture alone.
+
+    Tiles of layers that are not trained come last.
+    """
+    dtype = architecture.dtype
+    v = n_lanes(dtype)
+    lds = architecture.leading_dimensions()
+    total = sum(
+        n_out * ld_in if narrow else n_in * ld_out
+        for narrow, (n_in, n_out), (ld_in, ld_out) in zip(
+            architecture.narrow(), pairwise(architecture.sizes), pairwise(lds), strict=True
+        )
+    )
+    elements = min(MAX_TILE_ELEMENTS, total // MIN_TILES)
+    widest = MAX_TILE_ROW_BYTES // dtype.itemsize
+    tiles = []
+    for k, narrow in enumerate(architecture.narrow()):
+        n_in, n_out = architecture.sizes[k : k + 2]
+        height, width = (n_out, tables.padded(n_in, dtype)) if narrow else (n_in, tables.padded(n_out, dtype))
+        bias = tables.padded(n_out, dtype)
+        # A row that the gap after it completes to the stride is updated in one run with the next.
+        columns = width if width <= widest else widest
+        rows = max(v, elements // columns // v * v)
+        for column in range(0, width, columns):
+            column_end = min(column + columns, width)
+            for row in range(0, height, rows):
+                row_end = min(row + rows, n_out if narrow else tables.padded(n_in, dtype))
+                with_bias = (0, bias if column == 0 else 0) if narrow else (column, column_end)
+                tiles.append((k, row, row_end, column, column_end, *(with_bias if row == 0 else (0, 0))))
+    trained = architecture.trained_layers()
+    tiles.sort(key=lambda tile: tile[0] not in trained)  # keeps the order of those that are alike
+    return np.array(tiles, np.int64).reshape(-1, tables.TILE_COLUMNS)
+
+
+def shares(tiles: np.ndarray, n_threads: int) -> np.ndarray:
+    """First tile of each thread, so that all have about as many weights; (n_threads + 1,) int64."""
+    cost = (tiles[:, tables.T_ROW_END] - tiles[:, tables.T_ROW]) * (
+        tiles[:, tables.T_COLUMN_END] - tiles[:, tables.T_COLUMN]
+    )
+    middle = np.cumsum(cost) - cost / 2
+    bounds = np.searchsorted(middle, cost.sum() * np.arange(n_threads + 1) / n_threads)
+    bounds[0], bounds[-1] = 0, len(tiles)
+    return bounds.astype(np.int64)
+
+
+def batch_tile_rows(rows: int, bytes_per_row: int, n_threads: int, multiple: int) -> int:
+    """Rows of a batch tile: near the caches' size, and as many tiles as the threads can share evenly."""
+    most = min(MAX_BATCH_TILE, max(MIN_BATCH_TILE, BATCH_TILE_BYTES // bytes_per_row))
+    n_tiles = tables.round_up(-(-rows // most), n_threads)
+    return tables.round_up(-(-rows // n_tiles), multiple)
+
+
+class Arena:
+    """Counts out the offsets of one aligned array before it exists."""
+
+    def __init__(self, dtype: np.dtype[Any]) -> None:
+        self.dtype = dtype
+        self.end = 0
+
+    def take(self, n: int) -> int:
+        """Reserve n elements; returns where they begin."""
+        start = self.end
+        self.end += tables.round_up(n, CACHE_LINE // self.dtype.itemsize)
+        return start
+
+    def zeros(self) -> np.ndarray:
+        """Make the array."""
+        return tables.aligned_zeros(self.end, self.dtype)
+
+
+def count_shards(architecture: Architecture, batch: int) -> int:
+    """Parts that each batch is cut into, each with a gradient of its own; 0 where that does not pay.
+
+    Without shards all threads share the rows of a batch, and then the weights: every activation is read by every
+    thread, which is work for the caches if the net is small, and each row that is written next has to be taken
+    back from them. A shard stays with one thread, from its rows to its gradient, and only gradients are exchanged.
+    A function of the shapes alone, for the sum of the shards is rounded otherwise than that of the rows.
+    """
+    n_shards = min(MAX_SHARDS, batch // MIN_SHARD_ROWS)
+    if n_shards < 2:
+        return 0
+    _, size = tables.param_offsets(architecture.sizes, architecture.dtype)
+    activations = batch * 2 * sum(architecture.leading_dimensions())
+    return n_shards if 2 * n_shards * size <= activations else 0
+
+
+class Workspace:
+    """What training or evaluating with one batch size needs: `work` and, for each number of threads, a Plan."""
+
+    def __init__(
+        self, architecture: Architecture, batch: int, n_threads: int, *, gradients: bool = True, shards: bool = True,
+        dropout: bool = False,
+    ) -> None:  # fmt: skip
+        dtype = architecture.dtype
+        lds = architecture.leading_dimensions()
+        self.bytes_per_row = 2 * sum(lds) * dtype.itemsize
+        self.batch = batch
+        # Rows come in blocks of as many as a vector has lanes (see kernels.narrow).
+        self.block = tables.round_up(TILE_ROWS, n_lanes(dtype))
+        self.n_shards = count_shards(architecture, batch) if gradients and shards else 0
+        self.shard_rows = tables.round_up(-(-batch // self.n_shards), self.block) if self.n_shards else 0
+        if self.n_shards:
+            self.chunk = min(self.shard_rows, MAX_BATCH_TILE)
+            rows = n_threads * self.chunk
+        else:
+            self.chunk = min(batch, max(MIN_CHUNK, CHUNK_BYTES // self.bytes_per_row))
+            rows = tables.round_up(self.chunk, self.block)
+        self.layers = layer_table(architecture, training=True)
+        self.layer_numbers = layer_numbers(architecture)
+        self.loss_function = address_of(architecture.loss_function)
+        self.tiles = weight_tiles(architecture)
+        self.numbers = np.zeros(tables.NUMBERS)
+        self.epoch_sums = np.zeros((MAX_EPOCHS, tables.NUMBERS))
+        trained = architecture.trained_layers()
+        self.n_trained = int(np.isin(self.tiles[:, tables.T_LAYER], trained).sum())
+        self.first_trained = min(trained, default=architecture.n_layers)
+        self.penalties = np.zeros(len(self.tiles))
+        self.squares = np.zeros(len(self.tiles))
+
+        arena = Arena(dtype)
+        self.zeros = arena.take(max(lds))
+        self.row_loss = arena.take(rows)
+        self.metric_length = rows
+        self.row_metric = arena.take(tables.N_METRICS * rows)
+        self.target = arena.take(rows * lds[-1])
+        self.loss_parameters = arena.take(lds[-1])
+        inputs = [arena.take(rows * ld) for ld in lds]
+        self.layers[:, tables.INPUT] = inputs[:-1]
+        self.layers[:, tables.OUTPUT] = inputs[1:]
+        self.layers[:, tables.DELTA] = [arena.take(rows * ld) for ld in lds[1:]]
+        for k in range(architecture.n_layers):
+            if gradients and self.layers[k, tables.ACTIVATION] in ids.NEEDS_INPUT:
+                self.layers[k, tables.SUM] = arena.take(rows * lds[k + 1])
+            if dropout and self.layer_numbers[k, tables.DROPOUT]:
+                self.layers[k, tables.MASK] = arena.take(rows * lds[k])
+                if k:  # the layer below keeps its own output for its derivative
+                    self.layers[k, tables.INPUT] = arena.take(rows * lds[k])
+        for k in range(1, architecture.n_layers):
+            if architecture.narrow()[k]:
+                continue
+            n_out = tables.padded(architecture.sizes[k + 1], dtype)
+            self.layers[k, tables.WT] = arena.take(n_out * lds[k])
+        width = self.tiles[:, tables.T_COLUMN_END] - self.tiles[:, tables.T_COLUMN]
+        height = self.tiles[:, tables.T_ROW_END] - self.tiles[:, tables.T_ROW]
+        bias = self.tiles[:, tables.T_BIAS_END] - self.tiles[:, tables.T_BIAS]
+        lanes = n_lanes(dtype)
+        self.scratch_size = tables.round_up(
+            max(int((height * width + bias).max()), 2 * lanes * lanes + lanes, ROW_RANDOMS, lds[-1]),
+            CACHE_LINE // dtype.itemsize,
+        )
+        self.scratch = arena.take(n_threads * self.scratch_size)
+        _, size = tables.param_offsets(architecture.sizes, dtype)
+        self.shard_grad = arena.take(self.n_shards * size)
+        self.shard_sums = np.zeros((self.n_shards, tables.SHARD_SUMS))
+        self.work = arena.zeros()
+        n_out = architecture.sizes[-1]
+        self.work[self.loss_parameters : self.loss_parameters + n_out] = architecture.loss_parameters
+        self.max_threads = n_threads
+        self._plans: dict[int, Plan] = {}
+        self._paces: dict[int, SliceTuner] = {}
+
+    def pace(self, n_threads: int) -> SliceTuner:
+        """What has been learnt of the speed of steps with at most so many threads."""
+        if n_threads not in self._paces:
+            self._paces[n_threads] = SliceTuner(n_threads)
+        return self._paces[n_threads]
+
+    def plan(self, n_threads: int) -> Plan:
+        """The tables for so many threads; arrays of settings are shared with the caller, who fills them."""
+        if n_threads not in self._plans:
+            settings = np.zeros(tables.SETTINGS, np.int64)
+            settings[tables.BATCH] = self.batch
+            settings[tables.CHUNK] = self.chunk
+            sharing = 1 if self.n_shards else n_threads  # threads that share a chunk
+            settings[tables.BATCH_TILE] = batch_tile_rows(self.chunk, self.bytes_per_row, sharing, self.block)
+            settings[tables.N_THREADS] = n_threads
+            settings[tables.ROW_LOSS] = self.row_loss
+            settings[tables.ROW_METRIC] = self.row_metric
+            settings[tables.METRIC_LENGTH] = self.metric_length
+            settings[tables.ZEROS] = self.zeros
+            settings[tables.TARGET] = self.target
+            settings[tables.LOSS_PARAMETERS] = self.loss_parameters
+            settings[tables.SCRATCH] = self.scratch
+            settings[tables.SCRATCH_SIZE] = self.scratch_size
+            settings[tables.EMA_SLOT] = -1
+            settings[tables.TRAINED_TILES] = self.n_trained
+            settings[tables.FIRST_TRAINED] = self.first_trained
+            settings[tables.LOSS_FUNCTION] = self.loss_function
+            settings[tables.CONSTRAINED] = self.layer_numbers[:, tables.MAX_NORM].any()
+            settings[tables.SHARDS] = self.n_shards
+            settings[tables.SHARD_ROWS] = self.shard_rows
+            settings[tables.SHARD_GRAD] = self.shard_grad
+            self._plans[n_threads] = Plan(
+                self.layers,
+                self.layer_numbers,
+                self.tiles,
+                shares(self.tiles[: self.n_trained], n_threads),
+                self.penalties,
+                self.squares,
+                self.shard_sums,
+                settings,
+                self.numbers,
+                self.epoch_sums,
+                NO_ORDER,
+                NO_NUMBERS,
+                NO_NUMBERS,
+                NO_NUMBERS,
+            )
+        return self._plans[n_threads]

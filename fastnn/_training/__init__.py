@@ -1,0 +1,1 @@
+"""Training: what an epoch is, what runs epochs, what surrounds them."""

@@ -1,0 +1,5 @@
+"""Estimators with scikit-learn's interface (extra ``sklearn``)."""
+
+from fastnn.estimators._mlp import MLPClassifier, MLPRegressor
+
+__all__ = ["MLPClassifier", "MLPRegressor"]

@@ -1,0 +1,492 @@
+"""What the two scikit-learn estimators have in common: scikit-learn's way of training, told to a `Model`.
+
+This file turns parameters into settings, data into arrays and weights into a Model, and keeps them together through
+pickle; `estimator_training` runs the epochs.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+import os
+from collections.abc import Iterable, Sequence
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+try:
+    from joblib.parallel import get_active_backend
+    from sklearn.base import BaseEstimator
+    from sklearn.model_selection import train_test_split
+    from sklearn.utils import check_random_state
+    from sklearn.utils._param_validation import Interval, Options, StrOptions
+    from sklearn.utils.validation import _check_sample_weight, validate_data
+except ImportError as error:
+    raise ImportError(
+        f'MLPClassifier and MLPRegressor need scikit-learn 1.7 or later ({error}): pip install "fastnn[sklearn]"'
+    ) from error
+
+from fastnn import Model, activations, optimizers
+from fastnn._compatibility import as_dtype
+from fastnn._engine.thread_team import available_threads
+from fastnn.activations import Activation
+from fastnn.callbacks import Callback
+from fastnn.estimators._stopping import Rows, descend, solve
+from fastnn.layers import Dense
+from fastnn.schedules import Schedule
+
+Array = npt.NDArray[Any]
+
+#: For each `out_activation_` the last layer's activation and the loss of the Model.
+_OUTPUTS = {
+    "softmax": ("softmax", "softmax_crossentropy"),
+    "logistic": ("sigmoid", "binary_crossentropy"),
+    "identity": ("identity", "squared_error"),
+    "exp": ("exponential", "poisson"),
+}
+
+#: Parameters that say what a stochastic optimizer says, too.
+_SETTINGS = (
+    "learning_rate_init", "learning_rate", "power_t", "momentum", "nesterovs_momentum", "beta_1", "beta_2", "epsilon",
+)  # fmt: skip
+
+#: Sparse formats that scikit-learn hands over as they are.
+_SPARSE = ["csr", "csc"]
+
+
+def _dense(X: Any) -> Array:
+    return X if isinstance(X, np.ndarray) else X.toarray(order="C")
+
+
+def default_n_threads() -> int:
+    """Threads that an estimator uses if it is not told: all processors, unless joblib shares them out.
+
+    OMP_NUM_THREADS is the most, as for the rest of scikit-learn; joblib sets it in its worker processes so that all
+    together fill the machine. Without it a task of joblib, in a process or in a thread, gets one.
+    """
+    threads = 1 if getattr(get_active_backend()[0], "nesting_level", 0) else available_threads()
+    allowed = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # one number for each level of nesting
+    return min(int(allowed), available_threads()) if allowed.isdigit() and int(allowed) > 0 else threads
+
+
+class BaseMLP(BaseEstimator):
+    """Parameters, training and persistence of both estimators; not for use by itself.
+
+    A fitted one holds a `Model`, whose weights `coefs_` and `intercepts_` are views of. So writing into them
+    changes the predictions; arrays that are put in their place are copied into the Model at the next use.
+    """
+
+    loss: str
+    # Kept between epochs (see `estimator_training`); some are None with `early_stopping`, others without.
+    loss_curve_: list[float]
+    best_loss_: Any
+    validation_scores_: Any
+    best_validation_score_: Any
+    _best_weights: Any
+    _optimizer: Any
+    _loss_constant: float
+
+    # Same as scikit-learn's, so that errors are the same, except for what is new.
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
+        "activation": [str, list, tuple, Activation],
+        "solver": [str, *optimizers.CLASSES.values()],
+        "alpha": [Interval(Real, 0, None, closed="left")],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
+        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
+        "power_t": [Interval(Real, 0, None, closed="left")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "shuffle": ["boolean"],
+        "random_state": ["random_state"],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "verbose": ["verbose"],
+        "warm_start": ["boolean"],
+        "momentum": [Interval(Real, 0, 1, closed="both")],
+        "nesterovs_momentum": ["boolean"],
+        "early_stopping": ["boolean"],
+        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
+        "beta_1": [Interval(Real, 0, 1, closed="left")],
+        "beta_2": [Interval(Real, 0, 1, closed="left")],
+        "epsilon": [Interval(Real, 0, None, closed="neither")],
+        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
+        "max_fun": [Interval(Integral, 1, None, closed="left")],
+        "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
+        "schedule": [None, Schedule],
+        "callbacks": [None, Callback, list, tuple],
+        "n_threads": [None, Interval(Integral, 1, None, closed="left")],
+        "dtype": "no_validation",
+    }
+
+    # ------------------------------------------------------------------- what the subclasses have to say
+
+    def _encode(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Array, Array, Array | None]:
+        """Check X and y; returns both as the Model takes them, and weights of the rows that follow from y."""
+        raise NotImplementedError
+
+    def _encode_validation(self, y: Any) -> Array:
+        """Check targets for validation; returns them as the Model takes them."""
+        raise NotImplementedError
+
+    def _output(self) -> str:
+        """`out_activation_` for the targets that were checked last."""
+        raise NotImplementedError
+
+    def _n_outputs(self, y: Array) -> int:
+        """Outputs that encoded targets need."""
+        return 1 if y.ndim == 1 else y.shape[1]
+
+    def _score_outputs(self, outputs: Array, rows: Rows) -> float:
+        """Score of outputs, as `score` gives it; larger is better."""
+        raise NotImplementedError
+
+    def _stratify(self, y: Array) -> Array | None:
+        """What the rows for validation are stratified by."""
+        return None
+
+    # -------------------------------------------------------------------------------- words into settings
+
+    def _hidden_layer_sizes(self) -> list[int]:
+        given = self.hidden_layer_sizes
+        sizes = list(given) if isinstance(given, Iterable) else [given]
+        if not all(isinstance(size, Integral) for size in sizes):
+            raise TypeError(f"hidden_layer_sizes must be integers > 0, got {sizes}.")
+        if any(size <= 0 for size in sizes):
+            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+        return sizes
+
+    def _activations(self, n_hidden: int) -> list[Activation]:
+        """The activation of each hidden layer."""
+        if isinstance(self.activation, str | Activation):
+            found = [activations.get(self.activation)] * n_hidden
+        else:
+            found = [activations.get(activation) for activation in self.activation]
+            if len(found) != n_hidden:
+                raise ValueError(
+                    f"activation names {len(found)} activations, but hidden_layer_sizes has {n_hidden} layers: give "
+                    "one for each hidden layer, or one name for all."
+                )
+        if any(activation.name == "softmax" for activation in found):
+            raise ValueError("activation 'softmax' is for the last layer, which has the one that its loss needs.")
+        return found
+
+    def _dropouts(self, n_hidden: int) -> list[float]:
+        """Share of the inputs of each layer of weights that a step leaves out; (n_hidden + 1,)."""
+        if isinstance(self.dropout, Real):
+            if self.dropout and not n_hidden:
+                raise ValueError(
+                    f"dropout is {self.dropout!r}, but hidden_layer_sizes is {self.hidden_layer_sizes!r} and there are "
+                    "no hidden layers to leave outputs out of: set dropout=0, or give a list of the input's rate alone."
+                )
+            found = [0.0] + [float(self.dropout)] * n_hidden
+        else:
+            found = list(self.dropout)
+            if len(found) != n_hidden + 1:
+                raise ValueError(
+                    f"dropout has {len(found)} rates, but there are the input and {n_hidden} hidden layers: give "
+                    f"{n_hidden + 1}, the input's first (0 for none), or one number for all hidden layers."
+                )
+        if any(rate != 0 for rate in found) and not self._is_stochastic():
+            raise ValueError(
+                f"dropout is {self.dropout!r}, but solver={self.solver!r} needs the same loss in each iteration: set "
+                "dropout=0, or take a solver such as 'adam'."
+            )
+        return [Dense(1, dropout=rate).dropout for rate in found]
+
+    def _is_stochastic(self) -> bool:
+        return not (self.solver in ("lbfgs", "lm") or isinstance(self.solver, optimizers.Solver))
+
+    def _check_solver(self) -> bool:
+        if not self._is_stochastic():
+            raise AttributeError(
+                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
+            )
+        return True
+
+    def _check_schedule(self) -> None:
+        """Insist on one rule for the learning rate, and on a solver that has a rate."""
+        if self.schedule is None:
+            return
+        if self.learning_rate != "constant":
+            raise ValueError(
+                f"schedule is {self.schedule!r} and learning_rate is {self.learning_rate!r}, but one of them has to "
+                "say how the rate changes: leave one out."
+            )
+        if not self._is_stochastic():
+            raise ValueError(
+                f"schedule is {self.schedule!r}, but solver={self.solver!r} has no learning rate: leave it out, or "
+                "take a solver such as 'adam'."
+            )
+
+    def _check_that_it_can_go_on(
+        self, hidden: Sequence[Activation], dropouts: Sequence[float], optimizer: optimizers.Optimizer
+    ) -> None:
+        """Insist that `partial_fit` goes on with the net of the calls before."""
+        if optimizers.averages(optimizer):
+            raise ValueError(
+                f"solver is {optimizer!r}, whose averages take the place of the weights when a fit ends, but calls of "
+                "partial_fit go on: leave ema_momentum out."
+            )
+        layers = self._model.layers if hasattr(self, "_model") else ()
+        if len(layers) != len(dropouts):  # then the widths are refused, or there is nothing yet
+            return
+        before = [layer.activation for layer in layers[:-1]], [layer.dropout for layer in layers]
+        for name, old, new in zip(("activation", "dropout"), before, (list(hidden), list(dropouts)), strict=True):
+            if old != new:
+                raise ValueError(
+                    f"{name} is {getattr(self, name)!r}, but partial_fit goes on with the net of the calls before, "
+                    "which has another: set it back, or call fit with warm_start=True."
+                )
+
+    def _check_instance(self) -> None:
+        """Insist that what an optimizer says by itself is not said by parameters as well."""
+        defaults = inspect.signature(type(self)).parameters
+        settings = [*_SETTINGS, "schedule"] if self._is_stochastic() else ["max_fun", "tol"]
+        for name in settings:
+            if name in defaults and getattr(self, name) != defaults[name].default:
+                raise ValueError(
+                    f"solver is {self.solver!r}, which says all by itself, but {name}={getattr(self, name)!r} is given "
+                    "as well: leave it out and give the optimizer what you want (a rate may be a schedule), or name "
+                    "the solver, such as 'adam'."
+                )
+
+    def _new_optimizer(self) -> optimizers.Optimizer:
+        """The optimizer that `solver` is or names, then with the settings that it shares with the estimator."""
+        if not isinstance(self.solver, str):
+            self._check_instance()
+            return self.solver
+        sgd = "nesterov" if self.nesterovs_momentum else "momentum"
+        name: str = sgd if self.solver == "sgd" else self.solver
+        named = optimizers.get(name)
+        known = {field.name for field in dataclasses.fields(named)}
+        given = {
+            "learning_rate": self.learning_rate_init if self.schedule is None else self.schedule,
+            # Model wants less than 1, which is allowed here; the number next to it is as good.
+            "momentum": min(self.momentum, np.nextafter(1.0, 0.0)),
+            "nesterov": name == "nesterov" and self.momentum > 0,
+            **{setting: getattr(self, setting) for setting in ("beta_1", "beta_2", "epsilon", "max_fun")},
+            "gtol": self.tol,
+        }
+        return dataclasses.replace(named, **{k: v for k, v in given.items() if k in known})
+
+    # ------------------------------------------------------------------------------------------ the Model
+
+    def _draw(self, sizes: Sequence[int], random: np.random.RandomState, dtype: np.dtype[Any]) -> None:
+        """Draw `coefs_` and `intercepts_`: Glorot's uniform distribution for both, as in scikit-learn."""
+        layers = self._activations(len(sizes) - 2)
+        layers = [*layers, layers[-1] if layers else activations.get("relu")]  # the last is drawn as the one before
+        self.coefs_, self.intercepts_ = [], []
+        for n_in, n_out, activation in zip(sizes[:-1], sizes[1:], layers, strict=True):
+            bound = np.sqrt((2.0 if activation.name == "sigmoid" else 6.0) / (n_in + n_out))
+            self.coefs_.append(random.uniform(-bound, bound, (n_in, n_out)).astype(dtype, copy=False))
+            self.intercepts_.append(random.uniform(-bound, bound, n_out).astype(dtype, copy=False))
+
+    def _build(self, seed: int | None = None) -> Model:
+        """Make a Model of `coefs_` and `intercepts_`, which become views of its weights."""
+        hidden = self._activations(len(self.coefs_) - 1)
+        last, loss = _OUTPUTS[self.out_activation_]
+        words = [*hidden, activations.get(last)]
+        dropouts = self._dropouts(len(hidden))
+        dtype = np.dtype(np.float32 if np.asarray(self.coefs_[0]).dtype == np.float32 else np.float64)
+        model = Model(
+            [
+                Dense(np.shape(coef)[1], activation, kernel_initializer="zeros", dropout=dropout)
+                for coef, activation, dropout in zip(self.coefs_, words, dropouts, strict=True)
+            ],
+            loss=loss,
+            metrics=["mean_squared_error"] if loss == "squared_error" and self.n_outputs_ > 1 else [],
+            seed=seed,
+            dtype=dtype,
+            n_threads=self.n_threads or default_n_threads(),
+        )
+        model.build(np.shape(self.coefs_[0])[0])
+        self._bind(model, self.coefs_, self.intercepts_)
+        return model
+
+    def _bind(self, model: Model, coefs: Sequence[Array], intercepts: Sequence[Array]) -> None:
+        """Write weights into a Model and make its views the attributes."""
+        weights, biases = model.weights, model.biases
+        for view, given in zip([*weights, *biases], [*coefs, *intercepts], strict=True):
+            view[...] = given
+        self._model, self._bound = model, (*weights, *biases)
+        self.coefs_, self.intercepts_ = weights, biases
+
+    def _bound_model(self, seed: int | None = None) -> Model:
+        """The Model, with the weights that `coefs_` and `intercepts_` hold now; `seed` is for one that is made."""
+        given = (*self.coefs_, *self.intercepts_)
+        bound = self.__dict__.get("_bound", ())
+        if len(given) == len(bound):
+            if all(a is b for a, b in zip(given, bound, strict=True)):
+                return self._model
+            if all(np.shape(a) == b.shape for a, b in zip(given, bound, strict=True)):
+                self._bind(self._model, self.coefs_, self.intercepts_)
+                return self._model
+        return self._build(seed)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For pickle and copy: the Model's state stands for the weights as well."""
+        if not hasattr(self, "_model"):
+            return dict(super().__getstate__())
+        model = self._bound_model()
+        state = {k: v for k, v in super().__getstate__().items() if k not in ("coefs_", "intercepts_", "_bound")}
+        return {**state, "_model": model.__getstate__()}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over what `__getstate__` gave, with as many threads as may be used here."""
+        super().__setstate__({k: v for k, v in state.items() if k != "_model"})
+        if "_model" in state:
+            model = Model.__new__(Model)
+            model.__setstate__({**state["_model"], "n_threads": self.n_threads or default_n_threads()})
+            self._bind(model, model.weights, model.biases)
+
+    def _outputs(self, X: Any) -> Array:
+        """Outputs of the last layer for what a user gave as X; (n, n_outputs_)."""
+        model = self._bound_model()
+        if (
+            type(X) is np.ndarray
+            and X.ndim == 2
+            and X.dtype == model.dtype
+            and X.flags.c_contiguous
+            and X.shape[1] == model.n_features
+            and not hasattr(self, "feature_names_in_")
+        ):
+            try:
+                return model.predict(X)  # which looks for NaN itself
+            except ValueError:
+                pass  # said in scikit-learn's words below
+        return model.predict(self._features(X, reset=False, dtype=model.dtype))
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that a sparse X will do."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+    def _features(self, X: Any, *, reset: bool, dtype: Any) -> Array:
+        """Check X; returns a dense array in C order."""
+        return _dense(validate_data(self, X, accept_sparse=_SPARSE, dtype=dtype, order="C", reset=reset))
+
+    def _features_and_targets(self, X: Any, y: Any, *, reset: bool, y_numeric: bool = False) -> tuple[Array, Array]:
+        """Check X and y for training; X is dense then, in the dtype asked for or its own if that is a float."""
+        dtype = [np.float64, np.float32] if self.dtype is None else as_dtype(self.dtype)
+        how = {"accept_sparse": _SPARSE, "multi_output": True, "y_numeric": y_numeric, "dtype": dtype, "order": "C"}
+        X, y = validate_data(self, X, y, reset=reset, **how)
+        return _dense(X), y
+
+    # ------------------------------------------------------------------------------------------- training
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, validation: tuple[Any, Any, Any] | None = None
+    ) -> BaseMLP:
+        hidden = self._hidden_layer_sizes()
+        words = self._activations(len(hidden)), self._dropouts(len(hidden))
+        self._check_schedule()
+        optimizer = self._new_optimizer()
+        if incremental:
+            kept = self.__dict__.get("_optimizer")
+            optimizer = kept if isinstance(kept, optimizers.FirstOrderOptimizer) else optimizer
+            self._check_that_it_can_go_on(*words, optimizer)
+        if isinstance(optimizer, optimizers.LevenbergMarquardt) and self.loss != "squared_error":
+            raise ValueError(
+                f"solver={self.solver!r} is for squared errors, but the loss is {self.loss!r}: take 'lbfgs'."
+            )
+        if self.early_stopping and incremental:
+            raise ValueError("partial_fit does not support early_stopping=True")
+        first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
+        X, y, weights = self._encode(X, y, incremental, first)
+        if sample_weight is not None:
+            sample_weight = _check_sample_weight(sample_weight, X)
+        if weights is not None:
+            sample_weight = weights if sample_weight is None else weights * sample_weight
+        sizes = [X.shape[1], *hidden, self._n_outputs(y)]
+        if not first and [len(self.coefs_[0]), *(np.shape(coef)[1] for coef in self.coefs_)] != sizes:
+            before = [len(self.coefs_[0]), *(np.shape(coef)[1] for coef in self.coefs_)]
+            raise ValueError(
+                f"{'partial_fit' if incremental else 'warm_start'} goes on with the net of the fit before, of layers "
+                f"{before}, but data and hidden_layer_sizes ask for {sizes}."
+            )
+        held_back = None if validation is None else self._validation_rows(*validation, X.dtype, sizes[-1])
+
+        random = check_random_state(self.random_state)
+        if first:
+            self._initialize(sizes, random, X.dtype)
+        if self._is_stochastic() and (
+            first or not hasattr(self, "loss_curve_") or (self.best_loss_ is None) != self.early_stopping
+        ):
+            self._reset_stopping_state()
+        rows = Rows(X, y, sample_weight)
+        if self.early_stopping and held_back is None and self._is_stochastic():
+            rows, held_back = self._split(rows, random)
+        seed = int(random.randint(np.iinfo(np.int32).max))
+        model = self._bound_model(seed) if incremental else self._build(seed)
+        self._optimizer = optimizer
+        rows = self._in_dtype_of(model, rows)
+        if held_back is not None:
+            held_back = self._in_dtype_of(model, held_back)
+        if self._is_stochastic():
+            descend(self, model, rows, held_back, incremental)
+        else:
+            solve(self, model, rows)
+        return self
+
+    def _in_dtype_of(self, model: Model, rows: Rows) -> Rows:
+        """Convert rows once, which the Model would do at each call."""
+        y = rows.y if self.out_activation_ == "softmax" else rows.y.astype(model.dtype, copy=False)
+        weight = None if rows.sample_weight is None else rows.sample_weight.astype(model.dtype, copy=False)
+        return Rows(np.ascontiguousarray(rows.X, model.dtype), np.ascontiguousarray(y), weight)
+
+    def _initialize(self, sizes: Sequence[int], random: np.random.RandomState, dtype: np.dtype[Any]) -> None:
+        """Begin anew."""
+        self.n_iter_ = 0
+        self.t_ = 0
+        self.n_outputs_ = sizes[-1]
+        self.n_layers_ = len(sizes)
+        self.out_activation_ = self._output()
+        self._draw(sizes, random, dtype)
+
+    def _reset_stopping_state(self) -> None:
+        """Begin the record that the rule of stopping keeps."""
+        self.loss_curve_ = []
+        self._no_improvement_count = 0
+        self.best_loss_ = None if self.early_stopping else np.inf
+        self.validation_scores_ = [] if self.early_stopping else None
+        self.best_validation_score_ = -np.inf if self.early_stopping else None
+        self._best_weights = [w.copy() for w in (*self.coefs_, *self.intercepts_)] if self.early_stopping else None
+
+    def _validation_rows(self, X: Any, y: Any, sample_weight: Any, dtype: np.dtype[Any], n_outputs: int) -> Rows:
+        X = self._features(X, reset=False, dtype=dtype)
+        y = self._encode_validation(y)
+        if len(y) != len(X):
+            raise ValueError(f"y_val has {len(y)} rows, but X_val has {len(X)}: give one target a row.")
+        if self._n_outputs(y) != n_outputs:
+            raise ValueError(f"y_val has {self._n_outputs(y)} outputs, but y has {n_outputs}: give the same.")
+        return Rows(X, y, None if sample_weight is None else _check_sample_weight(sample_weight, X))
+
+    def _check_validation(self, X_val: Any, y_val: Any, sample_weight_val: Any) -> tuple[Any, Any, Any] | None:
+        """Whether data for validation were given, all that there must be, and somebody will look at them."""
+        if X_val is None and y_val is None and sample_weight_val is None:
+            return None
+        for name, value in (("X_val", X_val), ("y_val", y_val)):
+            if value is None:
+                raise ValueError(f"{name} is missing: validation data are X_val and y_val together.")
+        if not self._is_stochastic() or not (self.early_stopping or self.callbacks):
+            raise ValueError(
+                f"X_val and y_val are given, but with early_stopping={self.early_stopping}, solver={self.solver!r} and "
+                f"callbacks={self.callbacks!r} nothing looks at them: set early_stopping=True with a stochastic solver."
+            )
+        return X_val, y_val, sample_weight_val
+
+    def _split(self, rows: Rows, random: np.random.RandomState) -> tuple[Rows, Rows]:
+        """Hold back `validation_fraction` of the rows."""
+        arrays = [rows.X, rows.y] + ([] if rows.sample_weight is None else [rows.sample_weight])
+        parts = train_test_split(
+            *arrays, random_state=random, test_size=self.validation_fraction, stratify=self._stratify(rows.y)
+        )
+        if len(parts[1]) < 2:
+            raise ValueError(
+                "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+            )
+        train, held_back = parts[::2], parts[1::2]
+        return Rows(*train, *[None][len(train) - 2 :]), Rows(*held_back, *[None][len(train) - 2 :])

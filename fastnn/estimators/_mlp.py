@@ -1,0 +1,577 @@
+"""MLPClassifier and MLPRegressor: scikit-learn's estimators of these names, trained by `Model`.
+
+Parameters, defaults, methods, fitted attributes and errors are those of scikit-learn 1.9.
+"""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn.estimators._base import BaseMLP  # first: it says what to install
+from fastnn.estimators._stopping import Rows
+
+# isort: split
+from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.preprocessing import LabelBinarizer
+from sklearn.utils import column_or_1d, compute_sample_weight
+from sklearn.utils._param_validation import StrOptions
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
+from sklearn.utils.validation import check_is_fitted
+
+Array = npt.NDArray[Any]
+
+
+def r2(y: Array, predicted: Array, sample_weight: Array | None) -> float:
+    """R2 as `sklearn.metrics.r2_score` gives it, the mean over the outputs, without its checks of some 300 us.
+
+    An output that is constant counts 1 if it is predicted exactly, else 0.
+    """
+    weight = np.ones(len(y)) if sample_weight is None else sample_weight
+    with np.errstate(over="ignore", invalid="ignore"):  # squares, when training is about to diverge
+        residual = weight @ (y - predicted) ** 2
+        total = weight @ (y - np.average(y, axis=0, weights=weight)) ** 2
+        ratio = np.divide(residual, total, out=(residual > 0).astype(np.float64), where=(total > 0) & (residual > 0))
+    return float(np.mean(1.0 - ratio))
+
+
+class MLPClassifier(ClassifierMixin, BaseMLP):
+    """Multilayer perceptron for classification, in scikit-learn's way.
+
+    Takes the place of `sklearn.neural_network.MLPClassifier`. It minimizes the log-loss plus alpha/(2 n) times the sum
+    of the squared weights, n being the rows of a batch. Classes may be labels of any type; several labels a row are
+    given as an indicator matrix.
+
+    Parameters
+    ----------
+    hidden_layer_sizes : int or sequence of int
+        Units of each hidden layer; ``()`` is logistic or softmax regression.
+    activation : str, or sequence of str
+        Of the hidden layers: "identity", "logistic", "tanh", "relu" or another of fastnn's names, such as "elu". New
+        here: a sequence gives each hidden layer its own; entries may be fastnn's `Activation` instances, too.
+    solver : str or optimizer
+        "adam", "sgd" (with `momentum` and `nesterovs_momentum`), "lbfgs". New here: fastnn's other optimizers by
+        their names, "adamw", "amsgrad", "nadam", "lion", "rmsprop", "adagrad", ..., and for regression "lm"
+        (Levenberg-Marquardt); of their settings those are taken that the estimator has under the same name (`epsilon`,
+        `beta_1`, ...), the others are the defaults. An instance such as ``fastnn.AdamW(1e-3, weight_decay=0.1)`` says
+        all by itself; parameters of the estimator that say the same must then have their defaults. With
+        `ema_momentum` the weights are the averages once `fit` ends.
+    alpha : float
+        Strength of the L2 penalty.
+    batch_size : int or "auto"
+        Rows an update; "auto" is 200, or all where there are fewer. "lbfgs" and "lm" take all rows.
+    learning_rate : {"constant", "invscaling", "adaptive"}
+        Only for "sgd" and its kin. "invscaling" is learning_rate_init / (t + 1)^power_t after each epoch, t being the
+        rows seen so far; "adaptive" divides the rate by 5 where training would stop, until it is 1e-6.
+    learning_rate_init : float
+        The rate, or the first one.
+    power_t : float
+        The exponent of "invscaling".
+    max_iter : int
+        Most epochs (iterations of "lbfgs" and "lm").
+    shuffle : bool
+        Whether each epoch goes through the rows in a new order.
+    random_state : int, RandomState or None
+        From it come start weights (the same as scikit-learn's), the rows held back and the order of rows.
+    tol : float
+        Training ends when loss or validation score have not improved by that much for more than `n_iter_no_change`
+        epochs. For "lbfgs" and "lm" the largest component of the gradient at which they have converged.
+    verbose : bool
+        Whether to print loss and score of each epoch.
+    warm_start : bool
+        Whether `fit` goes on from the weights of the fit before.
+    momentum : float
+        Of "sgd", 0 to 1.
+    nesterovs_momentum : bool
+        Whether that is Nesterov's.
+    early_stopping : bool
+        Whether to hold back rows, stop by the score on them, and return to the weights that had the best one.
+    validation_fraction : float
+        The share that is held back.
+    beta_1, beta_2, epsilon : float
+        Of "adam".
+    n_iter_no_change : int or inf
+        Epochs without improvement that are borne.
+    max_fun : int
+        Most evaluations of the loss by "lbfgs".
+    dropout : float, or sequence of float
+        New here. Share of the outputs of each hidden layer that each step leaves out at random, from 0 up to 1; those
+        that stay are divided by 1 - dropout, and predictions use all. A sequence has a rate for the input first, and
+        then one for each hidden layer. Losses of training are then those of thinned nets. Not with "lbfgs" and "lm".
+    class_weight : dict, "balanced" or None
+        New here. What each class counts, by its label (1 where not named); "balanced" is n / (k n_c) for k
+        classes of n_c rows. Multiplied with `sample_weight`. Not for several labels a row.
+    schedule : Schedule or None
+        New here: one of `fastnn.schedules`, in the place of `learning_rate_init` and with `learning_rate` "constant".
+        Its epochs are counted from the start of each `fit`, or over all calls of `partial_fit`.
+    callbacks : Callback, or list of some, or None
+        New here: `fastnn.Callback` instances, asked after each epoch. They see the losses of `Model`, which are
+        means over the outputs and not halved; those of validation where rows are held back or given.
+    n_threads : int or None
+        New here. Most threads; None is all processors, but at most OMP_NUM_THREADS if that is set, and 1 in a task of
+        joblib without that (joblib sets it in its processes so that all together fill the machine). The results
+        do not depend on it.
+    dtype : {"float32", "float64"} or None
+        New here. Precision of weights and arithmetic; None is that of X (float64 where X holds no floats), as in
+        scikit-learn. "float32" took 0.54 to 0.61 of the time on the digits.
+
+    Attributes
+    ----------
+    classes_ : ndarray or list of ndarray
+        The labels.
+    coefs_, intercepts_ : list of ndarray
+        Weights (n_in, n_out) and biases (n_out,) of each layer: views, writing into them changes the predictions.
+    loss_, best_loss_ : float
+        Loss of the last epoch, and the least (None with `early_stopping`). As in scikit-learn, the loss of
+        an epoch is the mean over its batches, each before its update.
+    loss_curve_ : list of float
+        Loss of each epoch.
+    validation_scores_ : list of float or None
+        Accuracy on the rows held back after each epoch; None without `early_stopping`.
+    best_validation_score_ : float or None
+        The best of these.
+    n_iter_, t_ : int
+        Epochs of the last fit; rows seen by all.
+    n_features_in_, n_layers_, n_outputs_ : int
+        Columns of X, layers with the input's, outputs.
+    feature_names_in_ : ndarray of str
+        Names of the columns, where X had some.
+    out_activation_ : str
+        "softmax" or "logistic".
+
+    Notes
+    -----
+    Where it differs from scikit-learn: rows come in another order, so weights agree only where all rows are one batch
+    or `shuffle` is off. The L2 penalty of the last batch of an epoch is that of a whole one. Momentum does not contain
+    the rate, so that a changed rate acts at once. Adam adds epsilon after the correction of the bias (Kingma & Ba 2015,
+    algorithm 1). A sparse X is made dense, which takes n_samples x n_features numbers. A loss that is not finite ends
+    the training at once, with scikit-learn's error, or with the best weights where there are some.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> X, y, X_test, y_test = fastnn.datasets.load_digits()
+    >>> net = fastnn.MLPClassifier(random_state=0, early_stopping=True).fit(X, y)
+    >>> bool(net.score(X_test, y_test) > 0.9)
+    True
+    """
+
+    loss = "log_loss"
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **BaseMLP._parameter_constraints,
+        "class_weight": [dict, StrOptions({"balanced"}), None],
+    }
+
+    def __init__(
+        self,
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: Any = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        dropout: Any = 0.0,
+        class_weight: Any = None,
+        schedule: Any = None,
+        callbacks: Any = None,
+        n_threads: int | None = None,
+        dtype: Any = None,
+    ) -> None:
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.dropout = dropout
+        self.class_weight = class_weight
+        self.schedule = schedule
+        self.callbacks = callbacks
+        self.n_threads = n_threads
+        self.dtype = dtype
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> MLPClassifier:
+        """Train on all rows until the loss or the validation score improves no more.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+        y : array-like (n_samples,) or (n_samples, n_classes)
+            Labels, or a 0/1 indicator of several labels a row.
+        sample_weight : array-like (n_samples,) or None
+            What each row counts.
+        X_val, y_val, sample_weight_val : as the first three, or None
+            New here: rows for `early_stopping` instead of some held back.
+
+        Returns
+        -------
+        MLPClassifier
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If something given makes no sense, or training diverges.
+        """
+        validation = self._check_validation(X_val, y_val, sample_weight_val)
+        return self._fit(X, y, sample_weight, incremental=False, validation=validation)
+
+    @available_if(lambda estimator: estimator._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
+        """Make one epoch over some rows, going on from the present weights.
+
+        Parameters
+        ----------
+        X, y, sample_weight : as for `fit`
+        classes : array-like (n_classes,) or None
+            All labels that will ever come; needed at the first call.
+
+        Returns
+        -------
+        MLPClassifier
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If something given makes no sense, or training diverges.
+        """
+        if self.class_weight == "balanced":
+            raise ValueError(
+                "class_weight='balanced' needs all rows to count the classes, and partial_fit sees some of them: give "
+                "the weights as a dict (see sklearn.utils.class_weight.compute_class_weight)."
+            )
+        if _check_partial_fit_first_call(self, classes):
+            several = type_of_target(y).startswith("multilabel")
+            self._label_binarizer = LabelBinarizer().fit(y if several else classes)
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def predict(self, X: Any) -> Array:
+        """The most probable class of each row (n_samples,), or all with more than 0.5 (n_samples, n_classes)."""
+        check_is_fitted(self)
+        outputs = self._outputs(X)
+        if self.out_activation_ == "softmax":
+            return self.classes_[outputs.argmax(axis=1)]
+        return self._label_binarizer.inverse_transform(outputs[:, 0] if outputs.shape[1] == 1 else outputs)
+
+    def predict_proba(self, X: Any) -> Array:
+        """Probabilities (n_samples, n_classes), in the order of `classes_`."""
+        check_is_fitted(self)
+        outputs = self._outputs(X)
+        return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
+
+    def predict_log_proba(self, X: Any) -> Array:
+        """Logarithms of `predict_proba`."""
+        probabilities = self.predict_proba(X)
+        return np.log(probabilities, out=probabilities)
+
+    def _encode(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Array, Array, Array | None]:
+        X, y = self._features_and_targets(X, y, reset=reset)
+        if y.ndim == 2 and y.shape[1] == 1:
+            y = column_or_1d(y, warn=True)
+        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+            self._label_binarizer = LabelBinarizer().fit(y)
+            self.classes_ = self._label_binarizer.classes_
+        else:
+            self._check_classes(y)
+        weights = None
+        if self.class_weight is not None:
+            if self._label_binarizer.y_type_.startswith("multilabel"):
+                raise ValueError(
+                    f"class_weight is {self.class_weight!r}, but y has several labels a row, none of which could be "
+                    "that of the row: leave class_weight at None and give sample_weight."
+                )
+            weights = compute_sample_weight(self.class_weight, y)
+        return X, self._codes(y), weights
+
+    def _check_classes(self, y: Array) -> None:
+        classes = unique_labels(y)
+        if self.warm_start and set(classes) != set(self.classes_):
+            raise ValueError(
+                "warm_start can only be used where `y` has the same classes as in the previous call to fit. Previously "
+                f"got {self.classes_}, `y` has {classes}"
+            )
+        if len(np.setdiff1d(classes, self.classes_, assume_unique=True)):
+            raise ValueError(
+                f"`y` has classes not in `self.classes_`. `self.classes_` has {self.classes_}. 'y' has {classes}."
+            )
+
+    def _codes(self, y: Array) -> Array:
+        """Number of each row's class (n,), or one bool an output (n, n_outputs)."""
+        if self._output() == "softmax":
+            return np.searchsorted(self.classes_, y)
+        return self._label_binarizer.transform(y).astype(bool)
+
+    def _encode_validation(self, y: Any) -> Array:
+        y = np.asarray(y)
+        unknown = np.setdiff1d(unique_labels(y), self.classes_)
+        if len(unknown):
+            raise ValueError(f"y_val has the classes {unknown}, which y has not; it has {self.classes_}.")
+        return self._codes(column_or_1d(y) if y.ndim == 2 and y.shape[1] == 1 else y)
+
+    def _output(self) -> str:
+        return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
+
+    def _n_outputs(self, y: Array) -> int:
+        return len(self.classes_) if y.ndim == 1 else y.shape[1]
+
+    def _stratify(self, y: Array) -> Array | None:
+        return y if y.ndim == 2 and y.shape[1] == 1 else None
+
+    def _score_outputs(self, outputs: Array, rows: Rows) -> float:
+        if not np.isfinite(outputs).all():
+            return float("nan")
+        if self.out_activation_ == "softmax":
+            right = outputs.argmax(axis=1) == rows.y
+        else:
+            right = ((outputs > 0.5) == (rows.y > 0.5)).all(axis=1)
+        return float(np.average(right, weights=rows.sample_weight))
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that several labels a row will do."""
+        tags = super().__sklearn_tags__()
+        tags.classifier_tags.multi_label = True
+        return tags
+
+
+class MLPRegressor(RegressorMixin, BaseMLP):
+    """Multilayer perceptron for regression, in scikit-learn's way.
+
+    Takes the place of `sklearn.neural_network.MLPRegressor`. It minimizes half the squared error, or half the Poisson
+    deviance, summed over the outputs, plus alpha/(2 n) times the sum of the squared weights, n being the rows of a
+    batch.
+
+    Parameters
+    ----------
+    loss : {"squared_error", "poisson"}
+        What is minimized. "poisson" is for counts and other targets of at least 0; the net then gives the logarithm of
+        what is predicted.
+    hidden_layer_sizes, ..., max_fun, dropout, schedule, callbacks, n_threads, dtype
+        As for `MLPClassifier`.
+
+    Attributes
+    ----------
+    coefs_, ..., out_activation_
+        As for `MLPClassifier`; `validation_scores_` are R2, and the activation of the output is "identity", or
+        "exp" with "poisson".
+
+    Notes
+    -----
+    What is said there of differences from scikit-learn holds here, too. Targets are taken as they are: scale them to
+    about 1.
+
+    Examples
+    --------
+    >>> import fastnn, numpy as np
+    >>> X = np.linspace(-1, 1, 200)[:, None]
+    >>> y = np.sin(3 * X[:, 0])
+    >>> net = fastnn.MLPRegressor(hidden_layer_sizes=(20, 20), random_state=0, max_iter=500).fit(X, y)
+    >>> bool(net.score(X, y) > 0.95)
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, Any]] = {
+        **BaseMLP._parameter_constraints,
+        "loss": [StrOptions({"squared_error", "poisson"})],
+    }
+
+    def __init__(
+        self,
+        loss: str = "squared_error",
+        hidden_layer_sizes: Any = (100,),
+        activation: Any = "relu",
+        *,
+        solver: Any = "adam",
+        alpha: float = 0.0001,
+        batch_size: Any = "auto",
+        learning_rate: str = "constant",
+        learning_rate_init: float = 0.001,
+        power_t: float = 0.5,
+        max_iter: int = 200,
+        shuffle: bool = True,
+        random_state: Any = None,
+        tol: float = 1e-4,
+        verbose: Any = False,
+        warm_start: bool = False,
+        momentum: float = 0.9,
+        nesterovs_momentum: bool = True,
+        early_stopping: bool = False,
+        validation_fraction: float = 0.1,
+        beta_1: float = 0.9,
+        beta_2: float = 0.999,
+        epsilon: float = 1e-8,
+        n_iter_no_change: float = 10,
+        max_fun: int = 15000,
+        dropout: Any = 0.0,
+        schedule: Any = None,
+        callbacks: Any = None,
+        n_threads: int | None = None,
+        dtype: Any = None,
+    ) -> None:
+        self.loss = loss
+        self.hidden_layer_sizes = hidden_layer_sizes
+        self.activation = activation
+        self.solver = solver
+        self.alpha = alpha
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.learning_rate_init = learning_rate_init
+        self.power_t = power_t
+        self.max_iter = max_iter
+        self.shuffle = shuffle
+        self.random_state = random_state
+        self.tol = tol
+        self.verbose = verbose
+        self.warm_start = warm_start
+        self.momentum = momentum
+        self.nesterovs_momentum = nesterovs_momentum
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.beta_1 = beta_1
+        self.beta_2 = beta_2
+        self.epsilon = epsilon
+        self.n_iter_no_change = n_iter_no_change
+        self.max_fun = max_fun
+        self.dropout = dropout
+        self.schedule = schedule
+        self.callbacks = callbacks
+        self.n_threads = n_threads
+        self.dtype = dtype
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any = None,
+        *,
+        X_val: Any = None,
+        y_val: Any = None,
+        sample_weight_val: Any = None,
+    ) -> MLPRegressor:
+        """Train on all rows until the loss or the validation score improves no more.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+        y : array-like (n_samples,) or (n_samples, n_outputs)
+        sample_weight : array-like (n_samples,) or None
+            What each row counts.
+        X_val, y_val, sample_weight_val : as the first three, or None
+            New here: rows for `early_stopping` instead of some held back.
+
+        Returns
+        -------
+        MLPRegressor
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If something given makes no sense, or training diverges.
+        """
+        validation = self._check_validation(X_val, y_val, sample_weight_val)
+        return self._fit(X, y, sample_weight, incremental=False, validation=validation)
+
+    @available_if(lambda estimator: estimator._check_solver())
+    @_fit_context(prefer_skip_nested_validation=True)
+    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
+        """Make one epoch over some rows, going on from the present weights.
+
+        Parameters
+        ----------
+        X, y, sample_weight : as for `fit`
+
+        Returns
+        -------
+        MLPRegressor
+            Itself.
+
+        Raises
+        ------
+        ValueError
+            If something given makes no sense, or training diverges.
+        """
+        return self._fit(X, y, sample_weight, incremental=True)
+
+    def predict(self, X: Any) -> Array:
+        """Predicted values; (n_samples,), or (n_samples, n_outputs) for several."""
+        check_is_fitted(self)
+        outputs = self._outputs(X)
+        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
+
+    def _encode(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Array, Array, Array | None]:
+        X, y = self._features_and_targets(X, y, reset=reset, y_numeric=True)
+        return X, self._column(y, "y"), None
+
+    def _encode_validation(self, y: Any) -> Array:
+        return self._column(np.asarray(y, np.float64), "y_val")
+
+    def _column(self, y: Array, name: str) -> Array:
+        if self.loss == "poisson" and np.any(y < 0):
+            raise ValueError(f"{name} holds {y.min()}, but loss='poisson' needs targets of at least 0.")
+        return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
+
+    def _output(self) -> str:
+        return "exp" if self.loss == "poisson" else "identity"
+
+    def _score_outputs(self, outputs: Array, rows: Rows) -> float:
+        if not np.isfinite(outputs).all():
+            return float("nan")
+        return r2(rows.y.reshape(outputs.shape), outputs, rows.sample_weight)
+
+    def __sklearn_tags__(self) -> Any:
+        """Tell scikit-learn that several outputs will do."""
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags

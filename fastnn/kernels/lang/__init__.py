@@ -1,0 +1,1 @@
+"""The language kernels are written in: compiler, vectors, atomics, barriers."""

@@ -1,0 +1,105 @@
+"""References to bundles of arrays: how functions of kernels hand on `State`, `Plan` and `Data`.
+
+Numba passes a bundle by value, as some two hundred numbers: each call copies them, and each function is compiled
+with as many parameters. A reference is one pointer. It has the bundle's fields, which are read where they are used; so
+code that takes a bundle takes a reference as well. A step of 2-16-16-2 takes 1.78 us instead of 1.96.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.core.datamodel import models
+from numba.core.typing.templates import AttributeTemplate
+from numba.extending import infer_getattr, lower_getattr_generic, register_model
+
+from fastnn.kernels.lang.simd import op
+
+_WORD = ir.IntType(64)
+
+
+class StructPointer(types.Type):
+    """Type of a reference to a bundle."""
+
+    def __init__(self, bundle: types.NamedTuple | types.NamedUniTuple) -> None:
+        self.bundle = bundle
+        super().__init__(name=f"StructPointer({bundle})")
+
+
+@register_model(StructPointer)
+class _ReferenceModel(models.PrimitiveModel):
+    def __init__(self, dmm: Any, fe_type: StructPointer) -> None:
+        super().__init__(dmm, fe_type, _WORD.as_pointer())
+
+
+@infer_getattr
+class _Fields(AttributeTemplate):
+    key = StructPointer
+
+    def generic_resolve(self, reference: StructPointer, name: str) -> Any:
+        """Type of a field."""
+        bundle = reference.bundle
+        return bundle.types[bundle.fields.index(name)] if name in bundle.fields else None
+
+
+def _scalars(t: ir.Type) -> list[ir.Type]:
+    """Types of the numbers and pointers that an LLVM value consists of, in their order; each fills a word."""
+    if isinstance(t, ir.LiteralStructType):
+        return [scalar for element in t.elements for scalar in _scalars(element)]
+    if isinstance(t, ir.ArrayType):
+        return _scalars(t.element) * t.count
+    return [t]
+
+
+def _paths(t: ir.Type, path: tuple[int, ...] = ()) -> list[tuple[int, ...]]:
+    """Where each of them stands in the value."""
+    if isinstance(t, ir.LiteralStructType):
+        return [p for i, element in enumerate(t.elements) for p in _paths(element, (*path, i))]
+    if isinstance(t, ir.ArrayType):
+        return [p for i in range(t.count) for p in _paths(t.element, (*path, i))]
+    return [path]
+
+
+def _place(builder: Any, words: Any, index: int, scalar: ir.Type) -> Any:
+    """Pointer to a word, for a scalar of some type."""
+    return builder.bitcast(builder.gep(words, [ir.Constant(_WORD, index)]), scalar.as_pointer())
+
+
+def _type_refer(bundle: Any) -> Any:
+    return StructPointer(bundle)(bundle) if isinstance(bundle, types.NamedTuple | types.NamedUniTuple) else None
+
+
+@op(_type_refer)
+def by_reference(bundle: Any) -> Any:
+    """StructPointer to a bundle, for as long as the calling function runs.
+
+    The function that gets it must be one of its own (`noinline`): what it reads is declared never to change.
+    """
+    return bundle
+
+
+@by_reference.lower
+def _lower_refer(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    (value,) = args
+    scalars, paths = _scalars(value.type), _paths(value.type)
+    words = cgutils.alloca_once(builder, _WORD, size=len(scalars))
+    for index, (scalar, path) in enumerate(zip(scalars, paths, strict=True)):
+        builder.store(builder.extract_value(value, list(path)), _place(builder, words, index, scalar))
+    return words
+
+
+@lower_getattr_generic(StructPointer)
+def _lower_field(context: Any, builder: Any, reference: StructPointer, words: Any, name: str) -> Any:
+    bundle = reference.bundle
+    k = bundle.fields.index(name)
+    before = sum(len(_scalars(context.get_value_type(t))) for t in bundle.types[:k])
+    t = context.get_value_type(bundle.types[k])
+    value = ir.Constant(t, ir.Undefined)
+    for i, (scalar, path) in enumerate(zip(_scalars(t), _paths(t), strict=True)):
+        loaded = builder.load(_place(builder, words, before + i, scalar))
+        loaded.set_metadata("invariant.load", builder.module.add_metadata([]))
+        value = builder.insert_value(value, loaded, list(path))
+    return value

@@ -1,0 +1,290 @@
+"""What all matrix products are made of: tiles in registers, and the dot products of narrow layers."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+
+from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.simd import (
+    N_REGISTERS,
+    Vector,
+    element_of,
+    emit_broadcast,
+    emit_fma,
+    emit_load,
+    emit_prefetch,
+    emit_store,
+    llvm_vector,
+    n_lanes,
+    op,
+)
+
+#: The largest tile: its accumulators, one row of B and one broadcast element must fit in the registers.
+TILE_ROWS = 8 if N_REGISTERS == 32 else 6
+TILE_VECTORS = 2
+
+
+class Stream(NamedTuple):
+    """Cache lines that somebody will need soon: `groups` blocks of TILE_ROWS rows, two lines of each row."""
+
+    base: Any  # pointer to the first row of the first block; may point anywhere
+    stride: Any  # elements from row to row
+    group_stride: Any  # elements from block to block
+    groups: Any  # number of blocks; 0 for nothing
+
+
+@device_function
+def nothing(p: Any) -> Stream:
+    """Stream that asks for nothing; `p` is any pointer to the type of the elements."""
+    return Stream(p, 0, 0, 0)
+
+
+def _stream_of(t: Any) -> bool:
+    return isinstance(t, types.NamedTuple) and t.instance_class is Stream
+
+
+def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 0) -> Any:
+    """Make the function that computes one tile of a product in registers.
+
+    tile(a, a_row, a_k, b, ldb, init, ld_init, c, ldc, depth):
+        c[i, j] = init[i, j] + sum over k of a[i * a_row + k * a_k] * b[k * ldb + j]
+    for i < rows and j < vectors * lanes. The sum is one chain of fused multiply-adds in the order of k,
+    started from `init` (row stride ld_init: 0 for a bias row shared by all; `c` itself goes on with a sum),
+    so cutting a sum into several calls does not change a bit. Overwrites `c`, which may be `init`.
+
+    A fetching tile has three more parameters, Streams. The sum is cut into as many parts as the tile has rows;
+    before part i, row i of each block of the streams is prefetched, and of the rows of C below the tile.
+
+    A tile with `ahead` prefetches the row of B that is so many rows further, at each step of the sum.
+    """
+
+    def typer(a: Any, a_row: Any, a_k: Any, b: Any, ldb: Any, init: Any, ld_init: Any, c: Any, ldc: Any,
+              depth: Any) -> Any:  # fmt: skip
+        n = types.intp
+        return types.void(a, n, n, b, n, init, n, c, n, n) if element_of(a) is not None else None
+
+    def fetching_typer(a: Any, a_row: Any, a_k: Any, b: Any, ldb: Any, init: Any, ld_init: Any, c: Any, ldc: Any,
+                       depth: Any, near: Any, far: Any, farther: Any) -> Any:  # fmt: skip
+        n = types.intp
+        if element_of(a) is None or not all(map(_stream_of, (near, far, farther))):
+            return None
+        return types.void(a, n, n, b, n, init, n, c, n, n, near, far, farther)
+
+    def tile(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_init: int, c: Any, ldc: int,
+             depth: int, *streams: Stream) -> None:  # fmt: skip
+        width = vectors * n_lanes(b.dtype)
+        for i in range(rows):
+            total = init[i * ld_init : i * ld_init + width].copy()
+            for k in range(depth):
+                total += a[i * a_row + k * a_k] * b[k * ldb : k * ldb + width]
+            c[i * ldc : i * ldc + width] = total
+
+    kind = "_fetching" if fetching else f"_ahead_{ahead}" if ahead else ""
+    tile.__name__ = tile.__qualname__ = f"tile_{rows}x{vectors}{kind}"
+    made = op(fetching_typer if fetching else typer)(tile)
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        a, a_row, a_k, b, ldb, init, ld_init, c, ldc, depth = args[:10]
+        vector = Vector(sig.args[0].dtype)
+        vt, n, ip = llvm_vector(vector), vector.lanes, ir.IntType(64)
+        grid = [(i, j) for i in range(rows) for j in range(vectors)]
+
+        def number(x: int) -> Any:
+            return ir.Constant(ip, x)
+
+        def address(base: Any, stride: Any, i: int, j: int) -> Any:
+            return builder.gep(base, [builder.add(builder.mul(number(i), stride), number(j * n))])
+
+        def fetch_row(base: Any, offset: Any) -> None:
+            """Two cache lines; a row of the tile may be shorter."""
+            for line in range(2):
+                place = builder.gep(base, [builder.add(offset, number(line * n))])
+                emit_prefetch(builder, place)
+
+        row_offset = [builder.mul(number(i), a_row) for i in range(rows)]
+
+        def sums(k_begin: Any, k_end: Any, b_begin: Any, a_begin: Any, begin: dict[Any, Any]) -> Any:
+            """Loop over k; at least one. Leaves the builder after it; returns where B and A go on, and the sums."""
+            before = builder.block
+            loop = builder.append_basic_block("depth")
+            after_loop = builder.append_basic_block("after")
+            builder.branch(loop)
+            builder.position_at_end(loop)
+            k = builder.phi(ip)
+            b_row, a_column = builder.phi(b.type), builder.phi(a.type)
+            for phi, first_value in ((k, k_begin), (b_row, b_begin), (a_column, a_begin)):
+                phi.add_incoming(first_value, before)
+            total = {at_: builder.phi(vt) for at_ in grid}
+            b_vectors = [emit_load(builder, builder.gep(b_row, [number(j * n)]), vt) for j in range(vectors)]
+            if ahead:
+                b_ahead = builder.gep(b_row, [builder.mul(number(ahead), ldb)])
+                for j in range(vectors):
+                    emit_prefetch(builder, builder.gep(b_ahead, [number(j * n)]))
+            after = {}
+            for i in range(rows):
+                a_value = emit_broadcast(builder, builder.load(builder.gep(a_column, [row_offset[i]])), vt)
+                for j in range(vectors):
+                    after[i, j] = emit_fma(builder, a_value, b_vectors[j], total[i, j])
+            for at_ in grid:
+                total[at_].add_incoming(begin[at_], before)
+                total[at_].add_incoming(after[at_], loop)
+            next_k = builder.add(k, number(1))
+            next_b, next_a = builder.gep(b_row, [ldb]), builder.gep(a_column, [a_k])
+            k.add_incoming(next_k, loop)
+            b_row.add_incoming(next_b, loop)
+            a_column.add_incoming(next_a, loop)
+            builder.cbranch(builder.icmp_signed("<", next_k, k_end), loop, after_loop)
+            builder.position_at_end(after_loop)
+            return next_b, next_a, after
+
+        for i, j in grid:
+            emit_prefetch(builder, address(c, ldc, i, j), write=True)
+        start = {(i, j): emit_load(builder, address(init, ld_init, i, j), vt) for i, j in grid}
+        before = builder.block
+        work = builder.append_basic_block("work")
+        done = builder.append_basic_block("done")
+        if not fetching:
+            builder.cbranch(builder.icmp_signed(">", depth, number(0)), work, done)
+            builder.position_at_end(work)
+            _, _, after = sums(number(0), depth, b, a, start)
+        else:
+            # Callers have a depth of several rows; a part of the sum is never empty.
+            part_length = builder.sdiv(depth, number(rows))
+            builder.cbranch(builder.icmp_signed(">", part_length, number(0)), work, done)
+            builder.position_at_end(work)
+            part = builder.append_basic_block("part")
+            builder.branch(part)
+            builder.position_at_end(part)
+            i = builder.phi(ip)
+            b_part, a_part = builder.phi(b.type), builder.phi(a.type)
+            begin = {at_: builder.phi(vt) for at_ in grid}
+            for phi, first_value in ((i, number(0)), (b_part, b), (a_part, a), *((begin[g], start[g]) for g in grid)):
+                phi.add_incoming(first_value, work)
+            fetch_row(c, builder.mul(builder.add(i, number(rows)), ldc))
+            for stream in args[10:]:
+                base, stride, group_stride, groups = (builder.extract_value(stream, field) for field in range(4))
+                row = builder.mul(i, stride)
+                entry = builder.block
+                fetch = builder.append_basic_block("fetch")
+                fetched = builder.append_basic_block("fetched")
+                builder.cbranch(builder.icmp_signed(">", groups, number(0)), fetch, fetched)
+                builder.position_at_end(fetch)
+                group, place = builder.phi(ip), builder.phi(ip)
+                group.add_incoming(number(0), entry)
+                place.add_incoming(row, entry)
+                fetch_row(base, place)
+                next_group, next_place = builder.add(group, number(1)), builder.add(place, group_stride)
+                group.add_incoming(next_group, fetch)
+                place.add_incoming(next_place, fetch)
+                builder.cbranch(builder.icmp_signed("<", next_group, groups), fetch, fetched)
+                builder.position_at_end(fetched)
+            next_i = builder.add(i, number(1))
+            is_last = builder.icmp_signed("==", next_i, number(rows))
+            k_end = builder.select(is_last, depth, builder.mul(next_i, part_length))
+            b_next, a_next, after = sums(builder.mul(i, part_length), k_end, b_part, a_part, begin)
+            end_of_part = builder.block
+            for phi, value in ((i, next_i), (b_part, b_next), (a_part, a_next), *((begin[g], after[g]) for g in grid)):
+                phi.add_incoming(value, end_of_part)
+            finish = builder.append_basic_block("finish")
+            builder.cbranch(is_last, finish, part)
+            builder.position_at_end(finish)
+        end = builder.block
+        builder.branch(done)
+        builder.position_at_end(done)
+        result = {at_: builder.phi(vt) for at_ in grid}
+        for at_ in grid:
+            result[at_].add_incoming(start[at_], before)
+            result[at_].add_incoming(after[at_], end)
+        for i, j in grid:
+            emit_store(builder, result[i, j], address(c, ldc, i, j))
+        return context.get_dummy_value()
+
+    made.lower(generate)
+    return made
+
+
+tile_full = _make_tile(TILE_ROWS, 2)
+tile_full_fetching = _make_tile(TILE_ROWS, 2, fetching=True)
+tile_4x2 = _make_tile(4, 2)
+tile_2x2 = _make_tile(2, 2)
+tile_1x2 = _make_tile(1, 2)
+tile_full_narrow = _make_tile(TILE_ROWS, 1)
+tile_4x1 = _make_tile(4, 1)
+tile_2x1 = _make_tile(2, 1)
+tile_1x1 = _make_tile(1, 1)
+# One row alone (inference, stochastic descent) only streams B: as many columns at once as make long runs of it.
+tile_1x4 = _make_tile(1, 4)
+tile_1x8 = _make_tile(1, 8, ahead=8)
+
+
+def _type_dots(x: Any, ld: Any, w: Any, depth: Any) -> Any:
+    element = element_of(x)
+    return Vector(element)(x, types.intp, w, types.intp) if element is not None else None
+
+
+@op(_type_dots)
+def dots(x: Any, ld: int, w: Any, depth: int) -> Any:
+    """Dot products of V rows at `x` (row stride ld) with the row at `w`, a vector; `depth` is whole vectors.
+
+    Each is a sum of vectors in the order of the columns, whose lanes are then added halves onto halves.
+    """
+    v = n_lanes(x.dtype)
+    out = np.empty(v, x.dtype)
+    for i in range(v):
+        total = np.zeros(v, x.dtype)
+        for j in range(0, depth, v):
+            total += x[i * ld + j : i * ld + j + v] * w[j : j + v]
+        while len(total) > 1:
+            total = total[: len(total) // 2] + total[len(total) // 2 :]
+        out[i] = total[0]
+    return out
+
+
+@dots.lower
+def _lower_dots(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    x, ld, w, depth = args
+    vector = Vector(sig.args[0].dtype)
+    vt, n, ip, i32 = llvm_vector(vector), vector.lanes, ir.IntType(64), ir.IntType(32)
+    zero = ir.Constant(vt, [0.0] * n)
+    offsets = [builder.mul(ir.Constant(ip, i), ld) for i in range(n)]
+    before = builder.block
+    loop, done = builder.append_basic_block("columns"), builder.append_basic_block("done")
+    builder.cbranch(builder.icmp_signed(">", depth, ir.Constant(ip, 0)), loop, done)
+    builder.position_at_end(loop)
+    j = builder.phi(ip)
+    totals = [builder.phi(vt) for _ in range(n)]
+    weights = emit_load(builder, builder.gep(w, [j]), vt)
+    column = builder.gep(x, [j])
+    next_j = builder.add(j, ir.Constant(ip, n))
+    j.add_incoming(ir.Constant(ip, 0), before)
+    j.add_incoming(next_j, loop)
+    after = [
+        emit_fma(builder, emit_load(builder, builder.gep(column, [offset]), vt), weights, total)
+        for offset, total in zip(offsets, totals, strict=True)
+    ]
+    for total, value in zip(totals, after, strict=True):
+        total.add_incoming(zero, before)
+        total.add_incoming(value, loop)
+    builder.cbranch(builder.icmp_signed("<", next_j, depth), loop, done)
+    builder.position_at_end(done)
+    sums = [builder.phi(vt) for _ in range(n)]
+    for result, value in zip(sums, after, strict=True):
+        result.add_incoming(zero, before)
+        result.add_incoming(value, loop)
+    # Fold two vectors into one until one is left: each half of a segment onto the other, segments side by side.
+    length = n
+    while length > 1:
+        half = length // 2
+        low = [source * n + s * length + k for s in range(n // length) for source in (0, 1) for k in range(half)]
+        masks = [ir.Constant(ir.VectorType(i32, n), [k + shift for k in low]) for shift in (0, half)]
+        count = len(sums) // 2
+        sums = [
+            builder.fadd(*(builder.shuffle_vector(a, b, mask) for mask in masks))
+            for a, b in zip(sums[:count], sums[count:], strict=True)
+        ]
+        length = half
+    return sums[0]

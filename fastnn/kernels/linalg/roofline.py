@@ -1,0 +1,196 @@
+"""The two roofs of a processor: multiply-adds that touch nothing but registers, and loads that do little else.
+
+S. Williams, A. Waterman, D. Patterson, Roofline: an insightful visual performance model, 2009.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnn.kernels.lang.barrier import barrier
+from fastnn.kernels.lang.compiler import device_function, kernel
+from fastnn.kernels.lang.simd import (
+    N_REGISTERS,
+    VECTOR_BITS,
+    at,
+    broadcast,
+    fma,
+    lanes,
+    load,
+    low_half,
+    store,
+    store_scalar,
+    sum_lanes,
+)
+
+#: Independent chains. Four units of latency 4 need 16 of them; with 16 registers 12 fit beside the two factors,
+#: and such processors have two units of latency 4 or 5.
+N_CHAINS = 16 if N_REGISTERS == 32 else 12
+
+#: Loads of one round of `read_sum`, each into a sum of its own: two loads a cycle and a latency of 4 need 8.
+READ_VECTORS = 8
+
+
+@device_function
+def _whole(v: Any) -> Any:
+    """A vector of the target's width."""
+    return v
+
+
+@device_function
+def _half(v: Any) -> Any:
+    """A vector of half of it."""
+    return low_half(v)
+
+
+@device_function
+def _quarter(v: Any) -> Any:
+    """A vector of a quarter of it."""
+    return low_half(low_half(v))
+
+
+@device_function
+def fma_chains(width: Any, start: Any, out: Any, count: int) -> None:
+    """Run `count` rounds of N_CHAINS independent steps x <- x / 2 + 1, from the vectors at `start` to `out`.
+
+    `width` makes them vectors of the width that is asked for; the other lanes of `out` stay as they are. The
+    limit is 2 in every lane, so nothing overflows or becomes subnormal however long it runs. The chains
+    start from memory, for of equal ones the compiler would keep one.
+    """
+    v = lanes(start)
+    half = width(broadcast(start, 0.5))
+    one = width(broadcast(start, 1.0))
+    x0 = width(load(at(start, 0)))
+    x1 = width(load(at(start, v)))
+    x2 = width(load(at(start, 2 * v)))
+    x3 = width(load(at(start, 3 * v)))
+    x4 = width(load(at(start, 4 * v)))
+    x5 = width(load(at(start, 5 * v)))
+    x6 = width(load(at(start, 6 * v)))
+    x7 = width(load(at(start, 7 * v)))
+    x8 = width(load(at(start, 8 * v)))
+    x9 = width(load(at(start, 9 * v)))
+    x10 = width(load(at(start, 10 * v)))
+    x11 = width(load(at(start, 11 * v)))
+    x12 = width(load(at(start, 12 * v)))
+    x13 = width(load(at(start, 13 * v)))
+    x14 = width(load(at(start, 14 * v)))
+    x15 = width(load(at(start, 15 * v)))
+    for _ in range(count):
+        x0 = fma(x0, half, one)
+        x1 = fma(x1, half, one)
+        x2 = fma(x2, half, one)
+        x3 = fma(x3, half, one)
+        x4 = fma(x4, half, one)
+        x5 = fma(x5, half, one)
+        x6 = fma(x6, half, one)
+        x7 = fma(x7, half, one)
+        x8 = fma(x8, half, one)
+        x9 = fma(x9, half, one)
+        x10 = fma(x10, half, one)
+        x11 = fma(x11, half, one)
+        if N_CHAINS == 16:  # known to the compiler
+            x12 = fma(x12, half, one)
+            x13 = fma(x13, half, one)
+            x14 = fma(x14, half, one)
+            x15 = fma(x15, half, one)
+    store(at(out, 0), x0)
+    store(at(out, v), x1)
+    store(at(out, 2 * v), x2)
+    store(at(out, 3 * v), x3)
+    store(at(out, 4 * v), x4)
+    store(at(out, 5 * v), x5)
+    store(at(out, 6 * v), x6)
+    store(at(out, 7 * v), x7)
+    store(at(out, 8 * v), x8)
+    store(at(out, 9 * v), x9)
+    store(at(out, 10 * v), x10)
+    store(at(out, 11 * v), x11)
+    store(at(out, 12 * v), x12)
+    store(at(out, 13 * v), x13)
+    store(at(out, 14 * v), x14)
+    store(at(out, 15 * v), x15)
+
+
+@kernel
+def fma_loop(vectors: Any, count: int, bits: int, n_threads: int, sync: Any, thread: int) -> None:
+    """Run `fma_chains` in all threads of a team at once.
+
+    Parameters
+    ----------
+    vectors : (n_threads, n), float32 or float64, with n at least 16 vectors and whole cache lines
+        Where each thread's chains start; overwritten by where they end.
+    count : int
+        Rounds, of 2 * N_CHAINS * lanes operations a thread each.
+    bits : int
+        Width of the vectors: VECTOR_BITS, or a half or a quarter of it that is not below 128. Anything else does
+        nothing.
+    n_threads : int
+    sync : (SYNC_SIZE,) int64
+        Fresh counters, shared by the team (`barrier.new_sync`).
+    thread : int
+        Number of the calling thread.
+    """
+    if not barrier(sync, n_threads, 1):
+        return
+    mine = at(vectors, thread * vectors.shape[1])
+    if bits == VECTOR_BITS:
+        fma_chains(_whole, mine, mine, count)
+    elif VECTOR_BITS >= 256 and bits == VECTOR_BITS // 2:  # the first half is known to the compiler
+        fma_chains(_half, mine, mine, count)
+    elif VECTOR_BITS >= 512 and bits == VECTOR_BITS // 4:
+        fma_chains(_quarter, mine, mine, count)
+
+
+@device_function
+def read_sum(p: Any, n: int, factor: float, count: int) -> Any:
+    """Sum of n elements (whole rounds of READ_VECTORS vectors), taken `count` times, each times `factor`.
+
+    The factor makes multiply-adds of the sums, for some processors start two of these a cycle and only one
+    addition; the compiler, which does not know it, reads everything anew each time, for the sums go on.
+    """
+    v = lanes(p)
+    by = broadcast(p, factor)
+    s0 = broadcast(p, 0.0)
+    s1 = s0
+    s2 = s0
+    s3 = s0
+    s4 = s0
+    s5 = s0
+    s6 = s0
+    s7 = s0
+    for _ in range(count):
+        for i in range(0, n, READ_VECTORS * v):
+            q = at(p, i)
+            s0 = fma(load(q), by, s0)
+            s1 = fma(load(at(q, v)), by, s1)
+            s2 = fma(load(at(q, 2 * v)), by, s2)
+            s3 = fma(load(at(q, 3 * v)), by, s3)
+            s4 = fma(load(at(q, 4 * v)), by, s4)
+            s5 = fma(load(at(q, 5 * v)), by, s5)
+            s6 = fma(load(at(q, 6 * v)), by, s6)
+            s7 = fma(load(at(q, 7 * v)), by, s7)
+    return sum_lanes(((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7)))
+
+
+@kernel
+def read_loop(buffer: Any, count: int, factor: float, sums: Any, n_threads: int, sync: Any, thread: int) -> None:
+    """Read a buffer in all threads of a team at once, each its own part.
+
+    Parameters
+    ----------
+    buffer : (n_threads, n), float32 or float64, with n whole rounds of READ_VECTORS vectors
+    count : int
+        Times that each part is read.
+    factor : float
+        What the elements are multiplied by.
+    sums : (n_threads, m), of the same dtype, whole cache lines
+        The first of each row is overwritten by the sum of what the thread has read.
+    n_threads, sync, thread
+        As in `fma_loop`.
+    """
+    if not barrier(sync, n_threads, 1):
+        return
+    n = buffer.shape[1]
+    total = read_sum(at(buffer, thread * n), n, factor, count)
+    store_scalar(at(sums, thread * sums.shape[1]), total)

@@ -1,0 +1,173 @@
+"""Residuals of a net, their Jacobian and its normal equations, for methods that minimise a sum of squares.
+
+The residuals of row i are s_i (y_i - t_i), one an output, with s_i^2 what the row counts in the loss. One backward
+pass an output, which starts from a unit vector, turns the rows that lie in `work` into rows of the Jacobian:
+ds/dW[a, b] = x_a d_b and ds/db[b] = d_b, with x the layer's inputs and d = ds/dz. The residuals are one more column, so
+that one symmetric product gives J^T J, J^T r and r^T r. It is made of the engine's tiles: the threads of a BLAS cost
+more than they win in small products, and each element is one chain of additions in the order of the rows.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastnn.kernels.lang.compiler import device_function, kernel
+from fastnn.kernels.lang.fp_control import flush_subnormals, restore_control
+from fastnn.kernels.lang.simd import at, broadcast, lanes, load, load_scalar, store, store_scalar
+from fastnn.kernels.linalg.gemm import gemm
+from fastnn.kernels.linalg.microkernel import nothing
+from fastnn.kernels.loop.forward_backward import backward, forward, gather, whole_vectors
+from fastnn.kernels.loop.update import refresh_transposed
+from fastnn.kernels.tables import (
+    CHUNK,
+    DELTA,
+    INPUT,
+    LD_IN,
+    LD_OUT,
+    N_IN,
+    N_OUT,
+    OUTPUT,
+    SCRATCH,
+)
+
+#: Rows of the normal matrix that are computed together, each as far as the diagonal of the last one.
+PANEL = 16
+
+
+@device_function
+def row_factor(data: Any, source: int, scale: float) -> float:
+    """What a row's residuals are multiplied by."""
+    return scale * math.sqrt(data.sample_weight[source]) if data.sample_weight.size else scale
+
+
+@device_function
+def write_row(work: Any, layers: Any, columns: Any, row: int, out: Any) -> None:
+    """Overwrite a row of the Jacobian from the inputs and deltas at `row` of the chunk.
+
+    Whole vectors are written, so what follows a layer's part in memory is overwritten, too: parts come in the order of
+    their columns, rows in their order, and there is room after the last.
+    """
+    v = lanes(out)
+    for k in range(layers.shape[0]):
+        if columns[k, 0] < 0:
+            continue
+        n_in = layers[k, N_IN]
+        n_out = layers[k, N_OUT]
+        x = at(work, layers[k, INPUT] + row * layers[k, LD_IN])
+        d = at(work, layers[k, DELTA] + row * layers[k, LD_OUT])
+        part = at(out, columns[k, 0])
+        if n_out == 1:
+            by = broadcast(x, load_scalar(d))
+            for j in range(0, n_in, v):
+                store(at(part, j), load(at(x, j)) * by)
+        else:
+            for i in range(n_in):
+                by = broadcast(x, load_scalar(at(x, i)))
+                for j in range(0, n_out, v):
+                    store(at(part, i * n_out + j), load(at(d, j)) * by)
+        if columns[k, 1] >= 0:
+            for j in range(0, n_out, v):
+                store(at(out, columns[k, 1] + j), load(at(d, j)))
+
+
+@device_function
+def run_chunk(state: Any, plan: Any, data: Any, columns: Any, scale: float, place: int, rows: int, n_params: int,
+              ld: int, vector: Any, jacobian: Any) -> float:  # fmt: skip
+    """What `residuals` does, for as many rows as `work` holds."""
+    layers = plan.layers
+    last = layers.shape[0] - 1
+    n_out = layers[last, N_OUT]
+    ld_out = layers[last, LD_OUT]
+    x = at(state.work, layers[0, INPUT])
+    gather(data, place, rows, x, layers[0, LD_IN], layers[0, N_IN])
+    forward(
+        state.params, layers, plan.layer_numbers, state.work, x, layers[0, LD_IN], 0, rows,
+        at(state.work, plan.settings[SCRATCH]), np.uint64(0), 0,
+    )  # fmt: skip
+    y = at(state.work, layers[last, OUTPUT])
+    total = 0.0
+    for r in range(rows):
+        source = data.order[place + r] if data.order.size else place + r
+        factor = row_factor(data, source, scale)
+        for o in range(n_out):
+            residual = factor * (load_scalar(at(y, r * ld_out + o)) - data.targets[source, o])
+            total += residual * residual
+            if vector.size:
+                vector[place * n_out + o * rows + r] = residual
+    if jacobian.size:
+        v = lanes(x)
+        d = at(state.work, layers[last, DELTA])
+        for o in range(n_out):
+            for r in range(rows):
+                source = data.order[place + r] if data.order.size else place + r
+                for j in range(0, ld_out, v):
+                    store(at(d, r * ld_out + j), broadcast(d, 0.0))
+                store_scalar(at(d, r * ld_out + o), row_factor(data, source, scale))
+            backward(state, plan, 0, rows)
+            for r in range(rows):
+                source = data.order[place + r] if data.order.size else place + r
+                out = at(jacobian, (o * rows + r) * ld)
+                write_row(state.work, layers, columns, r, out)
+                factor = row_factor(data, source, scale)
+                store_scalar(at(out, n_params), factor * (load_scalar(at(y, r * ld_out + o)) - data.targets[source, o]))
+    return total
+
+
+@kernel
+def residuals(state: Any, plan: Any, data: Any, columns: Any, scale: float, place: int, rows: int, n_params: int,
+              ld: int, vector: Any, jacobian: Any) -> float:  # fmt: skip
+    """Sum of the squared residuals of some rows, and if wanted their Jacobian.
+
+    Parameters
+    ----------
+    state, plan, data : State, Plan, Data
+        See `layout`; float64, with targets instead of labels. Overwrites `work`.
+    columns : (L, 2) int64
+        The first column of each layer's W (I, O), row by row, and that of its bias, in rising order; -1 for both where
+        the layer is not trained, and for a bias that is not used.
+    scale : float
+        Factor of all residuals; that of a row is the root of its sample weight.
+    place, rows : int
+        First row, in the order of `data`, and how many: no more than a chunk where there is a Jacobian.
+    n_params, ld : int
+        Columns of the Jacobian; row stride of what follows, whole vectors above n_params.
+    vector : (n * O,) float64, or (0,)
+        Overwritten with the residuals, chunk by chunk of all `n` rows: (O, rows of the chunk).
+    jacobian : (rows * O * ld + V,) float64, or (0,)
+        Overwritten, rows first, then outputs: (O, rows, ld), with the residuals as column n_params. None is computed
+        where it is empty.
+    """
+    control = flush_subnormals()
+    if jacobian.size:
+        for tile in range(plan.tiles.shape[0]):
+            refresh_transposed(state, plan, tile)
+    chunk = plan.settings[CHUNK]
+    total = 0.0
+    for done in range(0, rows, chunk):
+        part = min(chunk, rows - done)
+        total += run_chunk(state, plan, data, columns, scale, place + done, part, n_params, ld, vector, jacobian)
+    restore_control(control)
+    return total
+
+
+@kernel
+def add_products(block: Any, rows: int, n: int, ld: int, normal: Any, n_threads: int, sync: Any, thread: int) -> None:
+    """Add block^T block to the lower triangle of a matrix; every thread of a team takes some of its rows.
+
+    Parameters
+    ----------
+    block : float64, (rows, n) with row stride `ld`
+    normal : (n, n) float64 with row stride `ld`
+        Elements right of the diagonal are overwritten without a meaning.
+    n_threads, sync, thread
+        As for `train`; there is no barrier in it.
+    """
+    for i in range(thread * PANEL, n, n_threads * PANEL):
+        height = min(PANEL, n - i)
+        b = at(block, 0)
+        c = at(normal, i * ld)
+        gemm(at(block, i), 1, ld, b, ld, c, ld, c, ld, height, whole_vectors(i + height, lanes(b)), rows,
+             nothing(b), nothing(b))  # fmt: skip

@@ -1,0 +1,132 @@
+"""A counter-based generator: a random number is a function of (seed, stream, counter) and of nothing else.
+
+So the order of rows depends on the seed and the epoch alone, not on threads, slices or what ran before.
+The mixer is SplitMix64's (G. Steele, D. Lea, C. Flood, Fast Splittable Pseudorandom Number Generators, 2014).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+
+from fastnn.kernels.lang.compiler import device_function, kernel
+from fastnn.kernels.lang.simd import Vector, element_of, llvm_vector, n_lanes, op
+
+GOLDEN = np.uint64(0x9E3779B97F4A7C15)
+MIX_1 = np.uint64(0xBF58476D1CE4E5B9)
+MIX_2 = np.uint64(0x94D049BB133111EB)
+S27, S30, S31, S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
+
+
+#: Multipliers of C. Wellons's 32-bit mixer "lowbias32" (2018), and the odd number next to 2^32 over the golden ratio.
+_MIX = (0x7FEB352D, 0x846CA68B)
+_STEP = 0x9E3779B9
+#: Bits that become a number below 1: as many as single precision holds, and all but the sign's.
+_RANDOM_BITS = {4: 24, 8: 31}
+
+
+def _type_uniform(like: Any, key: Any, counter: Any) -> Any:
+    vector = like if isinstance(like, Vector) else Vector(element_of(like)) if element_of(like) is not None else None
+    return None if vector is None else vector(like, types.uint64, types.int64)
+
+
+@op(_type_uniform)
+def uniform(like: Any, key: Any, counter: Any) -> Any:
+    """A vector of random numbers in [0, 1): lane i is a function of the key and of counter + i (mod 2^32) alone.
+
+    Two rounds of a 32-bit mixer; `like` is a pointer or vector of the type wanted.
+    """
+    n = n_lanes(like.dtype)
+    mask = np.uint64(0xFFFFFFFF)
+    x = (np.uint64(int(counter) & 0xFFFFFFFF) + np.arange(n, dtype=np.uint64)) & mask
+    key = int(key)
+    x = (x * np.uint64(_STEP) + np.uint64(key & 0xFFFFFFFF)) & mask
+    for add in (0, key >> 32):
+        x = (x + np.uint64(add)) & mask
+        x ^= x >> np.uint64(16)
+        x = (x * np.uint64(_MIX[0])) & mask
+        x ^= x >> np.uint64(15)
+        x = (x * np.uint64(_MIX[1])) & mask
+        x ^= x >> np.uint64(16)
+    bits = _RANDOM_BITS[like.dtype.itemsize]
+    return ((x >> np.uint64(32 - bits)).astype(like.dtype) * like.dtype.type(0.5**bits)).astype(like.dtype)
+
+
+@uniform.lower
+def _lower_uniform(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    _, key, counter = args
+    vt = llvm_vector(sig.return_type)
+    n = vt.count
+    word = ir.IntType(32)
+    wt = ir.VectorType(word, n)
+
+    def constant(x: int) -> Any:
+        return ir.Constant(wt, [x] * n)
+
+    def all_lanes(scalar: Any) -> Any:
+        one = builder.insert_element(ir.Constant(wt, ir.Undefined), scalar, ir.Constant(word, 0))
+        return builder.shuffle_vector(one, ir.Constant(wt, ir.Undefined), ir.Constant(wt, [0] * n))
+
+    low = all_lanes(builder.trunc(key, word))
+    high = all_lanes(builder.trunc(builder.lshr(key, ir.Constant(key.type, 32)), word))
+    x = builder.add(all_lanes(builder.trunc(counter, word)), ir.Constant(wt, list(range(n))))
+    x = builder.add(builder.mul(x, constant(_STEP)), low)
+    for round_ in range(2):
+        if round_:
+            x = builder.add(x, high)
+        x = builder.xor(x, builder.lshr(x, constant(16)))
+        x = builder.mul(x, constant(_MIX[0]))
+        x = builder.xor(x, builder.lshr(x, constant(15)))
+        x = builder.mul(x, constant(_MIX[1]))
+        x = builder.xor(x, builder.lshr(x, constant(16)))
+    bits = _RANDOM_BITS[4 if isinstance(vt.element, ir.FloatType) else 8]
+    x = builder.lshr(x, constant(32 - bits))  # so it is not negative
+    return builder.fmul(builder.sitofp(x, vt), ir.Constant(vt, [0.5**bits] * n))
+
+
+@device_function
+def mix(x: Any) -> Any:
+    """64 well mixed bits of 64 bits."""
+    x = (x ^ (x >> S30)) * MIX_1
+    x = (x ^ (x >> S27)) * MIX_2
+    return x ^ (x >> S31)
+
+
+@device_function
+def random_bits(key: Any, counter: Any) -> Any:
+    """64 random bits for a counter; `key` comes from `stream_key`."""
+    return mix(key + (counter + np.uint64(1)) * GOLDEN)
+
+
+@device_function
+def stream_key(seed: int, stream: int) -> Any:
+    """Key of one of the independent streams of a seed."""
+    return mix(mix(np.uint64(seed)) + np.uint64(stream) * GOLDEN)
+
+
+@kernel
+def shuffle(order: Any, seed: int, epoch: int) -> None:
+    """Overwrite `order` as `permute` does."""
+    permute(order, seed, epoch)
+
+
+@device_function
+def permute(order: Any, seed: int, epoch: int) -> None:
+    """Overwrite `order` (int64, (n,), n < 2^32) with the permutation of 0..n-1 of this seed and epoch.
+
+    Fisher and Yates's shuffle; the draw from 0..i is the upper half of a 32 x 32 bit product, whose bias is
+    below n / 2^32.
+    """
+    n = order.size
+    key = stream_key(seed, epoch)
+    for i in range(n):
+        order[i] = i
+    for i in range(n - 1, 0, -1):
+        bits = random_bits(key, np.uint64(i)) >> S32
+        j = np.int64((bits * np.uint64(i + 1)) >> S32)
+        swapped = order[i]
+        order[i] = order[j]
+        order[j] = swapped

@@ -1,0 +1,1 @@
+"""Activations, losses, optimizers, dropout and augmentation."""

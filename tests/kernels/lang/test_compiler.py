@@ -1,0 +1,562 @@
+"""How code is compiled and kept: one owner of the flags, a cache that is found again, forks, other processors."""
+
+from __future__ import annotations
+
+import ast
+import os
+import shutil
+import sys
+import tempfile
+import warnings
+from pathlib import Path
+
+import numba
+import numpy as np
+import pytest
+from driver import run_python
+
+import fastnn.kernels
+import fastnn.kernels.lang.simd
+from fastnn.kernels.lang import compiler
+from fastnn.kernels.lang.compiler import CACHE_FOLDER, FLAGS, JIT_DISABLED
+from fastnn.kernels.loop.train import train as train_kernel
+from fastnn.kernels.maths.rng import shuffle
+
+FOLDER = Path(fastnn.kernels.__file__).parent
+MODULES = sorted(".".join(path.relative_to(FOLDER).with_suffix("").parts) for path in FOLDER.rglob("*.py"))
+assert len(MODULES) >= 20  # so that the rules below are not rules for nothing
+
+compiled_only = pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
+needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
+
+
+# ---------------------------------------------------------------------------------------------------- lint
+
+
+def parsed(module):
+    return ast.parse(FOLDER.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8"))
+
+
+def names_in(node):
+    """All names and attributes that are used in a piece of code."""
+    for part in ast.walk(node):
+        if isinstance(part, ast.Name):
+            yield part.id
+        elif isinstance(part, ast.Attribute):
+            yield part.attr
+        elif isinstance(part, ast.alias):
+            yield from part.name.split(".")
+
+
+FORBIDDEN = {
+    "njit", "vectorize", "guvectorize", "stencil", "cfunc", "jitclass", "generated_jit", "prange", "pndindex",
+    "fastmath", "parallel", "objmode", "carray", "farray", "set_num_threads",
+}  # fmt: skip
+
+
+def offences(tree):
+    """Names in a module that only `jit` may use."""
+    return FORBIDDEN.intersection(names_in(tree)) | {
+        keyword.arg
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        for keyword in node.keywords
+        if keyword.arg in FORBIDDEN
+    }
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "lang.compiler"])
+def test_only_jit_compiles(module):
+    tree = parsed(module)
+    assert not offences(tree)
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "numba":
+            assert node.attr not in ("jit", "njit")
+        if isinstance(node, ast.ImportFrom) and (node.module or "").startswith("numba"):
+            assert "jit" not in {alias.name for alias in node.names}
+
+
+def test_the_lint_sees_what_it_looks_for():
+    for text in (
+        "from numba import njit\n@njit\ndef f(): pass",
+        "import numba\nf = numba.njit(g)",
+        "@kernel\ndef f(n):\n    for i in prange(n): pass",
+        "f = compile(g, parallel=True)",
+        "f = compile(g, fastmath=True)",
+    ):
+        assert offences(ast.parse(text))
+    assert not offences(ast.parse("@kernel\ndef f(n):\n    for i in range(n): pass"))
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "lang.compiler" and not m.endswith("__init__")])
+def test_what_is_compiled_is_said_by_kernel_or_inline(module):
+    # A function that takes part in compiled code bears one of the two marks; all others are plain helpers of
+    # code generation, which Numba never sees.
+    known = {"device_function", "kernel", "op", "lower", "type_callable", "lower_builtin", "register_model", "overload",
+             "lower_getattr_generic"}  # fmt: skip
+    for node in ast.walk(parsed(module)):
+        if isinstance(node, ast.FunctionDef):
+            for decorator in node.decorator_list:
+                called = decorator.func if isinstance(decorator, ast.Call) else decorator
+                name = called.attr if isinstance(called, ast.Attribute) else called.id
+                assert name in known, f"{module}.{node.name} is decorated by {name}"
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_the_compiled_floor_imports_nothing_from_above(module):
+    for node in ast.walk(parsed(module)):
+        if isinstance(node, ast.ImportFrom):
+            assert node.level == 0, "relative import"
+            found = [node.module]
+        elif isinstance(node, ast.Import):
+            found = [alias.name for alias in node.names]
+        else:
+            continue
+        for name in found:
+            if name.split(".")[0] == "fastnn":
+                assert name.startswith("fastnn.kernels"), f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("module", [m for m in MODULES if not m.endswith("__init__")])
+def test_compiled_functions_have_docstrings(module):
+    tree = parsed(module)
+    assert ast.get_docstring(tree)
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            marks = {d.id for d in node.decorator_list if isinstance(d, ast.Name)}
+            if marks & {"device_function", "kernel"}:
+                assert ast.get_docstring(node), f"{module}.{node.name}"
+
+
+@compiled_only
+def test_flags_keep_arithmetic_as_written():
+    assert FLAGS["nogil"] is True
+    assert FLAGS["error_model"] == "numpy"
+    assert not FLAGS.get("fastmath")
+    assert not FLAGS.get("parallel")
+    for compiled in (train_kernel, shuffle):
+        options = compiled.targetoptions
+        assert options["nogil"] is True
+        assert not options.get("fastmath")
+        assert not options.get("parallel")
+
+
+# ------------------------------------------------------------------------------------------- where code is kept
+
+
+@compiled_only
+def test_the_cache_folder_is_named_by_the_sources():
+    assert CACHE_FOLDER is not None
+    assert CACHE_FOLDER.name == compiler._sources_hash()
+    assert len(CACHE_FOLDER.name) == 16
+
+
+def test_an_edit_in_any_kernel_changes_the_name(tmp_path, monkeypatch):
+    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
+    monkeypatch.setattr(compiler, "__file__", str(tmp_path / "lang" / "compiler.py"))
+    before = compiler._sources_hash()
+    assert before == compiler._sources_hash()
+    for module in MODULES:
+        path = tmp_path.joinpath(*module.split(".")).with_suffix(".py")
+        text = path.read_bytes()
+        path.write_bytes(text + b"\n# edited\n")
+        assert compiler._sources_hash() != before, module
+        path.write_bytes(text)
+    monkeypatch.setattr(numba, "__version__", "0.0.0")
+    assert compiler._sources_hash() != before
+
+
+@pytest.fixture
+def places(tmp_path, monkeypatch):
+    """Three folders to choose from, and a file in the place of a folder: nobody can write there, not even root."""
+    blocked = tmp_path / "file"
+    blocked.write_text("not a folder")
+    places = {name: tmp_path / name for name in ("chosen", "numba", "user", "temporary")}
+    places["temporary"].mkdir()
+    places["blocked"] = blocked / "cache"
+    monkeypatch.setenv("FASTNN_CACHE_DIR", str(places["chosen"]))
+    monkeypatch.setattr(numba.config, "CACHE_DIR", "")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(places["user"]))
+    monkeypatch.setenv("LOCALAPPDATA", str(places["user"]))
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(tempfile, "tempdir", str(places["temporary"]))
+    return places
+
+
+def temporary(places):
+    owner = os.getuid() if hasattr(os, "getuid") else "user"
+    return places["temporary"] / f"fastnn-{owner}"
+
+
+def test_the_chosen_folder_comes_first(places):
+    assert compiler._find_cache_folder().parent == places["chosen"]
+
+
+def test_numbas_own_setting_comes_next(places, monkeypatch):
+    monkeypatch.delenv("FASTNN_CACHE_DIR")
+    monkeypatch.setattr(numba.config, "CACHE_DIR", str(places["numba"]))
+    assert compiler._find_cache_folder().parent == places["numba"]
+
+
+def test_then_the_users_folder_then_a_temporary_one(places, monkeypatch):
+    monkeypatch.setenv("FASTNN_CACHE_DIR", str(places["blocked"]))
+    assert compiler._find_cache_folder().parent == places["user"] / "fastnn"
+    monkeypatch.setenv("XDG_CACHE_HOME", str(places["blocked"]))
+    found = compiler._find_cache_folder().parent
+    assert found == temporary(places)
+    if hasattr(os, "getuid"):
+        assert found.stat().st_mode & 0o077 == 0, "others could put code there"
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="no owners here")
+@pytest.mark.parametrize("danger", ["writable by all", "writable by the group", "a link", "of another"])
+def test_a_temporary_folder_that_others_could_have_filled_is_not_used(places, monkeypatch, tmp_path, danger):
+    monkeypatch.setenv("FASTNN_CACHE_DIR", str(places["blocked"]))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(places["blocked"]))
+    folder = temporary(places)
+    if danger == "a link":
+        elsewhere = tmp_path / "elsewhere"
+        elsewhere.mkdir(mode=0o700)
+        folder.symlink_to(elsewhere)
+    else:
+        folder.mkdir()
+        folder.chmod({"writable by all": 0o777, "writable by the group": 0o770}.get(danger, 0o700))
+        if danger == "of another":
+            mine = os.getuid()
+            monkeypatch.setattr(os, "getuid", lambda: mine + 1)
+            folder.rename(temporary(places))
+    with pytest.warns(RuntimeWarning, match="FASTNN_CACHE_DIR"):
+        assert compiler._find_cache_folder() is None
+
+
+def test_one_warning_when_there_is_no_place_at_all(places, monkeypatch):
+    for name in ("FASTNN_CACHE_DIR", "XDG_CACHE_HOME"):
+        monkeypatch.setenv(name, str(places["blocked"]))
+    monkeypatch.setattr(tempfile, "tempdir", str(places["blocked"]))
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert compiler._find_cache_folder() is None
+    assert [w.category for w in caught] == [RuntimeWarning]
+
+
+def test_no_temporary_folder_and_no_home_is_no_reason_to_fail(places, monkeypatch):
+    # tempfile.gettempdir raises when it finds nothing, as in a container without a writable file system.
+    def nothing():
+        raise FileNotFoundError("No usable temporary directory found")
+
+    monkeypatch.setenv("FASTNN_CACHE_DIR", str(places["blocked"]))
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", lambda: (_ for _ in ()).throw(RuntimeError("no home")))
+    monkeypatch.setattr(tempfile, "gettempdir", nothing)
+    with pytest.warns(RuntimeWarning, match="FASTNN_CACHE_DIR"):
+        assert compiler._find_cache_folder() is None
+
+
+def test_the_users_folder_is_where_the_system_says(places, monkeypatch):
+    assert compiler._user_cache_folder() == places["user"] / "fastnn"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/somebody"))
+    assert compiler._user_cache_folder() == Path("/home/somebody/.cache/fastnn")
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert compiler._user_cache_folder() == Path("/home/somebody/Library/Caches/fastnn")
+    monkeypatch.setattr(sys, "platform", "win32")
+    assert compiler._user_cache_folder() == places["user"] / "fastnn"
+
+
+@compiled_only
+def test_numbas_own_cache_setting_is_left_alone(tmp_path):
+    setting = numba.config.CACHE_DIR
+
+    @compiler.kernel
+    def one():
+        return 1
+
+    assert one() == 1
+    assert setting == numba.config.CACHE_DIR
+
+
+@compiled_only
+def test_a_constant_argument_makes_no_second_copy():
+    @compiler.device_function
+    def twice(n):
+        return 2 * n
+
+    @compiler.kernel
+    def both(n):
+        return twice(3) + twice(n) + twice(0)
+
+    assert both(5) == 16
+    assert len(twice.signatures) == 1
+
+
+SHUFFLE = """
+import warnings
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    {before}
+    from fastnn.kernels.lang import compiler
+    from fastnn.kernels.maths.rng import shuffle
+    import numpy as np
+    order = np.empty(5, np.int64)
+    shuffle(order, 1, 2)
+print(sorted(order.tolist()), compiler.CACHE_FOLDER, len([w for w in caught if "fastnn" in str(w.message)]),
+      sum(shuffle.stats.cache_hits.values()), sum(shuffle.stats.cache_misses.values()), sep="|")
+"""
+
+
+def run_shuffle(before="pass", **environment):
+    return run_python(SHUFFLE.format(before=before), **environment).strip().split("|")
+
+
+@compiled_only
+def test_a_process_without_a_place_compiles_after_one_warning(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    # With HOME alone set, the user's folder is below it.
+    order, folder, warned, _, _ = run_shuffle(
+        f"import tempfile; tempfile.tempdir = {str(blocked)!r}",
+        FASTNN_CACHE_DIR=blocked / "a", XDG_CACHE_HOME=None, HOME=blocked / "b", NUMBA_CACHE_DIR=None,
+    )  # fmt: skip
+    assert order == "[0, 1, 2, 3, 4]"
+    assert (folder, warned) == ("None", "1")
+
+
+@compiled_only
+def test_a_process_whose_chosen_place_is_blocked_takes_another_silently(tmp_path):
+    blocked = tmp_path / "file"
+    blocked.write_text("")
+    environment = {"FASTNN_CACHE_DIR": blocked / "a", "XDG_CACHE_HOME": tmp_path / "user", "NUMBA_CACHE_DIR": None}
+    _, folder, warned, hits, misses = run_shuffle(**environment)
+    assert Path(folder).parent == tmp_path / "user" / "fastnn"
+    assert (warned, hits, misses) == ("0", "0", "1")
+    assert run_shuffle(**environment)[3:] == ["1", "0"]
+
+
+TRAIN = """
+import numpy as np
+from driver import *
+from fastnn.kernels.loop.train import train as train_kernel
+from fastnn.kernels.loop.predict import predict as predict_kernel
+arch = architecture([3, 9, 2], dtype=np.float32)
+made = engine(arch, n_threads=2)
+rows = problem(arch, 40)
+train(made, rows, epochs=2, n_threads=2, seed=1)
+with ThreadTeam(2) as team:
+    made.predict(rows.x, team.n_threads)
+for kernel in (train_kernel, predict_kernel):
+    print(sum(kernel.stats.cache_hits.values()), sum(kernel.stats.cache_misses.values()))
+print(made.params.tobytes().hex())
+"""
+
+
+@compiled_only
+def test_a_fresh_process_finds_the_compiled_kernels(tmp_path):
+    first = run_python(TRAIN, FASTNN_CACHE_DIR=tmp_path).split()
+    second = run_python(TRAIN, FASTNN_CACHE_DIR=tmp_path).split()
+    assert first[:4] == ["0", "1", "0", "1"], "the first process should have compiled each kernel once"
+    assert second[:4] == ["1", "0", "1", "0"], "the second process should have found both"
+    assert first[4] == second[4]
+    assert [p.name for p in tmp_path.iterdir()] == [compiler._sources_hash()]
+
+
+# ------------------------------------------------------------------------------------------ forks and threads
+
+FORK = """
+import os, signal, sys, warnings
+warnings.simplefilter("ignore")
+import multiprocessing
+import numpy as np
+from driver import *
+arch = architecture([6, 40, 3], dtype=np.float32)
+rows = problem(arch, 100)
+
+def bits():
+    made = engine(arch, n_threads=2)
+    train(made, rows, epochs=3, batch=16, n_threads=2)
+    with ThreadTeam(2) as team:
+        outputs = made.predict(rows.x, team.n_threads)
+    return made.params.tobytes() + outputs.tobytes()
+
+before = bits()
+
+def child(queue=None):
+    signal.alarm(60)
+    same = bits() == before
+    if queue is None:
+        os._exit(0 if same else 3)
+    queue.put(same)
+
+def fork():
+    number = os.fork()
+    if number == 0:
+        child()
+    return os.waitstatus_to_exitcode(os.waitpid(number, 0)[1])
+
+assert fork() == 0, "after training"
+with ThreadTeam(2) as team:
+    train(engine(arch, n_threads=2), rows, n_threads=2, team=team)
+    assert fork() == 0, "while a team stands by"
+    train(engine(arch, n_threads=2), rows, n_threads=2, team=team)
+context = multiprocessing.get_context("fork")
+queue = context.Queue()
+process = context.Process(target=child, args=(queue,))
+process.start()
+assert queue.get(timeout=90)
+process.join(90)
+assert process.exitcode == 0
+assert bits() == before
+print("done")
+"""
+
+
+@needs_fork
+def test_a_forked_process_trains_too():
+    assert run_python(FORK).split() == ["done"]
+
+
+def test_numbas_threading_layer_does_not_matter():
+    # workqueue aborts the process when two threads enter it; nothing here ever does.
+    code = """
+import threading
+import numpy as np
+from driver import *
+arch = architecture([6, 40, 3], dtype=np.float32)
+rows = problem(arch, 100)
+found = {}
+
+def work(k):
+    made = engine(arch, n_threads=2)
+    train(made, rows, epochs=5, batch=16, n_threads=2)
+    found[k] = made.params.tobytes()
+
+work(0)
+threads = [threading.Thread(target=work, args=(k,)) for k in (1, 2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert found[0] == found[1] == found[2]
+print("done")
+"""
+    assert run_python(code, NUMBA_THREADING_LAYER="workqueue", NUMBA_NUM_THREADS="2").split() == ["done"]
+
+
+# ----------------------------------------------------------------------- the same kernels, otherwise compiled
+
+SMALL_NETS = """
+import sys
+from dataclasses import replace
+import numpy as np
+from driver import *
+from fastnn._engine.engine import AugmentationPlan
+from fastnn.kernels.lang import simd
+from fastnn.kernels.linalg import microkernel
+out = {}
+cases = [
+    ([3, 5, 2], "relu", "squared_error", "sgd", (1e-3, 1e-2)),
+    ([3, 5, 4, 3], "tanh", "softmax_crossentropy", "adam", (0.0, 0.0)),
+    ([3, 18, 2], "sigmoid", "binary_crossentropy", "rmsprop", (0.0, 1e-2)),
+    ([2, 5, 19], "elu", "softmax_crossentropy", "nesterov", (1e-3, 0.0)),
+    ([2, 5, 19], "leaky_relu", "sum_of_squares", "momentum", (0.0, 0.0)),
+    ([17, 1], "identity", "squared_error", "adagrad", (0.0, 0.0)),
+]
+for dtype in (np.float32, np.float64):
+    for k, (sizes, hidden, loss, optimizer, penalty) in enumerate(cases):
+        arch = architecture(sizes, hidden=hidden, loss=loss, penalty=penalty, dtype=dtype)
+        made = engine(arch)
+        rows = problem(arch, 21, weighted=True, labels=k % 2 == 1)
+        rates = (1e-3, 0.9, 0.0, 0.0) if loss == "sum_of_squares" else None
+        sums = train(made, rows, epochs=2, batch=8, optimizer=OPTIMIZERS[optimizer], rates=rates, seed=1)
+        with ThreadTeam(1) as team:
+            outputs = made.predict(rows.x, team.n_threads)
+            scores = made.evaluate(rows.data(), metrics=(ids.MEAN_SQUARED_ERROR,), team=team)
+        name = f"{k}_{np.dtype(dtype).name}"
+        out[name] = np.concatenate([a.ravel() for a in (*made.weights(), *made.biases(), outputs)])
+        out[name + "_sums"] = np.array([sums[-1].loss, sums[-1].penalty, sums[-1].weight, scores.loss])
+options = [
+    ("selu", "huber", "adam", {"weight_decay": 0.1, "clip_value": 0.2}, {}),
+    ("gelu", "quantile", "nadam", {"clip_norm": 0.5}, {"max_norms": (0.8, 1.0)}),
+    ("silu", "poisson", "amsgrad", {"ema_decay": 0.9}, {"dropouts": (0.2, 0.5)}),
+    ("mish", "absolute_error", "momentum", {}, {"trained": (False, True)}),
+    ("softplus", "gaussian_nll", "adam", {"weight_decay": 0.1}, {"dropouts": (0.0, 0.3), "max_norms": (1.0, 1.0)}),
+]
+for dtype in (np.float32, np.float64):
+    for hidden, loss, optimizer, settings, parts in options:
+        arch = replace(architecture([3, 10, 4], hidden=hidden, loss=loss, dtype=dtype), **parts)
+        made = engine(arch, averaged="ema_decay" in settings)
+        rows = problem(arch, 21, weighted=True)
+        chance = "dropouts" in parts
+        changes = AugmentationPlan(noise=0.1, mixing=np.linspace(0, 1, 64)) if chance else None
+        train(made, rows, epochs=2, optimizer=OPTIMIZERS[optimizer], seed=1, changes=changes, **settings)
+        out[f"{hidden}_{np.dtype(dtype).name}"] = np.concatenate([
+            made.predict(rows.x, 1).ravel(), *(a.ravel() for a in (*made.weights(), *made.biases()))
+        ])
+np.savez(sys.argv[1] if len(sys.argv) > 1 else PATH, **out)
+print(simd.VECTOR_BITS, microkernel.TILE_ROWS, simd.HAS_FMA)
+"""
+
+
+@pytest.fixture(scope="module")
+def compiled_results(tmp_path_factory):
+    """What the kernels compute when compiled for this processor."""
+    path = tmp_path_factory.mktemp("results") / "here.npz"
+    run_python(f"PATH = {str(path)!r}\n" + SMALL_NETS)
+    return np.load(path)
+
+
+def compare(found, wanted):
+    assert sorted(found) == sorted(wanted)
+    for name in wanted:
+        tolerance = 1e-4 if "float32" in name else 1e-10
+        np.testing.assert_allclose(found[name], wanted[name], rtol=tolerance, atol=tolerance, err_msg=name)
+
+
+def test_the_kernels_run_as_plain_python(tmp_path, compiled_results):
+    path = tmp_path / "plain.npz"
+    # The twins meet overflow and NaN on their way, as compiled code does, and must be as silent.
+    run_python(f"PATH = {str(path)!r}\n" + SMALL_NETS, NUMBA_DISABLE_JIT="1", PYTHONWARNINGS="error::RuntimeWarning")
+    compare(np.load(path), compiled_results)
+
+
+OTHER_PROCESSORS = {
+    "avx2": ("+sse3,+ssse3,+sse4.1,+sse4.2,+popcnt,+avx,+avx2,+fma", ["256", "6", "True"]),
+    "sse2": ("+sse2", ["128", "6", "False"]),
+}
+
+
+@compiled_only
+@pytest.mark.skipif("avx2" not in fastnn.kernels.lang.simd.FEATURES, reason="this processor could not run the code")
+@pytest.mark.parametrize("name", OTHER_PROCESSORS)
+def test_other_vector_lengths_give_the_same_to_rounding(name, tmp_path, compiled_results):
+    features, expected = OTHER_PROCESSORS[name]
+    path = tmp_path / "other.npz"
+    printed = run_python(f"PATH = {str(path)!r}\n" + SMALL_NETS, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES=features)
+    assert printed.split() == expected
+    compare(np.load(path), compiled_results)
+
+
+BLOCKS = """
+import numpy as np
+from driver import *
+from fastnn._engine import workspace
+from fastnn.kernels import tables
+from fastnn.kernels.lang.simd import n_lanes
+wrong = []
+for dtype in (np.float32, np.float64):
+    for batch in (5, 31, 64, 100, 256, 1000):
+        for n_threads in (1, 2, 3):
+            space = workspace.Workspace(architecture([4, 10, 3], dtype=dtype), batch, n_threads)
+            rows = int(space.plan(n_threads).settings[tables.BATCH_TILE])
+            if rows % n_lanes(dtype):
+                wrong.append((np.dtype(dtype).name, batch, n_threads, rows, n_lanes(dtype)))
+print(wrong)
+"""
+
+
+@compiled_only
+@pytest.mark.parametrize("name", OTHER_PROCESSORS)
+def test_batch_tiles_begin_at_whole_blocks_on_other_processors(name):
+    # Where a tile begins within a block of rows, two threads write to the same rows.
+    features, _ = OTHER_PROCESSORS[name]
+    found = run_python(BLOCKS, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES=features)
+    assert found.strip() == "[]", "dtype, batch, threads, rows of a tile, lanes"

@@ -1,0 +1,280 @@
+"""The comparison with other libraries: who is counted, what is told, and the report. No time is judged."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+ROOT = Path(__file__).parents[2]
+sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]  # the suite; this file, whose peers workers import
+
+from asv_bench import compare, report  # noqa: E402
+from asv_bench.benchmarks.workloads import INFERENCE, MORE, TRAINING, WIDTHS, Inference, Workload  # noqa: E402
+from asv_bench.peers import PREDICTORS, TRAINERS, Peer  # noqa: E402
+from asv_bench.peers.worker import PeerError, Worker, limited_threads, sample  # noqa: E402
+
+WORK = Workload("few", (3, 4, 2), 5, 20, epochs=2)
+CALL = Inference((3, 4, 2), 5)
+
+
+class Known:
+    """Tells what it was told: losses a little or far off the reference."""
+
+    losses = (1.0, 0.5)
+
+    def __init__(self, work, n_threads):
+        self.runs = 0
+
+    def prepare(self, orders):
+        assert all(sorted(order) == list(range(20)) for order in orders)
+
+    def run(self):
+        self.runs += 1
+        return self.losses[min(self.runs, 2) - 1]
+
+
+class Near(Known):
+    losses = (1.0, 0.504)
+
+
+class Far(Known):
+    losses = (1.0, 0.52)
+
+
+class NotFinite(Known):
+    losses = (1.0, float("nan"))
+
+
+class Other(Far):
+    note = "another net"
+
+
+class Broken:
+    def __init__(self, work, n_threads):
+        raise ValueError("cannot do this\nand more lines")
+
+
+class Dying(Known):
+    def run(self):
+        os._exit(3)
+
+
+class Outputs:
+    """Right but for a factor."""
+
+    factor = 1.0
+    variant = "plain"
+
+    def __init__(self, work, n_threads):
+        self.outputs = self.factor * work.outputs()
+
+    def run(self):
+        return self.outputs
+
+
+class WrongOutputs(Outputs):
+    factor = 1.001
+
+
+class Environment(Known):
+    def run(self):
+        return {name: os.environ[name] for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
+
+
+def peers(*kinds):
+    return [Peer(kind.__name__, f"test_compare:{kind.__name__}", ("numpy",)) for kind in kinds]
+
+
+def test_time_counts_only_where_the_losses_are_the_same():
+    found = compare.measure(
+        WORK, peers(Known, Near, Far, NotFinite, Other, Broken, Dying), n_threads=1, rounds=2, turn=0.0
+    )["peers"]
+    assert {name: len(one["seconds"]) for name, one in found.items()} == {
+        "Known": 2, "Near": 2, "Far": 0, "NotFinite": 0, "Other": 2, "Broken": 0, "Dying": 0,
+    }  # fmt: skip
+    assert found["Near"]["differs"] == pytest.approx(0.008)
+    assert found["Far"]["error"] == "its losses differ by 4.0e-02"
+    assert "nan" in found["NotFinite"]["error"]
+    assert (found["Other"]["error"], found["Other"]["note"]) == ("", "another net")
+    assert found["Broken"]["error"] == "ValueError: cannot do this"
+    assert "ended with code 3" in found["Dying"]["error"]
+
+
+def test_outputs_are_compared_with_double_precision():
+    found = compare.measure(CALL, peers(Outputs, WrongOutputs), n_threads=1, rounds=1, turn=0.0)["peers"]
+    assert found["Outputs"]["error"] == ""
+    assert found["Outputs"]["variant"] == "plain"
+    assert found["WrongOutputs"]["error"] == "its outputs differ by 1.0e-03"
+    assert found["WrongOutputs"]["seconds"] == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/stat").exists(), reason="needs Linux's /proc")
+def test_a_worker_rests_until_it_is_asked_and_ends_when_closed():
+    worker = Worker("test_compare:Known", WORK, 1)
+    stat = Path(f"/proc/{worker._process.pid}/stat")
+    try:
+        for _ in range(2):
+            os.waitid(os.P_PID, worker._process.pid, os.WSTOPPED | os.WNOWAIT)  # SIGSTOP takes a moment
+            assert stat.read_text().rpartition(")")[2].split()[0] == "T"
+            assert worker.ask("run") in Known.losses
+    finally:
+        worker.close()
+    assert worker._process.exitcode == 0
+
+
+def test_workers_start_with_their_number_of_threads():
+    before = dict(os.environ)
+    with limited_threads(1):
+        worker = Worker("test_compare:Environment", WORK, 1)
+    try:
+        assert worker.ask("run") == {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+        with pytest.raises(PeerError, match="KeyError"):
+            worker.ask("nothing")
+    finally:
+        worker.close()
+    assert dict(os.environ) == before
+
+
+def test_sample_warms_up_and_repeats():
+    calls = []
+    assert sample(lambda: calls.append(1), 0.0) > 0
+    assert len(calls) > 2
+
+
+def test_fastnn_and_numpy_do_the_work():
+    ours = [peer for peer in TRAINERS if peer.name == "fastnn"]
+    one = compare.measure(WORK, ours, n_threads=1, rounds=1, turn=0.0)["peers"]["fastnn"]
+    assert one["error"] == ""
+    assert one["losses"][1] < one["losses"][0]
+    both = [peer for peer in PREDICTORS if peer.name in ("fastnn", "NumPy")]
+    found = compare.measure(CALL, both, n_threads=1, rounds=1, turn=0.0)["peers"]
+    assert {name: one["error"] for name, one in found.items()} == {"fastnn": "", "NumPy": ""}
+
+
+@pytest.mark.parametrize("work", [*TRAINING, *MORE, *WIDTHS, *INFERENCE], ids=lambda work: work.name)
+def test_workloads(work):
+    assert type(work).from_dict(json.loads(json.dumps(work.to_dict()))) == work
+    if isinstance(work, Workload):
+        assert work.rows % work.batch == 0
+
+
+def test_names_of_workloads_differ():
+    names = [work.name for work in (*TRAINING, *MORE, *WIDTHS, *INFERENCE)]
+    assert len(set(names)) == len(names)
+
+
+def one_peer(seconds, **more):
+    return {"seconds": seconds, "losses": [], "differs": 1e-6, "variant": "", "note": "", "error": "", **more}
+
+
+def section(results, **more):
+    return {
+        "date": "2000-01-01", "processor": "Some processor", "system": "Linux", "threads": 2, "rounds": 3,
+        "versions": {"numpy": "2"}, "missing": {"Keras": ["keras", "jax"]},
+        "peaks": [{"float32": 1e11}, {"float32": 2e11}],
+        "results": results, **more,
+    }  # fmt: skip
+
+
+@pytest.fixture
+def data():
+    small, other = TRAINING[1], Workload("w", (8, 8, 8, 10), 128, 1280)
+    second = {"seconds": [], "differs": None, "error": "ValueError: cannot"}
+    results = [
+        {"workload": small.to_dict(), "peers": {
+            "fastnn": one_peer([64e-5, 64e-4, 64e-3]), "Peer": one_peer([32e-4] * 3),
+            "Odd": one_peer([1e-6], note="less"),
+        }},
+        {"workload": other.to_dict(), "peers": {"fastnn": one_peer([1e-3]), "Peer": one_peer([2e-3]) | second}},
+    ]  # fmt: skip
+    calls = [{"workload": CALL.to_dict(), "peers": {"fastnn": one_peer([1e-5]), "Peer": one_peer([2e-5])}}]
+    return {"training": section(results), "inference": section(calls), "width": section(results[1:])}
+
+
+def test_report(data):
+    text = report.markdown(data)
+    assert "| 16-64-64-1 relu, batch 128 | 100 | **50.0 (0.500)** | 0.0156 (0.000156) † |" in text
+    assert "| 8-8-8-10 relu, batch 128 | **100** | - | - |" in text
+    assert "| 3-4-2, 5 rows | **10.0** | 20.0 (2.00) |" in text
+    assert "fastnn is the fastest in 1 of 2 rows. Faster, with the ratio to fastnn's time: 16-64-64-1" in text
+    assert "Peer is not counted (ValueError: cannot): 8-8-8-10 relu, batch 128." in text
+    assert "† Odd: less: 16-64-64-1 relu, batch 128." in text
+    assert "Keras was not measured: keras, jax not installed." in text
+    assert "FMA peak at start and end, GFLOP/s: float32 100 and 200." in text
+    share = 100 * TRAINING[1].flops / 64e-4 / 2e11
+    assert f"| 100 | 55.0 to 550 | 1.00 | {share:.0f} % | 1e-06 |" in text
+
+
+def test_json_goes_there_and_back(data):
+    text = report.to_json(data)
+    assert json.loads(text) == data
+    assert max(map(len, text.splitlines())) < 1000
+
+
+def test_readme_gets_what_is_between_the_markers(data, tmp_path, capsys):
+    folder, readme = tmp_path / "results", tmp_path / "README.md"
+    folder.mkdir()
+    (folder / "comparison.json").write_text(report.to_json(data), encoding="utf-8")
+    readme.write_text("before\n", encoding="utf-8")
+    with pytest.raises(ValueError, match="must have a line <!-- speed -->"):
+        compare.main(["report", str(folder), "--readme", str(readme)])
+    readme.write_text(f"before\n{report.START}\nwas here\n{report.END}\nafter\n", encoding="utf-8")
+    for again in (folder, tmp_path / "docs" / "figures"):
+        compare.main(["report", str(again), "--readme", str(readme)])
+        text = readme.read_text(encoding="utf-8")
+        assert text.startswith("before\n<!-- speed -->\n**Training.**")
+        assert text.endswith("<!-- /speed -->\nafter\n")
+        assert "was here" not in text
+        assert "**50.0 (0.500)**" in text
+    assert (tmp_path / "docs/figures/comparison.json").exists()
+
+
+def test_plot(data, tmp_path):
+    pytest.importorskip("matplotlib")
+    assert report.plot(data["width"], tmp_path / "width.svg")
+    text = (tmp_path / "width.svg").read_text(encoding="utf-8")
+    assert "microseconds a step" in text
+    assert report.plot(data["width"], tmp_path / "again.svg")
+    assert text == (tmp_path / "again.svg").read_text(encoding="utf-8")
+
+
+def test_a_peer_that_is_not_installed_is_told():
+    absent = Peer("Absent", "nowhere:Nobody", ("numpy", "no_such_package"))
+    found = compare.run_section("training", [WORK], [TRAINERS[0], absent], 1, 1)
+    assert found["missing"] == {"Absent": ["no_such_package"]}
+    assert list(found["results"][0]["peers"]) == ["fastnn"]
+    assert "Absent was not measured: no_such_package not installed." in report.markdown({"training": found})
+    assert np.all([peak["float32"] > 0 for peak in found["peaks"]])
+
+
+@pytest.mark.parametrize(
+    ("section", "words", "compiled", "expected"),
+    [
+        ("training", set(), False, ["fastnn", "jax", "torch", "keras", "sklearn"]),
+        ("training", {"torch"}, True, ["fastnn", "torch", "torch"]),
+        ("width", set(), False, ["fastnn", "jax", "torch"]),
+        ("inference", {"numpy"}, False, ["fastnn", "numpy"]),
+    ],
+)
+def test_peers_that_are_asked_for(section, words, compiled, expected):
+    found = compare.wanted_peers(section, words, compiled=compiled)
+    assert [peer.packages[0] for peer in found] == expected
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["report"], "report needs the FOLDER"),
+        (["training", "--peers", "jaxx"], "--peers must be of fastnn, jax"),
+        (["training", "--only", "nothing"], "--only must be of tiny, small"),
+    ],
+)
+def test_wrong_arguments_are_told(arguments, message, capsys):
+    with pytest.raises(SystemExit):
+        compare.main(arguments)
+    assert message in capsys.readouterr().err

@@ -1,0 +1,104 @@
+"""The examples run and show what they say."""
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
+
+def load(name):
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_a_loop_of_ones_own_trains_as_fit_does(capsys):
+    results = load("training_process").main(epochs=8)
+    assert results["difference"] == 0.0
+    assert results["by hand"] > 0.9
+    assert results["by fit"] > 0.9
+    assert "random start" in capsys.readouterr().out
+
+
+def test_more_rows_an_update_are_better_for_updates_and_worse_for_epochs(capsys):
+    losses = {name: history["val_loss"] for name, history in load("batch_or_stochastic").main(epochs=10).items()}
+    assert losses["stochastic"][9] < losses["mini-batch"][9] < losses["batch"][9]  # after as many epochs
+    assert losses["batch"][39] < losses["mini-batch"][1]  # after 40 updates
+    assert "loss after updates" in capsys.readouterr().out
+
+
+def test_optimizers_race(capsys):
+    errors = load("optimizers_race").main(epochs=40, rates=(0.003, 0.1))
+    assert len(errors) == 11
+    assert errors["Levenberg-Marquardt"] < min(error for name, error in errors.items() if name != "Levenberg-Marquardt")
+    assert errors["Adam"] < errors["SGD"]
+    assert "best rate" in capsys.readouterr().out
+
+
+def test_a_rate_can_be_too_low_and_too_high(capsys):
+    losses = load("learning_rate").main(rows=1000, epochs=6)
+    assert losses["just right"] < min(losses["too low"], losses["too high"])
+    assert losses["OneCycle"] < losses["just right"]
+    assert "valley" in capsys.readouterr().out
+
+
+def test_remedies_against_overfitting(capsys):
+    results = load("overfitting").main(epochs=300)
+    training, test = results.pop("none")
+    for name, (training_with, test_with) in results.items():
+        assert training_with > training, name
+        assert test_with < test, name
+    assert "dropout" in capsys.readouterr().out
+
+
+def test_xor_needs_a_hidden_layer(capsys):
+    accuracies = load("linear_or_not").main(epochs=60)
+    assert accuracies["left or right: logistic regression"] > 0.98
+    assert accuracies["XOR: logistic regression"] < 0.8
+    assert accuracies["XOR: two hidden units"] > 0.95
+    assert accuracies["XOR: logistic regression on their outputs"] > 0.95
+    assert "two hidden units" in capsys.readouterr().out
+
+
+def test_layers_learnt_on_other_digits_help(capsys):
+    accuracies = load("transfer").main()
+    assert accuracies["a new head:"] > accuracies["a new net:"] + 0.03
+    assert accuracies["then all layers:"] > accuracies["a new net:"] + 0.03
+    assert "0 to 4" in capsys.readouterr().out
+
+
+def test_curves_are_fitted_in_a_few_steps(capsys):
+    errors = load("curve_fitting").main(adam_epochs=200, iterations=60)
+    assert errors["Levenberg-Marquardt"] < 0.005
+    assert errors["L-BFGS"] < 0.2
+    assert errors["Levenberg-Marquardt"] < errors["Adam"]
+    assert "60 epochs" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("training_process", {"epochs": 1}),
+        ("batch_or_stochastic", {"epochs": 4}),
+        ("optimizers_race", {"epochs": 3, "rates": (0.01,)}),
+        ("learning_rate", {"epochs": 2, "rows": 300}),
+        ("overfitting", {"epochs": 2}),
+        ("linear_or_not", {"epochs": 2}),
+    ],
+)
+def test_pictures_are_written(name, settings, tmp_path):
+    pytest.importorskip("matplotlib")
+    load(name).main(str(tmp_path / "picture.png"), **settings)
+    assert (tmp_path / "picture.png").stat().st_size > 5000
+
+
+def test_every_example_is_tested():
+    text = Path(__file__).read_text(encoding="utf-8")
+    names = [path.stem for path in EXAMPLES.glob("*.py")]
+    assert names
+    missing = [name for name in names if f'load("{name}")' not in text]
+    if missing:
+        pytest.fail(f"examples without a test: {missing}")
