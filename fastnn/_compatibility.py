@@ -1,19 +1,15 @@
-"""Checks of what a user states to `Model`: each returns the resolved value or raises.
-
-The errors name the argument, what was given and what would do: TypeError for a wrong kind, ValueError for a
-wrong value. What comes in as data is checked in `data`.
-"""
+"""Which layers, losses, metrics, optimizers and solvers go together: each function resolves or raises."""
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Iterable
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from fastnn import losses, metrics, optimizers, regularizers
 from fastnn._engine.thread_team import available_threads
+from fastnn._validation import positive_integer
 from fastnn.kernels import ids
 from fastnn.layers import Dense
 
@@ -23,37 +19,6 @@ _UNDERSTOOD = {
     ids.SOFTMAX_CROSSENTROPY: "softmax",
     ids.POISSON: "exponential",
 }
-
-
-def positive_integer(value: Any, name: str) -> int:
-    """Insist on an integer of at least 1; bools are none."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} is {value!r}, but must be an integer of at least 1.")
-    if value < 1:
-        raise ValueError(f"{name} is {value}, but must be at least 1.")
-    return int(value)
-
-
-def as_seed(seed: Any) -> int:
-    """Turn a seed into an integer of 0 .. 2**63 - 1; None draws one."""
-    if seed is None:
-        return int(np.random.SeedSequence().generate_state(1)[0])
-    if not isinstance(seed, numbers.Integral) or isinstance(seed, bool | np.bool_):
-        raise TypeError(f"seed is {seed!r}, but must be an integer or None.")
-    if not 0 <= int(seed) < 2**63:
-        raise ValueError(f"seed is {seed}, but must be in 0 .. 2**63 - 1.")
-    return int(seed)
-
-
-def as_dtype(dtype: Any) -> np.dtype[Any]:
-    """Insist on native float32 or float64."""
-    try:
-        found = np.dtype(dtype)
-    except TypeError:
-        found = np.dtype(object)
-    if dtype is None or found not in (np.dtype(np.float32), np.dtype(np.float64)) or not found.isnative:
-        raise ValueError(f"dtype is {dtype!r}, but must be 'float32' or 'float64'.")
-    return found
 
 
 def as_n_threads(n_threads: Any) -> int:
@@ -73,17 +38,6 @@ def as_optimizer(optimizer: Any, dtype: np.dtype[Any]) -> optimizers.Optimizer:
                 f"optimizer has {name}={value:g}, which is 0 in {dtype.name}; give at least 1e-30, or dtype='float64'."
             )
     return found
-
-
-def as_max_seconds(value: Any) -> float | None:
-    """Insist on a number above 0, or None."""
-    if value is None:
-        return None
-    if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
-        raise TypeError(f"max_seconds is {value!r}, but must be a number of seconds, or None.")
-    if not float(value) > 0.0:
-        raise ValueError(f"max_seconds is {value!r}, but must be above 0, or None for no limit.")
-    return float(value)
 
 
 def check_solver(optimizer: optimizers.Optimizer, loss: losses.Loss, regularizer: regularizers.Regularizer) -> None:
@@ -113,21 +67,6 @@ def solver_batch(solver: optimizers.Solver, batch: int, n_rows: int, *, default:
             "out, or give None."
         )
     return n_rows
-
-
-def as_verbose(verbose: Any) -> bool | Literal["auto"]:
-    """Insist on True, False or 'auto'."""
-    if isinstance(verbose, str) and verbose == "auto":
-        return "auto"
-    if isinstance(verbose, bool | np.bool_ | numbers.Integral):
-        return bool(verbose)
-    raise ValueError(f"verbose is {verbose!r}, but must be True, False or 'auto'.")
-
-
-def check_bool(value: Any, name: str) -> None:
-    """Insist on True or False."""
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} is {value!r}, but must be True or False.")
 
 
 def as_metrics(given: Any, loss: losses.Loss) -> tuple[metrics.Metric, ...]:

@@ -2,20 +2,14 @@
 
 Only the words are here; the arithmetic is in the kernels. They take most derivatives from the output y, so
 that z need not be kept, which is why a slope on the negative side has to be positive.
-
-This is the lowest module of the upper floor, so the checks of names and numbers that all words share live
-here as well.
 """
 
 from __future__ import annotations
 
-import difflib
-import math
-import numbers
 import reprlib
-from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+from fastnn._validation import canonical_name, finite_number
 from fastnn.kernels import ids
 
 _CODES = {
@@ -37,76 +31,6 @@ _CODES = {
 _ALIASES = {"linear": "identity", "logistic": "sigmoid", "swish": "silu", "exp": "exponential"}
 _DEFAULT_ALPHA = {"leaky_relu": 0.01, "elu": 1.0}
 _SELU_ALPHA = 1.6732632423543772
-
-
-def canonical_name(argument: str, given: str, names: Collection[str], aliases: Mapping[str, str]) -> str:
-    """Resolve a name that a user gave, which may be an alias.
-
-    Parameters
-    ----------
-    argument : str
-        What the name stands for, for the error's text.
-    given : str
-        The name as given.
-    names : collection of str
-        The canonical names.
-    aliases : mapping of str to str
-        Other names, each with the canonical one.
-
-    Returns
-    -------
-    str
-        The canonical name.
-
-    Raises
-    ------
-    TypeError
-        If `given` is no string.
-    ValueError
-        If the name is unknown; the text lists the names and suggests the closest.
-    """
-    known = ", ".join(names)
-    if not isinstance(given, str):
-        raise TypeError(f"{argument} must be one of the names {known}; got {reprlib.repr(given)}.")
-    name = aliases.get(given, given)
-    if name in names:
-        return name
-    close = difflib.get_close_matches(given.lower(), [*names, *aliases], n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
-    raise ValueError(f"{argument} {reprlib.repr(given)} is unknown{hint} The names are {known}.")
-
-
-def finite_number(argument: str, given: float) -> float:
-    """Convert a real number that a user gave to a Python float.
-
-    Parameters
-    ----------
-    argument : str
-        The argument's name, for the error's text.
-    given : float
-        A Python or NumPy number.
-
-    Returns
-    -------
-    float
-        The same number.
-
-    Raises
-    ------
-    TypeError
-        If `given` is no real number (bools and strings are none).
-    ValueError
-        If it is infinite, NaN or beyond the range of a float.
-    """
-    if isinstance(given, bool) or not isinstance(given, numbers.Real):
-        raise TypeError(f"{argument} must be a number; got {reprlib.repr(given)}.")
-    try:
-        number = float(given)
-    except OverflowError:
-        number = math.inf
-    if not math.isfinite(number):
-        raise ValueError(f"{argument} must be a finite number; got {reprlib.repr(given)}.")
-    return number
 
 
 @dataclass(frozen=True)

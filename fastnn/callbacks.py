@@ -13,7 +13,7 @@ import string
 from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-from fastnn.activations import finite_number
+from fastnn._validation import finite_number
 from fastnn.optimizers import with_learning_rate
 
 if TYPE_CHECKING:

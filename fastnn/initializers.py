@@ -11,7 +11,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn.activations import Activation, canonical_name
+from fastnn._validation import canonical_name
+from fastnn.activations import Activation
 
 _NAMES = (
     "auto",

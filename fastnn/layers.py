@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import activations, initializers
-from fastnn.activations import Activation, finite_number
+from fastnn._validation import finite_number
+from fastnn.activations import Activation
 
 
 # The constructor is written out because it takes more than it keeps: a name comes in, an Activation stays.

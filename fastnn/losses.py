@@ -13,7 +13,7 @@ from dataclasses import KW_ONLY, dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fastnn.activations import canonical_name, finite_number
+from fastnn._validation import canonical_name, finite_number
 from fastnn.kernels import ids
 
 _CODES = {

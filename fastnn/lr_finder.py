@@ -15,10 +15,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._compatibility import positive_integer
 from fastnn._engine.engine import shuffled
 from fastnn._training.loop import DivergenceError
-from fastnn.activations import finite_number
+from fastnn._validation import finite_number, positive_integer
 from fastnn.optimizers import with_learning_rate
 
 if TYPE_CHECKING:

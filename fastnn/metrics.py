@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastnn.activations import canonical_name
+from fastnn._validation import canonical_name
 from fastnn.kernels import ids
 from fastnn.losses import Loss
 

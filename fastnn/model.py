@@ -19,17 +19,11 @@ import numpy.typing as npt
 
 from fastnn import initializers, losses, metrics, optimizers, regularizers
 from fastnn._compatibility import (
-    as_dtype,
-    as_max_seconds,
     as_metrics,
     as_n_threads,
     as_optimizer,
-    as_seed,
-    as_verbose,
-    check_bool,
     check_output,
     check_solver,
-    positive_integer,
     solver_batch,
 )
 from fastnn._data.arrays import as_features, as_sample_weight, as_targets, split_validation
@@ -42,6 +36,7 @@ from fastnn._training import objective
 from fastnn._training.loop import Fit, train, train_on_batch
 from fastnn._training.objective import Rows
 from fastnn._training.progress import bar
+from fastnn._validation import as_dtype, as_max_seconds, as_seed, as_verbose, check_bool, positive_integer
 from fastnn.augmentation import Augmentation
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.custom import CustomActivation, CustomLoss, activation_code, loss_code

@@ -13,7 +13,7 @@ from typing import TypeAlias
 
 import numpy as np
 
-from fastnn.activations import canonical_name, finite_number
+from fastnn._validation import canonical_name, finite_number
 from fastnn.kernels import ids
 from fastnn.schedules import LearningRate, as_learning_rate
 from fastnn.solvers import LBFGS as LBFGS

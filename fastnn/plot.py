@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._compatibility import positive_integer
 from fastnn._training.loop import DivergenceError
-from fastnn.activations import finite_number
+from fastnn._validation import finite_number, positive_integer
 from fastnn.callbacks import Callback
 from fastnn.lr_finder import LearningRates, check_has_rate
 from fastnn.model import Model

@@ -9,7 +9,7 @@ import reprlib
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
-from fastnn.activations import canonical_name, finite_number
+from fastnn._validation import canonical_name, finite_number
 
 
 def _check(regularizer: Regularizer) -> None:

@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastnn.activations import finite_number
+from fastnn._validation import finite_number
 
 Array: TypeAlias = npt.NDArray[np.float64]
 

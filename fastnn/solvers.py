@@ -11,7 +11,7 @@ from dataclasses import KW_ONLY, dataclass, fields
 
 import numpy as np
 
-from fastnn.activations import finite_number
+from fastnn._validation import finite_number
 
 
 def _check_solver(solver: LBFGS | LevenbergMarquardt) -> None:

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy.typing as npt
 
 from fastnn import activations, losses, optimizers, regularizers, schedules
-from fastnn._compatibility import as_metrics, as_n_threads, positive_integer
+from fastnn._compatibility import as_metrics, as_n_threads
 from fastnn._persistence import npz
-from fastnn.activations import finite_number
+from fastnn._validation import finite_number, positive_integer
 from fastnn.custom import CustomActivation, CustomLoss
 from fastnn.history import History
 from fastnn.layers import Dense

@@ -29,8 +29,8 @@ except ImportError as error:
     ) from error
 
 from fastnn import Model, activations, optimizers
-from fastnn._compatibility import as_dtype
 from fastnn._engine.thread_team import available_threads
+from fastnn._validation import as_dtype
 from fastnn.activations import Activation
 from fastnn.callbacks import Callback
 from fastnn.estimators._stopping import Rows, descend, solve
