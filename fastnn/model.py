@@ -196,7 +196,7 @@ class Model:
                 "with the new one."
             )
         if self._engine is not None:
-            if new.code != old.code:
+            if getattr(new, "rule", None) is not getattr(old, "rule", None):  # a solver has none
                 self._engine.reset_slots(new.n_slots, averaged=optimizers.averages(new))
             self._engine.set_averaged(optimizers.averages(new))
         self._optimizer = new

@@ -23,6 +23,7 @@ from fastnn.custom import MachineCode
 from fastnn.kernels import ids, tables
 from fastnn.kernels.loop.train import train as train_kernel
 from fastnn.kernels.maths.rng import shuffle
+from fastnn.kernels.nn.rules import initial_scalars
 from fastnn.kernels.tables import Data, Plan, State
 
 
@@ -131,7 +132,7 @@ class Engine:
     slots : (n_slots, P); the last one is the running average of the parameters where there is such
     averaged : whether there is
     steps_done : updates made since the slots were zero
-    moment_product : what NAdam remembers besides, see `kernels.optimizers`
+    scalars : numbers that the optimizer keeps between steps, once steps were made; see `kernels.nn.rules`
     """
 
     def __init__(self, architecture: Architecture, n_slots: int, n_threads: int, *, averaged: bool = False) -> None:
@@ -188,7 +189,7 @@ class Engine:
         self.averaged = averaged
         self.slots = self._new_slots(n_slots + averaged)
         self.steps_done = 0
-        self.moment_product = 1.0
+        self.scalars: tuple[float, ...] = ()
         self._predictor = None
 
     def _new_slots(self, n_slots: int) -> np.ndarray:
@@ -275,7 +276,7 @@ class Engine:
         *,
         batch: int,
         optimizer: int,
-        rates: tuple[float, float, float, float],
+        rates: tuple[float, ...],
         metrics: tuple[int, ...],
         team: ThreadTeam,
         shuffle: Shuffle | None = None,
@@ -299,7 +300,7 @@ class Engine:
         finished : to it are added, for each epoch, its sums and seconds; also where an exception ends the run
         batch : rows a batch; the last one of an epoch may be shorter
         optimizer : code
-        rates : learning rate and the optimizer's three settings
+        rates : learning rate and the optimizer's hyperparameters
         metrics : codes, N_METRICS at most
         team : the threads
         shuffle : how each epoch's order is made, in the memory of `data.order`; None leaves that as it is
@@ -332,7 +333,9 @@ class Engine:
         numbers = space.numbers
         numbers[:] = 0.0
         space.penalties[:] = 0.0
-        numbers[tables.LEARNING_RATE : tables.SETTING_2 + 1] = rates
+        numbers[tables.LEARNING_RATE] = rates[0]
+        if not self.steps_done:
+            self.scalars = initial_scalars(optimizer)
         numbers[tables.WEIGHT_DECAY : tables.EMA_DECAY + 1] = weight_decay, clip_value, clip_norm, ema_decay
         order = NO_ORDER if shuffle is None else shuffle.order
         change = AugmentationPlan() if changes is None else changes
@@ -340,11 +343,12 @@ class Engine:
         step, done, seconds = 0, 0, 0.0
         while step < epochs * n_steps:
             numbers[tables.STEPS_DONE] = self.steps_done
-            numbers[tables.MOMENT_PRODUCT] = self.moment_product
             n_threads, count = pace.next()
             plan = space.plan(n_threads)._replace(
                 order=order, step_rates=step_rates, step_losses=step_losses, mixing=change.mixing
             )
+            plan.hyper[: len(rates) - 1] = rates[1:]
+            plan.scalars[: len(self.scalars)] = self.scalars
             settings = plan.settings
             settings[tables.MODE] = tables.TRAIN
             settings[tables.EMA_SLOT] = len(self.slots) - 1 if self.averaged else -1
@@ -366,7 +370,7 @@ class Engine:
                 sums.status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
             finally:  # Ctrl-C may be noticed as soon as the kernel returns
                 self.steps_done = int(numbers[tables.STEPS_DONE])
-                self.moment_product = float(numbers[tables.MOMENT_PRODUCT])
+                self.scalars = tuple(map(float, plan.scalars[: len(self.scalars)]))
                 reached = int(settings[tables.BEGIN])
                 seconds += time.perf_counter() - start
                 n_new = reached // n_steps - done

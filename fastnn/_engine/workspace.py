@@ -12,6 +12,7 @@ from fastnn._engine.autotune import MAX_EPOCHS, SliceTuner
 from fastnn.kernels import tables
 from fastnn.kernels.lang.simd import CACHE_LINE, n_lanes
 from fastnn.kernels.linalg.microkernel import TILE_ROWS
+from fastnn.kernels.nn.dispatch import N_HYPER, N_SCALARS
 from fastnn.kernels.nn.rules import derivative_from_input
 from fastnn.kernels.nn.stochastic import ROW_RANDOMS
 from fastnn.kernels.tables import Plan
@@ -243,6 +244,8 @@ class Workspace:
                 NO_ORDER,
                 NO_NUMBERS,
                 NO_NUMBERS,
+                np.zeros(N_HYPER),
+                np.zeros(N_SCALARS),
                 NO_NUMBERS,
             )
         return self._plans[n_threads]
