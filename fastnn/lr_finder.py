@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._engine.engine import shuffled
-from fastnn._training.loop import DivergenceError
+from fastnn._errors import DivergenceError
 from fastnn._validation import finite_number, positive_integer
 from fastnn.optimizers import with_learning_rate
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._training.loop import DivergenceError
+from fastnn._errors import DivergenceError
 from fastnn._validation import finite_number, positive_integer
 from fastnn.callbacks import Callback
 from fastnn.lr_finder import LearningRates, check_has_rate

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import math
 import time
 from collections.abc import Callable
@@ -15,45 +14,17 @@ import numpy.typing as npt
 from fastnn._engine.engine import AugmentationPlan, Shuffle, Sums, shuffled
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import NO_NUMBERS
+from fastnn._errors import DivergenceError
 from fastnn._training.objective import Rows, compiled_metrics, evaluate, function_metrics, names_of, values_of
 from fastnn._training.progress import ProgressBar
 from fastnn.callbacks import Callback, TerminateOnNaN
-from fastnn.history import History
+from fastnn.history import LOGGED_SETTINGS, History
 from fastnn.kernels.tables import LOSS_NOT_FINITE, OK, WEIGHTS_NOT_FINITE
 from fastnn.optimizers import Solver
 from fastnn.schedules import Schedule, rates_of_steps
 
 if TYPE_CHECKING:
     from fastnn.model import Model
-
-#: Settings of optimizers that may change from epoch to epoch, so that each epoch tells them.
-LOGGED_SETTINGS = ("learning_rate", "mu")
-
-
-class DivergenceError(FloatingPointError):
-    """The loss or a weight stopped being finite; the model keeps its last finite weights.
-
-    Attributes
-    ----------
-    epoch : int
-        Number of the epoch, counted over all fits from 0.
-    learning_rate : float
-        The rate of the step that failed; NaN for a solver.
-    history : History
-        What the epochs before told.
-    """
-
-    def __init__(self, message: str, *, epoch: int, learning_rate: float, history: History) -> None:
-        super().__init__(message)
-        self.epoch = epoch
-        self.learning_rate = learning_rate
-        self.history = history
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        """For pickle: a pool of processes could not hand on the error otherwise, and would wait for ever."""
-        settings: dict[str, Any] = {"epoch": self.epoch, "learning_rate": self.learning_rate, "history": self.history}
-        return functools.partial(type(self), **settings), (str(self),)
-
 
 @dataclass(frozen=True, kw_only=True)
 class Fit:

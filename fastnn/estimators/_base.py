@@ -28,13 +28,14 @@ except ImportError as error:
         f'MLPClassifier and MLPRegressor need scikit-learn 1.7 or later ({error}): pip install "fastnn[sklearn]"'
     ) from error
 
-from fastnn import Model, activations, optimizers
+from fastnn import activations, optimizers
 from fastnn._engine.thread_team import available_threads
 from fastnn._validation import as_dtype
 from fastnn.activations import Activation
 from fastnn.callbacks import Callback
 from fastnn.estimators._stopping import Rows, descend, solve
 from fastnn.layers import Dense
+from fastnn.model import Model
 from fastnn.schedules import Schedule
 
 Array = npt.NDArray[Any]

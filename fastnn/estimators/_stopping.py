@@ -21,8 +21,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastnn import DivergenceError, Model, optimizers
+from fastnn import optimizers
+from fastnn._errors import DivergenceError
 from fastnn.callbacks import Callback, as_callbacks
+from fastnn.model import Model
 from fastnn.regularizers import L2
 from fastnn.schedules import LearningRate, Schedule
 
