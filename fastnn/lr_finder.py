@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._engine.engine import shuffled
+from fastnn._data.prepare import prepare
+from fastnn._data.rows import shuffled
 from fastnn._errors import DivergenceError
 from fastnn._validation import finite_number, positive_integer
 from fastnn.optimizers import with_learning_rate
@@ -129,8 +130,7 @@ def range_test(
     check_has_rate(model)
     trial = copy.copy(model)  # all that training changes is the copy's own
     trial.__dict__["metrics"] = ()  # nobody asks for them here
-    rows = trial._check_rows(X, y, sample_weight, trial.n_outputs, ("X", "y", "sample_weight"))
-    rows = trial._with_class_weight(rows, class_weight)
+    rows = prepare(X, y, trial._form, sample_weight=sample_weight, class_weight=class_weight)
     trial.build(rows.features.shape[1], rows.targets.n_outputs)
     # Rows of weight 0 have no part in any loss, and a batch of nothing else would have none.
     taking_part = np.flatnonzero(rows.sample_weight) if rows.sample_weight.size else np.arange(rows.n)

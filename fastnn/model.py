@@ -7,11 +7,9 @@ the targets t, plus the regularizer R.
 from __future__ import annotations
 
 import math
-import numbers
 import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
@@ -26,15 +24,16 @@ from fastnn._compatibility import (
     check_solver,
     solver_batch,
 )
-from fastnn._data.arrays import as_features, as_sample_weight, as_targets, split_validation
-from fastnn._data.class_weight import ClassWeight, apply_class_weight
+from fastnn._data.arrays import as_features
+from fastnn._data.class_weight import ClassWeight
+from fastnn._data.prepare import RowFormat, ValidationData, prepare, prepare_training
+from fastnn._data.rows import AugmentationPlan, Rows
 from fastnn._engine.architecture import Architecture
-from fastnn._engine.engine import AugmentationPlan, Engine
+from fastnn._engine.engine import Engine
 from fastnn._engine.thread_team import ThreadTeam, available_threads
 from fastnn._persistence import model_state, npz
 from fastnn._training import objective
 from fastnn._training.loop import Fit, train, train_on_batch
-from fastnn._training.objective import Rows
 from fastnn._training.progress import bar
 from fastnn._validation import as_dtype, as_max_seconds, as_seed, as_verbose, check_bool, positive_integer
 from fastnn.augmentation import Augmentation
@@ -48,7 +47,6 @@ from fastnn.layers import Dense, Dropout, as_layers, changed
 from fastnn.lr_finder import LearningRates, range_test
 
 Array: TypeAlias = npt.NDArray[Any]
-ValidationData: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]
 
 #: Operations below which a second thread is not worth waking (some 50 us of a core).
 WORK_FOR_THREADS = 5_000_000
@@ -542,8 +540,16 @@ class Model:
         epochs = positive_integer(epochs, "epochs")
         max_seconds = as_max_seconds(max_seconds)
         self._check_trainable()
-        training, validation = self._check_data(X, y, sample_weight, validation_data, validation_split)
-        training = self._with_class_weight(training, class_weight)
+        training, validation = prepare_training(
+            X,
+            y,
+            self._form,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            seed=self.seed,
+        )
         batch = training.n if batch_size is None else min(positive_integer(batch_size, "batch_size"), training.n)
         check_bool(shuffle, "shuffle")
         if isinstance(self._optimizer, optimizers.Solver):
@@ -635,8 +641,7 @@ class Model:
         """
         self._refuse_solver("train_on_batch")
         self._check_trainable()
-        rows = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
-        rows = self._with_class_weight(rows, class_weight)
+        rows = prepare(X, y, self._form, sample_weight=sample_weight, class_weight=class_weight)
         with self._in_training("train_on_batch"):
             self._check_weights()
             self.build(rows.features.shape[1], rows.targets.n_outputs)
@@ -746,56 +751,9 @@ class Model:
                         "Model."
                     )
 
-    def _check_rows(self, X: Any, y: Any, sample_weight: Any, n_outputs: int | None, names: Sequence[str]) -> Rows:
-        features = as_features(X, dtype=self.dtype, n_features=self.n_features, name=names[0])
-        targets = as_targets(
-            y, loss=self.loss, n_rows=len(features), n_outputs=n_outputs, dtype=self.dtype, name=names[1]
-        )
-        weights = as_sample_weight(sample_weight, n_rows=len(features), dtype=self.dtype, name=names[2])
-        return Rows(features, targets, weights, y)
-
-    def _with_class_weight(self, rows: Rows, class_weight: Any) -> Rows:
-        if class_weight is None:
-            return rows
-        weights = apply_class_weight(
-            class_weight,
-            targets=rows.targets,
-            sample_weight=rows.sample_weight,
-            index=rows.index,
-            loss=self.loss,
-            dtype=self.dtype,
-        )
-        return replace(rows, sample_weight=weights)
-
-    def _check_data(
-        self, X: Any, y: Any, sample_weight: Any, validation_data: Any, validation_split: float
-    ) -> tuple[Rows, Rows | None]:
-        training = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
-        if not isinstance(validation_split, numbers.Real) or isinstance(validation_split, bool | np.bool_):
-            raise TypeError(f"validation_split is {validation_split!r}, but must be a number in [0, 1).")
-        if validation_data is not None and validation_split:
-            raise ValueError("validation_data and validation_split are both given; one of them is enough.")
-        if validation_split:
-            parts = split_validation(training.n, float(validation_split), self.seed, name="validation_split")
-            for part, role in zip(parts, ("training", "validation"), strict=True):
-                if training.sample_weight.size and not training.sample_weight[part].any():
-                    raise ValueError(
-                        f"sample_weight is 0 in all {len(part)} rows that validation_split={validation_split!r} leaves "
-                        f"for {role}: leave out rows of weight 0 before, or give validation_data."
-                    )
-            index, held_back = parts
-            return replace(training, index=index), replace(training, index=held_back)
-        if validation_data is None:
-            return training, None
-        if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
-            kind = type(validation_data).__name__
-            if isinstance(validation_data, tuple | list):
-                kind += f" of {len(validation_data)}"
-            raise TypeError(f"validation_data is a {kind}, but must be a tuple (X, y) or (X, y, sample_weight).")
-        given = (*validation_data, None)[:3]
-        names = tuple(f"validation_data[{k}]" for k in range(3))
-        features = as_features(given[0], dtype=self.dtype, n_features=training.features.shape[1], name=names[0])
-        return training, self._check_rows(features, given[1], given[2], training.targets.n_outputs, names)
+    @property
+    def _form(self) -> RowFormat:
+        return RowFormat(self.loss, self.dtype, self.n_features, self.n_outputs)
 
     # ------------------------------------------------------------------------------------ what it knows
 
@@ -902,7 +860,7 @@ class Model:
             If something given makes no sense, or the model has no weights yet.
         """
         self._built()
-        rows = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
+        rows = prepare(X, y, self._form, sample_weight=sample_weight)
         with self._team(self.flops_per_row(training=False) * rows.n) as team:
             return objective.evaluate(self, rows, team)
 
@@ -922,7 +880,7 @@ class Model:
             not finite.
         """
         engine = self._built()
-        rows = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
+        rows = prepare(X, y, self._form, sample_weight=sample_weight)
         with self._kernel_lock, self._team(self.flops_per_row(training=True) * rows.n) as team:
             sums, weights, biases = engine.gradient(rows.data(), team=team)
         if sums.status == OK:

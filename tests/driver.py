@@ -15,9 +15,10 @@ import naive
 import numpy as np
 
 import fastnn.kernels
+from fastnn._data.rows import as_data, shuffled
 from fastnn._engine.architecture import Architecture
 from fastnn._engine.autotune import SliceTuner
-from fastnn._engine.engine import Engine, Sums, as_data, shuffled
+from fastnn._engine.engine import Engine, Sums
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn.kernels import ids
 

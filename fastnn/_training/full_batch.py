@@ -17,12 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from fastnn._engine.engine import Engine, Sums, as_data
+from fastnn._data.rows import Rows, as_data
+from fastnn._engine.engine import Engine, Sums
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import Workspace
 from fastnn._errors import DivergenceError
 from fastnn._training.loop import Loop
-from fastnn._training.objective import Rows, compiled_metrics, evaluate_compiled, loss_of, values_of
+from fastnn._training.objective import compiled_metrics, evaluate_compiled, loss_of, values_of
 from fastnn.kernels import ids
 from fastnn.kernels.lang.simd import n_lanes
 from fastnn.kernels.loop.jacobian import add_products, residuals

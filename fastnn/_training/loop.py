@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._engine.engine import AugmentationPlan, Shuffle, Sums, shuffled
+from fastnn._data.rows import AugmentationPlan, Rows, Shuffle, shuffled
+from fastnn._engine.engine import Sums
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import NO_NUMBERS
 from fastnn._errors import DivergenceError
-from fastnn._training.objective import Rows, compiled_metrics, evaluate, function_metrics, names_of, values_of
+from fastnn._training.objective import compiled_metrics, evaluate, function_metrics, names_of, values_of
 from fastnn._training.progress import ProgressBar
 from fastnn.callbacks import Callback, TerminateOnNaN
 from fastnn.history import LOGGED_SETTINGS, History

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._data.arrays import Targets
-from fastnn._engine.engine import Sums, as_data
+from fastnn._data.rows import Rows
+from fastnn._engine.engine import Sums
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn.kernels import ids
 from fastnn.kernels.tables import OK
@@ -19,30 +18,6 @@ if TYPE_CHECKING:
     from fastnn.model import Model
 
 Array: TypeAlias = npt.NDArray[Any]
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Checked data of one role (training or validation), and which of its rows take part, in order.
-
-    `y` are the targets as the user gave them, for metrics that are functions.
-    """
-
-    features: Array
-    targets: Targets
-    sample_weight: Array
-    y: Any
-    index: npt.NDArray[np.int64] | None = None
-
-    @property
-    def n(self) -> int:
-        """Rows that take part."""
-        return len(self.features) if self.index is None else len(self.index)
-
-    def data(self, order: npt.NDArray[np.int64] | None = None) -> Any:
-        """For the kernels; `order` permutes the rows that take part."""
-        rows = order if self.index is None else self.index if order is None else self.index[order]
-        return as_data(self.features, self.targets.values, self.targets.labels, self.sample_weight, rows)
 
 
 def loss_of(model: Model, sums: Sums) -> float:
