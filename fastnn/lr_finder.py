@@ -18,6 +18,7 @@ import numpy.typing as npt
 from fastnn._data.prepare import prepare
 from fastnn._data.rows import shuffled
 from fastnn._errors import DivergenceError
+from fastnn._figure import new_figure
 from fastnn._validation import finite_number, positive_integer
 from fastnn.optimizers import with_learning_rate
 
@@ -95,9 +96,24 @@ class LearningRates:
         -------
         matplotlib.figure.Figure
         """
-        from fastnn import plot
-
-        return plot.range_test(self, ax=ax)
+        if ax is None:
+            (ax,) = new_figure(width=6.4, height=4.0).axes
+        finite = np.isfinite(self.losses)
+        ax.plot(self.rates[finite], self.losses[finite], color="0.75", linewidth=1, label="loss of the batch")
+        ax.plot(self.rates[finite], self.smoothed[finite], color="tab:blue", label="smoothed")
+        for (name, rate), marker in zip(self.suggestions.items(), "v^o", strict=True):
+            if rate is not None:
+                loss = self.smoothed[np.abs(np.log(self.rates / rate)).argmin()]
+                ax.plot([rate], [loss], marker, color="tab:red", label=f"{name}: {rate:.2g}")
+        shown = self.smoothed[finite]
+        if len(shown):  # single batches of the divergence would flatten all that matters
+            low, high = float(min(shown)), float(max(shown[: max(1, len(shown) - 3)]))
+            ax.set_ylim(low - 0.1 * (high - low) - 1e-12, high + 0.3 * (high - low) + 1e-12)
+        ax.set_xscale("log")
+        ax.set_xlabel("learning rate")
+        ax.set_ylabel("loss")
+        ax.legend()
+        return ax.figure
 
 
 def range_test(

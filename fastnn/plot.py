@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._errors import DivergenceError
+from fastnn._figure import new_figure
 from fastnn._validation import finite_number, positive_integer
 from fastnn.callbacks import Callback
 from fastnn.lr_finder import LearningRates, check_has_rate
@@ -43,14 +44,6 @@ MARGIN = 0.6
 RESOLUTION, MAP_ROWS = 31, 2000
 
 
-def _new_figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('plots need matplotlib: pip install "fastnn[plot]".') from error
-    return Figure(figsize=(width, height), layout="constrained")
-
-
 def range_test(found: LearningRates, *, ax: Axes | None = None) -> Figure | SubFigure:
     """Draw the losses of a range test over the rates, and the suggestions.
 
@@ -65,24 +58,7 @@ def range_test(found: LearningRates, *, ax: Axes | None = None) -> Figure | SubF
     -------
     matplotlib.figure.Figure
     """
-    if ax is None:
-        ax = _new_figure(6.4, 4.0).subplots()
-    finite = np.isfinite(found.losses)
-    ax.plot(found.rates[finite], found.losses[finite], color="0.75", linewidth=1, label="loss of the batch")
-    ax.plot(found.rates[finite], found.smoothed[finite], color="tab:blue", label="smoothed")
-    for (name, rate), marker in zip(found.suggestions.items(), "v^o", strict=True):
-        if rate is not None:
-            loss = found.smoothed[np.abs(np.log(found.rates / rate)).argmin()]
-            ax.plot([rate], [loss], marker, color="tab:red", label=f"{name}: {rate:.2g}")
-    shown = found.smoothed[finite]
-    if len(shown):  # single batches of the divergence would flatten all that matters
-        low, high = float(min(shown)), float(max(shown[: max(1, len(shown) - 3)]))
-        ax.set_ylim(low - 0.1 * (high - low) - 1e-12, high + 0.3 * (high - low) + 1e-12)
-    ax.set_xscale("log")
-    ax.set_xlabel("learning rate")
-    ax.set_ylabel("loss")
-    ax.legend()
-    return ax.figure
+    return found.plot(ax)
 
 
 @dataclasses.dataclass(eq=False)
@@ -199,7 +175,7 @@ def learning_rates(
     epochs = positive_integer(epochs, "epochs")
     check_has_rate(model)
     if axes is None:
-        left, right = _new_figure(11.0, 4.5).subplots(1, 2)
+        left, right = new_figure(2, width=5.5, height=4.5).axes
     else:
         try:
             left, right = axes
