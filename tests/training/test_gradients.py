@@ -10,6 +10,7 @@ import pytest
 from driver import ACTIVATIONS, LOSSES, LOSSES_OF_ANY_WIDTH, architecture, engine, net_of, problem
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from models import log_cosh, log_cosh_slope, softsign, softsign_slope
 
 import fastnn
 from fastnn import Dense, Model, losses
@@ -155,22 +156,6 @@ def test_any_net_has_the_oracles_gradient(sizes, n, loss, hidden, penalty, weigh
 
 
 #  what users say to a Model
-
-
-def softsign(z):
-    return z / (1 + abs(z))
-
-
-def softsign_slope(z):
-    return 1 / (1 + abs(z)) ** 2
-
-
-def log_cosh(u, t):
-    return np.log(np.cosh(u - t))
-
-
-def log_cosh_slope(u, t):
-    return np.tanh(u - t)
 
 
 def shares(n, n_classes):
