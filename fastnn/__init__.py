@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 from fastnn import custom, datasets, losses, metrics, plot, schedules
 from fastnn._errors import DivergenceError
-from fastnn._persistence.model_state import load
 from fastnn._version import __version__
 from fastnn.activations import elu, leaky_relu
 from fastnn.augmentation import Augmentation
@@ -24,7 +23,7 @@ from fastnn.callbacks import (
 from fastnn.history import History
 from fastnn.layers import Dense, Dropout
 from fastnn.lr_finder import LearningRates
-from fastnn.model import Model
+from fastnn.model import Model, load
 from fastnn.optimizers import LBFGS, SGD, AdaGrad, Adam, AdamW, LevenbergMarquardt, Lion, NAdam, RMSProp
 from fastnn.regularizers import L1, L1L2, L2
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import reprlib
 from dataclasses import KW_ONLY, dataclass, fields, replace
-from typing import TypeAlias
+from typing import ClassVar, TypeAlias
 
 import numpy as np
 
@@ -18,6 +18,7 @@ from fastnn.kernels import ids
 from fastnn.schedules import LearningRate, as_learning_rate
 from fastnn.solvers import LBFGS as LBFGS
 from fastnn.solvers import LevenbergMarquardt as LevenbergMarquardt
+from fastnn.solvers import Solver as Solver
 
 #: Fields that are True or False, those that are None for "not at all", and those that must be above 0.
 _FLAGS = ("nesterov", "amsgrad")
@@ -53,6 +54,9 @@ class FirstOrderOptimizer:
     .. [3] B. T. Polyak, A. B. Juditsky, "Acceleration of stochastic approximation by averaging", SIAM J. Control and
        Optimization 30, 1992.
     """
+
+    #: Whether each iteration takes all rows at once, as those of the solvers do.
+    full_batch: ClassVar[bool] = False
 
     learning_rate: LearningRate = 0.01
     _: KW_ONLY
@@ -447,7 +451,6 @@ class Lion(FirstOrderOptimizer):
         return self.beta_1, self.beta_2, 0.0
 
 
-Solver: TypeAlias = LBFGS | LevenbergMarquardt
 Optimizer: TypeAlias = FirstOrderOptimizer | Solver
 
 #: All classes that a user can choose from, by their names.

@@ -15,10 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fastnn._compatibility import BatchSize
 from fastnn._errors import DivergenceError
 from fastnn._figure import new_figure
 from fastnn._validation import finite_number, positive_integer
-from fastnn.callbacks import Callback
+from fastnn.callbacks import Callback, Trainable
 from fastnn.lr_finder import LearningRates, check_has_rate
 from fastnn.model import Model
 from fastnn.optimizers import with_learning_rate
@@ -85,7 +86,7 @@ class _Run(Callback):
         """Note where the epoch has led."""
         self._record()
 
-    def train(self, model: Model, epochs: int, batch_size: int | None) -> Model:
+    def train(self, model: Model, epochs: int, batch_size: BatchSize) -> Model:
         """Train a copy, and return it."""
         trained = copy.copy(model)
         trained.optimizer = with_learning_rate(trained.optimizer, self.rate)
@@ -113,7 +114,7 @@ class _Run(Callback):
         return self.diverged or not float(np.median(self.losses[1:])) < self.losses[0]
 
 
-def _parameters(model: Model) -> list[npt.NDArray[Any]]:
+def _parameters(model: Trainable) -> list[npt.NDArray[Any]]:
     """Views of all weights, and of the biases that are used."""
     used = zip(model.biases, model.layers, strict=True)
     return [*model.weights, *(bias for bias, layer in used if layer.use_bias)]
@@ -126,7 +127,7 @@ def learning_rates(
     *,
     rates: Sequence[float] | None = None,
     epochs: int = 20,
-    batch_size: int | None = 32,
+    batch_size: BatchSize = "auto",
     sample_weight: Any = None,
     axes: Sequence[Axes] | None = None,
 ) -> Figure | SubFigure:
@@ -173,7 +174,7 @@ def learning_rates(
        NeurIPS, 2018, section 7.
     """
     epochs = positive_integer(epochs, "epochs")
-    check_has_rate(model)
+    check_has_rate(model.optimizer)
     if axes is None:
         left, right = new_figure(2, width=5.5, height=4.5).axes
     else:
