@@ -6,8 +6,8 @@ Train with `Model`; see README.md for a first example and docs/design.md for how
 from typing import TYPE_CHECKING, Any
 
 from fastnn import custom, datasets, losses, metrics, optimizers, plot, schedules
-from fastnn._persistence.model_state import load
-from fastnn._training.loop import DivergenceError
+from fastnn._errors import DivergenceError
+from fastnn._version import __version__
 from fastnn.activations import elu, leaky_relu
 from fastnn.augmentation import Augmentation
 from fastnn.callbacks import (
@@ -23,15 +23,13 @@ from fastnn.callbacks import (
 from fastnn.history import History
 from fastnn.layers import Dense, Dropout
 from fastnn.lr_finder import LearningRates
-from fastnn.model import Model
+from fastnn.model import Model, load
 from fastnn.optimizers import *  # noqa: F403
 from fastnn.regularizers import L1, L1L2, L2
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier as MLPClassifier
     from fastnn.estimators import MLPRegressor as MLPRegressor
-
-__version__ = "0.1.0"
 
 __all__ = [
     "L1",

@@ -15,8 +15,8 @@ import numpy.typing as npt
 
 import fastnn
 from fastnn import optimizers, regularizers
+from fastnn._data.rows import shuffled
 from fastnn._engine import system_info
-from fastnn._engine.engine import shuffled
 from fastnn._engine.thread_team import region_cost
 from fastnn.activations import Activation
 from fastnn.activations import get as get_activation

@@ -11,7 +11,7 @@ import math
 import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 
@@ -23,6 +23,7 @@ from fastnn.kernels.nn.rules import OPTIMIZERS, OptimizerRule
 from fastnn.schedules import LearningRate, as_learning_rate
 from fastnn.solvers import LBFGS as LBFGS
 from fastnn.solvers import LevenbergMarquardt as LevenbergMarquardt
+from fastnn.solvers import Solver as Solver
 
 __all__ = [
     "LBFGS",
@@ -71,6 +72,9 @@ class FirstOrderOptimizer:
     .. [3] B. T. Polyak, A. B. Juditsky, "Acceleration of stochastic approximation by averaging", SIAM J. Control and
        Optimization 30, 1992.
     """
+
+    #: Whether each iteration takes all rows at once, as those of the solvers do.
+    full_batch: ClassVar[bool] = False
 
     learning_rate: LearningRate = 0.01
     _: KW_ONLY
@@ -124,7 +128,6 @@ class FirstOrderOptimizer:
         return tuple(getattr(self, name) for name in self.rule.hyper)
 
 
-Solver: TypeAlias = LBFGS | LevenbergMarquardt
 Optimizer: TypeAlias = FirstOrderOptimizer | Solver
 
 #: All classes that a user can choose from, by their names.
@@ -653,7 +656,7 @@ class Lion(FirstOrderOptimizer):
     )
 
 
-# ------------------------------------------------------------------------------------------- what a user states
+# ----------------------------------------------------------------------------------------------- resolving names
 
 named(lbfgs={})(LBFGS)
 named(lm={})(LevenbergMarquardt)

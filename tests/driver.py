@@ -17,9 +17,10 @@ import numpy as np
 
 import fastnn.kernels
 from fastnn import optimizers
+from fastnn._data.rows import as_data, shuffled
 from fastnn._engine.architecture import Architecture
 from fastnn._engine.autotune import SliceTuner
-from fastnn._engine.engine import Engine, Sums, as_data, shuffled
+from fastnn._engine.engine import Engine, Sums
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn.kernels.nn import rules
 

@@ -8,55 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from fastnn._data.rows import AugmentationPlan, Shuffle
 from fastnn._engine import workspace
 from fastnn._engine.architecture import Architecture, address_of, layer_numbers
 from fastnn._engine.autotune import SliceTuner
-from fastnn._engine.inference import InferencePlan, readonly
+from fastnn._engine.inference import InferencePlan
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import NO_NUMBERS, NO_ORDER, Workspace
-from fastnn.custom import MachineCode
 from fastnn.kernels import ids, tables
 from fastnn.kernels.loop.train import train as train_kernel
-from fastnn.kernels.maths.rng import shuffle
 from fastnn.kernels.nn.rules import initial_scalars
 from fastnn.kernels.tables import Data, Plan, State
-
-
-@dataclass(frozen=True)
-class Shuffle:
-    """The order of the rows in some epochs that follow each other.
-
-    Parameters
-    ----------
-    order : (n,) int64, overwritten with a permutation at the beginning of each epoch
-    seed : from which the permutations come
-    epoch : number of the first epoch
-    """
-
-    order: np.ndarray
-    seed: int
-    epoch: int
-
-
-@dataclass(frozen=True, eq=False)
-class AugmentationPlan:
-    """How the rows of a batch are changed at random, in this order; see `kernels.noise`.
-
-    Parameters
-    ----------
-    mixing : quantiles of the share that a row has in its mixture with another; (0,) for no mixture
-    function : machine code of the user's function of a row (see `custom`); None for none
-    noise : standard deviation of what is added to the features
-    """
-
-    mixing: np.ndarray = field(default_factory=lambda: NO_NUMBERS)
-    function: MachineCode | None = None
-    noise: float = 0.0
 
 
 @dataclass
@@ -108,19 +75,6 @@ def _as_int64(seed: int) -> int:
 
 def _metric_sums(numbers: np.ndarray, metrics: tuple[int, ...]) -> tuple[float, ...]:
     return tuple(float(x) for x in numbers[tables.METRIC_SUM : tables.METRIC_SUM + len(metrics)])
-
-
-def as_data(
-    features: np.ndarray,
-    targets: np.ndarray,
-    labels: np.ndarray,
-    sample_weight: np.ndarray,
-    order: np.ndarray | None = None,
-) -> Data:
-    """Bundle checked arrays for the kernels, without copying."""
-    if order is None:
-        order = np.empty(0, np.int64)
-    return Data(*(readonly(a) for a in (features, targets, labels, sample_weight, order)))
 
 
 class Engine:
@@ -454,9 +408,3 @@ class Engine:
         if predictor is None or predictor.n_threads < n_threads:
             predictor = self._predictor = InferencePlan(self.architecture, self.final_params, n_threads)
         return predictor(features)
-
-
-def shuffled(order: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """Fill `order` with the permutation of this seed and epoch, and return it."""
-    shuffle(order, seed, epoch)
-    return order

@@ -25,9 +25,10 @@ from driver import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastnn._data.rows import as_data
 from fastnn._engine import workspace
 from fastnn._engine.autotune import SLICE, SliceTuner
-from fastnn._engine.engine import Engine, as_data
+from fastnn._engine.engine import Engine
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import shares, weight_tiles
 from fastnn.kernels import tables

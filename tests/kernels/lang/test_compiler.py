@@ -349,7 +349,7 @@ import sys
 from dataclasses import replace
 import numpy as np
 from driver import *
-from fastnn._engine.engine import AugmentationPlan
+from fastnn._data.rows import AugmentationPlan
 from fastnn.kernels.lang import simd
 from fastnn.kernels.linalg import microkernel
 out = {}

@@ -11,7 +11,7 @@ import pytest
 from driver import RATES, architecture, assert_same_net, engine, net_of, problem, train
 from scipy import stats
 
-from fastnn._engine.engine import AugmentationPlan
+from fastnn._data.rows import AugmentationPlan
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn.custom import MachineCode
 from fastnn.kernels import tables
