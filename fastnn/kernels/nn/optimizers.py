@@ -41,7 +41,7 @@ from fastnn.kernels.lang.simd import (
     store,
     sum_lanes,
 )
-from fastnn.kernels.tables import SETTING_0, SETTING_1, SETTING_2, WEIGHT_DECAY
+from fastnn.kernels.tables import Run
 
 
 @device_function
@@ -51,22 +51,22 @@ def nadam_momentum(first: float, t: float) -> float:
 
 
 @device_function
-def advance_product(optimizer: int, numbers: Any, product: float, t: float) -> float:
+def advance_product(optimizer: int, run: Run, product: float, t: float) -> float:
     """M of update t, given that of the update before; 1 where the optimizer has none."""
-    return product * nadam_momentum(numbers[SETTING_0], t) if optimizer == NADAM else product
+    return product * nadam_momentum(run.optimizer_settings[0], t) if optimizer == NADAM else product
 
 
 @device_function
-def rates_of_step(optimizer: int, rate: float, numbers: Any, t: float, product: float) -> Any:
+def rates_of_step(optimizer: int, rate: float, run: Run, t: float, product: float) -> Any:
     """Seven numbers of update t.
 
     The rate of g, three settings, the rate of m and the correction of sqrt v where the start is corrected for, and what
     the weight decay leaves. `product` is M of this update.
     """
-    first = numbers[SETTING_0]
-    second = numbers[SETTING_1]
-    third = numbers[SETTING_2]
-    kept = 1.0 - rate * numbers[WEIGHT_DECAY]
+    first = run.optimizer_settings[0]
+    second = run.optimizer_settings[1]
+    third = run.optimizer_settings[2]
+    kept = 1.0 - rate * run.weight_decay
     of_m = rate
     root = 1.0
     if optimizer in (ADAM, AMSGRAD, NADAM):

@@ -29,22 +29,22 @@ from fastnn.kernels.nn import optimizers as kernels
 
 
 @kernel
-def update_four(optimizer, numbers, t, w, g, m, v, top, n):
+def update_four(optimizer, run, t, w, g, m, v, top, n):
     product = 1.0
     for k in range(int(t)):
-        product = kernels.advance_product(optimizer, numbers, product, k + 1.0)
-    rates = kernels.rates_of_step(optimizer, numbers[tables.LEARNING_RATE], numbers, t, product)
+        product = kernels.advance_product(optimizer, run, product, k + 1.0)
+    rates = kernels.rates_of_step(optimizer, run.learning_rate, run, t, product)
     return kernels.update(optimizer, rates, at(w, 0), at(g, 0), at(m, 0), at(v, 0), at(top, 0), n)
 
 
-def update(optimizer, numbers, t, w, g, m, v, n, top=None):
+def update(optimizer, run, t, w, g, m, v, n, top=None):
     """One update; without `top`, AMSGrad's third slot begins from zero."""
-    return update_four(optimizer, numbers, t, w, g, m, v, np.zeros_like(w) if top is None else top, n)
+    return update_four(optimizer, run, t, w, g, m, v, np.zeros_like(w) if top is None else top, n)
 
 
 @kernel
-def rates(optimizer, numbers, t):
-    return kernels.rates_of_step(optimizer, numbers[tables.LEARNING_RATE], numbers, t, 1.0)
+def rates(optimizer, run, t):
+    return kernels.rates_of_step(optimizer, run.learning_rate, run, t, 1.0)
 
 
 @kernel
@@ -52,10 +52,9 @@ def add_penalty(l1, l2, w, g, n):
     return kernels.add_penalty(l1, l2, at(w, 0), at(g, 0), n)
 
 
-def numbers_of(code):
-    numbers = np.zeros(tables.NUMBERS)
-    numbers[tables.LEARNING_RATE : tables.SETTING_2 + 1] = RATES[code]
-    return numbers
+def run_of(code):
+    rate, *settings = RATES[code]
+    return tables.Run(tables.TRAIN, 0, 1, 0, code, learning_rate=rate, optimizer_settings=tuple(settings))
 
 
 @pytest.fixture(params=OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
@@ -77,7 +76,7 @@ def test_run_of_updates_follows_the_formula(optimizer, dtype):
     for t in range(1, 31):
         g = rng.standard_normal(n + 8).astype(dtype)
         g[:4] = 0  # weights without a gradient
-        assert update(optimizer, numbers_of(optimizer), float(t), w, g, m, v, n, top)
+        assert update(optimizer, run_of(optimizer), float(t), w, g, m, v, n, top)
         rule.step([true], [g[:n].astype(np.float64)])
     tolerance = 1e-12 if dtype == np.float64 else 2e-6
     np.testing.assert_allclose(w[:n], true, rtol=tolerance, atol=tolerance)
@@ -99,7 +98,7 @@ def test_nothing_moves_without_a_gradient(optimizer, dtype):
     w[:3] = 0
     before, g, m, v = w.copy(), *np.zeros((3, n), dtype)
     for t in range(1, 4):
-        assert update(optimizer, numbers_of(optimizer), float(t), w, g, m, v, n)
+        assert update(optimizer, run_of(optimizer), float(t), w, g, m, v, n)
     np.testing.assert_array_equal(w, before)
     assert not m.any()
     assert not v.any()
@@ -111,14 +110,14 @@ def test_a_bad_gradient_leaves_its_weight_and_slots_alone(optimizer, bad, dtype)
     n = 3 * n_lanes(dtype)
     w, g = rng.standard_normal((2, n)).astype(dtype)
     m, v = rng.uniform(0.1, 1, (2, n)).astype(dtype)
-    numbers = numbers_of(optimizer)
+    run = run_of(optimizer)
     clean = [x.copy() for x in (w, m, v)]
-    assert update(optimizer, numbers, 3.0, clean[0], g, clean[1], clean[2], n)
+    assert update(optimizer, run, 3.0, clean[0], g, clean[1], clean[2], n)
     for place in (0, n // 2, n - 1):
         spoilt = g.copy()
         spoilt[place] = bad
         got = [x.copy() for x in (w, m, v)]
-        assert not update(optimizer, numbers, 3.0, got[0], spoilt, got[1], got[2], n)
+        assert not update(optimizer, run, 3.0, got[0], spoilt, got[1], got[2], n)
         for x, before, after in zip(got, (w, m, v), clean, strict=True):
             expected = after.copy()
             expected[place] = before[place]
@@ -130,10 +129,9 @@ def test_a_weight_that_would_overflow_keeps_its_value(dtype):
     w = np.ones(n, dtype)
     g = np.zeros(n, dtype)
     g[2] = np.finfo(dtype).max / 2
-    numbers = numbers_of(ids.SGD)
-    numbers[tables.LEARNING_RATE] = 1e9
+    run = run_of(ids.SGD)._replace(learning_rate=1e9)
     m = v = np.zeros(n, dtype)
-    assert not update(ids.SGD, numbers, 1.0, w, g, m, v, n)
+    assert not update(ids.SGD, run, 1.0, w, g, m, v, n)
     np.testing.assert_array_equal(w, 1)
 
 
@@ -142,8 +140,8 @@ def test_slots_stay_finite_when_the_square_of_a_gradient_overflows(optimizer, dt
     n = n_lanes(dtype)
     w, m, v = np.ones(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)
     g = np.full(n, np.sqrt(np.finfo(dtype).max) * 100, dtype)
-    numbers = numbers_of(optimizer)
-    good = update(optimizer, numbers, 1.0, w, g, m, v, n)
+    run = run_of(optimizer)
+    good = update(optimizer, run, 1.0, w, g, m, v, n)
     assert np.isfinite(w).all()
     assert np.isfinite(m).all()
     assert np.isfinite(v).all()
@@ -157,18 +155,18 @@ def test_each_weight_has_its_own_result_wherever_it_lies(optimizer, dtype):
     w, g = rng.standard_normal((2, n)).astype(dtype)
     m, v = rng.uniform(0.1, 1, (2, n)).astype(dtype)
     whole = [x.copy() for x in (w, m, v)]
-    update(optimizer, numbers_of(optimizer), 2.0, whole[0], g, whole[1], whole[2], n)
+    update(optimizer, run_of(optimizer), 2.0, whole[0], g, whole[1], whole[2], n)
     shift = rng.permutation(n)
     moved = [x[shift].copy() for x in (w, m, v)]
-    update(optimizer, numbers_of(optimizer), 2.0, moved[0], g[shift], moved[1], moved[2], n)
+    update(optimizer, run_of(optimizer), 2.0, moved[0], g[shift], moved[1], moved[2], n)
     for a, b in zip(whole, moved, strict=True):
         np.testing.assert_array_equal(a[shift], b)
 
 
 def test_adams_corrections_of_the_start():
-    numbers = numbers_of(ids.ADAM)
+    run = run_of(ids.ADAM)
     for t in (1.0, 2.0, 1000.0):
-        lr, b1, b2, eps, corrected, unbias, kept = rates(ids.ADAM, numbers, t)
+        lr, b1, b2, eps, corrected, unbias, kept = rates(ids.ADAM, run, t)
         assert (lr, b1, b2, eps) == RATES[ids.ADAM]
         assert kept == 1
         assert corrected == pytest.approx(lr / (1 - b1**t), rel=1e-14)
@@ -176,7 +174,7 @@ def test_adams_corrections_of_the_start():
     # The first step of Adam is the learning rate, whatever the gradient's size.
     for size in (1e-3, 1.0, 1e3):
         w, m, v = np.zeros((3, 8))
-        update(ids.ADAM, numbers, 1.0, w, np.full(8, size), m, v, 8)
+        update(ids.ADAM, run, 1.0, w, np.full(8, size), m, v, 8)
         np.testing.assert_allclose(w, -RATES[ids.ADAM][0], rtol=1e-4)
 
 
