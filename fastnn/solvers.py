@@ -89,11 +89,6 @@ class LBFGS:
         _check_solver(self)
 
     @property
-    def code(self) -> int:
-        """-1: no kernel knows it."""
-        return -1
-
-    @property
     def n_slots(self) -> int:
         """How many arrays as large as the weights are kept between fits."""
         return 0
@@ -173,11 +168,6 @@ class LevenbergMarquardt:
         if not isinstance(self.acceleration, (bool, np.bool_)):
             raise TypeError(f"acceleration must be True or False; got {reprlib.repr(self.acceleration)}.")
         object.__setattr__(self, "acceleration", bool(self.acceleration))
-
-    @property
-    def code(self) -> int:
-        """-1: no kernel knows it."""
-        return -1
 
     @property
     def n_slots(self) -> int:

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.custom import MachineCode
-from fastnn.kernels import ids, tables
+from fastnn.kernels import tables
+from fastnn.kernels.nn.rules import activation_code
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def layer_table(architecture: Architecture, *, training: bool) -> np.ndarray:
     table["has_bias"] = architecture.use_bias
     table["narrow"] = architecture.narrow()
     if training and architecture.fused_output:
-        table["activation"][-1] = ids.IDENTITY
+        table["activation"][-1] = activation_code("identity")
     set_penalties(table, architecture)
     for k in architecture.trained_layers() if architecture.max_norms else []:
         table["max_norm"][k] = architecture.max_norms[k]

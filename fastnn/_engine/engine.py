@@ -23,6 +23,7 @@ from fastnn.custom import MachineCode
 from fastnn.kernels import tables
 from fastnn.kernels.loop.train import train as train_kernel
 from fastnn.kernels.maths.rng import shuffle
+from fastnn.kernels.nn.rules import initial_scalars
 from fastnn.kernels.tables import Data, Run, State
 
 
@@ -123,7 +124,7 @@ class Engine:
     slots : (n_slots, P); the last one is the running average of the parameters where there is such
     averaged : whether there is
     steps_done : updates made since the slots were zero
-    moment_product : what NAdam remembers besides, see `kernels.optimizers`
+    scalars : numbers that the optimizer keeps between steps, once steps were made; see `kernels.nn.rules`
     """
 
     def __init__(self, architecture: Architecture, n_slots: int, n_threads: int, *, averaged: bool = False) -> None:
@@ -180,7 +181,7 @@ class Engine:
         self.averaged = averaged
         self.slots = self._new_slots(n_slots + averaged)
         self.steps_done = 0
-        self.moment_product = 1.0
+        self.scalars: tuple[float, ...] = ()
         self._predictor = None
 
     def _new_slots(self, n_slots: int) -> np.ndarray:
@@ -267,7 +268,7 @@ class Engine:
         *,
         batch: int,
         optimizer: int,
-        rates: tuple[float, float, float, float],
+        rates: tuple[float, ...],
         metrics: tuple[int, ...],
         team: ThreadTeam,
         shuffle: Shuffle | None = None,
@@ -291,7 +292,7 @@ class Engine:
         finished : to it are added, for each epoch, its sums and seconds; also where an exception ends the run
         batch : rows a batch; the last one of an epoch may be shorter
         optimizer : code
-        rates : learning rate and the optimizer's three settings
+        rates : learning rate and the optimizer's hyperparameters
         metrics : codes, N_METRICS at most
         team : the threads
         shuffle : how each epoch's order is made, in the memory of `data.order`; None leaves that as it is
@@ -330,7 +331,6 @@ class Engine:
             loss=self.architecture.loss,
             optimizer=optimizer,
             learning_rate=float(rates[0]),
-            optimizer_settings=(float(rates[1]), float(rates[2]), float(rates[3])),
             weight_decay=float(weight_decay),
             clip_value=float(clip_value),
             clip_norm=float(clip_norm),
@@ -345,7 +345,11 @@ class Engine:
         )
         order = NO_ORDER if shuffle is None else shuffle.order
         progress = space.progress
-        progress["steps_done"], progress["moment_product"] = self.steps_done, self.moment_product
+        progress["steps_done"] = self.steps_done
+        if not self.steps_done:
+            self.scalars = initial_scalars(optimizer)
+        space.hyper[: len(rates) - 1] = rates[1:]
+        space.scalars[: len(self.scalars)] = self.scalars
         step, done, seconds = 0, 0, 0.0
         while step < epochs * n_steps:
             n_threads, count = pace.next()
@@ -361,7 +365,8 @@ class Engine:
             try:
                 sums.status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
             finally:  # Ctrl-C may be noticed as soon as the kernel returns
-                reached, self.steps_done, self.moment_product = progress[0].item()
+                reached, self.steps_done = progress[0].item()
+                self.scalars = tuple(map(float, space.scalars[: len(self.scalars)]))
                 seconds += time.perf_counter() - start
                 n_new = reached // n_steps - done
                 for totals in space.epoch_totals[done : done + n_new]:

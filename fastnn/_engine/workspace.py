@@ -12,6 +12,8 @@ from fastnn._engine.autotune import MAX_EPOCHS, SliceTuner
 from fastnn.kernels import ids, tables
 from fastnn.kernels.lang.simd import CACHE_LINE, n_lanes
 from fastnn.kernels.linalg.microkernel import TILE_ROWS
+from fastnn.kernels.nn.dispatch import N_HYPER, N_SCALARS
+from fastnn.kernels.nn.rules import derivative_from_input
 from fastnn.kernels.nn.stochastic import ROW_RANDOMS
 from fastnn.kernels.tables import Layout, Plan, Run
 
@@ -161,6 +163,8 @@ class Workspace:
         self.progress = tables.new_table(tables.Progress, 1)
         self.totals = tables.new_table(tables.Totals, 1)
         self.epoch_totals = tables.new_table(tables.Totals, MAX_EPOCHS)
+        self.hyper = np.zeros(N_HYPER)
+        self.scalars = np.zeros(N_SCALARS)
         self.metrics = np.full(tables.N_METRICS, ids.NO_METRIC, np.int64)
         trained = architecture.trained_layers()
         self.n_trained = int(np.isin(self.tiles["layer"], trained).sum())
@@ -180,7 +184,7 @@ class Workspace:
         self.layers["output"] = inputs[1:]
         self.layers["delta"] = [arena.take(rows * ld) for ld in lds[1:]]
         for k in range(architecture.n_layers):
-            if gradients and self.layers["activation"][k] in ids.NEEDS_INPUT:
+            if gradients and derivative_from_input(self.layers["activation"][k]):
                 self.layers["preactivation"][k] = arena.take(rows * lds[k + 1])
             if dropout and self.layers["dropout"][k]:
                 self.layers["mask"][k] = arena.take(rows * lds[k])
@@ -260,6 +264,8 @@ class Workspace:
                 order=NO_ORDER,
                 step_rates=NO_NUMBERS,
                 step_losses=NO_NUMBERS,
+                hyper=self.hyper,
+                scalars=self.scalars,
                 mixing=NO_NUMBERS,
             )
         return self._plans[n_threads]

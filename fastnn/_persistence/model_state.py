@@ -60,7 +60,7 @@ def _state_now(model: Model) -> tuple[dict[str, Any], dict[str, Array]]:
     arrays: dict[str, Array] = {}
     if model._engine is not None:
         header["steps_done"] = model._engine.steps_done
-        header["moment_product"] = model._engine.moment_product
+        header |= dict(zip(_scalar_names(model), model._engine.scalars, strict=False))
         for name, weights, biases in model._engine.named_views():
             for k, (w, b) in enumerate(zip(weights, biases, strict=True)):
                 arrays[f"{name}.{k}.weights"] = w.copy()
@@ -102,7 +102,8 @@ def from_state(
         _check_shapes(model, positive_integer(header["n_features"], "n_features"), arrays)
         engine = model._new_engine(model.layers, header["n_features"])
         engine.steps_done = _count(header["steps_done"], "steps_done")
-        engine.moment_product = finite_number("moment_product", header["moment_product"])
+        if engine.steps_done:
+            engine.scalars = tuple(finite_number(name, header[name]) for name in _scalar_names(model))
         for name, weights, biases in engine.named_views():
             for k, (w, b) in enumerate(zip(weights, biases, strict=True)):
                 w[...] = arrays[f"{name}.{k}.weights"]
@@ -145,6 +146,12 @@ def check_serializable(model: Model) -> None:
             f"{what} is a function of your own, which cannot be written into a file: keep model.weights and "
             "model.biases instead, and write them into a new Model. pickle and copy can keep the model."
         )
+
+
+def _scalar_names(model: Model) -> tuple[str, ...]:
+    """Names of the numbers that the optimizer keeps between steps."""
+    optimizer = model.optimizer
+    return () if isinstance(optimizer, optimizers.Solver) else tuple(name for name, _ in optimizer.rule.scalars)
 
 
 def _check_shapes(model: Model, n_features: int, arrays: Mapping[str, Array]) -> None:

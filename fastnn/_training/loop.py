@@ -260,7 +260,7 @@ def _run_epochs(
             epochs,
             finished,
             batch=fit.batch,
-            rates=(float(new_rates[0, 0]), *model.optimizer.settings()),
+            rates=(float(new_rates[0, 0]), *model.optimizer.hyper),
             metrics=compiled_metrics(model),
             team=team,
             shuffle=shuffle,
@@ -276,7 +276,7 @@ def _options(model: Model) -> dict[str, Any]:
     optimizer = model.optimizer
     assert not isinstance(optimizer, Solver)
     return {
-        "optimizer": optimizer.code,
+        "optimizer": optimizer.rule.code,
         "weight_decay": optimizer.weight_decay,
         "clip_value": optimizer.clipvalue or 0.0,
         "clip_norm": optimizer.global_clipnorm or 0.0,
@@ -304,7 +304,7 @@ def train_on_batch(model: Model, rows: Rows) -> dict[str, float]:
         sums = model._built().train_epoch(
             rows.data(),
             batch=rows.n,
-            rates=(rate, *model.optimizer.settings()),
+            rates=(rate, *model.optimizer.hyper),
             metrics=compiled_metrics(model),
             team=team,
             **_options(model),

@@ -93,7 +93,6 @@ class Progress:
 
     step: int  # next step, counted over the epochs of the run
     steps_done: int  # updates made since the optimizer's slots were zero
-    moment_product: float  # M of the last update, see `optimizers`
 
 
 class Totals:
@@ -158,7 +157,6 @@ class Run(NamedTuple):
     loss: int  # id
     optimizer: int = 0  # id
     learning_rate: float = 0.0
-    optimizer_settings: tuple[float, float, float] = (0.0, 0.0, 0.0)  # see `optimizers`
     weight_decay: float = 0.0
     clip_value: float = 0.0  # upper limit of the size of an element of the gradient; 0 for none
     clip_norm: float = 0.0  # upper limit of the norm of the whole gradient; 0 for none
@@ -201,6 +199,8 @@ class Plan(NamedTuple):
     order: NDArray[np.int64]  # (n,), overwritten by the order of each epoch: the memory of `Data.order`; or (0,)
     step_rates: NDArray[np.float64]  # (steps of a run,): the learning rate of each; or (0,) for that of `run`
     step_losses: NDArray[np.float64]  # (steps of a run,), overwritten: mean loss of each batch, no penalty; or (0,)
+    hyper: NDArray[np.float64]  # (dispatch.N_HYPER,): the optimizer's hyperparameters, then zeros
+    scalars: NDArray[np.float64]  # (dispatch.N_SCALARS,), overwritten: numbers that the optimizer keeps between steps
     mixing: NDArray[np.float64]  # quantiles of the share that a row has in its mixture with another; (0,) for none
 
 

@@ -41,12 +41,16 @@ FLAGS: dict[str, Any] = {"nogil": True, "error_model": "numpy", "boundscheck": F
 JIT_DISABLED = bool(numba.config.DISABLE_JIT)
 
 
+#: Modules of `fastnn` above the kernels that hold compiled functions: the arithmetic of the rules.
+RULE_MODULES = ("activations.py", "losses.py", "optimizers.py")
+
+
 def _sources_hash() -> str:
-    """Digest of all kernel sources: Numba's own cache does not notice an edit in *another* file."""
+    """Digest of all sources of compiled code: Numba's own cache does not notice an edit in *another* file."""
     digest = hashlib.sha256(numba.__version__.encode())
     folder = Path(__file__).parent.parent  # fastnn/kernels
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+    for path in [*sorted(folder.rglob("*.py")), *(folder.parent / name for name in RULE_MODULES)]:
+        digest.update(f"{path.relative_to(folder.parent).as_posix()}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

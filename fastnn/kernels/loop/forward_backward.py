@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-from fastnn.kernels.ids import CUSTOM_LOSS, NO_METRIC, SIGMOID, SOFTMAX_CROSSENTROPY, SUM_OF_SQUARES
-from fastnn.kernels.ids import SOFTMAX as SOFTMAX_ACTIVATION
+from fastnn.kernels.ids import NO_METRIC
 from fastnn.kernels.lang.compiler import device_function
 from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import (
@@ -27,9 +26,17 @@ from fastnn.kernels.lang.simd import (
 from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import dots, nothing
 from fastnn.kernels.loop.addressing import row_at, scratch_of, whole_vectors
-from fastnn.kernels.nn.activations import activate_output, activate_output_backward
-from fastnn.kernels.nn.losses import custom_row, fill_one_hot_row, loss_row, metric_row, sum_of_squares_row
-from fastnn.kernels.nn.losses_blocked import loss_block, metric_block, one_hot_block
+from fastnn.kernels.nn.dispatch import (
+    activate_output,
+    activate_output_backward,
+    loss_block,
+    loss_row,
+    outputs_are_distribution,
+    outputs_are_probabilities,
+    targets_are_classes,
+)
+from fastnn.kernels.nn.losses import fill_one_hot_row, metric_row
+from fastnn.kernels.nn.losses_blocked import metric_block, one_hot_block
 from fastnn.kernels.nn.stochastic import DROP, augment, drop, key_of, mask_rows, partner_of, share_of_row
 from fastnn.kernels.tables import EVALUATE, N_METRICS, Data, Layer, Plan, State, Table
 
@@ -295,8 +302,8 @@ def mix_target(plan: Plan, data: Data, place: int, t: Pointer, stride: int, n: i
 def decision(plan: Plan) -> Any:
     """Return whether the outputs compete, and otherwise the threshold above which an output is a yes."""
     activation = plan.layers[plan.layers.size - 1].activation
-    competing = plan.run.loss == SOFTMAX_CROSSENTROPY or activation == SOFTMAX_ACTIVATION
-    return competing, 0.5 if activation == SIGMOID else 0.0
+    competing = targets_are_classes(plan.run.loss) or outputs_are_distribution(activation)
+    return competing, 0.5 if outputs_are_probabilities(activation) else 0.0
 
 
 @device_function
@@ -305,7 +312,6 @@ def row_losses(state: State, plan: Plan, data: Data, batch: Batch, place: int, r
     """Compute loss, metrics and dE/du of the rows at `row` of the chunk, which are those at `place` of the epoch."""
     last = plan.layers[plan.layers.size - 1]
     n = last.n_out
-    loss = plan.run.loss
     parameters = at(state.work, plan.layout.loss_parameters)
     scratch = scratch_of(state, plan, thread)
     competing, threshold = decision(plan)
@@ -332,12 +338,9 @@ def row_losses(state: State, plan: Plan, data: Data, batch: Batch, place: int, r
             if metric != NO_METRIC:
                 value = metric_row(metric, u, t, label, n, threshold, competing)
                 store_scalar(at(state.work, plan.layout.row_metric + m * plan.layout.metric_length + r), weight * value)
-        if loss == SUM_OF_SQUARES:
-            value = sum_of_squares_row(u, t, d, n, weight)
-        elif loss == CUSTOM_LOSS:
-            value = custom_row(plan.layout.loss_function, u, t, d, scratch, n, weight / batch.weight / n) * (weight / n)
-        else:
-            value = loss_row(loss, u, t, label, parameters, d, n, weight, batch.weight)
+        value = loss_row(
+            plan.run.loss, plan.layout.loss_function, u, t, label, parameters, d, scratch, n, weight, batch.weight
+        )  # fmt: skip
         store_scalar(at(state.work, plan.layout.row_loss + r), value)
 
 

@@ -11,7 +11,6 @@ from typing import Any, NamedTuple
 
 from numpy.typing import NDArray
 
-from fastnn.kernels.ids import SOFTMAX
 from fastnn.kernels.lang.barrier import (
     SPINS,
     SYNC_SIZE,
@@ -30,7 +29,8 @@ from fastnn.kernels.linalg.microkernel import nothing
 from fastnn.kernels.loop.addressing import whole_vectors
 from fastnn.kernels.loop.forward_backward import copy_row, forward, forward_layer
 from fastnn.kernels.maths.isfinite import is_finite_run
-from fastnn.kernels.nn.activations import activate, clear_padding, is_zero_at_zero
+from fastnn.kernels.nn.dispatch import activate, is_zero_at_zero, works_on_rows
+from fastnn.kernels.nn.softmax import clear_padding
 from fastnn.kernels.tables import Layer, Table
 
 # Entries of the box; it begins with the counters of a barrier.
@@ -111,7 +111,7 @@ def forward_columns(net: Net, features: Pointer, outputs: Pointer, n: int, box: 
     for k in range(net.layers.size):
         layer = net.layers[k]
         runs = (whole_vectors(layer.n_out, lanes(features)) + 4 * lanes(features) - 1) // (4 * lanes(features))
-        if layer.narrow or runs < n_threads or layer.activation == SOFTMAX:
+        if layer.narrow or runs < n_threads or works_on_rows(layer.activation):
             if thread == 0:
                 forward_layer(net.params, net.work, layer, x, ld_x, 0, n, at(net.work, 0))
         else:

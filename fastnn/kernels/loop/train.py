@@ -33,7 +33,7 @@ from fastnn.kernels.loop.update import (
     update_from_gradient,
 )
 from fastnn.kernels.maths.rng import permute
-from fastnn.kernels.nn.optimizers import advance_product, rates_of_step
+from fastnn.kernels.nn.dispatch import advance, coefficients, read_scalars
 from fastnn.kernels.nn.stochastic import step_key
 from fastnn.kernels.tables import (
     ABORTED,
@@ -58,8 +58,8 @@ class Step(NamedTuple):
     n_shards: int  # parts that the batch is cut into; 0 if it is not
     weight_sum: float  # of the rows
     batch: Batch
-    moment_product: float  # M of this update
-    rates: Any  # coefficients of the update, see `optimizers`
+    scalars: Any  # the optimizer's own numbers after this update, a tuple of floats
+    rates: Any  # coefficients of the update, see `dispatch`
     is_fused: bool  # whether each tile is updated as soon as its gradient is computed
 
 
@@ -147,7 +147,7 @@ def order_rows(plan: Plan, number: int, sync: Any, thread: int) -> bool:
 
 
 @device_function
-def new_step(state: State, plan: Plan, data: Data, number: int, steps_done: int, moment_product: float) -> Step:
+def new_step(state: State, plan: Plan, data: Data, number: int, steps_done: int, scalars: Any) -> Step:
     """Return step `number` of the run, before which `steps_done` updates have been made."""
     layout = plan.layout
     run = plan.run
@@ -158,7 +158,7 @@ def new_step(state: State, plan: Plan, data: Data, number: int, steps_done: int,
     batch_weight = cast_like(at(state.work, 0), weight_sum if weight_sum > 0.0 else 1.0)
     n_shards = (rows + layout.shard_rows - 1) // layout.shard_rows if layout.shards > 0 else 0
     t = steps_done + 1.0
-    product = advance_product(run.optimizer, run, moment_product, t)
+    advanced = advance(run.optimizer, plan.hyper, scalars, t)
     rate = plan.step_rates[number] if plan.step_rates.size else run.learning_rate
     return Step(
         number,
@@ -167,8 +167,8 @@ def new_step(state: State, plan: Plan, data: Data, number: int, steps_done: int,
         n_shards,
         weight_sum,
         Batch(batch_weight, step_key(run.seed, steps_done)),
-        product,
-        rates_of_step(run.optimizer, rate, run, t, product),
+        advanced,
+        coefficients(run.optimizer, rate, run.weight_decay, plan.hyper, advanced, t),
         run.mode == TRAIN and rows <= layout.chunk and n_shards == 0 and run.clip_norm == 0.0,
     )
 
@@ -366,14 +366,14 @@ def run_steps(state: State, plan: Plan, data: Data, sync: Any, thread: int) -> i
     progress = plan.progress[0]
     number = progress.step
     steps_done = progress.steps_done
-    moment_product = progress.moment_product
+    scalars = read_scalars(plan.scalars)
     status = OK
     if not refresh_all(state, plan, sync, thread):
         return ABORTED
     while number < plan.end_step and status == OK:
         if not order_rows(plan, number, sync, thread):
             return ABORTED
-        step = new_step(state, plan, data, number, steps_done, moment_product)
+        step = new_step(state, plan, data, number, steps_done, scalars)
         if step.n_shards > 0:
             status, sums = shard_phase(state, plan, data, step, sync, thread)
         else:
@@ -388,7 +388,7 @@ def run_steps(state: State, plan: Plan, data: Data, sync: Any, thread: int) -> i
             number += 1
             if plan.run.mode == TRAIN:
                 steps_done += 1
-                moment_product = step.moment_product
+                scalars = step.scalars
                 if any_nonfinite(sync):
                     status = WEIGHTS_NOT_FINITE
     # All have read where to begin before thread 0 writes where the run ended.
@@ -397,7 +397,8 @@ def run_steps(state: State, plan: Plan, data: Data, sync: Any, thread: int) -> i
     if thread == 0:
         progress.step = number
         progress.steps_done = steps_done
-        progress.moment_product = moment_product
+        for k in range(plan.scalars.size):
+            plan.scalars[k] = scalars[k]
     return status
 
 

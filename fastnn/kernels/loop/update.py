@@ -26,7 +26,8 @@ from fastnn.kernels.lang.simd import (
 from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import Stream
 from fastnn.kernels.loop.addressing import scratch_of
-from fastnn.kernels.nn.optimizers import add_penalty, average, clip, scale, sum_of_squares, update
+from fastnn.kernels.nn.dispatch import update
+from fastnn.kernels.nn.optimizers import add_penalty, average, clip, scale, sum_of_squares
 from fastnn.kernels.tables import Plan, State, Tile
 
 
@@ -108,9 +109,8 @@ def update_run(state: State, plan: Plan, rates: Any, offset: int, g: Pointer, n:
     limit = plan.run.clip_value
     if limit > 0.0:
         clip(g, limit, n)
-    size = state.params.size
-    m = at(state.slots, offset)
-    return update(plan.run.optimizer, rates, at(state.params, offset), g, m, at(m, size), at(m, 2 * size), n)
+    w = at(state.params, offset)
+    return update(plan.run.optimizer, rates, w, g, at(state.slots, offset), state.params.size, n)
 
 
 @device_function

@@ -23,7 +23,9 @@ from fastnn.kernels.loop.train import train as train_kernel
 from fastnn.kernels.maths.rng import shuffle
 
 FOLDER = Path(fastnn.kernels.__file__).parent
-MODULES = sorted(".".join(path.relative_to(FOLDER).with_suffix("").parts) for path in FOLDER.rglob("*.py"))
+PACKAGE = FOLDER.parent
+KERNELS = sorted(".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in FOLDER.rglob("*.py"))
+MODULES = KERNELS + [name.removesuffix(".py") for name in compiler.RULE_MODULES]
 assert len(MODULES) >= 20  # so that the rules below are not rules for nothing
 
 compiled_only = pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
@@ -34,7 +36,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 
 def parsed(module):
-    return ast.parse(FOLDER.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8"))
+    return ast.parse(PACKAGE.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8"))
 
 
 def names_in(node):
@@ -65,7 +67,7 @@ def offences(tree):
     }
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m != "lang.compiler"])
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "kernels.lang.compiler"])
 def test_only_jit_compiles(module):
     tree = parsed(module)
     assert not offences(tree)
@@ -88,12 +90,14 @@ def test_the_lint_sees_what_it_looks_for():
     assert not offences(ast.parse("@kernel\ndef f(n):\n    for i in range(n): pass"))
 
 
-@pytest.mark.parametrize("module", [m for m in MODULES if m != "lang.compiler" and not m.endswith("__init__")])
+@pytest.mark.parametrize("module", [m for m in MODULES if m != "kernels.lang.compiler" and not m.endswith("__init__")])
 def test_what_is_compiled_is_said_by_kernel_or_inline(module):
     # A function that takes part in compiled code bears one of the two marks; all others are plain helpers of
     # code generation, which Numba never sees.
-    known = {"device_function", "kernel", "op", "lower", "type_callable", "lower_builtin", "register_model", "overload",
-             "lower_getattr_generic"}  # fmt: skip
+    known = {
+        "device_function", "kernel", "op", "lower", "type_callable", "lower_builtin", "register_model", "overload",
+        "lower_getattr_generic", "documented", "dataclass", "property",
+    }  # fmt: skip
     for node in ast.walk(parsed(module)):
         if isinstance(node, ast.FunctionDef):
             for decorator in node.decorator_list:
@@ -102,7 +106,7 @@ def test_what_is_compiled_is_said_by_kernel_or_inline(module):
                 assert name in known, f"{module}.{node.name} is decorated by {name}"
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", KERNELS)
 def test_the_compiled_floor_imports_nothing_from_above(module):
     for node in ast.walk(parsed(module)):
         if isinstance(node, ast.ImportFrom):
@@ -126,6 +130,14 @@ def test_compiled_functions_have_docstrings(module):
             marks = {d.id for d in node.decorator_list if isinstance(d, ast.Name)}
             if marks & {"device_function", "kernel"}:
                 assert ast.get_docstring(node), f"{module}.{node.name}"
+
+
+def test_compiled_functions_are_in_files_that_the_cache_key_covers():
+    mark = "fastnn.kernels.lang.compiler import device_function"
+    upper = [path for path in PACKAGE.rglob("*.py") if FOLDER not in path.parents]
+    using = {path.name for path in upper if mark in path.read_text(encoding="utf-8")}
+    assert using <= set(compiler.RULE_MODULES)
+    assert all((PACKAGE / name).is_file() for name in compiler.RULE_MODULES)
 
 
 @compiled_only
@@ -152,8 +164,8 @@ def test_the_cache_folder_is_named_by_the_sources():
 
 
 def test_an_edit_in_any_kernel_changes_the_name(tmp_path, monkeypatch):
-    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
-    monkeypatch.setattr(compiler, "__file__", str(tmp_path / "lang" / "compiler.py"))
+    shutil.copytree(PACKAGE, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(compiler, "__file__", str(tmp_path / "kernels" / "lang" / "compiler.py"))
     before = compiler._sources_hash()
     assert before == compiler._sources_hash()
     for module in MODULES:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import ids
 import naive
 import numpy as np
 import pytest
@@ -22,29 +23,41 @@ from driver import (
 )
 
 from fastnn._engine.thread_team import ThreadTeam
-from fastnn.kernels import ids, tables
 from fastnn.kernels.lang.compiler import kernel
 from fastnn.kernels.lang.simd import at, n_lanes
+from fastnn.kernels.nn import dispatch, rules
 from fastnn.kernels.nn import optimizers as kernels
 
 
 @kernel
-def update_four(optimizer, run, t, w, g, m, v, top, n):
-    product = 1.0
+def update_slots(optimizer, numbers, scalars, t, w, g, slots, n):
+    now = dispatch.read_scalars(scalars)
     for k in range(int(t)):
-        product = kernels.advance_product(optimizer, run, product, k + 1.0)
-    rates = kernels.rates_of_step(optimizer, run.learning_rate, run, t, product)
-    return kernels.update(optimizer, rates, at(w, 0), at(g, 0), at(m, 0), at(v, 0), at(top, 0), n)
+        now = dispatch.advance(optimizer, numbers[1:], now, k + 1.0)
+    rates = dispatch.coefficients(optimizer, numbers[0], 0.0, numbers[1:], now, t)
+    return dispatch.update(optimizer, rates, at(w, 0), at(g, 0), at(slots, 0), w.size, n)
 
 
-def update(optimizer, run, t, w, g, m, v, n, top=None):
+def first_scalars(optimizer):
+    scalars = np.zeros(dispatch.N_SCALARS)
+    wanted = rules.initial_scalars(optimizer)
+    scalars[: len(wanted)] = wanted
+    return scalars
+
+
+def update(optimizer, numbers, t, w, g, m, v, n, top=None):
     """One update; without `top`, AMSGrad's third slot begins from zero."""
-    return update_four(optimizer, run, t, w, g, m, v, np.zeros_like(w) if top is None else top, n)
+    given = (m, v, np.zeros_like(w) if top is None else top)
+    slots = np.concatenate(given)
+    good = update_slots(optimizer, numbers, first_scalars(optimizer), t, w, g, slots, n)
+    for slot, changed in zip(given, slots.reshape(3, -1), strict=True):
+        slot[:] = changed
+    return good
 
 
 @kernel
-def rates(optimizer, run, t):
-    return kernels.rates_of_step(optimizer, run.learning_rate, run, t, 1.0)
+def rates(optimizer, numbers, scalars, t):
+    return dispatch.coefficients(optimizer, numbers[0], 0.0, numbers[1:], dispatch.read_scalars(scalars), t)
 
 
 @kernel
@@ -52,9 +65,11 @@ def add_penalty(l1, l2, w, g, n):
     return kernels.add_penalty(l1, l2, at(w, 0), at(g, 0), n)
 
 
-def run_of(code):
-    rate, *settings = RATES[code]
-    return tables.Run(tables.TRAIN, 0, 1, 0, code, learning_rate=rate, optimizer_settings=tuple(settings))
+def numbers_of(code):
+    """Learning rate and hyperparameters, padded with zeros."""
+    numbers = np.zeros(1 + dispatch.N_HYPER)
+    numbers[: len(RATES[code])] = RATES[code]
+    return numbers
 
 
 @pytest.fixture(params=OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
@@ -76,7 +91,7 @@ def test_run_of_updates_follows_the_formula(optimizer, dtype):
     for t in range(1, 31):
         g = rng.standard_normal(n + 8).astype(dtype)
         g[:4] = 0  # weights without a gradient
-        assert update(optimizer, run_of(optimizer), float(t), w, g, m, v, n, top)
+        assert update(optimizer, numbers_of(optimizer), float(t), w, g, m, v, n, top)
         rule.step([true], [g[:n].astype(np.float64)])
     tolerance = 1e-12 if dtype == np.float64 else 2e-6
     np.testing.assert_allclose(w[:n], true, rtol=tolerance, atol=tolerance)
@@ -98,7 +113,7 @@ def test_nothing_moves_without_a_gradient(optimizer, dtype):
     w[:3] = 0
     before, g, m, v = w.copy(), *np.zeros((3, n), dtype)
     for t in range(1, 4):
-        assert update(optimizer, run_of(optimizer), float(t), w, g, m, v, n)
+        assert update(optimizer, numbers_of(optimizer), float(t), w, g, m, v, n)
     np.testing.assert_array_equal(w, before)
     assert not m.any()
     assert not v.any()
@@ -110,14 +125,14 @@ def test_a_bad_gradient_leaves_its_weight_and_slots_alone(optimizer, bad, dtype)
     n = 3 * n_lanes(dtype)
     w, g = rng.standard_normal((2, n)).astype(dtype)
     m, v = rng.uniform(0.1, 1, (2, n)).astype(dtype)
-    run = run_of(optimizer)
+    numbers = numbers_of(optimizer)
     clean = [x.copy() for x in (w, m, v)]
-    assert update(optimizer, run, 3.0, clean[0], g, clean[1], clean[2], n)
+    assert update(optimizer, numbers, 3.0, clean[0], g, clean[1], clean[2], n)
     for place in (0, n // 2, n - 1):
         spoilt = g.copy()
         spoilt[place] = bad
         got = [x.copy() for x in (w, m, v)]
-        assert not update(optimizer, run, 3.0, got[0], spoilt, got[1], got[2], n)
+        assert not update(optimizer, numbers, 3.0, got[0], spoilt, got[1], got[2], n)
         for x, before, after in zip(got, (w, m, v), clean, strict=True):
             expected = after.copy()
             expected[place] = before[place]
@@ -129,9 +144,10 @@ def test_a_weight_that_would_overflow_keeps_its_value(dtype):
     w = np.ones(n, dtype)
     g = np.zeros(n, dtype)
     g[2] = np.finfo(dtype).max / 2
-    run = run_of(ids.SGD)._replace(learning_rate=1e9)
-    m = v = np.zeros(n, dtype)
-    assert not update(ids.SGD, run, 1.0, w, g, m, v, n)
+    numbers = numbers_of(ids.SGD)
+    numbers[0] = 1e9
+    m, v = np.zeros((2, n), dtype)
+    assert not update(ids.SGD, numbers, 1.0, w, g, m, v, n)
     np.testing.assert_array_equal(w, 1)
 
 
@@ -140,8 +156,8 @@ def test_slots_stay_finite_when_the_square_of_a_gradient_overflows(optimizer, dt
     n = n_lanes(dtype)
     w, m, v = np.ones(n, dtype), np.zeros(n, dtype), np.zeros(n, dtype)
     g = np.full(n, np.sqrt(np.finfo(dtype).max) * 100, dtype)
-    run = run_of(optimizer)
-    good = update(optimizer, run, 1.0, w, g, m, v, n)
+    numbers = numbers_of(optimizer)
+    good = update(optimizer, numbers, 1.0, w, g, m, v, n)
     assert np.isfinite(w).all()
     assert np.isfinite(m).all()
     assert np.isfinite(v).all()
@@ -155,26 +171,29 @@ def test_each_weight_has_its_own_result_wherever_it_lies(optimizer, dtype):
     w, g = rng.standard_normal((2, n)).astype(dtype)
     m, v = rng.uniform(0.1, 1, (2, n)).astype(dtype)
     whole = [x.copy() for x in (w, m, v)]
-    update(optimizer, run_of(optimizer), 2.0, whole[0], g, whole[1], whole[2], n)
+    update(optimizer, numbers_of(optimizer), 2.0, whole[0], g, whole[1], whole[2], n)
     shift = rng.permutation(n)
     moved = [x[shift].copy() for x in (w, m, v)]
-    update(optimizer, run_of(optimizer), 2.0, moved[0], g[shift], moved[1], moved[2], n)
+    update(optimizer, numbers_of(optimizer), 2.0, moved[0], g[shift], moved[1], moved[2], n)
     for a, b in zip(whole, moved, strict=True):
         np.testing.assert_array_equal(a[shift], b)
 
 
 def test_adams_corrections_of_the_start():
-    run = run_of(ids.ADAM)
+    numbers = numbers_of(ids.ADAM)
     for t in (1.0, 2.0, 1000.0):
-        lr, b1, b2, eps, corrected, unbias, kept = rates(ids.ADAM, run, t)
+        kept, minus_corrected, b1, rest1, b2, rest2, unbias, eps, *_ = rates(
+            ids.ADAM, numbers, first_scalars(ids.ADAM), t
+        )
+        lr, corrected = RATES[ids.ADAM][0], -minus_corrected
         assert (lr, b1, b2, eps) == RATES[ids.ADAM]
-        assert kept == 1
+        assert (kept, rest1, rest2) == (1, 1 - b1, 1 - b2)
         assert corrected == pytest.approx(lr / (1 - b1**t), rel=1e-14)
         assert unbias == pytest.approx(1 / np.sqrt(1 - b2**t), rel=1e-14)
     # The first step of Adam is the learning rate, whatever the gradient's size.
     for size in (1e-3, 1.0, 1e3):
         w, m, v = np.zeros((3, 8))
-        update(ids.ADAM, run, 1.0, w, np.full(8, size), m, v, 8)
+        update(ids.ADAM, numbers, 1.0, w, np.full(8, size), m, v, 8)
         np.testing.assert_allclose(w, -RATES[ids.ADAM][0], rtol=1e-4)
 
 
