@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 
-from fastnn.kernels import tables
 from fastnn.model import net_of
 
 
@@ -34,7 +33,7 @@ def steps_done(model):
 
 def steps_counted_by_the_kernel(model):
     """Return the number of updates in the table that the training kernel itself writes."""
-    return int(engine_of(model)._workspaces["train"].numbers[tables.STEPS_DONE])
+    return int(engine_of(model)._workspaces["train"].progress["steps_done"][0])
 
 
 def workspace_bytes(model):
