@@ -3,29 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
-from fastnn import losses, metrics, optimizers, regularizers
-from fastnn._engine.thread_team import available_threads
+from fastnn import activations, losses, metrics, optimizers, regularizers
 from fastnn._validation import positive_integer
-from fastnn.kernels import ids
+from fastnn.augmentation import Augmentation
+from fastnn.kernels.nn.rules import CUSTOM
 from fastnn.layers import Dense
 
-#: The activation of the last layer that a loss understands as part of itself; any other would come before that.
-_UNDERSTOOD = {
-    ids.BINARY_CROSSENTROPY: "sigmoid",
-    ids.SOFTMAX_CROSSENTROPY: "softmax",
-    ids.POISSON: "exponential",
-}
+BatchSize: TypeAlias = int | Literal["auto"] | None
 
-
-def as_n_threads(n_threads: Any) -> int:
-    """Turn the most threads to use into a number; None is all that are available."""
-    if n_threads is None:
-        return available_threads()
-    return positive_integer(n_threads, "n_threads")
+#: Rows per update where `batch_size` is "auto".
+DEFAULT_BATCH = 32
 
 
 def as_optimizer(optimizer: Any, dtype: np.dtype[Any]) -> optimizers.Optimizer:
@@ -42,12 +33,9 @@ def as_optimizer(optimizer: Any, dtype: np.dtype[Any]) -> optimizers.Optimizer:
 
 def check_solver(optimizer: optimizers.Optimizer, loss: losses.Loss, regularizer: regularizers.Regularizer) -> None:
     """Insist that a solver can minimise what is asked for; any other optimizer can."""
-    if not isinstance(optimizer, optimizers.Solver):
+    if not optimizer.full_batch:
         return
-    if isinstance(optimizer, optimizers.LevenbergMarquardt) and loss.code not in (
-        ids.SQUARED_ERROR,
-        ids.SUM_OF_SQUARES,
-    ):
+    if isinstance(optimizer, optimizers.LevenbergMarquardt) and not loss.rule.least_squares:
         raise ValueError(
             f"optimizer is {optimizer!r}, which minimises sums of squares, but loss is {loss.name!r}: use "
             "optimizer='lbfgs', or loss='squared_error' or 'sum_of_squares'."
@@ -59,14 +47,59 @@ def check_solver(optimizer: optimizers.Optimizer, loss: losses.Loss, regularizer
         )
 
 
-def solver_batch(solver: optimizers.Solver, batch: int, n_rows: int, *, default: int) -> int:
-    """Give the batch of a solver, which is all rows; insist that no other was asked for."""
-    if batch not in (n_rows, default):
+def as_batch_size(batch_size: Any, n_rows: int, optimizer: optimizers.Optimizer) -> int:
+    """Resolve the rows per update.
+
+    Parameters
+    ----------
+    batch_size : int, None or "auto"
+        None is all rows; "auto" is `DEFAULT_BATCH`, and all rows for a full-batch solver.
+    n_rows : int
+        The result is at most that.
+    optimizer : Optimizer
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such value, or not all rows for a full-batch solver.
+    """
+    if batch_size is None:
+        return n_rows
+    if isinstance(batch_size, str) and batch_size == "auto":
+        return n_rows if optimizer.full_batch else min(DEFAULT_BATCH, n_rows)
+    batch = min(positive_integer(batch_size, "batch_size"), n_rows)
+    if optimizer.full_batch and batch != n_rows:
         raise ValueError(
-            f"batch_size is {batch}, but {solver!r} takes all {n_rows} rows in each iteration: leave batch_size "
+            f"batch_size is {batch}, but {optimizer!r} takes all {n_rows} rows in each iteration: leave batch_size "
             "out, or give None."
         )
-    return n_rows
+    return batch
+
+
+def check_pieces(call: str, optimizer: optimizers.Optimizer) -> None:
+    """Raise ValueError unless an optimizer can learn from one piece of the data after the other."""
+    if optimizer.full_batch:
+        raise ValueError(
+            f"{call} learns from one piece of the data after the other, but optimizer={optimizer!r} fits all "
+            "rows that it is given at once: call fit with all data, or take an optimizer such as 'adam'."
+        )
+
+
+def check_augmentation(augmentation: Any, optimizer: optimizers.Optimizer) -> None:
+    """Validate the augmentation of a fit, which full-batch solvers refuse."""
+    if augmentation is None:
+        return
+    if not isinstance(augmentation, Augmentation):
+        raise TypeError(f"augmentation is {augmentation!r}, but must be a fastnn.Augmentation, or None.")
+    if optimizer.full_batch:
+        raise ValueError(
+            f"augmentation is {augmentation!r}, but optimizer={optimizer!r} needs the same rows in each "
+            "iteration: leave augmentation out, or take an optimizer such as 'adam'."
+        )
 
 
 def as_metrics(given: Any, loss: losses.Loss) -> tuple[metrics.Metric, ...]:
@@ -92,34 +125,36 @@ def as_metrics(given: Any, loss: losses.Loss) -> tuple[metrics.Metric, ...]:
 
 def check_output(last: Dense, loss: losses.Loss) -> None:
     """Insist on a last layer that the loss can be taken of."""
-    if loss.code == ids.BINARY_CROSSENTROPY and last.activation.code == ids.SOFTMAX:
+    rule, activation = loss.rule, last.activation.rule
+    if rule.targets == "binary" and activation.probabilities == "row":
         raise ValueError(
-            "the last layer has activation 'softmax' while the loss is 'binary_crossentropy', which wants 'sigmoid' "
-            "or 'identity'; for classes that exclude each other use loss='softmax_crossentropy'."
+            f"the last layer has activation {last.activation.name!r} while the loss is {loss.name!r}, which "
+            "wants 'sigmoid' or 'identity'; for classes that exclude each other use loss='softmax_crossentropy'."
         )
-    name, own = last.activation.name, _UNDERSTOOD.get(loss.code)
-    if own is not None and name not in ("identity", own) and last.activation.code != ids.CUSTOM_ACTIVATION:
+    identity = activations.get(None).rule
+    if loss.link is not None and activation not in (identity, loss.link) and activation.code != CUSTOM:
         raise ValueError(
-            f"the last layer has activation {name!r} while the loss is {loss.name!r}, which is computed from "
-            f"{'logarithms of means' if own == 'exponential' else 'logits'}: use 'identity' or {own!r}."
+            f"the last layer has activation {last.activation.name!r} while the loss is {loss.name!r}, which is "
+            "computed from "
+            f"{'logits' if loss.classification else 'logarithms of means'}: use 'identity' or {loss.link.name!r}."
         )
-    if last.activation.code == ids.SOFTMAX and (last.units == 1 or loss.name == "quantile"):
+    if rule.identity_only and activation is not identity:
+        raise ValueError(
+            f"the last layer has activation {last.activation.name!r}, but {loss.name!r} needs 'identity': its outputs "
+            "are means and logarithms of variances."
+        )
+    if activation.probabilities == "row" and (last.units == 1 or not rule.predictions):
         raise ValueError(
             f"the last layer has activation 'softmax', whose outputs sum to 1, but {last.units} "
             f"unit{'s' * (last.units > 1)} and the loss {loss.name!r}: use 'identity'."
         )
-    if loss.code == ids.SOFTMAX_CROSSENTROPY and last.units == 1:
+    if rule.targets == "classes" and last.units == 1:
         raise ValueError(
-            "the last layer has 1 unit, but 'softmax_crossentropy' needs one a class, at least 2; for two classes "
+            f"the last layer has 1 unit, but {loss.name!r} needs one a class, at least 2; for two classes "
             "with one output use loss='binary_crossentropy'."
         )
     if last.units % loss.outputs_per_target:
         raise ValueError(
             f"the last layer has {last.units} units, but {loss.name!r} needs {loss.outputs_per_target} for each column "
             "of the targets."
-        )
-    if loss.name == "gaussian_nll" and last.activation.code != ids.IDENTITY:
-        raise ValueError(
-            f"the last layer has activation {last.activation.name!r}, but 'gaussian_nll' needs 'identity': its outputs "
-            "are means and logarithms of variances."
         )

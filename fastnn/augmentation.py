@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._engine.engine import AugmentationPlan
+from fastnn._data.rows import AugmentationPlan
 from fastnn._validation import finite_number
 from fastnn.custom import MachineCode, compiled, row_code
 from fastnn.kernels.nn.stochastic import ROW_RANDOMS

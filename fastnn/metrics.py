@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._validation import canonical_name
+from fastnn.history import NO_METRICS
 from fastnn.kernels import ids
 from fastnn.losses import Loss
 
@@ -33,7 +34,7 @@ _ALIASES = {
     "rmse": "root_mean_squared_error",
     "r2_score": "r2",
 }
-_TAKEN = ("loss", "epoch", "learning_rate", "mu", "seconds")  # names of other things in logs and History
+_TAKEN = ("loss", "epoch", *NO_METRICS)  # names of other things in logs and History
 
 
 def _root_mean_squared_error(y_true: Array, y_pred: Array, sample_weight: Array | None) -> float:
@@ -181,7 +182,7 @@ def get(spec: str | Metric | MetricFunction, *, loss: Loss | None = None) -> Met
             f"metric 'accuracy' needs a loss of classification; got loss={loss.name!r}. "
             "Use 'mean_absolute_error', or a loss such as 'softmax_crossentropy'."
         )
-    if metric.name != "accuracy" and loss.name in ("poisson", "quantile", "gaussian_nll"):
+    if metric.name != "accuracy" and not loss.rule.predictions:
         raise ValueError(
             f"metric {metric.name!r} is the error of outputs that are predictions themselves, which those of "
             f"loss={loss.name!r} are not. Leave it out, or give a function."

@@ -13,6 +13,7 @@ from models import bits
 
 import fastnn
 from fastnn import lr_finder, schedules
+from fastnn._engine.engine import Engine
 from fastnn.lr_finder import LearningRates
 
 RNG = np.random.default_rng(0)
@@ -68,8 +69,8 @@ def test_no_trace(built, end, dtype, monkeypatch):
         assert model.lr_find(X, Y, end=1e6).diverged
     elif end == "Ctrl-C in a step":  # which `fit` itself would end quietly
         with monkeypatch.context() as patch:
-            real = fastnn.model.Engine.train_epochs
-            patch.setattr(fastnn.model.Engine, "train_epochs", fail(20)(real, KeyboardInterrupt()))
+            real = Engine.train_epochs
+            patch.setattr(Engine, "train_epochs", fail(20)(real, KeyboardInterrupt()))
             with pytest.raises(KeyboardInterrupt):
                 model.lr_find(X, Y)
     else:

@@ -10,15 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from fastnn import optimizers
 from fastnn._engine.system_info import fma_peak
-from fastnn.kernels import ids
 from fastnn.kernels.lang.compiler import kernel
 from fastnn.kernels.lang.simd import at, lanes, load, store, transpose_block
 from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import nothing
 from fastnn.kernels.maths.elementary import exp, expm1, log, sigmoid, tanh
-from fastnn.kernels.nn.activations import activate_output
-from fastnn.kernels.nn.optimizers import update
+from fastnn.kernels.nn.dispatch import N_HYPER, N_SCALARS, activate_output, coefficients, read_scalars, update
+from fastnn.kernels.nn.rules import ACTIVATIONS, OPTIMIZERS
 from fastnn.kernels.tables import aligned_zeros, leading_dimension, padded
 
 from .timing import best
@@ -27,6 +27,9 @@ DTYPES = ["float32", "float64"]
 #: Names of the elementwise functions; the number of one is what `elementwise` is told.
 FUNCTIONS = ["exp", "expm1", "log", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softmax", "transpose"]
 EXP, EXPM1, LOG, SIGMOID, TANH, RELU, LEAKY_RELU, ELU, SOFTMAX, TRANSPOSE = range(len(FUNCTIONS))
+RELU_CODE, LEAKY_RELU_CODE, ELU_CODE, SOFTMAX_CODE = (
+    ACTIVATIONS[name].code for name in ("relu", "leaky_relu", "elu", "softmax")
+)
 #: They run over a matrix of this many rows and columns: 16 KiB of float32, which stay in the first-level cache.
 SIDE = 64
 
@@ -64,17 +67,23 @@ def elementwise(function: int, x: Any, y: Any, count: int) -> None:
             for i in range(0, n, v):
                 store(at(q, i), tanh(load(at(p, i))))
         elif function == RELU:
-            activate_output(ids.RELU, 0.0, 0, q, q, SIDE, SIDE, SIDE)
+            activate_output(RELU_CODE, 0.0, 0, q, q, SIDE, SIDE, SIDE)
         elif function == LEAKY_RELU:
-            activate_output(ids.LEAKY_RELU, 0.01, 0, q, q, SIDE, SIDE, SIDE)
+            activate_output(LEAKY_RELU_CODE, 0.01, 0, q, q, SIDE, SIDE, SIDE)
         elif function == ELU:
-            activate_output(ids.ELU, 1.0, 0, q, q, SIDE, SIDE, SIDE)
+            activate_output(ELU_CODE, 1.0, 0, q, q, SIDE, SIDE, SIDE)
         elif function == SOFTMAX:
-            activate_output(ids.SOFTMAX, 0.0, 0, q, q, SIDE, SIDE, SIDE)
+            activate_output(SOFTMAX_CODE, 0.0, 0, q, q, SIDE, SIDE, SIDE)
         elif function == TRANSPOSE:
             for i in range(0, SIDE, v):
                 for j in range(0, SIDE, v):
                     transpose_block(at(p, i * SIDE + j), SIDE, at(q, j * SIDE + i), SIDE)
+
+
+@kernel
+def coefficients_of_step(optimizer: int, rate: float, hyper: Any, scalars: Any) -> Any:
+    """Numbers of the thousandth step."""
+    return coefficients(optimizer, rate, 0.0, hyper, read_scalars(scalars), 1000.0)
 
 
 @kernel
@@ -83,7 +92,7 @@ def updates(optimizer: int, rates: Any, arrays: Any, count: int) -> None:
     n = arrays.shape[1]
     for _ in range(count):
         update(
-            optimizer, rates, at(arrays, 0), at(arrays, n), at(arrays, 2 * n), at(arrays, 3 * n), at(arrays, 4 * n), n
+            optimizer, rates, at(arrays, 0), at(arrays, n), at(arrays, 2 * n), n, n
         )
 
 
@@ -141,10 +150,7 @@ class _Updates:
     """Updates of so many parameters by one thread."""
 
     #: Optimizers, and the arrays that each reads: w, g and its slots.
-    reads = {  # noqa: RUF012
-        "SGD": 2, "MOMENTUM": 3, "NESTEROV": 3, "ADAGRAD": 3, "RMSPROP": 3, "LION": 3, "ADAM": 4, "NADAM": 4,
-        "AMSGRAD": 5,
-    }  # fmt: skip
+    reads = {rule.name.upper(): 2 + len(rule.slots) for rule in OPTIMIZERS}  # noqa: RUF012
     params = (DTYPES, list(reads))
     param_names = ("dtype", "optimizer")
     timeout = 300
@@ -153,8 +159,10 @@ class _Updates:
     def setup(self, dtype: str, optimizer: str) -> None:
         arrays = aligned_zeros(5 * self.parameters, dtype).reshape(5, self.parameters)
         arrays[:2] = 0.01
-        rates = (1e-6, 0.9, 0.999, 1e-8, 1e-6, 1.0, 1.0)
-        code = getattr(ids, optimizer)
+        rule = OPTIMIZERS[optimizer.lower()]
+        code, hyper = rule.code, optimizers.get(rule.name).hyper
+        hyper = np.array([*hyper, *[0.0] * (N_HYPER - len(hyper))])
+        rates = coefficients_of_step(code, 1e-6, hyper, np.full(N_SCALARS, 0.5))
         self.run = lambda count: updates(code, rates, arrays, count)
         self.run(1)
 

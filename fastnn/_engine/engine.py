@@ -8,54 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from fastnn._data.rows import AugmentationPlan, Shuffle
 from fastnn._engine import workspace
 from fastnn._engine.architecture import Architecture, address_of, layer_numbers
 from fastnn._engine.autotune import SliceTuner
-from fastnn._engine.inference import InferencePlan, readonly
+from fastnn._engine.inference import InferencePlan
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import NO_NUMBERS, NO_ORDER, Workspace
-from fastnn.custom import MachineCode
 from fastnn.kernels import ids, tables
 from fastnn.kernels.loop.train import train as train_kernel
-from fastnn.kernels.maths.rng import shuffle
+from fastnn.kernels.nn.rules import initial_scalars
 from fastnn.kernels.tables import Data, Plan, State
-
-
-@dataclass(frozen=True)
-class Shuffle:
-    """The order of the rows in some epochs that follow each other.
-
-    Parameters
-    ----------
-    order : (n,) int64, overwritten with a permutation at the beginning of each epoch
-    seed : from which the permutations come
-    epoch : number of the first epoch
-    """
-
-    order: np.ndarray
-    seed: int
-    epoch: int
-
-
-@dataclass(frozen=True, eq=False)
-class AugmentationPlan:
-    """How the rows of a batch are changed at random, in this order; see `kernels.noise`.
-
-    Parameters
-    ----------
-    mixing : quantiles of the share that a row has in its mixture with another; (0,) for no mixture
-    function : machine code of the user's function of a row (see `custom`); None for none
-    noise : standard deviation of what is added to the features
-    """
-
-    mixing: np.ndarray = field(default_factory=lambda: NO_NUMBERS)
-    function: MachineCode | None = None
-    noise: float = 0.0
 
 
 @dataclass
@@ -109,19 +77,6 @@ def _metric_sums(numbers: np.ndarray, metrics: tuple[int, ...]) -> tuple[float, 
     return tuple(float(x) for x in numbers[tables.METRIC_SUM : tables.METRIC_SUM + len(metrics)])
 
 
-def as_data(
-    features: np.ndarray,
-    targets: np.ndarray,
-    labels: np.ndarray,
-    sample_weight: np.ndarray,
-    order: np.ndarray | None = None,
-) -> Data:
-    """Bundle checked arrays for the kernels, without copying."""
-    if order is None:
-        order = np.empty(0, np.int64)
-    return Data(*(readonly(a) for a in (features, targets, labels, sample_weight, order)))
-
-
 class Engine:
     """Parameters, optimizer slots and workspaces of one net.
 
@@ -131,7 +86,7 @@ class Engine:
     slots : (n_slots, P); the last one is the running average of the parameters where there is such
     averaged : whether there is
     steps_done : updates made since the slots were zero
-    moment_product : what NAdam remembers besides, see `kernels.optimizers`
+    scalars : numbers that the optimizer keeps between steps, once steps were made; see `kernels.nn.rules`
     """
 
     def __init__(self, architecture: Architecture, n_slots: int, n_threads: int, *, averaged: bool = False) -> None:
@@ -188,7 +143,7 @@ class Engine:
         self.averaged = averaged
         self.slots = self._new_slots(n_slots + averaged)
         self.steps_done = 0
-        self.moment_product = 1.0
+        self.scalars: tuple[float, ...] = ()
         self._predictor = None
 
     def _new_slots(self, n_slots: int) -> np.ndarray:
@@ -275,7 +230,7 @@ class Engine:
         *,
         batch: int,
         optimizer: int,
-        rates: tuple[float, float, float, float],
+        rates: tuple[float, ...],
         metrics: tuple[int, ...],
         team: ThreadTeam,
         shuffle: Shuffle | None = None,
@@ -299,7 +254,7 @@ class Engine:
         finished : to it are added, for each epoch, its sums and seconds; also where an exception ends the run
         batch : rows a batch; the last one of an epoch may be shorter
         optimizer : code
-        rates : learning rate and the optimizer's three settings
+        rates : learning rate and the optimizer's hyperparameters
         metrics : codes, N_METRICS at most
         team : the threads
         shuffle : how each epoch's order is made, in the memory of `data.order`; None leaves that as it is
@@ -332,7 +287,9 @@ class Engine:
         numbers = space.numbers
         numbers[:] = 0.0
         space.penalties[:] = 0.0
-        numbers[tables.LEARNING_RATE : tables.SETTING_2 + 1] = rates
+        numbers[tables.LEARNING_RATE] = rates[0]
+        if not self.steps_done:
+            self.scalars = initial_scalars(optimizer)
         numbers[tables.WEIGHT_DECAY : tables.EMA_DECAY + 1] = weight_decay, clip_value, clip_norm, ema_decay
         order = NO_ORDER if shuffle is None else shuffle.order
         change = AugmentationPlan() if changes is None else changes
@@ -340,11 +297,12 @@ class Engine:
         step, done, seconds = 0, 0, 0.0
         while step < epochs * n_steps:
             numbers[tables.STEPS_DONE] = self.steps_done
-            numbers[tables.MOMENT_PRODUCT] = self.moment_product
             n_threads, count = pace.next()
             plan = space.plan(n_threads)._replace(
                 order=order, step_rates=step_rates, step_losses=step_losses, mixing=change.mixing
             )
+            plan.hyper[: len(rates) - 1] = rates[1:]
+            plan.scalars[: len(self.scalars)] = self.scalars
             settings = plan.settings
             settings[tables.MODE] = tables.TRAIN
             settings[tables.EMA_SLOT] = len(self.slots) - 1 if self.averaged else -1
@@ -366,7 +324,7 @@ class Engine:
                 sums.status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
             finally:  # Ctrl-C may be noticed as soon as the kernel returns
                 self.steps_done = int(numbers[tables.STEPS_DONE])
-                self.moment_product = float(numbers[tables.MOMENT_PRODUCT])
+                self.scalars = tuple(map(float, plan.scalars[: len(self.scalars)]))
                 reached = int(settings[tables.BEGIN])
                 seconds += time.perf_counter() - start
                 n_new = reached // n_steps - done
@@ -450,9 +408,3 @@ class Engine:
         if predictor is None or predictor.n_threads < n_threads:
             predictor = self._predictor = InferencePlan(self.architecture, self.final_params, n_threads)
         return predictor(features)
-
-
-def shuffled(order: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """Fill `order` with the permutation of this seed and epoch, and return it."""
-    shuffle(order, seed, epoch)
-    return order

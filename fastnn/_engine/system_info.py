@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._engine.thread_team import ThreadTeam, available_threads, region_cost
-from fastnn.kernels.lang import compiler, simd
+from fastnn._version import __version__
+from fastnn.kernels.lang import compiler, flags, simd
 from fastnn.kernels.linalg.roofline import N_CHAINS, READ_VECTORS, fma_loop, read_loop
 from fastnn.kernels.tables import aligned_zeros, round_up
 
@@ -253,8 +254,6 @@ def processor_name() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that matter; nothing is imported for it."""
-    from fastnn import __version__
-
     found = {"python": platform.python_version(), "fastnn": __version__}
     for name in ("numpy", "numba", "llvmlite", "scipy"):
         try:
@@ -262,6 +261,13 @@ def versions() -> dict[str, str]:
         except importlib.metadata.PackageNotFoundError:
             found[name] = "not installed"
     return found
+
+
+_MODES: dict[flags.Mode, str] = {
+    "private": "private: with Numba's private names, fast to compile",
+    "public": "public: Numba's public functions alone, slow to compile",
+    "python": "python: nothing is compiled",
+}
 
 
 def info() -> dict[str, str | dict[str, str]]:
@@ -288,6 +294,7 @@ def info() -> dict[str, str | dict[str, str]]:
         # Python would need minutes for a buffer that is larger than the caches.
         "roofline": "not measured: nothing is compiled" if compiler.JIT_DISABLED else describe(roofline()),
     }
+    found["compiler"] = f"{_MODES[flags.MODE]} ({flags.REASON})"
     if compiler.JIT_DISABLED:
         found["compiled code"] = "none: NUMBA_DISABLE_JIT is set, so the kernels run as slow Python"
     else:

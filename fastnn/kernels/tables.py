@@ -101,20 +101,16 @@ EVALUATE = 2  # losses and metrics alone
 
 # Entries of `Plan.numbers` (float64).
 LEARNING_RATE = 0
-SETTING_0 = 1  # three settings of the optimizer, see optimizers
-SETTING_1 = 2
-SETTING_2 = 3
-WEIGHT_DECAY = 4
-CLIP_VALUE = 5  # largest size of an element of the gradient; 0 for any
-CLIP_NORM = 6  # largest length of the whole gradient; 0 for any
-EMA_DECAY = 7  # of the running average of the parameters
-NOISE = 8  # standard deviation of what is added to the features; 0 for nothing
-STEPS_DONE = 9  # updates made so far; read and advanced
-MOMENT_PRODUCT = 10  # M of the last update, see optimizers; read and advanced
-LOSS_SUM = 11  # the sums below are added to; at the end of an epoch they go to `epoch_sums` and begin anew
-WEIGHT_SUM = 12
-PENALTY_SUM = 13  # one penalty R a step
-METRIC_SUM = 14  # and the N_METRICS - 1 after it
+WEIGHT_DECAY = 1
+CLIP_VALUE = 2  # largest size of an element of the gradient; 0 for any
+CLIP_NORM = 3  # largest length of the whole gradient; 0 for any
+EMA_DECAY = 4  # of the running average of the parameters
+NOISE = 5  # standard deviation of what is added to the features; 0 for nothing
+STEPS_DONE = 6  # updates made so far; read and advanced
+LOSS_SUM = 7  # the sums below are added to; at the end of an epoch they go to `epoch_sums` and begin anew
+WEIGHT_SUM = 8
+PENALTY_SUM = 9  # one penalty R a step
+METRIC_SUM = 10  # and the N_METRICS - 1 after it
 NUMBERS = METRIC_SUM + N_METRICS
 
 # Columns of `Plan.shard_sums`: a cache line a shard.
@@ -154,6 +150,8 @@ class Plan(NamedTuple):
     order: Any  # (n,) int64, overwritten by the order of each epoch: the memory of `Data.order`; or (0,)
     step_rates: Any  # (steps of a run,) float64: the learning rate of each; or (0,) where it is that of `numbers`
     step_losses: Any  # (steps of a run,) float64, overwritten: mean loss of each batch, without penalty; or (0,)
+    hyper: Any  # (dispatch.N_HYPER,) float64: the optimizer's hyperparameters, then zeros
+    scalars: Any  # (dispatch.N_SCALARS,) float64: the optimizer's own numbers; read and advanced
     mixing: Any  # float64: quantiles of the share that a row has in its mixture with another; or (0,) for no mixture
 
 

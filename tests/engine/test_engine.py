@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import ids
 import naive
 import numba.core.errors
 import numpy as np
@@ -24,12 +25,13 @@ from driver import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastnn._data.rows import as_data
 from fastnn._engine import workspace
 from fastnn._engine.autotune import SLICE, SliceTuner
-from fastnn._engine.engine import Engine, as_data
+from fastnn._engine.engine import Engine
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import shares, weight_tiles
-from fastnn.kernels import ids, tables
+from fastnn.kernels import tables
 from fastnn.kernels.lang.compiler import JIT_DISABLED, kernel
 from fastnn.kernels.lang.simd import CACHE_LINE, IS_X86, n_lanes
 from fastnn.kernels.loop.predict import predict as predict_kernel
@@ -608,7 +610,7 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_before_the_step(monkeypatc
         states.append((made.params.copy(), made.slots.copy(), made.steps_done))
 
     sums = train(
-        made, rows, batch=20, optimizer=ids.MOMENTUM, rates=(1e3 if dtype == np.float32 else 1e8, 0.9, 0.0, 0.0),
+        made, rows, batch=20, optimizer=ids.MOMENTUM, rates=(1e3 if dtype == np.float32 else 1e8, 0.9),
         n_threads=n_threads, slice_steps=1, on_slice=remember,
     )[0]  # fmt: skip
     assert sums.status == tables.LOSS_NOT_FINITE
@@ -677,7 +679,7 @@ def test_weights_that_would_not_stay_finite_keep_their_values(monkeypatch, chunk
     rate = biggest / float(np.abs(d_weights[0][1:]).max()) * 10
     before = [w.copy() for w in made.weights()]
     sums = train(
-        made, rows, batch=20, optimizer=ids.SGD, rates=(rate, 0.0, 0.0, 0.0), n_threads=team.n_threads, team=team
+        made, rows, batch=20, optimizer=ids.SGD, rates=(rate,), n_threads=team.n_threads, team=team
     )[0]  # fmt: skip
     assert sums.status == tables.WEIGHTS_NOT_FINITE
     assert sums.steps == made.steps_done == 1

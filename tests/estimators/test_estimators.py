@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import pickletools
 import subprocess
 import sys
 import warnings
@@ -31,7 +32,7 @@ import fastnn
 from fastnn import MLPClassifier, MLPRegressor, schedules
 from fastnn._engine.thread_team import available_threads
 from fastnn.estimators._base import default_n_threads
-from fastnn.estimators._mlp import r2
+from fastnn.estimators._mlp import weighted_r2
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -344,7 +345,7 @@ def test_r2_is_that_of_scikit_learn():
     for columns in (slice(0, 1), slice(1, 2), slice(2, 3), slice(3, 4), slice(None)):
         for sample_weight in (None, weight):
             expected = r2_score(y[:, columns], predicted[:, columns], sample_weight=sample_weight)
-            assert r2(y[:, columns], predicted[:, columns], sample_weight) == pytest.approx(expected)
+            assert weighted_r2(y[:, columns], predicted[:, columns], sample_weight) == pytest.approx(expected)
 
 
 def test_wrong_validation_rows_are_refused():
@@ -913,3 +914,17 @@ except AttributeError as error:
     lines = run_python(code).splitlines()
     assert [line.endswith('pip install "fastnn[sklearn]"') for line in lines] == [True, True, False]
     assert "has no attribute 'MLPTransformer'" in lines[2]
+
+
+@pytest.mark.parametrize("schedule", [None, fastnn.schedules.Cosine(0.01, epochs=5)])
+def test_a_pickle_names_public_modules_alone(schedule):
+    """A rename inside would otherwise make pickles of users unreadable."""
+    for net, kind in ((MLPClassifier, "binary"), (MLPRegressor, "regression")):
+        fitted = net(hidden_layer_sizes=(4,), max_iter=3, schedule=schedule, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitted.fit(table(), targets(kind))
+        strings = [argument for _, argument, _ in pickletools.genops(pickle.dumps(fitted)) if isinstance(argument, str)]
+        modules = [text for text in strings if text.startswith("fastnn")]
+        assert "fastnn.estimators" in modules
+        assert not [text for text in modules if "._" in text]

@@ -37,7 +37,7 @@ from fastnn.kernels.loop.update import (
     update_from_gradient,
 )
 from fastnn.kernels.maths.rng import permute
-from fastnn.kernels.nn.optimizers import advance_product, rates_of_step
+from fastnn.kernels.nn.dispatch import advance, coefficients, read_scalars
 from fastnn.kernels.nn.stochastic import step_key
 from fastnn.kernels.tables import (
     ABORTED,
@@ -59,7 +59,6 @@ from fastnn.kernels.tables import (
     METRIC_LENGTH,
     METRIC_SUM,
     MODE,
-    MOMENT_PRODUCT,
     N_ROWS,
     N_THREADS,
     NUMBERS,
@@ -78,6 +77,7 @@ from fastnn.kernels.tables import (
     STEPS_DONE,
     TRAIN,
     TRAINED_TILES,
+    WEIGHT_DECAY,
     WEIGHT_SUM,
     WEIGHTS_NOT_FINITE,
 )
@@ -155,7 +155,7 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
     step = settings[BEGIN]
     steps_done = numbers[STEPS_DONE]
     clip_norm = numbers[CLIP_NORM]
-    product = numbers[MOMENT_PRODUCT]
+    scalars = read_scalars(plan.scalars)
     tile_begin = plan.shares[thread]
     tile_end = plan.shares[thread + 1]
     sharded = settings[SHARDS] > 0
@@ -190,7 +190,7 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
         fused = mode == TRAIN and rows <= chunk and not sharded and clip_norm == 0.0
         t = steps_done + 1.0
         key = step_key(settings[SEED], int(steps_done))
-        product_now = advance_product(optimizer, numbers, product, t)
+        scalars_now = advance(optimizer, plan.hyper, scalars, t)
         rate = plan.step_rates[step] if plan.step_rates.size else numbers[LEARNING_RATE]
         step_loss = 0.0
         first_metric = 0.0
@@ -230,7 +230,7 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
                 status = LOSS_NOT_FINITE
                 break
             if fused:
-                rates = rates_of_step(optimizer, rate, numbers, t, product_now)
+                rates = coefficients(optimizer, rate, numbers[WEIGHT_DECAY], plan.hyper, scalars_now, t)
                 for tile in range(tile_begin, tile_end):
                     if not fused_tile(state, plan, tile, part, rates, thread):
                         flag_nonfinite(sync)
@@ -242,7 +242,7 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
                 return ABORTED
             done += part
         if status == OK and mode != EVALUATE and not fused:
-            rates = rates_of_step(optimizer, rate, numbers, t, product_now)
+            rates = coefficients(optimizer, rate, numbers[WEIGHT_DECAY], plan.hyper, scalars_now, t)
             for tile in range(tile_begin, tile_end):
                 good = True
                 if mode == TRAIN and clip_norm > 0.0:
@@ -308,7 +308,7 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
             step += 1
             if mode == TRAIN:
                 steps_done += 1.0
-                product = product_now
+                scalars = scalars_now
                 if any_nonfinite(sync):
                     status = WEIGHTS_NOT_FINITE
 
@@ -319,7 +319,8 @@ def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
     if thread == 0:
         settings[BEGIN] = step
         numbers[STEPS_DONE] = steps_done
-        numbers[MOMENT_PRODUCT] = product
+        for k in range(plan.scalars.size):
+            plan.scalars[k] = scalars[k]
     return status
 
 

@@ -24,7 +24,8 @@ from fastnn.kernels.lang.simd import (
 )
 from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import Stream
-from fastnn.kernels.nn.optimizers import add_penalty, average, clip, scale, sum_of_squares, update
+from fastnn.kernels.nn.dispatch import update
+from fastnn.kernels.nn.optimizers import add_penalty, average, clip, scale, sum_of_squares
 from fastnn.kernels.tables import (
     BIAS,
     CLIP_VALUE,
@@ -147,8 +148,7 @@ def update_run(optimizer: int, rates: Any, most: float, params: Any, slots: Any,
     """Update n parameters at `place` with the gradient at `g`, which is clipped to +-most there, if that is above 0."""
     if most > 0.0:
         clip(g, most, n)
-    m = at(slots, place)
-    return update(optimizer, rates, at(params, place), g, m, at(m, size), at(m, 2 * size), n)
+    return update(optimizer, rates, at(params, place), g, at(slots, place), size, n)
 
 
 @device_function
@@ -248,11 +248,11 @@ def constrain_layer(state: Any, plan: Any, k: int, n_threads: int, thread: int) 
         for i in range(plan.layers[k, N_IN]):
             x = load(at(w, i * ld + run * v))
             total = fma(x, x, total)
-        length = sqrt(total)
-        factor = select_gt(length, limit, limit / length, one)
+        lengths = sqrt(total)
+        factor = select_gt(lengths, limit, limit / lengths, one)
         for i in range(plan.layers[k, N_IN]):
-            x = at(w, i * ld + run * v)
-            store(x, load(x) * factor)
+            p = at(w, i * ld + run * v)
+            store(p, load(p) * factor)
 
 
 @device_function
