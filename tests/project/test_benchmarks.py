@@ -73,6 +73,7 @@ def test_parameters_have_names(module):
         assert cases(suite), suite
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(compiler.JIT_DISABLED, reason="they are for compiled code")
 @pytest.mark.parametrize(("suite", "name"), BENCHMARKS)
 def test_the_smallest_case_runs(monkeypatch, suite, name):
