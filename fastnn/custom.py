@@ -14,11 +14,12 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.extending import is_jitted
 
 from fastnn.activations import Activation
-from fastnn.kernels import ids
 from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.lang.simd import FUNCTIONS
+from fastnn.kernels.nn.rules import ActivationRule, LossRule
 from fastnn.losses import Loss
 
 #: Where derivatives are compared with central differences, how far apart these are, and how far both may differ.
@@ -51,7 +52,7 @@ def compiled(function: Any, argument: str) -> Any:
     """The function as one that compiled code can call; Python functions are compiled."""
     if not callable(function) or isinstance(function, type):
         raise TypeError(f"{argument} must be a function; got {reprlib.repr(function)}.")
-    if JIT_DISABLED or isinstance(function, numba.core.dispatcher.Dispatcher):
+    if JIT_DISABLED or is_jitted(function):
         return function
     try:
         return numba.njit(error_model="numpy")(function)
@@ -65,7 +66,7 @@ def value_at(function: Any, argument: str, *given: float) -> float:
     """Call a function of numbers once, in double precision; what goes wrong is told with its name."""
     try:
         return float(function(*given))
-    except numba.core.errors.NumbaError as error:
+    except numba.NumbaError as error:
         raise ValueError(f"{argument} cannot be compiled by Numba: {error}") from error
     except (TypeError, ValueError) as error:
         raise TypeError(f"{argument} must turn {len(given)} numbers into one: {error}") from error
@@ -94,6 +95,10 @@ def check_derivative(function: Any, derivative: Any, name: str, argument: str, *
             )
 
 
+#: z is kept, and f(0) may be any number.
+CUSTOM_ACTIVATION = ActivationRule(name="custom", formula="y = f(z)", from_input=True)
+
+
 @dataclass(frozen=True)
 class CustomActivation(Activation):
     """An activation of the user's; `activation` makes it.
@@ -114,9 +119,12 @@ class CustomActivation(Activation):
         check_derivative(self.function, self.derivative, "function", "derivative")
 
     @property
-    def code(self) -> int:
-        """The kernels' integer code."""
-        return ids.CUSTOM_ACTIVATION
+    def rule(self) -> ActivationRule:
+        """The facts about an activation of which only the values are known; none depends on its name."""
+        return CUSTOM_ACTIVATION
+
+
+CUSTOM_LOSS = LossRule(name="custom", formula="E = 1/(n O) sum_r sum_o value(u, t)")
 
 
 @dataclass(frozen=True)
@@ -140,9 +148,9 @@ class CustomLoss(Loss):
             check_derivative(self.value, self.gradient, "value", "gradient", target)
 
     @property
-    def code(self) -> int:
-        """The kernels' integer code."""
-        return ids.CUSTOM_LOSS
+    def rule(self) -> LossRule:
+        """The facts about a loss of which only values and slopes are known; none depends on its name."""
+        return CUSTOM_LOSS
 
 
 def activation(function: Any, derivative: Any, *, name: str | None = None) -> CustomActivation:

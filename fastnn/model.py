@@ -37,7 +37,6 @@ from fastnn._validation import as_max_seconds, as_verbose, check_bool, positive_
 from fastnn.augmentation import Augmentation, check_augmentation
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.history import History
-from fastnn.kernels import ids
 from fastnn.layers import Dense, Dropout
 from fastnn.lr_finder import LearningRates, RangeTest, check_has_rate, range_test
 
@@ -683,7 +682,7 @@ class Model:
             As for `predict_proba`.
         """
         probabilities = self.predict_proba(X)
-        if self.loss.code == ids.SOFTMAX_CROSSENTROPY or self.layers[-1].activation.code == ids.SOFTMAX:
+        if self.loss.rule.targets == "classes" or self.layers[-1].activation.rule.probabilities == "row":
             return probabilities.argmax(axis=1)
         classes = (probabilities > 0.5).astype(np.int64)
         return classes[:, 0] if classes.shape[1] == 1 else classes

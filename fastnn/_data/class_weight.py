@@ -79,7 +79,7 @@ def _labels(targets: Targets, loss: Loss) -> tuple[npt.NDArray[np.int64], int]:
     if targets.labels.size:
         return targets.labels, targets.n_outputs
     values = targets.values
-    binary = loss.name == "binary_crossentropy"
+    binary = loss.rule.targets == "binary"
     if binary and values.shape[1] > 1:
         raise ValueError(
             f"class_weight needs classes that exclude each other, but y has {values.shape[1]} columns of "

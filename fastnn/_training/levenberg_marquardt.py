@@ -20,7 +20,6 @@ from fastnn._training.blas import one_blas_thread
 from fastnn._training.full_batch import End, NotFiniteError, OnIteration
 from fastnn._training.loop import Fit, Loop
 from fastnn._training.net import Net
-from fastnn.kernels import ids
 from fastnn.kernels.lang.simd import n_lanes
 from fastnn.kernels.loop.jacobian import add_products, residuals
 from fastnn.kernels.tables import State, aligned_zeros, leading_dimension
@@ -73,7 +72,7 @@ class _LeastSquares:
         if rows.index is not None and counts.size:
             counts = counts[rows.index]
         whole = float(counts.sum()) if counts.size else float(rows.n)
-        half = net.spec.loss.code == ids.SUM_OF_SQUARES
+        half = net.spec.loss.rule.reduction == "sum"
         self._scale = math.sqrt(0.5 if half else 1.0 / (n_outputs * whole))
         self._columns = np.full((architecture.n_layers, 2), -1, np.int64)
         self.penalty = np.zeros(self.n_params)

@@ -25,7 +25,6 @@ from fastnn._engine.thread_team import ThreadTeam, as_n_threads, available_threa
 from fastnn._validation import as_dtype, as_seed, positive_integer
 from fastnn.custom import CustomActivation, CustomLoss, activation_code, loss_code
 from fastnn.history import History
-from fastnn.kernels import ids
 from fastnn.kernels.maths.isfinite import all_finite
 from fastnn.kernels.tables import param_offsets
 from fastnn.layers import Dense, Dropout, as_layers, changed
@@ -35,14 +34,6 @@ from fastnn.optimizers import Optimizer
 from fastnn.regularizers import Regularizer
 
 Array: TypeAlias = npt.NDArray[Any]
-
-#: The activation that a loss applies to the outputs by itself: where the last layer has it, too, they are fused.
-LINKS = {
-    ids.SOFTMAX_CROSSENTROPY: ids.SOFTMAX,
-    ids.BINARY_CROSSENTROPY: ids.SIGMOID,
-    ids.POISSON: ids.EXPONENTIAL,
-}
-
 
 @dataclass(frozen=True)
 class Spec:
@@ -329,11 +320,11 @@ def _architecture(
     layers = spec.layers
     return Architecture(
         sizes=(n_features, *(layer.units for layer in layers)),
-        activations=tuple((layer.activation.code, layer.activation.parameter) for layer in layers),
+        activations=tuple((layer.activation.rule.code, layer.activation.alpha) for layer in layers),
         use_bias=tuple(layer.use_bias for layer in layers),
         penalties=((regularizer.l1, regularizer.l2),) * len(layers),
-        loss=spec.loss.code,
-        fused_output=LINKS.get(spec.loss.code) == layers[-1].activation.code,
+        loss=spec.loss.rule.code,
+        fused_output=spec.loss.link is layers[-1].activation.rule,
         dtype=spec.dtype,
         loss_parameters=spec.loss.parameters(layers[-1].units),
         trained=trainable or tuple(layer.trainable for layer in layers),

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from fastnn._data.rows import Rows
 from fastnn._engine.engine import Sums
 from fastnn._engine.thread_team import ThreadTeam
-from fastnn._training.net import LINKS, Net, Spec
-from fastnn.kernels import ids
+from fastnn._training.net import Net, Spec
+from fastnn.kernels.nn.rules import ActivationRule
 from fastnn.kernels.tables import OK
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -20,7 +20,7 @@ Array: TypeAlias = npt.NDArray[Any]
 
 def loss_of(net: Net, sums: Sums) -> float:
     """Return the loss of a run, with the penalty that was summed."""
-    loss = sums.loss if net.spec.loss.code == ids.SUM_OF_SQUARES else sums.loss / (sums.weight or 1.0)
+    loss = sums.loss if net.spec.loss.rule.reduction == "sum" else sums.loss / (sums.weight or 1.0)
     return loss + (sums.penalty / sums.steps if sums.steps else 0.0)
 
 
@@ -71,7 +71,7 @@ def function_metrics(net: Net, rows: Rows) -> dict[str, float]:
 
 def check_probabilities(spec: Spec) -> None:
     """Raise ValueError unless the outputs are logits of probabilities, or probabilities."""
-    if _link(spec) not in (ids.SOFTMAX, ids.SIGMOID):
+    if not _link(spec).probabilities:
         raise ValueError(
             f"predict_proba needs a cross-entropy, or a last layer of softmax or sigmoid; the loss is "
             f"{spec.loss.name!r}. Use predict."
@@ -81,16 +81,17 @@ def check_probabilities(spec: Spec) -> None:
 def probabilities(spec: Spec, outputs: Array) -> Array:
     """Return probabilities, of outputs that are logits or, after an activation that gives them, probabilities."""
     link = _link(spec)
-    if spec.layers[-1].activation.code == link:
+    if spec.layers[-1].activation.rule is link:
         return outputs
     from scipy import special  # where used: it costs some 60 ms to import
 
-    return np.asarray(special.softmax(outputs, axis=1) if link == ids.SOFTMAX else special.expit(outputs))
+    return np.asarray(special.softmax(outputs, axis=1) if link.probabilities == "row" else special.expit(outputs))
 
 
-def _link(spec: Spec) -> int:
-    """Return the code of the activation between logits and predictions: that of the loss, else the last layer's."""
-    return LINKS.get(spec.loss.code, spec.layers[-1].activation.code)
+def _link(spec: Spec) -> ActivationRule:
+    """Return the activation between logits and predictions: that in the loss, else the last layer's."""
+    link = spec.loss.link
+    return link if link is not None and link.probabilities else spec.layers[-1].activation.rule
 
 
 def evaluate(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float]:
