@@ -44,7 +44,7 @@ def models(monkeypatch):
             if self.n_outputs == command_line.N_CLASSES:
                 made.append(self)
 
-    monkeypatch.setattr(fastnn, "Model", Noted)
+    monkeypatch.setattr(command_line, "Model", Noted)
     return made
 
 

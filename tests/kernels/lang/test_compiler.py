@@ -105,21 +105,6 @@ def test_compiled_functions_bear_one_of_the_marks(module):
                 assert name in known, f"{module}.{node.name} is decorated by {name}"
 
 
-@pytest.mark.parametrize("module", KERNELS)
-def test_the_compiled_floor_imports_nothing_from_above(module):
-    for node in ast.walk(parsed(module)):
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative import"
-            found = [node.module]
-        elif isinstance(node, ast.Import):
-            found = [alias.name for alias in node.names]
-        else:
-            continue
-        for name in found:
-            if name.split(".")[0] == "fastnn":
-                assert name.startswith("fastnn.kernels"), f"{module} imports {name}"
-
-
 @pytest.mark.parametrize("module", [m for m in MODULES if not m.endswith("__init__")])
 def test_compiled_functions_have_docstrings(module):
     tree = parsed(module)
