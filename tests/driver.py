@@ -20,6 +20,7 @@ from fastnn import optimizers
 from fastnn._engine.architecture import Architecture
 from fastnn._engine.autotune import SliceTuner
 from fastnn._engine.engine import Engine, Sums, as_data, shuffled
+from fastnn._engine.limits import InferenceLimits, WorkspaceLimits
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn.kernels.nn import rules
 
@@ -89,9 +90,19 @@ def architecture(
     )
 
 
-def engine(arch, *, n_slots=3, n_threads=1, seed=0, averaged=False) -> Engine:
-    """Engine with random weights (and biases where the net has such)."""
-    made = Engine(arch, n_slots, n_threads, averaged=averaged)
+#: Limits that let small batches be taken in chunks, or in shards.
+SMALL_CHUNKS = WorkspaceLimits(min_chunk=24, chunk_bytes=1)
+SMALL_SHARDS = WorkspaceLimits(min_shard_rows=16)
+LIMITS_OF = {"chunks": SMALL_CHUNKS, "shards": SMALL_SHARDS}
+#: Every prediction waits for all workers.
+ALL_HELP = InferenceLimits(
+    work_for_a_worker=0, work_for_threads=0, work_to_wait_for=0, wait_for_workers=100_000_000
+)
+
+
+def engine(arch, *, n_slots=3, n_threads=1, seed=0, averaged=False, **limits) -> Engine:
+    """Engine with random weights (and biases where the net has such); `limits` as Engine takes them."""
+    made = Engine(arch, n_slots, n_threads, averaged=averaged, **limits)
     rng = np.random.default_rng(seed)
     for w, b, used in zip(made.weights(), made.biases(), arch.use_bias, strict=True):
         w[:] = rng.standard_normal(w.shape) * (1.5 / w.shape[0]) ** 0.5

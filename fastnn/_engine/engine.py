@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._engine import workspace
 from fastnn._engine.architecture import Architecture, address_of, set_penalties
 from fastnn._engine.autotune import SliceTuner
 from fastnn._engine.inference import InferencePlan, readonly
+from fastnn._engine.limits import INFERENCE_LIMITS, WORKSPACE_LIMITS, InferenceLimits, WorkspaceLimits
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import NO_NUMBERS, NO_ORDER, Workspace
 from fastnn.custom import MachineCode
@@ -127,7 +127,18 @@ class Engine:
     scalars : numbers that the optimizer keeps between steps, once steps were made; see `kernels.nn.rules`
     """
 
-    def __init__(self, architecture: Architecture, n_slots: int, n_threads: int, *, averaged: bool = False) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        n_slots: int,
+        n_threads: int,
+        *,
+        averaged: bool = False,
+        limits: WorkspaceLimits = WORKSPACE_LIMITS,
+        inference_limits: InferenceLimits = INFERENCE_LIMITS,
+    ) -> None:
+        self._limits = limits
+        self._inference_limits = inference_limits
         self.architecture = architecture
         self.n_threads = n_threads
         self.offsets, size = tables.param_offsets(architecture.sizes, architecture.dtype)
@@ -242,7 +253,8 @@ class Engine:
         if found is None or found.batch != batch or found.max_threads < team.n_threads:
             n_threads = max(self.n_threads, team.n_threads)
             found = Workspace(
-                self.architecture, batch, n_threads, gradients=purpose != "evaluate", dropout=purpose == "train"
+                self.architecture, batch, n_threads, gradients=purpose != "evaluate", dropout=purpose == "train",
+                limits=self._limits,
             )
             self._workspaces[purpose] = found
         return found
@@ -414,7 +426,7 @@ class Engine:
     def _whole(self, data: Data, mode: int, metrics: tuple[int, ...], team: ThreadTeam) -> Sums:
         n_rows = _n_rows(data)
         # Without a gradient no sum over the rows of a chunk is needed, so a small one serves.
-        batch = min(n_rows, workspace.MIN_CHUNK) if mode == tables.EVALUATE else n_rows
+        batch = min(n_rows, self._limits.min_chunk) if mode == tables.EVALUATE else n_rows
         space = self._workspace("evaluate" if mode == tables.EVALUATE else "gradient", batch, team)
         params = self.final_params if mode == tables.EVALUATE else self.params
         state = State(params, self.slots.reshape(-1), self._grad, space.work)
@@ -442,7 +454,9 @@ class Engine:
         """Outputs f(x) of all rows, (n, O); None where a feature is NaN or infinite."""
         predictor = self._predictor
         if predictor is None or predictor.n_threads < n_threads:
-            predictor = self._predictor = InferencePlan(self.architecture, self.final_params, n_threads)
+            predictor = self._predictor = InferencePlan(
+                self.architecture, self.final_params, n_threads, self._inference_limits
+            )
         return predictor(features)
 
 
