@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import ids
@@ -19,7 +19,7 @@ import fastnn.kernels
 from fastnn import optimizers
 from fastnn._engine.architecture import Architecture
 from fastnn._engine.autotune import SliceTuner
-from fastnn._engine.engine import Engine, Sums, as_data, shuffled
+from fastnn._engine.engine import Engine, RunOptions, StepOptions, Sums, as_data, shuffled
 from fastnn._engine.limits import InferenceLimits, WorkspaceLimits
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn.kernels.nn import rules
@@ -192,34 +192,27 @@ def train(
 ) -> list[Sums]:
     """Epochs with a fixed number of threads; shuffled where a seed is given."""
     assert made.n_threads >= n_threads, "the engine has no room for so many threads"
-    rates = RATES[optimizer] if rates is None else rates
+    of_step = {field.name: options.pop(field.name) for field in fields(StepOptions) if field.name in options}
+    step = StepOptions(optimizer, RATES[optimizer] if rates is None else rates, **of_step)
+    run = RunOptions(batch, metrics, seed=seed_of_noise if seed is None else seed, **options)
     order = None if seed is None else np.empty(len(rows.x), np.int64)
     sums = []
 
-    def run(crew):
+    def run_epochs(crew):
         for epoch in range(epochs):
             if order is not None:
                 shuffled(order, seed, epoch)
             sums.append(
                 made.train_epoch(
-                    rows.data(order),
-                    batch=batch,
-                    optimizer=optimizer,
-                    rates=rates,
-                    metrics=metrics,
-                    team=crew,
-                    pace=FixedPace(n_threads, slice_steps),
-                    on_slice=on_slice,
-                    seed=seed_of_noise if seed is None else seed,
-                    **options,
+                    rows.data(order), step, run, team=crew, pace=FixedPace(n_threads, slice_steps), on_slice=on_slice
                 )
             )
 
     if team is not None:
-        run(team)
+        run_epochs(team)
     else:
         with ThreadTeam(n_threads) as crew:
-            run(crew)
+            run_epochs(crew)
     return sums
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._engine.engine import AugmentationPlan, Shuffle, Sums, shuffled
+from fastnn._engine.engine import AugmentationPlan, RunOptions, Shuffle, StepOptions, Sums, shuffled
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import NO_NUMBERS
 from fastnn._training.objective import Rows, compiled_metrics, evaluate, function_metrics, names_of, values_of
@@ -259,30 +259,32 @@ def _run_epochs(
             training.data(order),
             epochs,
             finished,
-            batch=fit.batch,
-            rates=(float(new_rates[0, 0]), *model.optimizer.hyper),
-            metrics=compiled_metrics(model),
+            _step_options(model, float(new_rates[0, 0])),
+            RunOptions(
+                batch=fit.batch,
+                metrics=compiled_metrics(model),
+                shuffle=shuffle,
+                seed=model.seed,
+                changes=fit.changes,
+                step_rates=np.array(new_rates, order="C").reshape(-1) if callable(rate) else NO_NUMBERS,
+            ),
             team=team,
-            shuffle=shuffle,
-            changes=fit.changes,
-            **_options(model),
-            step_rates=np.array(new_rates, order="C").reshape(-1) if callable(rate) else NO_NUMBERS,
             on_slice=_display(model, fit.progress),
         )
 
 
-def _options(model: Model) -> dict[str, Any]:
-    """What the optimizer, and the seed of all chance, tell the engine besides the rates."""
+def _step_options(model: Model, learning_rate: float) -> StepOptions:
+    """Return the optimizer's settings in the engine's terms."""
     optimizer = model.optimizer
     assert not isinstance(optimizer, Solver)
-    return {
-        "optimizer": optimizer.rule.code,
-        "weight_decay": optimizer.weight_decay,
-        "clip_value": optimizer.clipvalue or 0.0,
-        "clip_norm": optimizer.global_clipnorm or 0.0,
-        "ema_decay": optimizer.ema_momentum or 0.0,
-        "seed": model.seed,
-    }
+    return StepOptions(
+        optimizer=optimizer.rule.code,
+        rates=(learning_rate, *optimizer.hyper),
+        weight_decay=optimizer.weight_decay,
+        clip_value=optimizer.clipvalue or 0.0,
+        clip_norm=optimizer.global_clipnorm or 0.0,
+        ema_decay=optimizer.ema_momentum or 0.0,
+    )
 
 
 def _display(model: Model, progress: ProgressBar) -> Callable[[int, Sums], None]:
@@ -303,11 +305,9 @@ def train_on_batch(model: Model, rows: Rows) -> dict[str, float]:
         rate = float(rates_of_steps(model.optimizer.learning_rate, model._epochs_done, 1, 1)[0, 0])
         sums = model._built().train_epoch(
             rows.data(),
-            batch=rows.n,
-            rates=(rate, *model.optimizer.hyper),
-            metrics=compiled_metrics(model),
+            _step_options(model, rate),
+            RunOptions(batch=rows.n, metrics=compiled_metrics(model), seed=model.seed),
             team=team,
-            **_options(model),
         )
     if sums.status != OK:
         raise divergence(sums, model._epochs_done, rate, model.history)

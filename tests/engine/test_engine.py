@@ -28,7 +28,7 @@ from hypothesis import strategies as st
 
 from fastnn._engine import workspace
 from fastnn._engine.autotune import SLICE, SliceTuner
-from fastnn._engine.engine import Engine, as_data
+from fastnn._engine.engine import Engine, RunOptions, StepOptions, as_data
 from fastnn._engine.limits import WORKSPACE_LIMITS, WorkspaceLimits
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import tile_ranges, weight_tiles
@@ -298,8 +298,7 @@ def test_order_may_name_some_of_the_rows(solo):
     made = engine(arch)
     net = net_of(made)
     sums = made.train_epoch(
-        rows.data(chosen), batch=8, optimizer=ids.SGD, rates=RATES[ids.SGD], metrics=(), team=solo,
-        pace=FixedPace(1),
+        rows.data(chosen), StepOptions(ids.SGD, RATES[ids.SGD]), RunOptions(8), team=solo, pace=FixedPace(1)
     )  # fmt: skip
     rule = naive.Optimizer(ids.SGD, RATES[ids.SGD][0])
     wanted = naive.train_epoch(net, *rows.oracle(), batch=8, optimizer=rule, order=chosen)
@@ -738,8 +737,9 @@ def test_each_step_may_have_its_own_rate_and_tell_its_loss(loss, n_threads, dtyp
         four = [a[part] if len(a) else a for a in data[:4]]
         _, *settings = RATES[ids.ADAM]
         with ThreadTeam(1) as solo:
-            sums = plain.train_epoch(as_data(*four), batch=8, optimizer=ids.ADAM, rates=(rate, *settings),
-                                     metrics=(), team=solo)  # fmt: skip
+            sums = plain.train_epoch(
+                as_data(*four), StepOptions(ids.ADAM, (rate, *settings)), RunOptions(8), team=solo
+            )
         assert step_losses[k] == pytest.approx(sums.loss / sums.weight, rel=1e-6)
     for a, b in zip(made.weights(), plain.weights(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -845,7 +845,7 @@ def test_the_clock_chooses_but_the_result_is_the_same(dtype):
     train(fixed, rows, epochs=5)
     with ThreadTeam(2) as team:
         for _ in range(5):
-            free.train_epoch(rows.data(), batch=8, optimizer=ids.ADAM, rates=RATES[ids.ADAM], metrics=(), team=team)
+            free.train_epoch(rows.data(), StepOptions(ids.ADAM, RATES[ids.ADAM]), RunOptions(8), team=team)
     assert free._workspaces["train"].pace(2)._is_warm, "what was learnt of the speed was not kept"
     assert free.params.tobytes() == fixed.params.tobytes()
 
