@@ -14,17 +14,17 @@ from typing import Any
 import numpy as np
 
 from fastnn._engine import workspace
-from fastnn._engine.architecture import Architecture, address_of, layer_numbers
+from fastnn._engine.architecture import Architecture, address_of, set_penalties
 from fastnn._engine.autotune import SliceTuner
 from fastnn._engine.inference import InferencePlan, readonly
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import NO_NUMBERS, NO_ORDER, Workspace
 from fastnn.custom import MachineCode
-from fastnn.kernels import ids, tables
+from fastnn.kernels import tables
 from fastnn.kernels.loop.train import train as train_kernel
 from fastnn.kernels.maths.rng import shuffle
 from fastnn.kernels.nn.rules import initial_scalars
-from fastnn.kernels.tables import Data, Plan, State
+from fastnn.kernels.tables import Data, Run, State
 
 
 @dataclass(frozen=True)
@@ -86,17 +86,13 @@ def _n_rows(data: Data) -> int:
     return len(data.order) or len(data.features)
 
 
-def _set_metrics(plan: Plan, metrics: tuple[int, ...]) -> None:
-    plan.settings[tables.METRIC : tables.METRIC + tables.N_METRICS] = ids.NO_METRIC
-    plan.settings[tables.METRIC : tables.METRIC + len(metrics)] = metrics
-
-
-def _sums_of(numbers: np.ndarray, metrics: tuple[int, ...], steps: int) -> Sums:
+def _sums_of(totals: np.void, n_metrics: int, steps: int) -> Sums:
+    """Sums from a record of `tables.Totals`."""
     return Sums(
-        loss=float(numbers[tables.LOSS_SUM]),
-        weight=float(numbers[tables.WEIGHT_SUM]),
-        metrics=_metric_sums(numbers, metrics),
-        penalty=float(numbers[tables.PENALTY_SUM]),
+        loss=float(totals["loss"]),
+        weight=float(totals["weight"]),
+        metrics=(float(totals["first_metric"]), float(totals["second_metric"]))[:n_metrics],
+        penalty=float(totals["penalty"]),
         steps=steps,
     )
 
@@ -104,10 +100,6 @@ def _sums_of(numbers: np.ndarray, metrics: tuple[int, ...], steps: int) -> Sums:
 def _as_int64(seed: int) -> int:
     """The number of the same 64 bits that int64 can hold."""
     return seed - (1 << 64) if seed >= 1 << 63 else seed
-
-
-def _metric_sums(numbers: np.ndarray, metrics: tuple[int, ...]) -> tuple[float, ...]:
-    return tuple(float(x) for x in numbers[tables.METRIC_SUM : tables.METRIC_SUM + len(metrics)])
 
 
 def as_data(
@@ -222,7 +214,7 @@ class Engine:
         """Replace the factors l1 and l2 of each layer; (L,) pairs."""
         self.architecture = replace(self.architecture, penalties=penalties)
         for space in self._workspaces.values():
-            space.layer_numbers[:] = layer_numbers(self.architecture)
+            set_penalties(space.layers, self.architecture)
 
     def averages(self) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
         """Copies of the running averages of weights and biases; None where there is no average."""
@@ -330,52 +322,55 @@ class Engine:
         n_steps = -(-n_rows // batch)
         if pace is None:
             pace = space.pace(team.n_threads)
-        numbers = space.numbers
-        numbers[:] = 0.0
-        space.penalties[:] = 0.0
-        numbers[tables.LEARNING_RATE] = rates[0]
+        space.begin(metrics)
+        change = AugmentationPlan() if changes is None else changes
+        run = Run(
+            mode=tables.TRAIN,
+            n_rows=n_rows,
+            epoch_steps=n_steps,
+            loss=self.architecture.loss,
+            optimizer=optimizer,
+            learning_rate=float(rates[0]),
+            weight_decay=float(weight_decay),
+            clip_value=float(clip_value),
+            clip_norm=float(clip_norm),
+            ema_slot=len(self.slots) - 1 if self.averaged else -1,
+            ema_decay=float(ema_decay),
+            seed=_as_int64(seed if shuffle is None else shuffle.seed),
+            shuffle=shuffle is not None,
+            epoch=0 if shuffle is None else shuffle.epoch,
+            augment=changes is not None,
+            row_function=address_of(change.function),
+            noise=float(change.noise),
+        )
+        order = NO_ORDER if shuffle is None else shuffle.order
+        progress = space.progress
+        progress["steps_done"] = self.steps_done
         if not self.steps_done:
             self.scalars = initial_scalars(optimizer)
-        numbers[tables.WEIGHT_DECAY : tables.EMA_DECAY + 1] = weight_decay, clip_value, clip_norm, ema_decay
-        order = NO_ORDER if shuffle is None else shuffle.order
-        change = AugmentationPlan() if changes is None else changes
-        numbers[tables.NOISE] = change.noise
+        space.hyper[: len(rates) - 1] = rates[1:]
+        space.scalars[: len(self.scalars)] = self.scalars
         step, done, seconds = 0, 0, 0.0
         while step < epochs * n_steps:
-            numbers[tables.STEPS_DONE] = self.steps_done
             n_threads, count = pace.next()
             plan = space.plan(n_threads)._replace(
-                order=order, step_rates=step_rates, step_losses=step_losses, mixing=change.mixing
+                run=run,
+                end_step=min(step + count, epochs * n_steps),
+                order=order,
+                step_rates=step_rates,
+                step_losses=step_losses,
+                mixing=change.mixing,
             )
-            plan.hyper[: len(rates) - 1] = rates[1:]
-            plan.scalars[: len(self.scalars)] = self.scalars
-            settings = plan.settings
-            settings[tables.MODE] = tables.TRAIN
-            settings[tables.EMA_SLOT] = len(self.slots) - 1 if self.averaged else -1
-            settings[tables.N_ROWS] = n_rows
-            settings[tables.BEGIN] = step
-            settings[tables.END] = min(step + count, epochs * n_steps)
-            settings[tables.EPOCH_STEPS] = n_steps
-            settings[tables.SHUFFLE] = shuffle is not None
-            settings[tables.SEED] = _as_int64(seed if shuffle is None else shuffle.seed)
-            if shuffle is not None:
-                settings[tables.EPOCH] = shuffle.epoch
-            settings[tables.ROW_FUNCTION] = address_of(change.function)
-            settings[tables.AUGMENT] = changes is not None
-            settings[tables.LOSS] = self.architecture.loss
-            settings[tables.OPTIMIZER] = optimizer
-            _set_metrics(plan, metrics)
             start = time.perf_counter()
             try:
                 sums.status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
             finally:  # Ctrl-C may be noticed as soon as the kernel returns
-                self.steps_done = int(numbers[tables.STEPS_DONE])
-                self.scalars = tuple(map(float, plan.scalars[: len(self.scalars)]))
-                reached = int(settings[tables.BEGIN])
+                reached, self.steps_done = progress[0].item()
+                self.scalars = tuple(map(float, space.scalars[: len(self.scalars)]))
                 seconds += time.perf_counter() - start
                 n_new = reached // n_steps - done
-                for row in space.epoch_sums[done : done + n_new]:
-                    finished.append((_sums_of(row, metrics, n_steps), seconds / n_new))
+                for totals in space.epoch_totals[done : done + n_new]:
+                    finished.append((_sums_of(totals, len(metrics), n_steps), seconds / n_new))
                 done += n_new
             pace.learn(n_threads, reached - step, time.perf_counter() - start)
             step = reached
@@ -383,7 +378,7 @@ class Engine:
                 seconds = 0.0
             status = sums.status
             at_end = step % n_steps == 0
-            sums = finished[-1][0] if n_new and at_end else _sums_of(numbers, metrics, step % n_steps)
+            sums = finished[-1][0] if n_new and at_end else _sums_of(space.totals[0], len(metrics), step % n_steps)
             sums.status = status
             if status != tables.OK:
                 break
@@ -423,20 +418,15 @@ class Engine:
         space = self._workspace("evaluate" if mode == tables.EVALUATE else "gradient", batch, team)
         params = self.final_params if mode == tables.EVALUATE else self.params
         state = State(params, self.slots.reshape(-1), self._grad, space.work)
-        plan = space.plan(team.n_threads)
-        space.numbers[:] = 0.0
-        space.penalties[:] = 0.0
-        plan.settings[tables.MODE] = mode
-        plan.settings[tables.N_ROWS] = n_rows
-        plan.settings[tables.BEGIN] = 0
-        plan.settings[tables.END] = plan.settings[tables.EPOCH_STEPS] = -(-n_rows // batch)
-        plan.settings[tables.LOSS] = self.architecture.loss
-        _set_metrics(plan, metrics)
+        space.begin(metrics)
+        n_steps = -(-n_rows // batch)
+        run = Run(mode=mode, n_rows=n_rows, epoch_steps=n_steps, loss=self.architecture.loss)
+        plan = space.plan(team.n_threads)._replace(run=run, end_step=n_steps)
         status = int(team.run(train_kernel, state, plan, data))
         # The sums of an epoch that was finished, or of that part of it which was.
-        n_steps = int(plan.settings[tables.END])
-        steps = int(plan.settings[tables.BEGIN])
-        sums = _sums_of(space.epoch_sums[0] if steps == n_steps else space.numbers, metrics, steps)
+        steps = int(space.progress["step"][0])
+        totals = space.epoch_totals if steps == n_steps else space.totals
+        sums = _sums_of(totals[0], len(metrics), steps)
         sums.status = status
         return sums
 

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from fastnn._engine.architecture import Architecture, layer_numbers, layer_table
+from fastnn._engine.architecture import Architecture, layer_table
 from fastnn._engine.inference_workers import InferenceWorkers
 from fastnn._engine.workspace import MAX_BATCH_TILE, Arena, batch_tile_rows
 from fastnn.kernels import tables
@@ -55,9 +55,9 @@ class InferencePlan:
         arena = Arena(dtype)
         arena.take(n_threads * lanes * lanes)  # scratch comes first
         buffers = [arena.take(n_threads * tile_rows * ld) for ld in lds]
-        table[:, tables.INPUT] = buffers[:-1]
-        table[:, tables.OUTPUT] = buffers[1:]
-        self._net = (params, table, layer_numbers(architecture), arena.zeros())
+        table["input"] = buffers[:-1]
+        table["output"] = buffers[1:]
+        self._net = (params, table, arena.zeros())
         self._tile_rows = tile_rows
         self._n_out = architecture.sizes[-1]
         self._dtype = dtype
@@ -92,9 +92,9 @@ class InferencePlan:
         if work >= WORK_FOR_A_WORKER and self.n_threads > 1 and not JIT_DISABLED:
             helpers = self.n_threads - 1
             self._call_workers(work)
-        params, layers, numbers, buffers = self._net
+        params, layers, buffers = self._net
         return predict_kernel(
-            params, layers, numbers, buffers, features, outputs, self._tile_rows, self._crew.box, helpers, -1
+            params, layers, buffers, features, outputs, self._tile_rows, self._crew.box, helpers, -1
         )
 
     def _call_workers(self, work: int) -> None:

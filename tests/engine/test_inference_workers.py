@@ -15,7 +15,6 @@ from fastnn._engine import inference_workers as crews
 from fastnn._engine.thread_team import available_threads
 from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.loop.predict import ASLEEP
-from fastnn.kernels.tables import OUTPUT
 
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="helpers are compiled code")
 
@@ -72,9 +71,9 @@ def test_helpers_really_help(all_help):
     sizes = (20, 64, 64)
     made = engine(architecture(sizes, hidden="sigmoid"), n_threads=2)
     made.predict(np.ones((64, 20)), 2)
-    _, layers, _, work = made._predictor._net
+    _, layers, work = made._predictor._net
     rows = made._predictor._tile_rows
-    first_output = work[layers[0, OUTPUT] :][: 2 * rows * 64].reshape(2, -1)
+    first_output = work[layers["output"][0] :][: 2 * rows * 64].reshape(2, -1)
 
     def both_took_part():
         made.predict(np.ones((64, 20)), 2)  # a helper may come too late, even if it is waited for

@@ -17,7 +17,6 @@ import pytest
 import fastnn
 from fastnn import Callback, Dense, DivergenceError, Model
 from fastnn._engine.thread_team import ThreadTeam
-from fastnn.kernels import tables
 
 N, D = 45, 3
 OPTIMIZERS = [
@@ -649,7 +648,7 @@ def test_ctrl_c_between_the_slices_of_an_epoch(monkeypatch):
         patch.setattr(ThreadTeam, "run", interrupted_after_the_third)
         record = model.fit(X, y, batch_size=1, shuffle=False)
     assert record.stopped == "interrupted"
-    done = int(model._engine._workspaces["train"].numbers[tables.STEPS_DONE])
+    done = int(model._engine._workspaces["train"].progress["steps_done"][0])
     assert 0 < done < 200
     expected.partial_fit(X[:done], y[:done], batch_size=1)
     assert_same_parameters(model, expected)
@@ -666,7 +665,7 @@ def test_ctrl_c_keeps_the_count_of_steps(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(ThreadTeam, "run", interrupted)
         model.fit(table(), labels(), batch_size=1)
-    assert model._engine.steps_done == int(model._engine._workspaces["train"].numbers[tables.STEPS_DONE]) > 0
+    assert model._engine.steps_done == int(model._engine._workspaces["train"].progress["steps_done"][0]) > 0
 
 
 def test_ctrl_c_before_anything_ran_changes_nothing(monkeypatch):

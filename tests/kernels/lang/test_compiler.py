@@ -551,14 +551,13 @@ BLOCKS = """
 import numpy as np
 from driver import *
 from fastnn._engine import workspace
-from fastnn.kernels import tables
 from fastnn.kernels.lang.simd import n_lanes
 wrong = []
 for dtype in (np.float32, np.float64):
     for batch in (5, 31, 64, 100, 256, 1000):
         for n_threads in (1, 2, 3):
             space = workspace.Workspace(architecture([4, 10, 3], dtype=dtype), batch, n_threads)
-            rows = int(space.plan(n_threads).settings[tables.BATCH_TILE])
+            rows = space.plan(n_threads).layout.batch_tile
             if rows % n_lanes(dtype):
                 wrong.append((np.dtype(dtype).name, batch, n_threads, rows, n_lanes(dtype)))
 print(wrong)
