@@ -21,6 +21,7 @@ from fastnn._engine.thread_team import region_cost
 from fastnn.activations import Activation
 from fastnn.activations import get as get_activation
 from fastnn.kernels.lang import compiler, simd
+from fastnn.kernels.nn.rules import ACTIVATIONS, OPTIMIZERS
 
 N_CLASSES = 10
 
@@ -87,12 +88,12 @@ def _parser() -> argparse.ArgumentParser:
     text = "compile all kernels for float32 and float64 into the cache, so that no later call waits for it"
     commands.add_parser("warmup", help=text, description=text)
 
+    hidden = ", ".join(rule.name for rule in ACTIVATIONS if not rule.rows)
     net = parser.add_argument_group("net")
     net.add_argument("--layers", type=_widths, default="256,128", metavar="N,N",
                      help="widths of the hidden layers, '' for softmax regression (%(default)s)")  # fmt: skip
     net.add_argument("--activation", default="relu", metavar="NAME",
-                     help="of the hidden layers: identity, sigmoid, tanh, relu, leaky_relu, elu "
-                          "(%(default)s)")  # fmt: skip
+                     help=f"of the hidden layers: {hidden} (%(default)s)")
     net.add_argument("--alpha", type=float, metavar="A", help="of leaky_relu (0.01) and elu (1)")
     net.add_argument("--dtype", default="float32", help="float32 or float64 (%(default)s)")
 
@@ -108,7 +109,7 @@ def _parser() -> argparse.ArgumentParser:
 
     descent = parser.add_argument_group("descent")
     descent.add_argument("--optimizer", default="adam", metavar="NAME",
-                         help="sgd, momentum, nesterov, adagrad, rmsprop, adam (%(default)s)")  # fmt: skip
+                         help=f"{', '.join(OPTIMIZERS.names)} (%(default)s)")
     descent.add_argument("--learning-rate", type=float, metavar="R",
                          help="0.01 for sgd, momentum, nesterov and adagrad, 0.001 for rmsprop and adam")  # fmt: skip
     descent.add_argument("--momentum", type=float, metavar="M",

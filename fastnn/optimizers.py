@@ -666,7 +666,7 @@ def get(spec: str | Optimizer) -> Optimizer:
     ----------
     spec : str or optimizer
         An instance, or a name for one with its default numbers: sgd, momentum (SGD with momentum 0.9),
-        nesterov (the same in Nesterov's form), adagrad, rmsprop, adam, adamw, amsgrad, nadam, lion, lbfgs,
+        nesterov (the same in Nesterov's form), adagrad, rmsprop, adam, amsgrad, adamw, nadam, lion, lbfgs,
         lm (LevenbergMarquardt).
 
     Returns

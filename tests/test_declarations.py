@@ -6,12 +6,15 @@ import copy
 import dataclasses
 import math
 import pickle
+import re
+from pathlib import Path
 
 import ids
 import naive
 import numpy as np
 import pytest
 
+import fastnn
 from fastnn import activations, initializers, layers, losses, metrics, optimizers, regularizers
 from fastnn.activations import Activation, elu, leaky_relu
 from fastnn.kernels.nn import rules
@@ -545,3 +548,18 @@ def test_a_taken_name_and_a_late_rule_are_refused():
     registry.freeze()
     with pytest.raises(RuntimeError, match="must be registered before the kernels are generated"):
         registry.add(rules.ActivationRule(name="late", formula=""))
+
+
+def test_names_of_optimizers_are_documented_and_have_the_defaults_of_their_class():
+    for name in [*rules.OPTIMIZERS.names, "adamw", "lbfgs", "lm"]:
+        assert name in optimizers.get.__doc__
+        assert type(optimizers.get(name)).__name__ in optimizers.__all__
+    for rule in rules.OPTIMIZERS:
+        assert optimizers.get(rule.name).rule is rule
+
+
+def test_readme_names_every_rule():
+    text = Path(fastnn.__file__).parent.with_name("README.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"\w+", text))
+    assert {*rules.ACTIVATIONS.names, *rules.LOSSES.names} <= words
+    assert set(optimizers.__all__) <= words

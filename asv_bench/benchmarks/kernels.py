@@ -150,10 +150,7 @@ class _Updates:
     """Updates of so many parameters by one thread."""
 
     #: Optimizers, and the arrays that each reads: w, g and its slots.
-    reads = {  # noqa: RUF012
-        "SGD": 2, "MOMENTUM": 3, "NESTEROV": 3, "ADAGRAD": 3, "RMSPROP": 3, "LION": 3, "ADAM": 4, "NADAM": 4,
-        "AMSGRAD": 5,
-    }  # fmt: skip
+    reads = {rule.name.upper(): 2 + len(rule.slots) for rule in OPTIMIZERS}  # noqa: RUF012
     params = (DTYPES, list(reads))
     param_names = ("dtype", "optimizer")
     timeout = 300
