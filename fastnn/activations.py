@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from fastnn._validation import canonical_name, finite_number
 from fastnn.kernels import ids
 
+__all__ = ["Activation", "elu", "get", "leaky_relu"]
+
 _CODES = {
     "identity": ids.IDENTITY,
     "sigmoid": ids.SIGMOID,

@@ -12,6 +12,8 @@ from fastnn._validation import finite_number
 from fastnn.custom import MachineCode, compiled, row_code
 from fastnn.kernels.nn.stochastic import ROW_RANDOMS
 
+__all__ = ["Augmentation"]
+
 #: Quantiles of the share of a row in its mixture.
 N_QUANTILES = 1024
 

@@ -19,6 +19,17 @@ from fastnn.optimizers import with_learning_rate
 if TYPE_CHECKING:
     from fastnn.model import Model
 
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "EarlyStopping",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "ModelCheckpoint",
+    "ReduceLROnPlateau",
+    "TerminateOnNaN",
+]
+
 Logs: TypeAlias = Mapping[str, float]
 Mode: TypeAlias = Literal["auto", "min", "max"]
 

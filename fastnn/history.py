@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from fastnn._figure import new_figure
 
+__all__ = ["History"]
+
 _NO_SERIES = ("seconds", "learning_rate")  # of these a first and a last value say little
 
 

@@ -16,6 +16,8 @@ import numpy.typing as npt
 from fastnn._validation import canonical_name, finite_number
 from fastnn.kernels import ids
 
+__all__ = ["Loss", "binary_crossentropy", "get", "huber", "quantile", "softmax_crossentropy"]
+
 _CODES = {
     "squared_error": ids.SQUARED_ERROR,
     "sum_of_squares": ids.SUM_OF_SQUARES,

@@ -23,6 +23,8 @@ from fastnn.optimizers import with_learning_rate
 if TYPE_CHECKING:
     from fastnn.model import Model
 
+__all__ = ["LearningRates"]
+
 Array = npt.NDArray[np.float64]
 
 #: Share of the steps at the start from which nothing is concluded: their smoothed losses are means of a few batches.

@@ -19,6 +19,8 @@ from fastnn._validation import canonical_name
 from fastnn.kernels import ids
 from fastnn.losses import Loss
 
+__all__ = ["Metric", "get"]
+
 Array: TypeAlias = npt.NDArray[Any]
 MetricFunction: TypeAlias = Callable[[Array, Array], float]
 

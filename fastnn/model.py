@@ -47,6 +47,8 @@ from fastnn.kernels.tables import OK
 from fastnn.layers import Dense, Dropout, as_layers, changed
 from fastnn.lr_finder import LearningRates, range_test
 
+__all__ = ["Model"]
+
 Array: TypeAlias = npt.NDArray[Any]
 ValidationData: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]
 

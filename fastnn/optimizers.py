@@ -19,6 +19,8 @@ from fastnn.schedules import LearningRate, as_learning_rate
 from fastnn.solvers import LBFGS as LBFGS
 from fastnn.solvers import LevenbergMarquardt as LevenbergMarquardt
 
+__all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "FirstOrderOptimizer", "Lion", "NAdam", "RMSProp", "get"]
+
 #: Fields that are True or False, those that are None for "not at all", and those that must be above 0.
 _FLAGS = ("nesterov", "amsgrad")
 _LIMITS = ("clipvalue", "global_clipnorm")

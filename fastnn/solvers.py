@@ -13,6 +13,8 @@ import numpy as np
 
 from fastnn._validation import finite_number
 
+__all__ = ["LBFGS", "LevenbergMarquardt"]
+
 
 def _check_solver(solver: LBFGS | LevenbergMarquardt) -> None:
     """Turn the number fields into ints and floats and check their ranges, which go with the names."""
