@@ -1,0 +1,114 @@
+"""Sphinx configuration: ``python -m sphinx -W --keep-going -b html docs build/html``."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import warnings
+from importlib.metadata import version as installed_version
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+from sphinx.util import logging
+
+HERE = Path(__file__).parent
+PICTURES = HERE / "auto_examples" / "pictures"
+
+project = "fastnn"
+author = "fastnn developers"
+copyright = author
+release = version = installed_version("fastnn")
+
+extensions = [
+    "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.doctest",
+    "numpydoc", "myst_parser", "sphinx_copybutton", "sphinx_gallery.gen_gallery",
+]  # fmt: skip
+templates_path = ["_templates"]
+exclude_patterns = ["auto_examples/**/*.py", "auto_examples/**/*.ipynb"]
+default_role = "autolink"  # `Model` in a docstring is a link if there is such an object, and emphasized otherwise
+nitpicky = False  # types in docstrings are words ("array-like"), not objects
+
+autosummary_generate = True
+autodoc_typehints = "none"  # the numpydoc sections state the types
+autodoc_member_order = "bysource"
+numpydoc_show_class_members = False  # the class template lists the members
+numpydoc_class_members_toctree = False
+myst_enable_extensions = ["colon_fence", "deflist"]
+myst_heading_anchors = 3
+suppress_warnings = ["config.cache"]  # the gallery's settings hold functions
+copybutton_prompt_text = r">>> |\.\.\. |\$ "
+copybutton_prompt_is_regexp = True
+doctest_test_doctest_blocks = "default"
+doctest_global_setup = "import numpy as np\nimport fastnn"
+
+html_theme = "pydata_sphinx_theme"
+html_title = f"fastnn {release}"
+html_static_path = ["_static"]
+html_css_files = ["fastnn.css"]
+html_show_sourcelink = False
+html_theme_options = {
+    "navigation_with_keys": False,
+    "show_toc_level": 2,
+    "secondary_sidebar_items": ["page-toc"],
+    "footer_start": ["copyright"],
+    "footer_end": [],
+}
+
+
+def picture_argument(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) -> list[str]:
+    """Return the arguments an example runs with: where to write its picture."""
+    PICTURES.mkdir(parents=True, exist_ok=True)
+    return [str(PICTURES / (Path(script_vars["src_file"]).stem + ".png"))]
+
+
+def picture_scraper(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
+    """Move the picture that an example has written into the gallery; return the text that shows it."""
+    from sphinx_gallery.scrapers import figure_rst
+
+    written = PICTURES / (Path(block_vars["src_file"]).stem + ".png")
+    if not written.exists():
+        return ""
+    target = next(block_vars["image_path_iterator"])
+    shutil.move(written, target)
+    return figure_rst([target], gallery_conf["src_dir"])
+
+
+sphinx_gallery_conf = {
+    "examples_dirs": str(HERE.parent / "examples"),
+    "gallery_dirs": "auto_examples",
+    "filename_pattern": r"\.py$",
+    "reset_argv": picture_argument,
+    "image_scrapers": (picture_scraper,),
+    "capture_repr": (),
+    "download_all_examples": False,
+    "show_signature": False,
+    "write_computation_times": False,
+    "abort_on_example_error": True,
+    "only_warn_on_example_error": False,
+}
+warnings.filterwarnings("error", category=RuntimeWarning, module="fastnn")
+
+
+def check_offline(app: Sphinx, error: Exception | None) -> None:
+    """Warn of every script, style or picture that a page would load from the network."""
+    if error is not None or app.builder.format != "html":
+        return
+    loads = re.compile(
+        r"<(?:script|img|iframe)[^>]*\ssrc=\"(?:https?:)?//[^>]*>|<link[^>]*\shref=\"(?:https?:)?//[^>]*>"
+    )
+    for page in sorted(Path(app.outdir).rglob("*.html")):
+        for found in loads.findall(page.read_text(encoding="utf-8")):
+            logging.getLogger(__name__).warning("%s loads from the network: %s", page.name, found)
+
+
+def skip_foreign(app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:
+    """Leave out what the estimators inherit from scikit-learn, whose pages describe it."""
+    defined_in = getattr(member, "__module__", "") or ""
+    return True if defined_in.startswith("sklearn.") else None
+
+
+def setup(app: Sphinx) -> None:
+    """Connect the filter of members and the check of the built pages."""
+    app.connect("autodoc-skip-member", skip_foreign)
+    app.connect("build-finished", check_offline)
