@@ -216,7 +216,7 @@ def readme_part(data: dict[str, Any]) -> str:
 
 def page_part(data: dict[str, Any], figure: str | None) -> str:
     """Return the text between the markers of docs/performance.md: the other tables, the figure and the source."""
-    parts = tables(data, ["more", "inference"])
+    parts = tables(data, ["inference", "more"])
     if figure is not None:
         parts.append(f"![Time of a training step against the width of the hidden layers]({figure})")
     parts.append(

@@ -40,19 +40,24 @@ suppress_warnings = ["config.cache"]  # the gallery's settings hold functions
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 doctest_test_doctest_blocks = "default"
-doctest_global_setup = "import numpy as np\nimport fastnn"
+# An example in a docstring may use the names of its module.
+doctest_global_setup = "\n".join(
+    f"from fastnn{module} import *" for module in ("", ".datasets", ".history", ".losses", ".metrics", ".schedules")
+)
 
 html_theme = "pydata_sphinx_theme"
 html_title = f"fastnn {release}"
 html_static_path = ["_static"]
 html_css_files = ["fastnn.css"]
 html_show_sourcelink = False
+html_sidebars = {page: [] for page in ("index", "start", "coming_from")}  # they have no pages below
 html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
     "secondary_sidebar_items": ["page-toc"],
     "footer_start": ["copyright"],
     "footer_end": [],
+    "header_links_before_dropdown": 7,
 }
 
 
@@ -108,7 +113,13 @@ def skip_foreign(app: Sphinx, what: str, name: str, member: Any, skip: bool, opt
     return True if defined_in.startswith("sklearn.") else None
 
 
+def protect_initials(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Escape the initials at the start of a reference: ``D. P. Kingma`` would begin an enumerated list."""
+    lines[:] = [re.sub(r"^(\s*\.\. \[[^\]]+\] )([A-Z])\.", r"\1\2\\.", line) for line in lines]
+
+
 def setup(app: Sphinx) -> None:
-    """Connect the filter of members and the check of the built pages."""
+    """Connect the functions above."""
     app.connect("autodoc-skip-member", skip_foreign)
+    app.connect("autodoc-process-docstring", protect_initials, priority=900)  # after numpydoc
     app.connect("build-finished", check_offline)

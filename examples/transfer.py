@@ -76,7 +76,7 @@ def main(
         images.set(title=f"digits at random positions, {side} x {side} pixels", xticks=[], yticks=[])
         bars.barh([name.rstrip(":") for name in accuracies], list(accuracies.values()))
         bars.invert_yaxis()
-        bars.set(xlabel="test accuracy on 5 to 9", xlim=(0.5, 1))
+        bars.set(xlabel="test accuracy on the digits 5 to 9", xlim=(0, 1))
         figure.savefig(picture)
     return accuracies
 

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import pkgutil
 import re
 from pathlib import Path
 
@@ -17,12 +18,8 @@ PAGES = sorted(
     path.relative_to(DOCS) for suffix in ("md", "rst") for path in DOCS.rglob(f"*.{suffix}")
     if not set(path.parts) & {*GENERATED, "_templates"}
 )  # fmt: skip
-#: Public modules of nouns: the flat ones without an underscore.
-NOUNS = sorted(
-    path.stem for path in Path(fastnn.__file__).parent.iterdir()
-    if not path.name.startswith("_") and path.name != "kernels"
-    and (path.suffix == ".py" or (path / "__init__.py").exists())
-)  # fmt: skip
+#: Public modules: the flat ones without an underscore.
+NOUNS = [m.name for m in pkgutil.iter_modules(fastnn.__path__) if not m.name.startswith("_") and m.name != "kernels"]
 FENCE = re.compile(r"^(`{3,}|:{3,}).*?^\1\s*$", re.DOTALL | re.MULTILINE)
 
 
@@ -98,7 +95,8 @@ def entries(page):
     blocks = re.findall(r"^```\{toctree\}\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
     blocks += re.findall(r"^\.\. toctree::\n((?:[ \t]+.*\n|\n)+)", text, re.MULTILINE)
     lines = [line.strip() for block in blocks for line in block.splitlines()]
-    return {str(page.parent / line) for line in lines if line and not line.startswith(":")}
+    lines = [re.sub(r".*<(.+)>$", r"\1", line) for line in lines if line and not line.startswith(":")]
+    return {str(page.parent / line) for line in lines}
 
 
 def test_every_page_is_in_a_table_of_contents():
