@@ -27,7 +27,11 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["auto_examples/**/*.py", "auto_examples/**/*.ipynb"]
 default_role = "autolink"  # `Model` in a docstring is a link if there is such an object, and emphasized otherwise
-nitpicky = False  # types in docstrings are words ("array-like"), not objects
+nitpicky = True
+nitpick_ignore_regex = [
+    ("py:obj", r"[a-z_]+"),  # parameters, in single backticks
+    ("py:obj", r"sklearn\..*|History\.stopped"),
+]
 
 autosummary_generate = True
 autodoc_typehints = "none"  # the numpydoc sections state the types
@@ -118,8 +122,17 @@ def protect_initials(app: Sphinx, what: str, name: str, obj: Any, options: Any, 
     lines[:] = [re.sub(r"^(\s*\.\. \[[^\]]+\] )([A-Z])\.", r"\1\2\\.", line) for line in lines]
 
 
+def find_in_fastnn(app: Sphinx, env: Any, node: Any, contnode: Any) -> Any:
+    """Resolve a reference such as `Model.fit` from a module that imports `Model`."""
+    if node.get("refdomain") != "py":
+        return None
+    target = f"fastnn.{node['reftarget']}"
+    return env.get_domain("py").resolve_xref(env, node["refdoc"], app.builder, "obj", target, node, contnode)
+
+
 def setup(app: Sphinx) -> None:
     """Connect the functions above."""
+    app.connect("missing-reference", find_in_fastnn)
     app.connect("autodoc-skip-member", skip_foreign)
     app.connect("autodoc-process-docstring", protect_initials, priority=900)  # after numpydoc
     app.connect("build-finished", check_offline)

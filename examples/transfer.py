@@ -3,9 +3,9 @@
 
 Layers trained on a problem with many rows help with a related problem that has few. Each digit is placed at random in
 a larger image, and a net learns the digits 0 to 4 from many of them. Then 5 to 9 are learned from few
-rows: by a new net, by a new head on the trained layers (`Model.replace_head` freezes them), and by tuning all
-layers after that (`Model.trainable`). The invariance to position need not be learned again. The gain depends on that:
-with ``side=8`` the digits are not moved, and the new net is the best one.
+rows: by a new net, by a new head on the trained layers (`fastnn.Model.replace_head` freezes them), and by tuning all
+layers after that (`fastnn.Model.trainable`). The invariance to position need not be learned again. The gain depends on
+that: with ``side=8`` the digits are not moved, and the new net is the best one.
 
 Run it with ``python examples/transfer.py [picture.png]``.
 """
