@@ -1,9 +1,9 @@
 """The training process, step by step
 ==================================
 
-First in an explicit loop, then by `fastnn.Model.fit`: random start, then epochs. In each epoch the rows are shuffled and
-cut into batches, and each batch makes one update. After an epoch the loss on the validation rows is computed; if it has not
-fallen for 5 epochs, training stops and the best weights are restored. `fastnn.Model.fit` does the same.
+First in an explicit loop, then by `fastnn.Model.fit`: random start, then epochs. In each epoch the rows are shuffled
+and cut into batches, and each batch makes one update. After an epoch the loss on the validation rows is computed; if
+it has not fallen for 5 epochs, training stops and the best weights are restored. `fastnn.Model.fit` does the same.
 
 Run it with ``python examples/training_process.py [picture.png]``.
 """
