@@ -2,8 +2,8 @@
 =============================================
 
 `fastnn.Model.lr_find` trains a copy of the model with a rate that grows at every step, and records the loss. A
-schedule starts with large steps and ends with small ones. The picture is drawn by `fastnn.plot.learning_rates`: on the left
-the loss for three rates, on the right the paths of the weights in a plane through them.
+schedule starts with large steps and ends with small ones. The picture is drawn by `fastnn.plot.learning_rates`: on
+the left the loss for three rates, on the right the paths of the weights in a plane through them.
 
 Run it with ``python examples/learning_rate.py [picture.png]``.
 """
