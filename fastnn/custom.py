@@ -14,6 +14,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.extending import is_jitted
 
 from fastnn.activations import Activation
 from fastnn.kernels import ids
@@ -53,7 +54,7 @@ def compiled(function: Any, argument: str) -> Any:
     """The function as one that compiled code can call; Python functions are compiled."""
     if not callable(function) or isinstance(function, type):
         raise TypeError(f"{argument} must be a function; got {reprlib.repr(function)}.")
-    if JIT_DISABLED or isinstance(function, numba.core.dispatcher.Dispatcher):
+    if JIT_DISABLED or is_jitted(function):
         return function
     try:
         return numba.njit(error_model="numpy")(function)
@@ -67,7 +68,7 @@ def value_at(function: Any, argument: str, *given: float) -> float:
     """Call a function of numbers once, in double precision; what goes wrong is told with its name."""
     try:
         return float(function(*given))
-    except numba.core.errors.NumbaError as error:
+    except numba.NumbaError as error:
         raise ValueError(f"{argument} cannot be compiled by Numba: {error}") from error
     except (TypeError, ValueError) as error:
         raise TypeError(f"{argument} must turn {len(given)} numbers into one: {error}") from error

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from models import classifier, regressor
 
 import fastnn
 from fastnn import (
@@ -56,14 +57,6 @@ def bits(model):
     """All that a model is, whether it is built or not."""
     state = model.__getstate__()
     return repr(state["header"]), {name: array.tobytes() for name, array in state["arrays"].items()}
-
-
-def classifier(**settings):
-    return Model(settings.pop("layers", [5, 3]), **{"loss": "softmax_crossentropy", "seed": 0, **settings})
-
-
-def regressor(**settings):
-    return Model(settings.pop("layers", [5, 2]), **{"loss": "squared_error", "seed": 0, **settings})
 
 
 # ------------------------------------------------------------------------------------------ making a Model

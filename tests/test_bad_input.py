@@ -6,10 +6,9 @@ The tables below say what is given and what the error must tell: the name of the
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
+from models import bits, classifier
 
 import fastnn
 from fastnn import Callback, Dense, Model, losses
@@ -23,13 +22,6 @@ ONES = np.ones(N)
 NAN, INF = float("nan"), float("inf")
 
 
-def bits(model):
-    """All that a model is, in bytes: weights, slots, history, whether it is built, epochs and steps done."""
-    file = io.BytesIO()
-    model.save(file)
-    return file.getvalue()
-
-
 def with_value(array, value, *place):
     new = np.array(array, np.float64)
     new[place] = value
@@ -40,10 +32,6 @@ def objects(array, value):
     new = array.astype(object)
     new.flat[4] = value
     return new
-
-
-def classifier():
-    return Model([5, 3], loss="softmax_crossentropy", seed=0)
 
 
 def built(make):

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import io
 import math
 
 import numpy as np
 import pytest
+from insides import optimizer_slots
+from models import bits
 
 import fastnn
 from fastnn import lr_finder, schedules
@@ -25,18 +26,11 @@ def new_model(optimizer=None, *, dtype="float64", **options):
     return fastnn.Model(optimizer=optimizer or fastnn.Adam(), seed=3, dtype=dtype, **options)
 
 
-def bits(model):
-    """All that makes the model: weights, slots, steps, epochs, history."""
-    file = io.BytesIO()
-    model.save(file)
-    return file.getvalue()
-
-
 def what_a_fit_gives(model):
     """The bits after another fit, but for the seconds."""
     twin = copy.copy(model)
     twin.fit(X, Y, epochs=2, batch_size=10, verbose=False)
-    return [a.tobytes() for a in (*twin.weights, *twin.biases)], twin.history["loss"], twin._engine.slots.tobytes()
+    return [a.tobytes() for a in (*twin.weights, *twin.biases)], twin.history["loss"], optimizer_slots(twin).tobytes()
 
 
 def fail(step):

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from driver import run_python
+from insides import steps_done
 
 import fastnn
 from fastnn import __main__ as command_line
@@ -169,7 +170,7 @@ def test_the_batch_size(capsys, models, given, batch_size):
     assert main([*SHORT, "--quiet", "--batch-size", given]) == 0
     (model,) = models
     assert model.history.epoch == [0, 1]
-    assert model._engine.steps_done == 2 * -(-3823 // batch_size)
+    assert steps_done(model) == 2 * -(-3823 // batch_size)
 
 
 @pytest.mark.parametrize(("smoothing", "right", "wrong"), [("0", 1.0, 0.0), ("0.1", 0.91, 0.01)])

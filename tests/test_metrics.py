@@ -10,24 +10,11 @@ import pickle
 
 import numpy as np
 import pytest
+from models import N, classifier, labels, table
 
 import fastnn
 from fastnn import Dense, Model
 from fastnn.metrics import Metric
-
-N = 40
-
-
-def table(n=N, d=3, seed=0):
-    return np.random.default_rng(seed).standard_normal((n, d))
-
-
-def labels(n=N, classes=3, seed=1):
-    return np.random.default_rng(seed).integers(0, classes, n)
-
-
-def classifier(**options):
-    return Model([5, 3], **{"loss": "softmax_crossentropy", "seed": 0, **options})
 
 
 def regressor(units=1, **options):
@@ -85,8 +72,8 @@ def test_the_rows_of_a_split():
     model = classifier(metrics=[given])
     model.fit(X, y, validation_split=0.25, sample_weight=np.arange(1.0, N + 1))
     (training, outputs), (validation, held_back) = given.calls
-    assert len(training) == 30
-    assert len(validation) == 10
+    assert len(training) == 34
+    assert len(validation) == 11
     rows = [np.flatnonzero((model.predict_proba(X)[:, None] == part[None]).all(axis=2).any(axis=1)) for part in
             (outputs, held_back)]  # fmt: skip
     assert sorted(np.concatenate(rows)) == list(range(N))
@@ -219,7 +206,7 @@ def test_an_error_of_a_metric_says_what_it_was_given():
     model = classifier(metrics=[accuracy])
     with pytest.raises(ValueError, match="mine") as caught:
         model.fit(table(), labels())
-    assert "y_true (40,) and y_pred (40, 3), which are probabilities" in caught.value.__notes__[0]
+    assert f"y_true ({N},) and y_pred ({N}, 3), which are probabilities" in caught.value.__notes__[0]
     model.predict(table())  # nothing is left locked
 
 

@@ -9,6 +9,7 @@ import pickle
 import numba
 import numpy as np
 import pytest
+from models import assert_same_parameters, log_cosh, log_cosh_slope, softsign, softsign_slope
 
 import fastnn
 from fastnn import Adam, AdamW, Augmentation, Dense, Dropout, Lion, Model, NAdam
@@ -23,11 +24,6 @@ def data(n=300, seed=0):
 
 def classifier(layers=(16, 2), **settings):
     return Model(list(layers), **{"loss": "softmax_crossentropy", "seed": 1, **settings})
-
-
-def assert_same_weights(a, b):
-    for x, y in zip((*a.weights, *a.biases), (*b.weights, *b.biases), strict=True):
-        np.testing.assert_array_equal(x, y)
 
 
 #  layers
@@ -100,7 +96,7 @@ def test_frozen_layers_and_thawed_ones():
     for one in (model, loaded):
         one.trainable = [True, True]
         one.fit(X, y, epochs=1)
-    assert_same_weights(model, loaded)
+    assert_same_parameters(model, loaded)
     assert not np.array_equal(model.weights[0], first)
     with pytest.raises(ValueError, match="one True or False for each of the 2 layers"):
         model.trainable = [True]
@@ -194,7 +190,7 @@ def test_training_goes_on_from_a_file_to_the_bit(optimizer, layers, tmp_path):
     assert loaded.optimizer == optimizer
     np.testing.assert_array_equal(loaded.predict(X), cut.predict(X))
     rest = loaded.fit(X, y, epochs=4, **options)
-    assert_same_weights(whole, loaded)
+    assert_same_parameters(whole, loaded)
     np.testing.assert_array_equal(whole.predict(X), loaded.predict(X))
     assert rest["val_loss"] == record["val_loss"][3:]
     assert whole.evaluate(X, y)["loss"] < before
@@ -206,7 +202,7 @@ def test_averages_are_what_predicts():
     assert plain.build(6).averages is None
     for one in (model, plain):
         one.fit(X, y, epochs=3)
-    assert_same_weights(model, plain)
+    assert_same_parameters(model, plain)
     weights, biases = model.averages
     assert not np.allclose(weights[0], model.weights[0], atol=1e-3)
     for own, mean in zip((*plain.weights, *plain.biases), (*weights, *biases), strict=True):
@@ -270,7 +266,7 @@ def test_augmentation_is_for_training_alone_and_changes_nothing_of_the_users():
     assert not np.array_equal(model.weights[0], plain.weights[0])
     again = classifier(n_threads=1)
     again.fit(X, y, epochs=2, augmentation=Augmentation(noise=0.5))
-    assert_same_weights(model, again)
+    assert_same_parameters(model, again)
     # It is gone with the fit that asked for it.
     plain.weights[0][...] = model.weights[0]
     model.fit(X, y, epochs=1)
@@ -325,22 +321,6 @@ def test_a_function_of_rows_that_fails_does_so_before_training():
 
 
 #  functions of one's own
-
-
-def softsign(z):
-    return z / (1 + abs(z))
-
-
-def softsign_slope(z):
-    return 1 / (1 + abs(z)) ** 2
-
-
-def log_cosh(u, t):
-    return np.log(np.cosh(u - t))
-
-
-def log_cosh_slope(u, t):
-    return np.tanh(u - t)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

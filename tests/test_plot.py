@@ -7,6 +7,7 @@ import io
 import numpy as np
 import pytest
 from driver import run_python
+from models import bits
 
 import fastnn
 from fastnn import plot
@@ -26,12 +27,6 @@ def line(**options):
 
 def net(dtype="float32"):
     return fastnn.Model([5, 1], loss="squared_error", optimizer=fastnn.Adam(), seed=1, dtype=dtype)
-
-
-def bits(model):
-    file = io.BytesIO()
-    model.save(file)
-    return file.getvalue()
 
 
 def test_the_range_test_plots_itself():

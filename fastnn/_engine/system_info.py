@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._engine.thread_team import ThreadTeam, available_threads, region_cost
-from fastnn.kernels.lang import compiler, simd
+from fastnn.kernels.lang import compiler, flags, simd
 from fastnn.kernels.linalg.roofline import N_CHAINS, READ_VECTORS, fma_loop, read_loop
 from fastnn.kernels.tables import aligned_zeros, round_up
 
@@ -264,6 +264,13 @@ def versions() -> dict[str, str]:
     return found
 
 
+_MODES: dict[flags.Mode, str] = {
+    "private": "private: with Numba's private names, fast to compile",
+    "public": "public: Numba's public functions alone, slow to compile",
+    "python": "python: nothing is compiled",
+}
+
+
 def info() -> dict[str, str | dict[str, str]]:
     """Tell what fastnn finds here, for a bug report.
 
@@ -288,6 +295,7 @@ def info() -> dict[str, str | dict[str, str]]:
         # Python would need minutes for a buffer that is larger than the caches.
         "roofline": "not measured: nothing is compiled" if compiler.JIT_DISABLED else describe(roofline()),
     }
+    found["compiler"] = f"{_MODES[flags.MODE]} ({flags.REASON})"
     if compiler.JIT_DISABLED:
         found["compiled code"] = "none: NUMBA_DISABLE_JIT is set, so the kernels run as slow Python"
     else:

@@ -4,26 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-
-from fastnn import Model
+from models import assert_same_parameters, classifier, parameters
 
 N = 40
 X = np.random.default_rng(0).standard_normal((N, 3))
 Y = np.random.default_rng(1).choice(3, N, p=[0.6, 0.3, 0.1])
 WEIGHT = np.random.default_rng(2).uniform(0.5, 2.0, N).astype(np.float32).astype(np.float64)  # exact in both dtypes
-
-
-def classifier(loss="softmax_crossentropy", units=3, **options):
-    return Model([5, units], loss=loss, seed=0, **options)
-
-
-def parameters(model):
-    return [a.copy() for a in (*model.weights, *model.biases)]
-
-
-def assert_same(first, second):
-    for a, b in zip(parameters(first), parameters(second), strict=True):
-        assert np.array_equal(a, b)
 
 
 def balanced(y):
@@ -50,11 +36,11 @@ def test_they_multiply_the_weights_of_rows(kind, class_weight, sample_weight, dt
     if sample_weight is not None:
         rows = rows * sample_weight
     given = {"labels": y, "one-hot": np.eye(3)[Y], "binary": y, "binary column": y[:, None]}[kind]
-    options = {"loss": "bce", "units": 1} if binary else {}
+    options = {"loss": "bce", "layers": (5, 1)} if binary else {}
     model, expected = (classifier(**options, dtype=dtype) for _ in range(2))
     record = model.fit(X, given, epochs=2, batch_size=7, class_weight=class_weight, sample_weight=sample_weight)
     expected.fit(X, given, epochs=2, batch_size=7, sample_weight=rows)
-    assert_same(model, expected)
+    assert_same_parameters(model, expected)
     assert record["loss"] == expected.history["loss"]
 
 
@@ -77,28 +63,28 @@ def test_rows_kept_back_are_not_counted_and_not_weighted():
     found = expected.fit(
         X[training], Y[training], sample_weight=rows, validation_data=(X[held_back], Y[held_back], WEIGHT[held_back])
     )
-    assert_same(model, expected)
+    assert_same_parameters(model, expected)
     assert record["val_loss"] == found["val_loss"]
 
 
 def test_classes_that_do_not_occur():
-    model, expected = (classifier(units=5) for _ in range(2))
+    model, expected = (classifier((5, 5)) for _ in range(2))
     model.fit(X, Y, class_weight="balanced")
     expected.fit(X, Y, class_weight=balanced(Y))
-    assert_same(model, expected)
+    assert_same_parameters(model, expected)
     one = classifier()
     one.fit(X, np.zeros(N, int), class_weight="balanced")  # one class: each row counts 1
     plain = classifier()
     plain.fit(X, np.zeros(N, int), sample_weight=np.ones(N))
-    assert_same(one, plain)
+    assert_same_parameters(one, plain)
 
 
 @pytest.mark.parametrize(
     ("options", "y", "class_weight", "kind", "text"),
     [
-        ({"loss": "squared_error", "units": 1}, X[:, 0], "balanced", ValueError, "needs a loss of classification"),
-        ({"loss": "bce", "units": 2}, np.eye(2)[Y % 2], "balanced", ValueError, "y has 2 columns of binary"),
-        ({"loss": "bce", "units": 1}, np.full(N, 0.3), {0: 2}, ValueError, r"one class each, but y is \[0.3.*at row 0"),
+        ({"loss": "mse", "layers": (5, 1)}, X[:, 0], "balanced", ValueError, "needs a loss of classification"),
+        ({"loss": "bce", "layers": (5, 2)}, np.eye(2)[Y % 2], "balanced", ValueError, "y has 2 columns of binary"),
+        ({"loss": "bce", "layers": (5, 1)}, np.full(N, 0.3), {0: 2}, ValueError, r"one class each, .* \[0.3.*at row 0"),
         ({}, np.full((N, 3), 1 / 3), "balanced", ValueError, r"one class each, but y is \[0.33.*at row 0"),
         ({}, Y, "even", TypeError, "class_weight is 'even', but must be a dict"),
         ({}, Y, [1, 2, 3], TypeError, r"class_weight is \[1, 2, 3\]"),

@@ -11,38 +11,17 @@ import zipfile
 
 import numpy as np
 import pytest
+from models import bits, classifier, data, through_a_file
 
 import fastnn
 from fastnn import Dense, Model
 from fastnn._persistence import npz
-
-N = 40
-
-
-def data(n=N):
-    rng = np.random.default_rng(0)
-    return rng.standard_normal((n, 3)), rng.integers(0, 3, n)
-
-
-def classifier(**options):
-    return Model([5, 3], **{"loss": "softmax_crossentropy", "seed": 0, **options})
 
 
 def trained(**options):
     model = classifier(**options)
     model.fit(*data(), epochs=3, batch_size=7, validation_split=0.2)
     return model
-
-
-def bits(model):
-    """All that a model is, in bytes."""
-    file = io.BytesIO()
-    model.save(file)
-    return file.getvalue()
-
-
-def through_a_file(model):
-    return fastnn.load(io.BytesIO(bits(model)))
 
 
 WAYS = {

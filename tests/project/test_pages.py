@@ -1,4 +1,4 @@
-"""The code on the pages of the documentation and in the README gives what is printed there."""
+"""The code on the pages of the documentation gives what is printed there."""
 
 import doctest
 import re
@@ -10,7 +10,7 @@ ROOT = Path(__file__).parents[2]
 FENCED = re.compile(r"^```(pycon|python)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 PAGES = sorted(
     str(path.relative_to(ROOT))
-    for path in [ROOT / "README.md", *(ROOT / "docs").rglob("*.md")]
+    for path in (ROOT / "docs").rglob("*.md")
     if FENCED.search(path.read_text(encoding="utf-8"))
 )
 

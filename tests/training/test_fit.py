@@ -13,70 +13,37 @@ import tracemalloc
 
 import numpy as np
 import pytest
+from insides import (
+    epochs_done,
+    optimizer_slots,
+    set_epochs_done,
+    steps_counted_by_the_kernel,
+    steps_done,
+    workspace_bytes,
+)
+from models import (
+    N,
+    assert_same_parameters,
+    bits,
+    classifier,
+    every_optimizer,
+    labels,
+    parameters,
+    regressor,
+    table,
+)
 
 import fastnn
 from fastnn import Callback, Dense, DivergenceError, Model
 from fastnn._engine.thread_team import ThreadTeam
-from fastnn.kernels import tables
 
-N, D = 45, 3
-OPTIMIZERS = [
-    fastnn.SGD(0.05),
-    fastnn.SGD(0.02, momentum=0.9),
-    fastnn.SGD(0.02, momentum=0.9, nesterov=True),
-    fastnn.AdaGrad(0.05),
-    fastnn.RMSProp(0.01),
-    fastnn.Adam(0.01),
-]
-
-
-def optimizer_name(optimizer):
-    if isinstance(optimizer, fastnn.SGD):
-        return "nesterov" if optimizer.nesterov else "momentum" if optimizer.momentum else "sgd"
-    return type(optimizer).__name__.lower()
-
-
-every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=optimizer_name)
-
-
-def table(n=N, d=D, seed=0):
-    return np.random.default_rng(seed).standard_normal((n, d))
-
-
-def labels(n=N, classes=3, seed=1):
-    return np.random.default_rng(seed).integers(0, classes, n)
-
-
-def classifier(layers=(5, 3), **options):
-    return Model(list(layers), **{"loss": "softmax_crossentropy", "seed": 0, **options})
-
-
-def regressor(layers=(5, 2), **options):
-    return Model(list(layers), **{"loss": "squared_error", "seed": 0, **options})
-
-
-def parameters(model):
-    return [a.copy() for a in model.weights + model.biases]
-
-
-def assert_same_parameters(first, second):
-    for a, b in zip(first.weights + first.biases, second.weights + second.biases, strict=True):
-        assert a.tobytes() == b.tobytes()
-
-
+D = 3  # features of `table`
 def differ(first, second):
     return any(a.tobytes() != b.tobytes() for a, b in zip(first.weights, second.weights, strict=True))
 
 
 def all_finite(model):
-    return all(np.isfinite(a).all() for a in (*model.weights, *model.biases, *model._engine.slots))
-
-
-def bits(model):
-    """All that a model is, in bytes."""
-    file = io.BytesIO()
-    model.save(file)
-    return file.getvalue()
+    return all(np.isfinite(a).all() for a in (*model.weights, *model.biases, *optimizer_slots(model)))
 
 
 #  what an epoch does
@@ -98,7 +65,7 @@ def test_an_epoch_is_one_update_a_batch_by_the_gradient(batch_size):
             a -= 0.1 * g
     for a, b in zip(parameters(fitted), parameters(by_hand), strict=True):
         np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
-    assert fitted._engine.steps_done == -(-N // step)
+    assert steps_done(fitted) == -(-N // step)
     if batch_size == 1 or step == N:  # batches of one size: the mean over rows is the mean over batches
         assert history["loss"][0] == pytest.approx(np.mean([loss for loss, _ in losses]), rel=1e-10)
 
@@ -169,7 +136,7 @@ def test_shuffling_takes_every_row_once_an_epoch_and_another_order_the_next():
     shuffled.fit(X, y, batch_size=7, epochs=2)
     plain.fit(X, y, batch_size=7, epochs=2, shuffle=False)
     again.fit(X, y, batch_size=7)
-    again._epochs_done = 0
+    set_epochs_done(again, 0)
     again.history = fastnn.History()
     again.fit(X, y, batch_size=7)  # the first epoch's order once more
     assert differ(shuffled, plain)
@@ -517,7 +484,7 @@ def test_descent_on_all_rows_needs_no_memory_that_grows_with_them(loss):
             peak_of(lambda: model.fit(X, y, batch_size=None, epochs=2, sample_weight=weight, validation_data=(X, y)))  # noqa: B023
         )
         peak_of(lambda: model.gradient(X, y))  # noqa: B023
-        buffers.append({name: space.work.nbytes for name, space in model._engine._workspaces.items()})
+        buffers.append(workspace_bytes(model))
     assert abs(peaks[2] - peaks[1]) < 0.01 * n * d * 4
     assert buffers[1] == buffers[2]
     assert set(buffers[1]) == {"train", "evaluate", "gradient"}
@@ -591,11 +558,11 @@ def test_ctrl_c_during_many_short_epochs():
     for history in (record, model.history):
         assert history.epoch == list(range(len(history)))
         assert {len(values) for values in history.history.values()} == {len(history)}
-        assert model._epochs_done - len(history) in (0, 1)
+        assert epochs_done(model) - len(history) in (0, 1)
     assert len(record) > 0
     assert all_finite(model)
     record = fastnn.load(io.BytesIO(bits(model))).fit(table(), labels())
-    assert record.epoch == [model._epochs_done]
+    assert record.epoch == [epochs_done(model)]
 
 
 def test_ctrl_c_anywhere_while_an_epoch_is_written_down():
@@ -649,7 +616,7 @@ def test_ctrl_c_between_the_slices_of_an_epoch(monkeypatch):
         patch.setattr(ThreadTeam, "run", interrupted_after_the_third)
         record = model.fit(X, y, batch_size=1, shuffle=False)
     assert record.stopped == "interrupted"
-    done = int(model._engine._workspaces["train"].numbers[tables.STEPS_DONE])
+    done = steps_counted_by_the_kernel(model)
     assert 0 < done < 200
     expected.partial_fit(X[:done], y[:done], batch_size=1)
     assert_same_parameters(model, expected)
@@ -666,7 +633,7 @@ def test_ctrl_c_keeps_the_count_of_steps(monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr(ThreadTeam, "run", interrupted)
         model.fit(table(), labels(), batch_size=1)
-    assert model._engine.steps_done == int(model._engine._workspaces["train"].numbers[tables.STEPS_DONE]) > 0
+    assert steps_done(model) == steps_counted_by_the_kernel(model) > 0
 
 
 def test_ctrl_c_before_anything_ran_changes_nothing(monkeypatch):
@@ -716,12 +683,12 @@ def test_an_infinite_loss_in_the_first_step_leaves_all_weights(n_threads):
         model.fit(X, np.zeros((N, 2)))
     for a, b in zip(before, parameters(model), strict=True):
         assert np.array_equal(a, b)
-    assert not model._engine.slots.any()
-    assert model._engine.steps_done == 0
+    assert not optimizer_slots(model).any()
+    assert steps_done(model) == 0
     assert len(model.history) == 0
 
 
-@pytest.mark.parametrize("optimizer", [fastnn.AdaGrad(), fastnn.RMSProp(), fastnn.Adam()], ids=optimizer_name)
+@pytest.mark.parametrize("optimizer", [fastnn.AdaGrad(), fastnn.RMSProp(), fastnn.Adam()], ids=repr)
 def test_gradients_whose_squares_overflow_are_a_divergence(optimizer):
     model = classifier([3], optimizer=optimizer)
     with pytest.raises(DivergenceError):

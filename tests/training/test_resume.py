@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import io
-
 import numpy as np
 import pytest
+from insides import epochs_done, optimizer_slots, steps_done
+from models import every_optimizer, through_a_file
 
 import fastnn
 from fastnn import Model
@@ -15,15 +15,6 @@ X = np.random.default_rng(0).standard_normal((N, 4))
 Y = np.random.default_rng(1).integers(0, 3, N)
 T = np.random.default_rng(2).standard_normal((N, 2))
 WEIGHT = np.random.default_rng(3).uniform(0.5, 2.0, N)
-
-OPTIMIZERS = [
-    fastnn.SGD(0.05),
-    fastnn.SGD(0.02, momentum=0.9),
-    fastnn.SGD(0.02, momentum=0.9, nesterov=True),
-    fastnn.AdaGrad(0.05),
-    fastnn.RMSProp(0.01),
-    fastnn.Adam(0.01),
-]
 
 FITS = {
     "mini-batches": {"batch_size": 7},
@@ -38,20 +29,13 @@ FITS = {
 
 def state(model):
     """All that training changes, but for the time that it took."""
-    slots = [model._engine.slots.tobytes()]
+    slots = [optimizer_slots(model).tobytes()]
     values = {name: series for name, series in model.history.history.items() if name != "seconds"}
     weights = [a.tobytes() for a in (*model.weights, *model.biases)]
-    return weights, slots, model._engine.steps_done, model._epochs_done, model.history.epoch, values
+    return weights, slots, steps_done(model), epochs_done(model), model.history.epoch, values
 
 
-def through_a_file(model):
-    file = io.BytesIO()
-    model.save(file)
-    file.seek(0)
-    return fastnn.load(file)
-
-
-@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@every_optimizer
 @pytest.mark.parametrize("fit", FITS.values(), ids=list(FITS))
 def test_a_stop_between_epochs_leaves_no_trace(optimizer, fit, dtype):
     whole, model = (
@@ -103,6 +87,6 @@ def test_the_optimizers_memory_matters():
     whole, model = (Model([6, 3], loss="softmax_crossentropy", seed=4) for _ in range(2))
     whole.fit(X, Y, epochs=4)
     model.fit(X, Y, epochs=2)
-    model._engine.slots[:] = 0.0
+    optimizer_slots(model)[:] = 0.0
     model.fit(X, Y, epochs=2)
     assert state(model)[0] != state(whole)[0]

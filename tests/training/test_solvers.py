@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from driver import architecture, engine, naive
+from insides import engine_of, flat_parameters
 from scipy import optimize
 
 import fastnn
@@ -267,7 +268,7 @@ def test_a_frozen_net_below_is_that_of_its_outputs(solver):
 def test_a_net_with_nothing_to_train_is_refused(solver):
     X, y = curve()
     model, recorder = model_of(solver).build(1), Recorder()
-    model._built().set_trained((False, False))
+    engine_of(model).set_trained((False, False))
     with pytest.raises(ValueError, match="there is nothing to train: all layers are frozen"):
         model.fit(X, y, callbacks=recorder)
     assert recorder.calls == []
@@ -276,7 +277,7 @@ def test_a_net_with_nothing_to_train_is_refused(solver):
 
 def test_max_norm_is_refused(solver):
     model = model_of(solver).build(1)
-    model._built().architecture = dataclasses.replace(model._built().architecture, max_norms=(1.0, 0.0))
+    engine_of(model).architecture = dataclasses.replace(engine_of(model).architecture, max_norms=(1.0, 0.0))
     with pytest.raises(ValueError, match="cannot hold weights within a norm: leave max-norm out"):
         model.fit(*curve())
 
@@ -707,13 +708,13 @@ def check_jacobian(layers, n_in, loss, weighted, trained):
             ends.append(blocks(problem, moved)[:, -1])
         np.testing.assert_allclose(found[:, k], (ends[0] - ends[1]) / (2 * step), rtol=1e-6, atol=1e-8)
     # The squares add up to the loss of the engine, and their derivative is its gradient.
-    model._engine.params[model._engine.parameter_index()] = x
+    flat_parameters(model)[engine_of(model).parameter_index()] = x
     wanted = model.evaluate(X, y, sample_weight=weights)["loss"]
     np.testing.assert_allclose(problem.loss(x), wanted, rtol=1e-12)
     np.testing.assert_allclose((found[:, -1] ** 2).sum() + problem.penalty @ (x * x), wanted, rtol=1e-12)
     _, d_weights, d_biases = model.gradient(X, y, sample_weight=weights)
     gradient = np.concatenate(
-        [part.ravel() for k in model._built().architecture.trained_layers()
+        [part.ravel() for k in engine_of(model).architecture.trained_layers()
          for part in ((d_weights[k], d_biases[k]) if model.layers[k].use_bias else (d_weights[k],))]
     )  # fmt: skip
     np.testing.assert_allclose(2 * problem.linearise(x), gradient, rtol=1e-9, atol=1e-12)
@@ -780,7 +781,7 @@ def test_the_minimum_is_that_of_least_squares():
     assert history.stopped in ("converged", "stalled")
     np.testing.assert_allclose(history["loss"][-1], 2 * wanted.cost, rtol=1e-9)
     found = model.predict(X)  # hidden units may have changed places
-    model._engine.params[model._engine.parameter_index()] = wanted.x
+    flat_parameters(model)[engine_of(model).parameter_index()] = wanted.x
     np.testing.assert_allclose(found, model.predict(X), atol=1e-6)
 
 

@@ -6,34 +6,11 @@ import io
 
 import numpy as np
 import pytest
+from insides import steps_done
+from models import N, assert_same_parameters, bits, classifier, labels, table
 
 import fastnn
-from fastnn import Callback, Model
-
-N = 40
-
-
-def table(n=N, d=3, seed=0):
-    return np.random.default_rng(seed).standard_normal((n, d))
-
-
-def labels(n=N, classes=3, seed=1):
-    return np.random.default_rng(seed).integers(0, classes, n)
-
-
-def classifier(**options):
-    return Model([5, 3], **{"loss": "softmax_crossentropy", "seed": 0, **options})
-
-
-def bits(model):
-    file = io.BytesIO()
-    model.save(file)
-    return file.getvalue()
-
-
-def assert_same(first, second):
-    for a, b in zip(first.weights + first.biases, second.weights + second.biases, strict=True):
-        assert a.tobytes() == b.tobytes()
+from fastnn import Callback
 
 
 @pytest.mark.parametrize("n", [1, N, 3000])
@@ -46,8 +23,8 @@ def test_it_is_an_epoch_of_one_batch(n, weighted, dtype):
         found = model.train_on_batch(X, y, **options)
         record = expected.fit(X, y, batch_size=None, **options)
         assert found == {name: record[name][0] for name in ("loss", "accuracy")}
-    assert_same(model, expected)
-    assert model._engine.steps_done == 3
+    assert_same_parameters(model, expected)
+    assert steps_done(model) == 3
 
 
 def test_a_loop_of_ones_own_is_an_epoch():
@@ -56,7 +33,7 @@ def test_a_loop_of_ones_own_is_an_epoch():
     for first in range(0, N, 7):
         model.train_on_batch(X[first : first + 7], y[first : first + 7])
     expected.fit(X, y, batch_size=7, shuffle=False)
-    assert_same(model, expected)
+    assert_same_parameters(model, expected)
 
 
 def test_it_is_no_epoch():
@@ -66,10 +43,10 @@ def test_it_is_no_epoch():
     assert len(model.history) == 0
     assert model.fit(X, y).epoch == [0]
     other = fastnn.load(io.BytesIO(bits(model)))
-    assert other._engine.steps_done == model._engine.steps_done == 3
+    assert steps_done(other) == steps_done(model) == 3
     for each in (model, other):
         each.train_on_batch(X, y)
-    assert_same(model, other)
+    assert_same_parameters(model, other)
 
 
 def test_values_are_those_before_the_update():
@@ -133,4 +110,4 @@ def test_within_a_fit_it_is_refused():
     model, alone = classifier(), classifier()
     model.fit(table(), labels(), callbacks=Nested())
     alone.fit(table(), labels())
-    assert_same(model, alone)
+    assert_same_parameters(model, alone)

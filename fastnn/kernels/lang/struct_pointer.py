@@ -1,8 +1,11 @@
-"""References to bundles of arrays: how functions of kernels hand on `State`, `Plan` and `Data`.
+"""References to bundles of arrays: how `State`, `Plan` and `Data` are passed between the functions of kernels.
 
-Numba passes a bundle by value, as some two hundred numbers: each call copies them, and each function is compiled
-with as many parameters. A reference is one pointer. It has the bundle's fields, which are read where they are used; so
-code that takes a bundle takes a reference as well. A step of 2-16-16-2 takes 1.78 us instead of 1.96.
+Numba passes a bundle (a named tuple) by value, as some two hundred numbers: each call copies them, and each function
+is compiled with as many parameters. A reference is one pointer. It has the bundle's fields, which are read where they
+are used; so code that takes a bundle takes a reference as well. A step of 2-16-16-2 takes 1.78 us instead of 1.96.
+
+Fields whose names depend on the type need a private name of Numba. In the other modes (`flags.MODE`) the reference is
+the bundle itself.
 """
 
 from __future__ import annotations
@@ -11,11 +14,11 @@ from typing import Any
 
 from llvmlite import ir
 from numba import types
-from numba.core import cgutils
-from numba.core.datamodel import models
-from numba.core.typing.templates import AttributeTemplate
-from numba.extending import infer_getattr, lower_getattr_generic, register_model
+from numba.extending import lower_getattr_generic, models, register_model
 
+from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.emit import stack_slot
+from fastnn.kernels.lang.flags import MODE
 from fastnn.kernels.lang.simd import op
 
 _WORD = ir.IntType(64)
@@ -35,18 +38,13 @@ class _ReferenceModel(models.PrimitiveModel):
         super().__init__(dmm, fe_type, _WORD.as_pointer())
 
 
-@infer_getattr
-class _Fields(AttributeTemplate):
-    key = StructPointer
-
-    def generic_resolve(self, reference: StructPointer, name: str) -> Any:
-        """Type of a field."""
-        bundle = reference.bundle
-        return bundle.types[bundle.fields.index(name)] if name in bundle.fields else None
+def _field_type(reference: StructPointer, name: str) -> Any:
+    bundle = reference.bundle
+    return bundle.types[bundle.fields.index(name)] if name in bundle.fields else None
 
 
 def _scalars(t: ir.Type) -> list[ir.Type]:
-    """Types of the numbers and pointers that an LLVM value consists of, in their order; each fills a word."""
+    """Return the types of the numbers and pointers that an LLVM value consists of, in order; each fills a word."""
     if isinstance(t, ir.LiteralStructType):
         return [scalar for element in t.elements for scalar in _scalars(element)]
     if isinstance(t, ir.ArrayType):
@@ -55,7 +53,7 @@ def _scalars(t: ir.Type) -> list[ir.Type]:
 
 
 def _paths(t: ir.Type, path: tuple[int, ...] = ()) -> list[tuple[int, ...]]:
-    """Where each of them stands in the value."""
+    """Return the indices by which each of them is found in the value."""
     if isinstance(t, ir.LiteralStructType):
         return [p for i, element in enumerate(t.elements) for p in _paths(element, (*path, i))]
     if isinstance(t, ir.ArrayType):
@@ -64,7 +62,7 @@ def _paths(t: ir.Type, path: tuple[int, ...] = ()) -> list[tuple[int, ...]]:
 
 
 def _place(builder: Any, words: Any, index: int, scalar: ir.Type) -> Any:
-    """Pointer to a word, for a scalar of some type."""
+    """Generate the pointer to a word, for a scalar of the given type."""
     return builder.bitcast(builder.gep(words, [ir.Constant(_WORD, index)]), scalar.as_pointer())
 
 
@@ -72,20 +70,18 @@ def _type_refer(bundle: Any) -> Any:
     return StructPointer(bundle)(bundle) if isinstance(bundle, types.NamedTuple | types.NamedUniTuple) else None
 
 
-@op(_type_refer)
 def by_reference(bundle: Any) -> Any:
-    """StructPointer to a bundle, for as long as the calling function runs.
+    """Return a reference to a bundle, valid for as long as the calling function runs.
 
-    The function that gets it must be one of its own (`noinline`): what it reads is declared never to change.
+    The function that it is passed to must not be inlined (`noinline`): what it reads is declared never to change.
     """
     return bundle
 
 
-@by_reference.lower
 def _lower_refer(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     (value,) = args
     scalars, paths = _scalars(value.type), _paths(value.type)
-    words = cgutils.alloca_once(builder, _WORD, size=len(scalars))
+    words = stack_slot(builder, _WORD, len(scalars))
     for index, (scalar, path) in enumerate(zip(scalars, paths, strict=True)):
         builder.store(builder.extract_value(value, list(path)), _place(builder, words, index, scalar))
     return words
@@ -103,3 +99,13 @@ def _lower_field(context: Any, builder: Any, reference: StructPointer, words: An
         loaded.set_metadata("invariant.load", builder.module.add_metadata([]))
         value = builder.insert_value(value, loaded, list(path))
     return value
+
+
+if MODE == "private":
+    from fastnn.kernels.lang.numba_private.fields import register_fields  # imports a name that other modes may lack
+
+    register_fields(StructPointer, _field_type)
+    by_reference = op(_type_refer)(by_reference)
+    by_reference.lower(_lower_refer)
+else:
+    by_reference = device_function(by_reference)

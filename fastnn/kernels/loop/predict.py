@@ -12,16 +12,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.ids import SOFTMAX
-from fastnn.kernels.lang.barrier import (
-    SPINS,
-    SYNC_SIZE,
-    atomic_load,
-    atomic_store,
-    barrier,
-    compare_and_swap,
-    cpu_pause,
-    yield_cpu,
-)
+from fastnn.kernels.lang.atomics import atomic_load, atomic_store, compare_and_swap, cpu_pause, yield_cpu
+from fastnn.kernels.lang.barrier import SPINS, SYNC_SIZE, barrier
 from fastnn.kernels.lang.compiler import device_function, kernel
 from fastnn.kernels.lang.simd import address, at, lanes, pointer_to
 from fastnn.kernels.linalg.gemm import gemm

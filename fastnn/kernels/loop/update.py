@@ -248,11 +248,11 @@ def constrain_layer(state: Any, plan: Any, k: int, n_threads: int, thread: int) 
         for i in range(plan.layers[k, N_IN]):
             x = load(at(w, i * ld + run * v))
             total = fma(x, x, total)
-        length = sqrt(total)
-        factor = select_gt(length, limit, limit / length, one)
+        lengths = sqrt(total)
+        factor = select_gt(lengths, limit, limit / lengths, one)
         for i in range(plan.layers[k, N_IN]):
-            x = at(w, i * ld + run * v)
-            store(x, load(x) * factor)
+            p = at(w, i * ld + run * v)
+            store(p, load(p) * factor)
 
 
 @device_function

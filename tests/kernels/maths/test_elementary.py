@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 from scipy import special
 
-from fastnn.kernels.lang.compiler import kernel
-from fastnn.kernels.lang.simd import at, lanes, load, store
+from fastnn.kernels.lang.compiler import JIT_DISABLED, kernel
+from fastnn.kernels.lang.simd import HAS_FMA, at, lanes, load, store
 from fastnn.kernels.maths import elementary
 
 EXP, EXPM1, TANH, SIGMOID, LOG, LOG1P, SOFTPLUS = range(7)
 NAMES = ["exp", "expm1", "tanh", "sigmoid", "log", "log1p", "softplus"]
 
-#: Largest errors, in units of the last place: what was measured over the ranges below, rounded up.
-BOUNDS = {EXP: 1.05, EXPM1: 1.8, TANH: 2.6, SIGMOID: 2.2, LOG: 2.1, LOG1P: 2.1, SOFTPLUS: 2.9}
+IS_FUSED = HAS_FMA and not JIT_DISABLED
+#: Largest errors, in units in the last place: what was measured over the ranges below, rounded up. Where a
+#: multiply-add is rounded twice, expm1 reaches 1.805.
+BOUNDS = {EXP: 1.05, EXPM1: 1.8 if IS_FUSED else 1.81, TANH: 2.6, SIGMOID: 2.2, LOG: 2.1, LOG1P: 2.1, SOFTPLUS: 2.9}
 
 
 @kernel

@@ -1,0 +1,49 @@
+"""Access to what a Model keeps private, for tests that cannot do without: a rename inside is an edit here alone.
+
+Use it where no public method shows the effect: the optimizer's memory, the counts of steps and epochs, the tables that
+the kernels read.
+"""
+
+from __future__ import annotations
+
+from fastnn.kernels import tables
+
+
+def engine_of(model):
+    """Return the engine of a built model."""
+    return model._engine
+
+
+def optimizer_slots(model):
+    """Return the optimizer's memory, (n_slots, n_params with padding); a view."""
+    return engine_of(model).slots
+
+
+def flat_parameters(model):
+    """Return all weights and biases as the kernels read them, with padding; a view."""
+    return engine_of(model).params
+
+
+def steps_done(model):
+    """Return the number of updates that the optimizer counts."""
+    return engine_of(model).steps_done
+
+
+def steps_counted_by_the_kernel(model):
+    """Return the number of updates in the table that the training kernel itself writes."""
+    return int(engine_of(model)._workspaces["train"].numbers[tables.STEPS_DONE])
+
+
+def workspace_bytes(model):
+    """Return the bytes of the buffers by purpose: "train", "evaluate", "gradient"."""
+    return {name: space.work.nbytes for name, space in engine_of(model)._workspaces.items()}
+
+
+def epochs_done(model):
+    """Return the number of epochs that `fit` counts on: seeds of the order of rows follow from it."""
+    return model._epochs_done
+
+
+def set_epochs_done(model, count):
+    """Set the number of epochs that `fit` counts on."""
+    model._epochs_done = count

@@ -1,0 +1,114 @@
+"""Models, data and comparisons that test files share: small, with a fixed seed, and without state.
+
+What is about an Engine below the models is in driver.py, the formulas to compare with are in naive.py, and access to
+what a Model keeps private is in insides.py.
+"""
+
+from __future__ import annotations
+
+import io
+
+import numpy as np
+import pytest
+
+import fastnn
+from fastnn import Model
+
+#: Rows of the shared data: no multiple of a vector's length, of 7 rows per batch, or of 3 classes times either.
+N = 45
+
+#: One of each rule of the kernels, by the name that the driver gives the rule.
+OPTIMIZERS = {
+    "sgd": fastnn.SGD(0.05),
+    "momentum": fastnn.SGD(0.02, momentum=0.9),
+    "nesterov": fastnn.SGD(0.02, momentum=0.9, nesterov=True),
+    "adagrad": fastnn.AdaGrad(0.05),
+    "rmsprop": fastnn.RMSProp(0.01),
+    "adam": fastnn.Adam(0.01),
+    "amsgrad": fastnn.Adam(0.01, amsgrad=True),
+    "nadam": fastnn.NAdam(0.01),
+    "lion": fastnn.Lion(0.001),
+}
+every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
+
+
+# ------------------------------------------------------------------------------------------------------------- data
+
+
+def table(n=N, d=3, seed=0):
+    """Standard normal numbers, (n, d), float64."""
+    return np.random.default_rng(seed).standard_normal((n, d))
+
+
+def labels(n=N, classes=3, seed=1):
+    """Random classes, (n,), int64."""
+    return np.random.default_rng(seed).integers(0, classes, n)
+
+
+def data(n=N, seed=0):
+    """Features (n, 3) and one of three classes per row, drawn independently: there is nothing to learn."""
+    return table(n, seed=seed), labels(n, seed=[seed, 1])
+
+
+# ----------------------------------------------------------------------------------------------------------- models
+
+
+def classifier(layers=(5, 3), **options):
+    """Unbuilt net for three classes; each option replaces a default."""
+    return Model(list(layers), **{"loss": "softmax_crossentropy", "seed": 0, **options})
+
+
+def regressor(layers=(5, 2), **options):
+    """Unbuilt net for two targets; each option replaces a default."""
+    return Model(list(layers), **{"loss": "squared_error", "seed": 0, **options})
+
+
+# --------------------------------------------------------------------------------------- an activation and a loss
+
+
+def softsign(z):
+    """An activation that is not in the library."""
+    return z / (1 + abs(z))
+
+
+def softsign_slope(z):
+    """Return its derivative."""
+    return 1 / (1 + abs(z)) ** 2
+
+
+def log_cosh(u, t):
+    """A loss that is not in the library."""
+    return np.log(np.cosh(u - t))
+
+
+def log_cosh_slope(u, t):
+    """Return its derivative by the output."""
+    return np.tanh(u - t)
+
+
+# ------------------------------------------------------------------------------------------------------ comparisons
+
+
+def bits(model):
+    """All that a model is, in bytes: weights, slots, history, whether it is built, epochs and steps done."""
+    file = io.BytesIO()
+    model.save(file)
+    return file.getvalue()
+
+
+def through_a_file(model):
+    """The model that is read from what `save` writes."""
+    return fastnn.load(io.BytesIO(bits(model)))
+
+
+def parameters(model):
+    """Copies of the weights, then of the biases."""
+    return [array.copy() for array in (*model.weights, *model.biases)]
+
+
+def assert_same_parameters(first, second):
+    """Weights and biases of two models have the same shapes, dtypes and bits."""
+    for a, b in zip((*first.weights, *first.biases), (*second.weights, *second.biases), strict=True):
+        assert a.dtype == b.dtype
+        assert a.shape == b.shape
+        assert a.tobytes() == b.tobytes()
