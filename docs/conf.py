@@ -117,9 +117,35 @@ def skip_foreign(app: Sphinx, what: str, name: str, member: Any, skip: bool, opt
     return True if defined_in.startswith("sklearn.") else None
 
 
-def protect_initials(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Escape the initials at the start of a reference: ``D. P. Kingma`` would begin an enumerated list."""
-    lines[:] = [re.sub(r"^(\s*\.\. \[[^\]]+\] )([A-Z])\.", r"\1\2\\.", line) for line in lines]
+def protect(line: str) -> str:
+    """Escape initials at the start of a reference, which would begin a list, and bars, which mark a substitution."""
+    line = re.sub(r"^(\s*\.\. \[[^\]]+\] )([A-Z])\.", r"\1\2\\.", line)
+    return line if "``" in line else re.sub(r"\|(\w+)\|", r"\\|\1\\|", line)
+
+
+def align(table: list[str]) -> list[str]:
+    """Align the columns of a simple table again, in which numpydoc has made the names of references longer."""
+    rows = [re.split(r" {2,}", line.strip()) for line in table]
+    n_columns = max(map(len, rows))
+    widths = [max(len(row[k]) for row in rows if k < len(row) and row[k].strip("=")) for k in range(n_columns)]
+    border = "  ".join("=" * width for width in widths)
+    indent = " " * (len(table[0]) - len(table[0].lstrip()))
+    aligned = []
+    for row in rows:
+        cells = [cell.ljust(width) for cell, width in zip(row, widths, strict=False)]
+        aligned.append(indent + ("  ".join(cells).rstrip() if row[0].strip("=") else border))
+    return aligned
+
+
+def repair_docstring(app: Sphinx, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
+    """Escape plain text and align tables, after numpydoc."""
+    lines[:] = [protect(line) for line in lines]
+    borders = [k for k, line in enumerate(lines) if re.fullmatch(r"\s*=+( +=+)+\s*", line)]
+    while borders:
+        begin = end = borders.pop(0)
+        while borders and all(lines[k].strip() for k in range(begin, borders[0])):
+            end = borders.pop(0)
+        lines[begin : end + 1] = align(lines[begin : end + 1])
 
 
 def find_in_fastnn(app: Sphinx, env: Any, node: Any, contnode: Any) -> Any:
@@ -134,5 +160,5 @@ def setup(app: Sphinx) -> None:
     """Connect the functions above."""
     app.connect("missing-reference", find_in_fastnn)
     app.connect("autodoc-skip-member", skip_foreign)
-    app.connect("autodoc-process-docstring", protect_initials, priority=900)  # after numpydoc
+    app.connect("autodoc-process-docstring", repair_docstring, priority=900)  # after numpydoc
     app.connect("build-finished", check_offline)
