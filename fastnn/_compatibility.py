@@ -7,18 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import losses, metrics, optimizers, regularizers
+from fastnn import activations, losses, metrics, optimizers, regularizers
 from fastnn._engine.thread_team import available_threads
 from fastnn._validation import positive_integer
-from fastnn.kernels import ids
+from fastnn.kernels.nn.rules import CUSTOM
 from fastnn.layers import Dense
-
-#: The activation of the last layer that a loss understands as part of itself; any other would come before that.
-_UNDERSTOOD = {
-    ids.BINARY_CROSSENTROPY: "sigmoid",
-    ids.SOFTMAX_CROSSENTROPY: "softmax",
-    ids.POISSON: "exponential",
-}
 
 
 def as_n_threads(n_threads: Any) -> int:
@@ -44,10 +37,7 @@ def check_solver(optimizer: optimizers.Optimizer, loss: losses.Loss, regularizer
     """Insist that a solver can minimise what is asked for; any other optimizer can."""
     if not isinstance(optimizer, optimizers.Solver):
         return
-    if isinstance(optimizer, optimizers.LevenbergMarquardt) and loss.code not in (
-        ids.SQUARED_ERROR,
-        ids.SUM_OF_SQUARES,
-    ):
+    if isinstance(optimizer, optimizers.LevenbergMarquardt) and not loss.rule.least_squares:
         raise ValueError(
             f"optimizer is {optimizer!r}, which minimises sums of squares, but loss is {loss.name!r}: use "
             "optimizer='lbfgs', or loss='squared_error' or 'sum_of_squares'."
@@ -92,34 +82,36 @@ def as_metrics(given: Any, loss: losses.Loss) -> tuple[metrics.Metric, ...]:
 
 def check_output(last: Dense, loss: losses.Loss) -> None:
     """Insist on a last layer that the loss can be taken of."""
-    if loss.code == ids.BINARY_CROSSENTROPY and last.activation.code == ids.SOFTMAX:
+    rule, activation = loss.rule, last.activation.rule
+    if rule.targets == "binary" and activation.probabilities == "row":
         raise ValueError(
-            "the last layer has activation 'softmax' while the loss is 'binary_crossentropy', which wants 'sigmoid' "
-            "or 'identity'; for classes that exclude each other use loss='softmax_crossentropy'."
+            f"the last layer has activation {last.activation.name!r} while the loss is {loss.name!r}, which "
+            "wants 'sigmoid' or 'identity'; for classes that exclude each other use loss='softmax_crossentropy'."
         )
-    name, own = last.activation.name, _UNDERSTOOD.get(loss.code)
-    if own is not None and name not in ("identity", own) and last.activation.code != ids.CUSTOM_ACTIVATION:
+    identity = activations.get(None).rule
+    if loss.link is not None and activation not in (identity, loss.link) and activation.code != CUSTOM:
         raise ValueError(
-            f"the last layer has activation {name!r} while the loss is {loss.name!r}, which is computed from "
-            f"{'logarithms of means' if own == 'exponential' else 'logits'}: use 'identity' or {own!r}."
+            f"the last layer has activation {last.activation.name!r} while the loss is {loss.name!r}, which is "
+            "computed from "
+            f"{'logits' if loss.classification else 'logarithms of means'}: use 'identity' or {loss.link.name!r}."
         )
-    if last.activation.code == ids.SOFTMAX and (last.units == 1 or loss.name == "quantile"):
+    if rule.identity_only and activation is not identity:
+        raise ValueError(
+            f"the last layer has activation {last.activation.name!r}, but {loss.name!r} needs 'identity': its outputs "
+            "are means and logarithms of variances."
+        )
+    if activation.probabilities == "row" and (last.units == 1 or not rule.predictions):
         raise ValueError(
             f"the last layer has activation 'softmax', whose outputs sum to 1, but {last.units} "
             f"unit{'s' * (last.units > 1)} and the loss {loss.name!r}: use 'identity'."
         )
-    if loss.code == ids.SOFTMAX_CROSSENTROPY and last.units == 1:
+    if rule.targets == "classes" and last.units == 1:
         raise ValueError(
-            "the last layer has 1 unit, but 'softmax_crossentropy' needs one a class, at least 2; for two classes "
+            f"the last layer has 1 unit, but {loss.name!r} needs one a class, at least 2; for two classes "
             "with one output use loss='binary_crossentropy'."
         )
     if last.units % loss.outputs_per_target:
         raise ValueError(
             f"the last layer has {last.units} units, but {loss.name!r} needs {loss.outputs_per_target} for each column "
             "of the targets."
-        )
-    if loss.name == "gaussian_nll" and last.activation.code != ids.IDENTITY:
-        raise ValueError(
-            f"the last layer has activation {last.activation.name!r}, but 'gaussian_nll' needs 'identity': its outputs "
-            "are means and logarithms of variances."
         )

@@ -1,40 +1,366 @@
-"""Activations: what a layer makes of its sum z = x W + b.
+"""Activations: what a layer computes from its sum z = x W + b.
 
-Only the words are here; the arithmetic is in the kernels. They take most derivatives from the output y, so
-that z need not be kept, which is why a slope on the negative side has to be positive.
+Each activation is its arithmetic over vectors (device functions), followed by one record; nothing else in the package
+lists them. Below stand the class and the functions that a user calls.
+
+Where the output y determines the derivative it is computed from y, so that z need not be kept; therefore a slope on
+the negative side must be positive.
 """
 
 from __future__ import annotations
 
 import reprlib
 from dataclasses import dataclass
+from typing import Any
 
-from fastnn._validation import canonical_name, finite_number
-from fastnn.kernels import ids
+from fastnn._validation import canonical_name, finite_number, must_be
+from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.simd import broadcast, fma, maximum, minimum, select_gt
+from fastnn.kernels.maths import elementary
+from fastnn.kernels.maths.elementary import exp, expm1, normal_cdf, normal_pdf
+from fastnn.kernels.nn.rules import ACTIVATIONS, ActivationRule, documented
+from fastnn.kernels.nn.softmax import softmax_rows, softmax_rows_backward
 
 __all__ = ["Activation", "elu", "get", "leaky_relu"]
 
-_CODES = {
-    "identity": ids.IDENTITY,
-    "sigmoid": ids.SIGMOID,
-    "tanh": ids.TANH,
-    "relu": ids.RELU,
-    "leaky_relu": ids.LEAKY_RELU,
-    "elu": ids.ELU,
-    "softmax": ids.SOFTMAX,
-    "exponential": ids.EXPONENTIAL,
-    "selu": ids.SELU,
-    "softplus": ids.SOFTPLUS,
-    "hard_sigmoid": ids.HARD_SIGMOID,
-    "silu": ids.SILU,
-    "gelu": ids.GELU,
-    "mish": ids.MISH,
-}
-_ALIASES = {"linear": "identity", "logistic": "sigmoid", "swish": "silu", "exp": "exponential"}
-_DEFAULT_ALPHA = {"leaky_relu": 0.01, "elu": 1.0}
-_SELU_ALPHA = 1.6732632423543772
+# ------------------------------------------------------------------------------------------------- the rules
+#
+# z, y, d = dE/dy and alpha are vectors. `x` of a backward function is y, or z where the record has from_input=True.
+
+ACTIVATIONS.add(ActivationRule(name="identity", aliases=("linear",), formula="y = z", zero_at_zero=True))
 
 
+@device_function
+def sigmoid(z: Any, alpha: Any) -> Any:
+    """Return 1 / (1 + e^-z)."""
+    return elementary.sigmoid(z)
+
+
+@device_function
+def sigmoid_backward(y: Any, d: Any, alpha: Any) -> Any:
+    """Return d y (1 - y)."""
+    return d * (y * (broadcast(y, 1.0) - y))
+
+
+ACTIVATIONS.add(
+    ActivationRule(
+        name="sigmoid",
+        aliases=("logistic",),
+        formula="y = 1 / (1 + exp(-z))",
+        forward=sigmoid,
+        backward=sigmoid_backward,
+        probabilities="each",
+    )
+)
+
+
+@device_function
+def tanh(z: Any, alpha: Any) -> Any:
+    """Return the hyperbolic tangent."""
+    return elementary.tanh(z)
+
+
+@device_function
+def tanh_backward(y: Any, d: Any, alpha: Any) -> Any:
+    """Return d (1 - y^2)."""
+    return d * fma(broadcast(y, 0.0) - y, y, broadcast(y, 1.0))
+
+
+ACTIVATIONS.add(
+    ActivationRule(name="tanh", formula="y = tanh(z)", forward=tanh, backward=tanh_backward, zero_at_zero=True)
+)
+
+
+@device_function
+def relu(z: Any, alpha: Any) -> Any:
+    """Return z where it is above 0, else 0."""
+    return maximum(broadcast(z, 0.0), z)
+
+
+@device_function
+def relu_backward(y: Any, d: Any, alpha: Any) -> Any:
+    """Return d where y > 0, else 0."""
+    zero = broadcast(y, 0.0)
+    return select_gt(y, zero, d, zero)
+
+
+ACTIVATIONS.add(
+    ActivationRule(
+        name="relu",
+        formula="y = max(z, 0)",
+        forward=relu,
+        backward=relu_backward,
+        zero_at_zero=True,
+        initializer="he_uniform",
+    )
+)
+
+
+@device_function
+def leaky_rectifier(z: Any, alpha: Any) -> Any:
+    """Return z where it is above 0, else alpha z."""
+    return select_gt(z, broadcast(z, 0.0), z, z * alpha)
+
+
+@device_function
+def leaky_rectifier_backward(y: Any, d: Any, alpha: Any) -> Any:
+    """Return d where y > 0, else alpha d."""
+    return select_gt(y, broadcast(y, 0.0), d, d * alpha)
+
+
+ACTIVATIONS.add(
+    ActivationRule(
+        name="leaky_relu",
+        formula="y = z for z > 0, alpha z otherwise",
+        reference='A. L. Maas, A. Y. Hannun, A. Y. Ng, "Rectifier nonlinearities improve neural network acoustic '
+        'models", ICML workshop, 2013.',
+        forward=leaky_rectifier,
+        backward=leaky_rectifier_backward,
+        zero_at_zero=True,
+        alpha=0.01,
+        initializer="he_uniform",
+    )
+)
+
+
+@device_function
+def exponential_linear(z: Any, alpha: Any) -> Any:
+    """Return z where it is above 0, else alpha (e^z - 1)."""
+    return select_gt(z, broadcast(z, 0.0), z, expm1(z) * alpha)
+
+
+@device_function
+def exponential_linear_backward(y: Any, d: Any, alpha: Any) -> Any:
+    """Return d where y > 0, else d (y + alpha), which is eq. 16 of the paper."""
+    return d * select_gt(y, broadcast(y, 0.0), broadcast(y, 1.0), y + alpha)
+
+
+ACTIVATIONS.add(
+    ActivationRule(
+        name="elu",
+        formula="y = z for z > 0, alpha (exp(z) - 1) otherwise",
+        reference='D.-A. Clevert, T. Unterthiner, S. Hochreiter, "Fast and accurate deep network learning by '
+        'exponential linear units (ELUs)", ICLR, 2016.',
+        forward=exponential_linear,
+        backward=exponential_linear_backward,
+        zero_at_zero=True,
+        alpha=1.0,
+        initializer="he_uniform",
+    )
+)
+
+ACTIVATIONS.add(
+    ActivationRule(
+        name="softmax",
+        formula="y_o = exp(z_o) / sum_p exp(z_p)",
+        rows=softmax_rows,
+        rows_backward=softmax_rows_backward,
+        zero_at_zero=True,
+        probabilities="row",
+    )
+)
+
+
+@device_function
+def exponential(z: Any, alpha: Any) -> Any:
+    """Return e^z."""
+    return exp(z)
+
+
+@device_function
+def exponential_backward(y: Any, d: Any, alpha: Any) -> Any:
+    """Return d y."""
+    return d * y
+
+
+ACTIVATIONS.add(
+    ActivationRule(
+        name="exponential",
+        aliases=("exp",),
+        formula="y = exp(z)",
+        forward=exponential,
+        backward=exponential_backward,
+    )
+)
+
+SELU_SCALE = 1.0507009873554805
+SELU_ALPHA = 1.6732632423543772
+SELU_LIMIT = SELU_ALPHA * SELU_SCALE
+
+
+@device_function
+def selu(z: Any, alpha: Any) -> Any:
+    """Return the scaled exponential linear unit, whose two numbers make mean 0 and variance 1 a fixed point."""
+    x = select_gt(z, broadcast(z, 0.0), z, expm1(z) * broadcast(z, SELU_ALPHA))
+    return x * broadcast(z, SELU_SCALE)
+
+
+@device_function
+def selu_backward(y: Any, d: Any, alpha: Any) -> Any:
+    """Return d times the scale where y > 0, else d (y + scale times alpha)."""
+    return d * select_gt(y, broadcast(y, 0.0), broadcast(y, SELU_SCALE), y + broadcast(y, SELU_LIMIT))
+
+
+ACTIVATIONS.add(
+    ActivationRule(
+        name="selu",
+        formula="y = 1.0507 z for z > 0, 1.7581 (exp(z) - 1) otherwise",
+        reference='G. Klambauer, T. Unterthiner, A. Mayr, S. Hochreiter, "Self-normalizing neural networks", NeurIPS, '
+        "2017.",
+        forward=selu,
+        backward=selu_backward,
+        zero_at_zero=True,
+        initializer="lecun_normal",  # what the fixed point is derived for
+    )
+)
+
+
+@device_function
+def softplus(z: Any, alpha: Any) -> Any:
+    """Return ln(1 + e^z)."""
+    return elementary.softplus(z)
+
+
+@device_function
+def softplus_backward(y: Any, d: Any, alpha: Any) -> Any:
+    """Return d (1 - e^-y)."""
+    zero = broadcast(y, 0.0)
+    return (zero - d) * expm1(zero - y)
+
+
+ACTIVATIONS.add(
+    ActivationRule(
+        name="softplus", formula="y = ln(1 + exp(z))", forward=softplus, backward=softplus_backward
+    )
+)
+
+
+@device_function
+def hard_sigmoid(z: Any, alpha: Any) -> Any:
+    """Return z / 6 + 1/2, clipped to 0 .. 1."""
+    x = fma(z, broadcast(z, 1.0 / 6.0), broadcast(z, 0.5))
+    return minimum(broadcast(z, 1.0), maximum(broadcast(z, 0.0), x))
+
+
+@device_function
+def hard_sigmoid_backward(y: Any, d: Any, alpha: Any) -> Any:
+    """Return d / 6 where 0 < y < 1, else 0."""
+    zero = broadcast(y, 0.0)
+    g = d * broadcast(y, 1.0 / 6.0)
+    return select_gt(y, zero, select_gt(broadcast(y, 1.0), y, g, zero), zero)
+
+
+ACTIVATIONS.add(
+    ActivationRule(
+        name="hard_sigmoid",
+        formula="y = z / 6 + 1/2, at least 0 and at most 1",
+        forward=hard_sigmoid,
+        backward=hard_sigmoid_backward,
+    )
+)
+
+
+@device_function
+def silu(z: Any, alpha: Any) -> Any:
+    """Return z sigmoid(z)."""
+    return z * elementary.sigmoid(z)
+
+
+@device_function
+def silu_backward(z: Any, d: Any, alpha: Any) -> Any:
+    """Return d p (1 + z (1 - p)) with p = sigmoid(z)."""
+    one = broadcast(z, 1.0)
+    p = elementary.sigmoid(z)
+    return d * (p * fma(z, one - p, one))
+
+
+ACTIVATIONS.add(
+    ActivationRule(
+        name="silu",
+        aliases=("swish",),
+        formula="y = z / (1 + exp(-z))",
+        reference='S. Elfwing, E. Uchibe, K. Doya, "Sigmoid-weighted linear units for neural network function '
+        'approximation in reinforcement learning", Neural Networks 107, 2018.',
+        forward=silu,
+        backward=silu_backward,
+        from_input=True,
+        zero_at_zero=True,
+        initializer="he_uniform",
+    )
+)
+
+
+@device_function
+def gelu(z: Any, alpha: Any) -> Any:
+    """Return z times the normal distribution function of z."""
+    return z * normal_cdf(z)
+
+
+@device_function
+def gelu_backward(z: Any, d: Any, alpha: Any) -> Any:
+    """Return d (cdf(z) + z pdf(z))."""
+    return d * fma(z, normal_pdf(z), normal_cdf(z))
+
+
+ACTIVATIONS.add(
+    ActivationRule(
+        name="gelu",
+        formula="y = z (1 + erf(z / sqrt 2)) / 2, not the approximation by tanh",
+        reference='D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)", arXiv:1606.08415, 2016.',
+        forward=gelu,
+        backward=gelu_backward,
+        from_input=True,
+        zero_at_zero=True,
+        initializer="he_uniform",
+    )
+)
+
+
+@device_function
+def mish_parts(z: Any) -> Any:
+    """Return n = e^z (e^z + 2), with which tanh(ln(1 + e^z)) = n / (n + 2); where z > 40 that is 1 in any case."""
+    e = exp(minimum(broadcast(z, 40.0), z))
+    return e * (e + broadcast(z, 2.0))
+
+
+@device_function
+def mish(z: Any, alpha: Any) -> Any:
+    """Return z tanh(ln(1 + e^z))."""
+    n = mish_parts(z)
+    return z * (n / (n + broadcast(z, 2.0)))
+
+
+@device_function
+def mish_backward(z: Any, d: Any, alpha: Any) -> Any:
+    """Return d times the derivative at z.
+
+    That of tanh(ln(1 + e^z)) is (1 - tanh^2) sigmoid(z), and 1 - tanh^2 = 4 (n + 1) / (n + 2)^2.
+    """
+    one = broadcast(z, 1.0)
+    n = mish_parts(z)
+    over = one / (n + broadcast(z, 2.0))
+    inner = broadcast(z, 4.0) * ((n + one) * over) * over * elementary.sigmoid(z)
+    return d * fma(z, inner, n * over)
+
+
+ACTIVATIONS.add(
+    ActivationRule(
+        name="mish",
+        formula="y = z tanh(ln(1 + exp(z)))",
+        reference='D. Misra, "Mish: a self regularized non-monotonic activation function", BMVC, 2020.',
+        forward=mish,
+        backward=mish_backward,
+        from_input=True,
+        zero_at_zero=True,
+        initializer="he_uniform",
+    )
+)
+
+
+# ------------------------------------------------------------------------------------------- what a user states
+
+
+@documented(ACTIVATIONS)
 @dataclass(frozen=True)
 class Activation:
     """An activation function by its name.
@@ -42,11 +368,10 @@ class Activation:
     Parameters
     ----------
     name : str
-        identity (or linear), sigmoid (or logistic), tanh, relu, leaky_relu, elu, softmax, exponential (or exp), selu,
-        softplus, hard_sigmoid, silu (or swish), gelu or mish.
+        {names}.
     alpha : float
-        leaky_relu: the slope for z < 0. elu: minus the limit for z to minus infinity. Above 0 for these two;
-        the others have no such number, there it is 0.
+        leaky_relu: the slope for z < 0. elu: minus the limit for z to minus infinity. Above 0 for {with_alpha}; the
+        others have no such number, there it is 0.
 
     Raises
     ------
@@ -55,63 +380,33 @@ class Activation:
 
     Notes
     -----
-    ======================  =============================================
-    identity                y = z
-    sigmoid                 y = 1 / (1 + exp(-z))
-    tanh                    y = tanh(z)
-    relu                    y = max(z, 0)
-    leaky_relu [1]_         y = z for z > 0, alpha z otherwise
-    elu [2]_                y = z for z > 0, alpha (exp(z) - 1) otherwise
-    softmax                 y_o = exp(z_o) / sum_p exp(z_p)
-    exponential             y = exp(z)
-    selu [3]_               y = 1.0507 z for z > 0, 1.7581 (exp(z) - 1) otherwise
-    softplus                y = ln(1 + exp(z))
-    hard_sigmoid            y = z / 6 + 1/2, at least 0 and at most 1
-    silu [4]_               y = z / (1 + exp(-z))
-    gelu [5]_               y = z (1 + erf(z / sqrt 2)) / 2, not the approximation by tanh
-    mish [6]_               y = z tanh(ln(1 + exp(z)))
-    ======================  =============================================
+    {table}
 
     References
     ----------
-    .. [1] A. L. Maas, A. Y. Hannun, A. Y. Ng, "Rectifier nonlinearities improve neural network acoustic
-       models", ICML workshop, 2013.
-    .. [2] D.-A. Clevert, T. Unterthiner, S. Hochreiter, "Fast and accurate deep network learning by
-       exponential linear units (ELUs)", ICLR, 2016.
-    .. [3] G. Klambauer, T. Unterthiner, A. Mayr, S. Hochreiter, "Self-normalizing neural networks", NeurIPS, 2017.
-    .. [4] S. Elfwing, E. Uchibe, K. Doya, "Sigmoid-weighted linear units for neural network function approximation
-       in reinforcement learning", Neural Networks 107, 2018.
-    .. [5] D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)", arXiv:1606.08415, 2016.
-    .. [6] D. Misra, "Mish: a self regularized non-monotonic activation function", BMVC, 2020.
+    {references}
     """
 
     name: str
     alpha: float = 0.0
 
     def __post_init__(self) -> None:
-        """Resolve the name and check `alpha`."""
-        name = canonical_name("activation", self.name, _CODES, _ALIASES)
+        """Resolve the name and validate `alpha`."""
+        name = canonical_name("activation", self.name, ACTIVATIONS.names, ACTIVATIONS.aliases)
         alpha = finite_number("alpha", self.alpha)
-        if name in _DEFAULT_ALPHA:
+        default = ACTIVATIONS[name].alpha
+        if default is not None:
             if alpha <= 0.0:
-                raise ValueError(
-                    f"alpha of {name} must be above 0; got {alpha!r}. "
-                    f"Write {name}(alpha={_DEFAULT_ALPHA[name]}), or 'relu' for none."
-                )
+                raise ValueError(must_be(f"alpha of {name}", "above 0", alpha, f"Try Activation({name!r}, {default})."))
         elif alpha != 0.0:
             raise ValueError(f"alpha has no meaning for {name}; got {alpha!r}. Leave it out.")
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "alpha", alpha)
 
     @property
-    def code(self) -> int:
-        """The kernels' integer code."""
-        return _CODES[self.name]
-
-    @property
-    def parameter(self) -> float:
-        """The number that the kernels take: alpha, or what the name fixes."""
-        return _SELU_ALPHA if self.name == "selu" else self.alpha
+    def rule(self) -> ActivationRule:
+        """The record that holds the facts and the arithmetic."""
+        return ACTIVATIONS[self.name]
 
 
 def leaky_relu(alpha: float = 0.01) -> Activation:
@@ -145,12 +440,12 @@ def elu(alpha: float = 1.0) -> Activation:
 
 
 def get(spec: str | Activation | None) -> Activation:
-    """Turn what a user says into an `Activation`.
+    """Return the `Activation` of a name.
 
     Parameters
     ----------
     spec : str, Activation or None
-        A name (leaky_relu with alpha 0.01, elu with alpha 1), an instance, or None for identity.
+        A name (leaky_relu then has alpha 0.01, elu alpha 1), an instance, or None for identity.
 
     Returns
     -------
@@ -172,4 +467,5 @@ def get(spec: str | Activation | None) -> Activation:
             f"activation must be a name such as 'relu', an Activation such as elu(alpha=0.5), or None; "
             f"got {reprlib.repr(spec)}."
         )
-    return Activation(spec, _DEFAULT_ALPHA.get(spec, 0.0))
+    name = canonical_name("activation", spec, ACTIVATIONS.names, ACTIVATIONS.aliases)
+    return Activation(name, ACTIVATIONS[name].alpha or 0.0)

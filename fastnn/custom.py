@@ -17,9 +17,9 @@ import numpy as np
 from numba.extending import is_jitted
 
 from fastnn.activations import Activation
-from fastnn.kernels import ids
 from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.lang.simd import FUNCTIONS
+from fastnn.kernels.nn.rules import ActivationRule, LossRule
 from fastnn.losses import Loss
 
 __all__ = ["activation", "loss"]
@@ -97,6 +97,10 @@ def check_derivative(function: Any, derivative: Any, name: str, argument: str, *
             )
 
 
+#: z is kept, and f(0) may be any number.
+CUSTOM_ACTIVATION = ActivationRule(name="custom", formula="y = f(z)", from_input=True)
+
+
 @dataclass(frozen=True)
 class CustomActivation(Activation):
     """An activation of the user's; `activation` makes it.
@@ -117,9 +121,12 @@ class CustomActivation(Activation):
         check_derivative(self.function, self.derivative, "function", "derivative")
 
     @property
-    def code(self) -> int:
-        """The kernels' integer code."""
-        return ids.CUSTOM_ACTIVATION
+    def rule(self) -> ActivationRule:
+        """The facts about an activation of which only the values are known; none depends on its name."""
+        return CUSTOM_ACTIVATION
+
+
+CUSTOM_LOSS = LossRule(name="custom", formula="E = 1/(n O) sum_r sum_o value(u, t)")
 
 
 @dataclass(frozen=True)
@@ -143,9 +150,9 @@ class CustomLoss(Loss):
             check_derivative(self.value, self.gradient, "value", "gradient", target)
 
     @property
-    def code(self) -> int:
-        """The kernels' integer code."""
-        return ids.CUSTOM_LOSS
+    def rule(self) -> LossRule:
+        """The facts about a loss of which only values and slopes are known; none depends on its name."""
+        return CUSTOM_LOSS
 
 
 def activation(function: Any, derivative: Any, *, name: str | None = None) -> CustomActivation:

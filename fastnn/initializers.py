@@ -26,7 +26,6 @@ _NAMES = (
     "lecun_normal",
     "zeros",
 )
-_RECTIFIERS = ("relu", "leaky_relu", "elu", "silu", "gelu", "mish")
 
 
 def get(name: str) -> str:
@@ -60,10 +59,10 @@ def initial_weights(
     Parameters
     ----------
     name : str
-        The initializer. "auto" is he_uniform for relu, leaky_relu, elu, silu, gelu and mish, lecun_normal for selu, and
-        glorot_uniform for all others.
+        The initializer. "auto" is what the record of the activation names: he_uniform for rectifiers and smooth forms
+        of them, lecun_normal for selu, glorot_uniform for the others.
     activation : Activation
-        The layer's activation; only "auto" looks at it.
+        The layer's activation; read for "auto" alone.
     n_in, n_out : int
         Inputs and outputs of the layer (fan-in and fan-out).
     rng : numpy.random.Generator
@@ -97,9 +96,7 @@ def initial_weights(
     """
     name = get(name)
     if name == "auto":
-        name = "he_uniform" if activation.name in _RECTIFIERS else "glorot_uniform"
-        if activation.name == "selu":  # what its fixed point is derived for
-            name = "lecun_normal"
+        name = activation.rule.initializer
     if name == "zeros":
         return np.zeros((n_in, n_out))
     family, distribution = name.split("_")

@@ -196,8 +196,10 @@ def as_layers(layers: Sequence[Dense | Dropout | int] | NDArray[np.integer]) -> 
                     f"layers[{i}] must be an instance such as Dense(64), not the class {layer!r}."
                 )
             layer = Dense(_count(f"layers[{i}]", layer), "identity" if i == last else "relu")
-        if layer.activation.name == "softmax" and i != last:
-            raise ValueError(f"layers[{i}] has the activation softmax, which only the last layer may have.")
+        if layer.activation.rule.rows and i != last:
+            raise ValueError(
+                f"layers[{i}] has the activation {layer.activation.name}, which only the last layer may have."
+            )
         if before is not None:
             if layer.dropout:
                 raise ValueError(f"layers[{i}] has dropout={layer.dropout!r} and stands after {before!r}: give one.")

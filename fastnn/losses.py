@@ -1,5 +1,8 @@
 """Losses: E(u, t), how far the net's output u is from the target t.
 
+Each loss is its arithmetic over vectors (device functions), followed by one record; nothing else in the package lists
+them. Below stand the class and the functions that a user calls.
+
 A loss with settings is made by a function of its name: ``huber(delta=2.0)``, ``quantile(0.1, 0.5, 0.9)``,
 ``softmax_crossentropy(label_smoothing=0.1)``.
 """
@@ -9,40 +12,363 @@ from __future__ import annotations
 import reprlib
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fastnn._validation import canonical_name, finite_number
-from fastnn.kernels import ids
+from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.simd import (
+    absolute,
+    at,
+    broadcast,
+    fma,
+    lanes,
+    load,
+    load_scalar,
+    mask_tail,
+    max_lanes,
+    maximum,
+    minimum,
+    select_gt,
+    store,
+    store_scalar,
+    sum_lanes,
+)
+from fastnn.kernels.maths.elementary import exp, log, log1p
+from fastnn.kernels.nn.losses import fill_one_hot_row
+from fastnn.kernels.nn.rules import ACTIVATIONS, LOSSES, ActivationRule, LossRule, documented
+from fastnn.kernels.nn.softmax import exp_shifted, largest, scale_row
 
 __all__ = ["Loss", "binary_crossentropy", "get", "huber", "quantile", "softmax_crossentropy"]
 
-_CODES = {
-    "squared_error": ids.SQUARED_ERROR,
-    "sum_of_squares": ids.SUM_OF_SQUARES,
-    "binary_crossentropy": ids.BINARY_CROSSENTROPY,
-    "softmax_crossentropy": ids.SOFTMAX_CROSSENTROPY,
-    "absolute_error": ids.ABSOLUTE_ERROR,
-    "huber": ids.HUBER,
-    "poisson": ids.POISSON,
-    "quantile": ids.QUANTILE,
-    "gaussian_nll": ids.GAUSSIAN_NLL,
-}
-_ALIASES = {
-    "mse": "squared_error",
-    "mean_squared_error": "squared_error",
-    "half_sum_of_squares": "sum_of_squares",
-    "bce": "binary_crossentropy",
-    "categorical_crossentropy": "softmax_crossentropy",
-    "sparse_categorical_crossentropy": "softmax_crossentropy",
-    "mae": "absolute_error",
-    "mean_absolute_error": "absolute_error",
-    "pinball": "quantile",
-}
-_CLASSIFICATION = ("binary_crossentropy", "softmax_crossentropy")
+Targets: TypeAlias = npt.NDArray[np.floating]
 
 
+# ------------------------------------------------------------------------------------------------- the rules
+#
+# u, t, the output's parameter p and the sum so far, `total`, are vectors. A NaN in u must reach both results.
+
+
+@device_function
+def squared_error(u: Any, t: Any, p: Any, total: Any) -> Any:
+    """Return total + e^2 and 2 e, e = u - t."""
+    e = u - t
+    return fma(e, e, total), e + e
+
+
+LOSSES.add(
+    LossRule(
+        name="squared_error",
+        aliases=("mse", "mean_squared_error"),
+        formula="E = 1/(n O) sum_r sum_o e^2",
+        value_and_slope=squared_error,
+        least_squares=True,
+    )
+)
+
+
+@device_function
+def half_square(u: Any, t: Any, p: Any, total: Any) -> Any:
+    """Return total + e^2 / 2 and e = u - t."""
+    e = u - t
+    return fma(e * broadcast(u, 0.5), e, total), e
+
+
+LOSSES.add(
+    LossRule(
+        name="sum_of_squares",
+        aliases=("half_sum_of_squares",),
+        formula="E = 1/2 sum_r sum_o e^2",
+        value_and_slope=half_square,
+        reduction="sum",
+        least_squares=True,
+    )
+)
+
+
+@device_function
+def logistic(u: Any, t: Any, p: Any, total: Any) -> Any:
+    """Return total + ln(1 + e^u) - t u and sigmoid(u) - t; ln(1 + e^u) = max(u, 0) + ln(1 + e^-|u|) cannot overflow."""
+    zero = broadcast(u, 0.0)
+    one = broadcast(u, 1.0)
+    e = exp(zero - absolute(u))
+    return total + (maximum(zero, u) - u * t + log1p(e)), select_gt(zero, u, e, one) / (one + e) - t
+
+
+def _smoothed(loss: Loss, targets: Targets, n_classes: int) -> Targets:
+    """Return targets of which the share `label_smoothing` is spread over the classes."""
+    if not loss.label_smoothing:
+        return targets
+    kept = targets.dtype.type(1.0 - loss.label_smoothing)
+    return targets * kept + targets.dtype.type(loss.label_smoothing / n_classes)
+
+
+LOSSES.add(
+    LossRule(
+        name="binary_crossentropy",
+        aliases=("bce",),
+        formula="E = -1/(n O) sum_r sum_o [t log p + (1 - t) log(1 - p)], p = sigmoid(u)",
+        value_and_slope=logistic,
+        link="sigmoid",
+        targets="binary",
+        settings=("label_smoothing",),
+        prepare=lambda loss, targets: _smoothed(loss, targets, 2),
+    )
+)
+
+
+@device_function
+def log_scalar(x: Any, like: Any) -> Any:
+    """Return the natural logarithm of one number; `like` is a pointer of its type."""
+    return max_lanes(log(broadcast(like, x)))
+
+
+@device_function
+def softmax_crossentropy_label_row(u: Any, label: int, d: Any, n: int, scale: float) -> Any:
+    """Overwrite `d` with scale * (softmax(u) - one_hot(label)); return -ln softmax(u)[label]."""
+    top = largest(u, n)
+    total = exp_shifted(u, top, d, n)
+    scale_row(d, scale / total, n)
+    hit = at(d, label)
+    store_scalar(hit, load_scalar(hit) - scale)
+    return log_scalar(total, u) + (top - load_scalar(at(u, label)))
+
+
+@device_function
+def softmax_crossentropy_targets_row(u: Any, t: Any, d: Any, n: int, scale: float) -> Any:
+    """Overwrite `d` with scale * (softmax(u) sum t - t); return sum t (ln sum e^u - u)."""
+    v = lanes(u)
+    zero = broadcast(u, 0.0)
+    top = largest(u, n)
+    total = exp_shifted(u, top, d, n)
+    mass = zero
+    dot = zero
+    for j in range(0, n, v):
+        y = load(at(t, j))
+        mass = mass + y
+        dot = fma(mask_tail(load(at(u, j)), n - j, zero) - broadcast(u, top), y, dot)
+    whole = sum_lanes(mass)
+    by = broadcast(u, scale * whole / total)
+    down = broadcast(u, -scale)
+    for j in range(0, n, v):
+        store(at(d, j), fma(load(at(t, j)), down, load(at(d, j)) * by))
+    return whole * log_scalar(total, u) - sum_lanes(dot)
+
+
+@device_function
+def softmax_crossentropy_row(u: Any, t: Any, label: int, p: Any, d: Any, n: int, weight: Any, norm: Any) -> Any:
+    """Row form; ln sum e^u = m + ln sum e^(u - m) with m = max u cannot overflow."""
+    scale = weight / norm
+    off = load_scalar(p)
+    if label >= 0 and off == 0.0:
+        return softmax_crossentropy_label_row(u, label, d, n, scale) * weight
+    if label >= 0:
+        fill_one_hot_row(t, label, n, off)
+    return softmax_crossentropy_targets_row(u, t, d, n, scale) * weight
+
+
+@device_function
+def softmax_crossentropy_block(u: Any, t: Any, p: Any, n: int, weight: Any, norm: Any) -> Any:
+    """Overwrite the (n, V) block at `u` with the gradient; return the weighted values sum t (ln sum e^u - u)."""
+    scale = weight / broadcast(u, norm)
+    v = lanes(u)
+    top = load(u)
+    for j in range(1, n):
+        top = maximum(load(at(u, j * v)), top)
+    total = broadcast(u, 0.0)
+    mass = total
+    dot = total
+    for j in range(n):
+        x = load(at(u, j * v)) - top
+        y = load(at(t, j * v))
+        e = exp(x)
+        store(at(u, j * v), e)
+        total = total + e
+        mass = mass + y
+        dot = fma(x, y, dot)
+    by = mass / total
+    for j in range(n):
+        p = load(at(u, j * v)) * by
+        store(at(u, j * v), (p - load(at(t, j * v))) * scale)
+    return (mass * log(total) - dot) * weight
+
+
+LOSSES.add(
+    LossRule(
+        name="softmax_crossentropy",
+        aliases=("categorical_crossentropy", "sparse_categorical_crossentropy"),
+        formula="E = -1/n sum_r sum_o t_ro log p_ro, p = softmax of row r of u",
+        reduction="rows",
+        row=softmax_crossentropy_row,
+        block=softmax_crossentropy_block,
+        link="softmax",
+        targets="classes",
+        settings=("label_smoothing",),
+        parameters=lambda loss, n_outputs: (loss.label_smoothing / n_outputs,) * n_outputs,
+        prepare=lambda loss, targets: _smoothed(loss, targets, targets.shape[1]),
+    )
+)
+
+
+@device_function
+def sided(e: Any, above: Any, below: Any, zero: Any, total: Any) -> Any:
+    """Return total + c e and c, which is `above` where e > 0, `below` where e < 0, else `zero`."""
+    c = select_gt(e, zero, above, select_gt(zero, e, below, zero))
+    return total + c * e, c
+
+
+@device_function
+def absolute_error(u: Any, t: Any, p: Any, total: Any) -> Any:
+    """Return total + |e| and its sign, e = u - t."""
+    zero = u - u  # NaN for a NaN
+    one = broadcast(u, 1.0)
+    return sided(u - t, one, zero - one, zero, total)
+
+
+LOSSES.add(
+    LossRule(
+        name="absolute_error",
+        aliases=("mae", "mean_absolute_error"),
+        formula="E = 1/(n O) sum_r sum_o |e|",
+        value_and_slope=absolute_error,
+    )
+)
+
+
+@device_function
+def huber_loss(u: Any, t: Any, p: Any, total: Any) -> Any:
+    """Return total + c (e - c / 2) and c, the error e clipped to +-p."""
+    zero = u - u  # NaN for a NaN
+    e = u - t
+    c = maximum(zero - p, minimum(p, e))
+    return total + c * (e - (c + c) * broadcast(u, 0.25)), c
+
+
+LOSSES.add(
+    LossRule(
+        name="huber",
+        formula="E = 1/(n O) sum_r sum_o (e^2 / 2 where |e| <= delta, delta (|e| - delta / 2) elsewhere)",
+        reference='P. J. Huber, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35, '
+        "1964.",
+        value_and_slope=huber_loss,
+        settings=("delta",),
+        parameters=lambda loss, n_outputs: (loss.delta,) * n_outputs,
+    )
+)
+
+
+@device_function
+def poisson(u: Any, t: Any, p: Any, total: Any) -> Any:
+    """Return total + e^u - t u and e^u - t."""
+    rate = exp(u)
+    return total + (rate - t * u), rate - t
+
+
+LOSSES.add(
+    LossRule(
+        name="poisson",
+        formula="E = 1/(n O) sum_r sum_o exp(u) - t u",
+        value_and_slope=poisson,
+        link="exponential",
+        targets="counts",
+        predictions=False,
+    )
+)
+
+
+@device_function
+def pinball(u: Any, t: Any, p: Any, total: Any) -> Any:
+    """Return total + c e and c, which is 1 - p above the target and -p below it."""
+    zero = u - u  # NaN for a NaN
+    return sided(u - t, broadcast(u, 1.0) - p, zero - p, zero, total)
+
+
+LOSSES.add(
+    LossRule(
+        name="quantile",
+        aliases=("pinball",),
+        formula="E = 1/(n O) sum_r sum_o max(q_o (t - u), (1 - q_o) (u - t))",
+        reference='R. Koenker, G. Bassett, "Regression quantiles", Econometrica 46, 1978.',
+        value_and_slope=pinball,
+        predictions=False,
+        settings=("quantiles",),
+        parameters=lambda loss, n_outputs: loss.quantiles * (n_outputs // len(loss.quantiles)),
+        outputs_per_target=lambda loss: len(loss.quantiles),
+        prepare=lambda loss, targets: np.repeat(targets, len(loss.quantiles), axis=1),
+    )
+)
+
+
+@device_function
+def gaussian(m: Any, s: Any, t: Any) -> Any:
+    """Value, and slopes with respect to mean and log-variance, lane by lane."""
+    half = broadcast(m, 0.5)
+    e = m - t
+    scaled = e * exp(s - s - s)
+    square = e * scaled
+    return half * (s + square), scaled, half - half * square
+
+
+@device_function
+def gaussian_nll_row(u: Any, t: Any, label: int, p: Any, d: Any, n: int, weight: Any, norm: Any) -> Any:  # fmt: skip
+    """Row form, one target after the other."""
+    factor = 2.0 * (weight / norm) / n
+    v = lanes(u)
+    half = n // 2
+    total = broadcast(u, 0.0)
+    for j in range(0, n, v):
+        store(at(d, j), broadcast(u, 0.0))
+    for j in range(half):
+        m = broadcast(u, load_scalar(at(u, j)))
+        s = broadcast(u, load_scalar(at(u, half + j)))
+        value, d_mean, d_log_variance = gaussian(m, s, broadcast(u, load_scalar(at(t, j))))
+        total = total + value
+        store_scalar(at(d, j), factor * max_lanes(d_mean))
+        store_scalar(at(d, half + j), factor * max_lanes(d_log_variance))
+    return max_lanes(total) * (2.0 * weight / n)
+
+
+@device_function
+def gaussian_nll_block(u: Any, t: Any, p: Any, n: int, weight: Any, norm: Any) -> Any:
+    """Block form."""
+    share = broadcast(u, 1.0 / n)
+    scale = weight / broadcast(u, norm)
+    factor = (scale + scale) * share
+    v = lanes(u)
+    half = n // 2
+    total = broadcast(u, 0.0)
+    for j in range(half):
+        mean = at(u, j * v)
+        log_variance = at(u, (half + j) * v)
+        value, d_mean, d_log_variance = gaussian(load(mean), load(log_variance), load(at(t, j * v)))
+        store(mean, d_mean * factor)
+        store(log_variance, d_log_variance * factor)
+        total = total + value
+    return total * ((weight + weight) * share)
+
+
+LOSSES.add(
+    LossRule(
+        name="gaussian_nll",
+        formula="E = 1/(n T) sum_r sum_k (s_k + (t_k - m_k)^2 exp(-s_k)) / 2",
+        reference='D. A. Nix, A. S. Weigend, "Estimating the mean and variance of the target probability '
+        'distribution", ICNN, 1994.',
+        row=gaussian_nll_row,
+        block=gaussian_nll_block,
+        predictions=False,
+        identity_only=True,
+        outputs_per_target=lambda _: 2,
+        prepare=lambda _, targets: np.hstack([targets, np.zeros_like(targets)]),
+    )
+)
+
+
+# ------------------------------------------------------------------------------------------- what a user states
+
+
+@documented(LOSSES)
 @dataclass(frozen=True)
 class Loss:
     """A loss by its name.
@@ -50,10 +376,7 @@ class Loss:
     Parameters
     ----------
     name : str
-        squared_error (or mse, mean_squared_error), sum_of_squares (or half_sum_of_squares),
-        binary_crossentropy (or bce), softmax_crossentropy (or categorical_crossentropy,
-        sparse_categorical_crossentropy), absolute_error (or mae, mean_absolute_error), huber, poisson,
-        quantile (or pinball), gaussian_nll.
+        {names}.
     delta : float
         huber: the error from which on it grows linearly, above 0; 1 unless given. None for the others.
     quantiles : tuple of float
@@ -70,17 +393,7 @@ class Loss:
     -----
     With n rows r of O outputs o each, and e = u - t:
 
-    ====================  =================================================================
-    squared_error         E = 1/(n O) sum_r sum_o e^2
-    sum_of_squares        E = 1/2 sum_r sum_o e^2
-    binary_crossentropy   E = -1/(n O) sum_r sum_o [t log p + (1 - t) log(1 - p)], p = sigmoid(u)
-    softmax_crossentropy  E = -1/n sum_r sum_o t_ro log p_ro, p = softmax of row r of u
-    absolute_error        E = 1/(n O) sum_r sum_o |e|
-    huber [1]_            E = 1/(n O) sum_r sum_o (e^2 / 2 where |e| <= delta, delta (|e| - delta / 2) elsewhere)
-    poisson               E = 1/(n O) sum_r sum_o exp(u) - t u
-    quantile [2]_         E = 1/(n O) sum_r sum_o max(q_o (t - u), (1 - q_o) (u - t))
-    gaussian_nll [3]_     E = 1/(n T) sum_r sum_k (s_k + (t_k - m_k)^2 exp(-s_k)) / 2
-    ====================  =================================================================
+    {table}
 
     The two cross-entropies take logits, so u is the sum before the activation; poisson takes the logarithm of the
     rate in the same way, the sum before an "exponential" last layer. quantile has an output for each level of each
@@ -89,10 +402,7 @@ class Loss:
 
     References
     ----------
-    .. [1] P. J. Huber, "Robust estimation of a location parameter", Annals of Mathematical Statistics 35, 1964.
-    .. [2] R. Koenker, G. Bassett, "Regression quantiles", Econometrica 46, 1978.
-    .. [3] D. A. Nix, A. S. Weigend, "Estimating the mean and variance of the target probability distribution",
-       ICNN, 1994.
+    {references}
     """
 
     name: str
@@ -103,19 +413,19 @@ class Loss:
 
     def __post_init__(self) -> None:
         """Resolve the name and check the settings."""
-        name = canonical_name("loss", self.name, _CODES, _ALIASES)
+        name = canonical_name("loss", self.name, LOSSES.names, LOSSES.aliases)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "delta", self._checked_delta())
         object.__setattr__(self, "quantiles", self._checked_quantiles())
         smoothing = finite_number("label_smoothing", self.label_smoothing)
         if not 0.0 <= smoothing < 1.0:
             raise ValueError(f"label_smoothing must be at least 0 and below 1; got {smoothing!r}.")
-        if smoothing and not self.classification:
+        if smoothing and "label_smoothing" not in self.rule.settings:
             raise ValueError(f"label_smoothing has no meaning for {name}; got {smoothing!r}. Leave it out.")
         object.__setattr__(self, "label_smoothing", smoothing)
 
     def _checked_delta(self) -> float | None:
-        if self.name != "huber":
+        if "delta" not in self.rule.settings:
             if self.delta is not None:
                 raise ValueError(f"delta has no meaning for {self.name}; got {self.delta!r}. Leave it out.")
             return None
@@ -129,7 +439,7 @@ class Loss:
         if isinstance(given, str) or not isinstance(given, Iterable):
             raise TypeError(f"quantiles must be levels such as (0.1, 0.5, 0.9); got {reprlib.repr(given)}.")
         levels = tuple(finite_number("quantiles", q) for q in given)
-        if self.name != "quantile":
+        if "quantiles" not in self.rule.settings:
             if levels:
                 raise ValueError(f"quantiles have no meaning for {self.name}; got {levels!r}. Leave them out.")
             return ()
@@ -140,41 +450,32 @@ class Loss:
         return levels or (0.5,)
 
     @property
-    def code(self) -> int:
-        """The kernels' integer code."""
-        return _CODES[self.name]
+    def rule(self) -> LossRule:
+        """The record that holds the facts and the arithmetic."""
+        return LOSSES[self.name]
+
+    @property
+    def link(self) -> ActivationRule | None:
+        """The activation that the loss contains; None for none."""
+        return ACTIVATIONS[self.rule.link] if self.rule.link else None
 
     @property
     def classification(self) -> bool:
         """Whether the targets are classes or their probabilities."""
-        return self.name in _CLASSIFICATION
+        return self.rule.targets in ("binary", "classes")
 
     @property
     def outputs_per_target(self) -> int:
-        """How many outputs of the net speak of one column of the targets."""
-        return {"quantile": len(self.quantiles), "gaussian_nll": 2}.get(self.name, 1)
+        """Number of outputs per column of the targets."""
+        return self.rule.outputs_per_target(self) if self.rule.outputs_per_target else 1
 
     def parameters(self, n_outputs: int) -> tuple[float, ...]:
-        """The number that the kernels take for each of so many outputs."""
-        if self.delta is not None:
-            return (self.delta,) * n_outputs
-        if self.quantiles:
-            return self.quantiles * (n_outputs // len(self.quantiles))
-        if self.name == "softmax_crossentropy":
-            return (self.label_smoothing / n_outputs,) * n_outputs
-        return (0.0,) * n_outputs
+        """Return the numbers that the kernels take, one per output."""
+        return self.rule.parameters(self, n_outputs) if self.rule.parameters else (0.0,) * n_outputs
 
-    def prepare(self, targets: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
+    def prepare(self, targets: Targets) -> Targets:
         """Bring checked targets (n, T) into the form the kernels compare with (n, n_outputs); a copy if they change."""
-        if self.name == "quantile":
-            return np.repeat(targets, len(self.quantiles), axis=1)
-        if self.name == "gaussian_nll":
-            return np.hstack([targets, np.zeros_like(targets)])
-        if self.label_smoothing:
-            n_classes = targets.shape[1] if self.name == "softmax_crossentropy" else 2
-            kept = targets.dtype.type(1.0 - self.label_smoothing)
-            return targets * kept + targets.dtype.type(self.label_smoothing / n_classes)
-        return targets
+        return self.rule.prepare(self, targets) if self.rule.prepare else targets
 
 
 def huber(delta: float = 1.0) -> Loss:

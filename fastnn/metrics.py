@@ -183,7 +183,7 @@ def get(spec: str | Metric | MetricFunction, *, loss: Loss | None = None) -> Met
             f"metric 'accuracy' needs a loss of classification; got loss={loss.name!r}. "
             "Use 'mean_absolute_error', or a loss such as 'softmax_crossentropy'."
         )
-    if metric.name != "accuracy" and loss.name in ("poisson", "quantile", "gaussian_nll"):
+    if metric.name != "accuracy" and not loss.rule.predictions:
         raise ValueError(
             f"metric {metric.name!r} is the error of outputs that are predictions themselves, which those of "
             f"loss={loss.name!r} are not. Leave it out, or give a function."

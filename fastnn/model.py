@@ -41,7 +41,6 @@ from fastnn.augmentation import Augmentation
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.custom import CustomActivation, CustomLoss, activation_code, loss_code
 from fastnn.history import History
-from fastnn.kernels import ids
 from fastnn.kernels.maths.isfinite import all_finite
 from fastnn.kernels.tables import OK
 from fastnn.layers import Dense, Dropout, as_layers, changed
@@ -58,8 +57,6 @@ WORK_FOR_THREADS = 5_000_000
 #: Rows of a batch where `fit` is told nothing.
 DEFAULT_BATCH = 32
 
-#: The activation that a loss implies where the last layer has none.
-_PROBABILITIES = {ids.SOFTMAX_CROSSENTROPY: ids.SOFTMAX, ids.BINARY_CROSSENTROPY: ids.SIGMOID}
 
 #: What the engine is built from: a change would not reach it.
 _FIXED = frozenset({"layers", "loss", "metrics", "seed", "dtype", "n_threads"})
@@ -391,20 +388,14 @@ class Model:
         return self
 
     def _new_engine(self, layers: tuple[Dense, ...], n_features: int) -> Engine:
-        last = layers[-1].activation.code
         penalty = (self.regularizer.l1, self.regularizer.l2)
         architecture = Architecture(
             sizes=(n_features, *(layer.units for layer in layers)),
-            activations=tuple((layer.activation.code, layer.activation.parameter) for layer in layers),
+            activations=tuple((layer.activation.rule.code, layer.activation.alpha) for layer in layers),
             use_bias=tuple(layer.use_bias for layer in layers),
             penalties=(penalty,) * len(layers),
-            loss=self.loss.code,
-            fused_output=(self.loss.code, last)
-            in {
-                (ids.SOFTMAX_CROSSENTROPY, ids.SOFTMAX),
-                (ids.BINARY_CROSSENTROPY, ids.SIGMOID),
-                (ids.POISSON, ids.EXPONENTIAL),
-            },
+            loss=self.loss.rule.code,
+            fused_output=self.loss.link is layers[-1].activation.rule,
             dtype=self.dtype,
             loss_parameters=self.loss.parameters(layers[-1].units),
             trained=self._trainable or tuple(layer.trainable for layer in layers),
@@ -847,19 +838,20 @@ class Model:
             As for `predict`, and if neither the loss nor the last activation speaks of probabilities.
         """
         self._built()
-        last = self.layers[-1].activation.code
-        kind = _PROBABILITIES.get(self.loss.code, last)  # what the loss takes the outputs for comes first
-        if kind not in (ids.SOFTMAX, ids.SIGMOID):
+        last = self.layers[-1].activation.rule
+        link = self.loss.link
+        kind = link if link is not None and link.probabilities else last  # the activation in the loss comes first
+        if not kind.probabilities:
             raise ValueError(
                 f"predict_proba needs a cross-entropy, or a last layer of softmax or sigmoid; the loss is "
                 f"{self.loss.name!r}. Use predict."
             )
         outputs = self.predict(X)
-        if last == kind:
+        if last is kind:
             return outputs
         from scipy import special  # where used: it costs some 60 ms to import
 
-        return np.asarray(special.softmax(outputs, axis=1) if kind == ids.SOFTMAX else special.expit(outputs))
+        return np.asarray(special.softmax(outputs, axis=1) if kind.probabilities == "row" else special.expit(outputs))
 
     def predict_classes(self, X: Any) -> npt.NDArray[np.int64]:
         """Most probable classes.
@@ -880,7 +872,7 @@ class Model:
             As for `predict_proba`.
         """
         probabilities = self.predict_proba(X)
-        if self.loss.code == ids.SOFTMAX_CROSSENTROPY or self.layers[-1].activation.code == ids.SOFTMAX:
+        if self.loss.rule.targets == "classes" or self.layers[-1].activation.rule.probabilities == "row":
             return probabilities.argmax(axis=1)
         classes = (probabilities > 0.5).astype(np.int64)
         return classes[:, 0] if classes.shape[1] == 1 else classes

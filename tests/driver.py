@@ -11,6 +11,7 @@ import sys
 from dataclasses import dataclass
 from pathlib import Path
 
+import ids
 import naive
 import numpy as np
 
@@ -19,7 +20,7 @@ from fastnn._engine.architecture import Architecture
 from fastnn._engine.autotune import SliceTuner
 from fastnn._engine.engine import Engine, Sums, as_data, shuffled
 from fastnn._engine.thread_team import ThreadTeam
-from fastnn.kernels import ids
+from fastnn.kernels.nn import rules
 
 #: Settings that the tests use for each optimizer: learning rate and three numbers.
 RATES = {
@@ -55,36 +56,19 @@ N_SLOTS = {
     ids.NADAM: 2,
     ids.LION: 1,
 }
+#: Code and number of each activation, by name; numbers other than the defaults show more.
 ACTIVATIONS = {
-    "identity": (ids.IDENTITY, 0.0),
-    "sigmoid": (ids.SIGMOID, 0.0),
-    "tanh": (ids.TANH, 0.0),
-    "relu": (ids.RELU, 0.0),
-    "leaky_relu": (ids.LEAKY_RELU, 0.1),
-    "elu": (ids.ELU, 0.7),
-    "softmax": (ids.SOFTMAX, 0.0),
-    "exponential": (ids.EXPONENTIAL, 0.0),
-    "selu": (ids.SELU, 1.6732632423543772),
-    "softplus": (ids.SOFTPLUS, 0.0),
-    "hard_sigmoid": (ids.HARD_SIGMOID, 0.0),
-    "silu": (ids.SILU, 0.0),
-    "gelu": (ids.GELU, 0.0),
-    "mish": (ids.MISH, 0.0),
+    rule.name: (rule.code, {"leaky_relu": 0.1, "elu": 0.7}.get(rule.name, rule.alpha or 0.0))
+    for rule in rules.ACTIVATIONS
 }
-LOSSES = {
-    "squared_error": ids.SQUARED_ERROR,
-    "sum_of_squares": ids.SUM_OF_SQUARES,
-    "binary_crossentropy": ids.BINARY_CROSSENTROPY,
-    "softmax_crossentropy": ids.SOFTMAX_CROSSENTROPY,
-    "absolute_error": ids.ABSOLUTE_ERROR,
-    "huber": ids.HUBER,
-    "poisson": ids.POISSON,
-    "quantile": ids.QUANTILE,
-    "gaussian_nll": ids.GAUSSIAN_NLL,
-}
+LOSSES = {rule.name: rule.code for rule in rules.LOSSES}
 LOSS_PARAMETERS = {ids.HUBER: 0.7, ids.QUANTILE: 0.3}
 #: Those that any number of outputs can have.
-LOSSES_OF_ANY_WIDTH = {name: code for name, code in LOSSES.items() if name != "gaussian_nll"}
+LOSSES_OF_ANY_WIDTH = {
+    rule.name: rule.code
+    for rule in rules.LOSSES
+    if rule.outputs_per_target is None or "quantiles" in rule.settings
+}
 
 
 class FixedPace(SliceTuner):

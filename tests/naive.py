@@ -11,12 +11,14 @@ from __future__ import annotations
 import copy
 from dataclasses import dataclass
 
+import ids
 import numpy as np
 from scipy import special
 
-from fastnn.kernels import ids
+from fastnn.kernels.nn import rules
 
 SELU_SCALE = 1.0507009873554805
+SELU_ALPHA = 1.6732632423543772
 
 # ------------------------------------------------------------------------------------------- activations
 
@@ -33,76 +35,76 @@ def softmax(z):
     return e / e.sum(axis=1, keepdims=True)
 
 
+def rectified(z, below):
+    """z where it is above 0, else `below`; NaN is neither."""
+    return np.where(z > 0, z, below)
+
+
+def expm1_below(z):
+    """e^z - 1 for z < 0, without overflow above."""
+    return np.expm1(np.minimum(z, 0))
+
+
+def limited(z):
+    """z without minus infinity, whose product with 0 would be NaN."""
+    return np.where(z > -1e5, z, 0 * z)
+
+
+def softmax_backward(z, d):
+    """Product with the Jacobian of each row."""
+    rows = [(np.diag(p) - np.outer(p, p)) @ g for p, g in zip(softmax(z), d, strict=True)]
+    return np.array(rows, z.dtype)
+
+
+def mish_slope(z):
+    """tanh(s) + z (1 - tanh(s)^2) sigmoid(z) with s = ln(1 + e^z)."""
+    s = np.logaddexp(0.0, z)
+    return np.tanh(s) + z * sigmoid(z) / np.cosh(np.minimum(s, 80)) ** 2
+
+
+#: f(z, alpha) and its derivative at z of each rule, by name. Softmax is not taken element by element.
+ACTIVATIONS = {
+    "identity": (lambda z, _: z, lambda z, _: np.ones_like(z)),
+    "sigmoid": (lambda z, _: sigmoid(z), lambda z, _: sigmoid(z) * sigmoid(-z)),
+    "tanh": (lambda z, _: np.tanh(z), lambda z, _: 1 - np.tanh(z) ** 2),
+    "relu": (lambda z, _: rectified(z, np.zeros_like(z)), lambda z, _: (z > 0).astype(z.dtype)),
+    "leaky_relu": (
+        lambda z, alpha: rectified(z, alpha * z),
+        lambda z, alpha: np.where(z > 0, np.ones_like(z), alpha * np.ones_like(z)),
+    ),
+    "elu": (
+        lambda z, alpha: rectified(z, alpha * expm1_below(z)),
+        lambda z, alpha: np.where(z > 0, np.ones_like(z), alpha * np.exp(np.minimum(z, 0))),
+    ),
+    "softmax": (lambda z, _: softmax(z), None),
+    "exponential": (lambda z, _: np.exp(z), lambda z, _: np.exp(z)),
+    "selu": (
+        lambda z, _: SELU_SCALE * rectified(z, SELU_ALPHA * expm1_below(z)),
+        lambda z, _: SELU_SCALE * np.where(z > 0, np.ones_like(z), SELU_ALPHA * np.exp(np.minimum(z, 0))),
+    ),
+    "softplus": (lambda z, _: np.logaddexp(0.0, z), lambda z, _: sigmoid(z)),
+    "hard_sigmoid": (
+        lambda z, _: np.clip(z / 6 + 0.5, 0, 1),
+        lambda z, _: np.where(np.abs(z) < 3, np.ones_like(z) / 6, 0 * z),
+    ),
+    "silu": (lambda z, _: limited(z) * sigmoid(z), lambda z, _: sigmoid(z) + z * sigmoid(z) * sigmoid(-z)),
+    "gelu": (
+        lambda z, _: limited(z) * special.ndtr(z),
+        lambda z, _: special.ndtr(z) + z * np.exp(-z * z / 2) / np.sqrt(2 * np.pi),
+    ),
+    "mish": (lambda z, _: limited(z) * np.tanh(np.logaddexp(0 * z, z)), lambda z, _: mish_slope(z)),
+}
+
+
 def activation(code, alpha, z):
     """f(z); (n, O)."""
-    if code == ids.IDENTITY:
-        return z
-    if code == ids.SIGMOID:
-        return sigmoid(z)
-    if code == ids.TANH:
-        return np.tanh(z)
-    if code == ids.RELU:
-        return np.where(z > 0, z, np.zeros_like(z))
-    if code == ids.LEAKY_RELU:
-        return np.where(z > 0, z, alpha * z)
-    if code == ids.ELU:
-        return np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
-    if code == ids.SOFTMAX:
-        return softmax(z)
-    if code == ids.EXPONENTIAL:
-        return np.exp(z)
-    if code == ids.SELU:
-        return SELU_SCALE * np.where(z > 0, z, alpha * np.expm1(np.minimum(z, 0)))
-    if code == ids.SOFTPLUS:
-        return np.logaddexp(0.0, z)
-    if code == ids.HARD_SIGMOID:
-        return np.clip(z / 6 + 0.5, 0, 1)
-    if code == ids.SILU:
-        return np.where(z > -1e5, z, 0 * z) * sigmoid(z)
-    if code == ids.GELU:
-        return np.where(z > -1e5, z, 0 * z) * special.ndtr(z)
-    if code == ids.MISH:
-        return np.where(z > -1e5, z, 0 * z) * np.tanh(np.logaddexp(0 * z, z))
-    raise ValueError(code)
+    return ACTIVATIONS[rules.ACTIVATIONS.names[code]][0](z, alpha)
 
 
 def activation_backward(code, alpha, z, dy):
     """dE/dz from dE/dy = `dy`, by the derivative at z; (n, O)."""
-    one = np.ones_like(z)
-    if code == ids.IDENTITY:
-        return dy
-    if code == ids.SIGMOID:
-        return dy * sigmoid(z) * sigmoid(-z)
-    if code == ids.TANH:
-        return dy * (1 - np.tanh(z) ** 2)
-    if code == ids.RELU:
-        return dy * np.where(z > 0, one, 0 * one)
-    if code == ids.LEAKY_RELU:
-        return dy * np.where(z > 0, one, alpha * one)
-    if code == ids.ELU:
-        return dy * np.where(z > 0, one, alpha * np.exp(np.minimum(z, 0)))
-    if code == ids.SOFTMAX:
-        rows = []
-        for p, d in zip(softmax(z), dy, strict=True):
-            jacobian = np.diag(p) - np.outer(p, p)
-            rows.append(jacobian @ d)
-        return np.array(rows, z.dtype)
-    if code == ids.EXPONENTIAL:
-        return dy * np.exp(z)
-    if code == ids.SELU:
-        return dy * SELU_SCALE * np.where(z > 0, one, alpha * np.exp(np.minimum(z, 0)))
-    if code == ids.SOFTPLUS:
-        return dy * sigmoid(z)
-    if code == ids.HARD_SIGMOID:
-        return dy * np.where(np.abs(z) < 3, one / 6, 0 * one)
-    if code == ids.SILU:
-        return dy * (sigmoid(z) + z * sigmoid(z) * sigmoid(-z))
-    if code == ids.GELU:
-        return dy * (special.ndtr(z) + z * np.exp(-z * z / 2) / np.sqrt(2 * np.pi))
-    if code == ids.MISH:
-        s = np.logaddexp(0.0, z)
-        return dy * (np.tanh(s) + z * sigmoid(z) / np.cosh(np.minimum(s, 80)) ** 2)
-    raise ValueError(code)
+    slope = ACTIVATIONS[rules.ACTIVATIONS.names[code]][1]
+    return softmax_backward(z, dy) if slope is None else dy * slope(z, alpha)
 
 
 # ------------------------------------------------------------------------------------------------ losses
@@ -121,60 +123,72 @@ def log_softmax(u):
     return shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
 
 
-def loss_rows(loss, u, t, p=0.0):
-    """Loss of each row, from the outputs u and targets t (n, O), with the outputs' parameters p; (n,)."""
-    e = u - t
-    if loss == ids.ABSOLUTE_ERROR:
-        return np.abs(e).mean(axis=1)
-    if loss == ids.HUBER:
-        return np.where(np.abs(e) <= p, e**2 / 2, p * (np.abs(e) - p / 2)).mean(axis=1)
-    if loss == ids.POISSON:
-        return (np.exp(u) - t * u).mean(axis=1)
-    if loss == ids.QUANTILE:
-        return np.maximum(p * -e, (1 - p) * e).mean(axis=1)
-    if loss == ids.GAUSSIAN_NLL:
-        m, s, t = gaussian_parts(u, t)
-        return (s + (m - t) ** 2 / np.exp(s)).mean(axis=1) / 2
-    if loss == ids.SQUARED_ERROR:
-        return ((u - t) ** 2).mean(axis=1)
-    if loss == ids.SUM_OF_SQUARES:
-        return ((u - t) ** 2).sum(axis=1) / 2
-    if loss == ids.BINARY_CROSSENTROPY:
-        return (np.logaddexp(0 * u, u) - t * u).mean(axis=1)
-    if loss == ids.SOFTMAX_CROSSENTROPY:
-        return -(t * log_softmax(u)).sum(axis=1)
-    raise ValueError(loss)
-
-
 def gaussian_parts(u, t):
     """Means, logarithms of variances, and targets; (n, O / 2) each."""
     half = u.shape[1] // 2
     return u[:, :half], u[:, half:], t[:, :half]
 
 
+def gaussian_rows(u, t):
+    """(s + (m - t)^2 e^-s) / 2, the mean over the targets."""
+    m, s, t = gaussian_parts(u, t)
+    return (s + (m - t) ** 2 / np.exp(s)).mean(axis=1) / 2
+
+
+def gaussian_gradient(u, t):
+    """Its derivatives by means and logarithms of variances."""
+    m, s, t = gaussian_parts(u, t)
+    return np.hstack([(m - t) / np.exp(s), 0.5 - 0.5 * (m - t) ** 2 / np.exp(s)]) / m.shape[1]
+
+
+def huber_values(e, p):
+    """Squares up to p, lines beyond."""
+    return np.where(np.abs(e) <= p, e**2 / 2, p * (np.abs(e) - p / 2))
+
+
+def quantile_slopes(e, p):
+    """1 - p above the target, -p below it."""
+    return np.where(e > 0, 1 - p, np.where(e < 0, -p * np.ones_like(e), 0 * e))
+
+
+#: For each rule, by name: loss of each row (n,) of outputs u, targets t (n, O) and parameters p of the outputs; and its
+#: gradient with respect to u (n, O).
+LOSSES = {
+    "squared_error": (
+        lambda u, t, p: ((u - t) ** 2).mean(axis=1),
+        lambda u, t, p: 2 * (u - t) / u.shape[1],
+    ),
+    "sum_of_squares": (lambda u, t, p: ((u - t) ** 2).sum(axis=1) / 2, lambda u, t, p: u - t),
+    "binary_crossentropy": (
+        lambda u, t, p: (np.logaddexp(0 * u, u) - t * u).mean(axis=1),
+        lambda u, t, p: (sigmoid(u) - t) / u.shape[1],
+    ),
+    "softmax_crossentropy": (
+        lambda u, t, p: -(t * log_softmax(u)).sum(axis=1),
+        lambda u, t, p: softmax(u) * t.sum(axis=1, keepdims=True) - t,
+    ),
+    "absolute_error": (lambda u, t, p: np.abs(u - t).mean(axis=1), lambda u, t, p: np.sign(u - t) / u.shape[1]),
+    "huber": (
+        lambda u, t, p: huber_values(u - t, p).mean(axis=1),
+        lambda u, t, p: np.clip(u - t, -p, p) / u.shape[1],
+    ),
+    "poisson": (lambda u, t, p: (np.exp(u) - t * u).mean(axis=1), lambda u, t, p: (np.exp(u) - t) / u.shape[1]),
+    "quantile": (
+        lambda u, t, p: np.maximum(p * (t - u), (1 - p) * (u - t)).mean(axis=1),
+        lambda u, t, p: quantile_slopes(u - t, p) / u.shape[1],
+    ),
+    "gaussian_nll": (lambda u, t, p: gaussian_rows(u, t), lambda u, t, p: gaussian_gradient(u, t)),
+}
+
+
+def loss_rows(loss, u, t, p=0.0):
+    """Loss of each row, from the outputs u and targets t (n, O), with the outputs' parameters p; (n,)."""
+    return LOSSES[rules.LOSSES.names[loss]][0](u, t, p)
+
+
 def loss_rows_backward(loss, u, t, p=0.0):
     """Gradient of each row's loss with respect to its outputs; (n, O)."""
-    e, n = u - t, u.shape[1]
-    if loss == ids.ABSOLUTE_ERROR:
-        return np.sign(e) / n
-    if loss == ids.HUBER:
-        return np.clip(e, -p, p) / n
-    if loss == ids.POISSON:
-        return (np.exp(u) - t) / n
-    if loss == ids.QUANTILE:
-        return np.where(e > 0, 1 - p, np.where(e < 0, -p * np.ones_like(e), 0 * e)) / n
-    if loss == ids.GAUSSIAN_NLL:
-        m, s, t = gaussian_parts(u, t)
-        return np.hstack([(m - t) / np.exp(s), 0.5 - 0.5 * (m - t) ** 2 / np.exp(s)]) / m.shape[1]
-    if loss == ids.SQUARED_ERROR:
-        return 2 * (u - t) / u.shape[1]
-    if loss == ids.SUM_OF_SQUARES:
-        return u - t
-    if loss == ids.BINARY_CROSSENTROPY:
-        return (sigmoid(u) - t) / u.shape[1]
-    if loss == ids.SOFTMAX_CROSSENTROPY:
-        return softmax(u) * t.sum(axis=1, keepdims=True) - t
-    raise ValueError(loss)
+    return LOSSES[rules.LOSSES.names[loss]][1](u, t, p)
 
 
 def metric_rows(metric, u, t, *, loss, output_activation):

@@ -7,12 +7,14 @@ import dataclasses
 import math
 import pickle
 
+import ids
+import naive
 import numpy as np
 import pytest
 
 from fastnn import activations, initializers, layers, losses, metrics, optimizers, regularizers
 from fastnn.activations import Activation, elu, leaky_relu
-from fastnn.kernels import ids
+from fastnn.kernels.nn import rules
 from fastnn.layers import Dense, as_layers
 from fastnn.losses import Loss
 from fastnn.metrics import Metric
@@ -51,7 +53,7 @@ from fastnn.regularizers import L1, L1L2, L2
 )
 def test_activation(spec, name, alpha, code):
     activation = activations.get(spec)
-    assert (activation.name, activation.alpha, activation.code) == (name, alpha, code)
+    assert (activation.name, activation.alpha, activation.rule.code) == (name, alpha, code)
     assert type(activation.alpha) is float
 
 
@@ -76,7 +78,7 @@ def test_activation_of_a_wrong_type(spec):
 
 @pytest.mark.parametrize("alpha", [0.0, -0.1])
 def test_alpha_must_be_positive_where_it_has_a_meaning(alpha):
-    with pytest.raises(ValueError, match=r"alpha of leaky_relu must be above 0.*leaky_relu\(alpha=0.01\)"):
+    with pytest.raises(ValueError, match=r"alpha of leaky_relu must be above 0, got .*\('leaky_relu', 0.01\)"):
         leaky_relu(alpha)
     with pytest.raises(ValueError, match="alpha of elu must be above 0"):
         elu(alpha)
@@ -273,7 +275,7 @@ def test_layers_name_the_entry_that_is_wrong():
 )
 def test_loss(spec, name, code, classification):
     loss = losses.get(spec)
-    assert (loss.name, loss.code, loss.classification) == (name, code, classification)
+    assert (loss.name, loss.rule.code, loss.classification) == (name, code, classification)
 
 
 def test_settings_of_losses():
@@ -505,14 +507,36 @@ def test_unknown_metric():
 #  codes
 
 
+@pytest.mark.parametrize("registry", [rules.ACTIVATIONS, rules.LOSSES], ids=lambda registry: registry.kind)
+def test_codes_count_the_rules(registry):
+    assert [rule.code for rule in registry] == list(range(len(registry)))
+    assert all(registry[name] is rule for rule in registry for name in (rule.name, *rule.aliases))
+
+
 @pytest.mark.parametrize(
-    ("make", "names"),
-    [
-        (activations.get, tuple(activations._CODES)),
-        (losses.get, tuple(losses._CODES)),
-        (optimizers.get, ("sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam")),
-        (metrics.get, ("accuracy", "mean_squared_error", "mean_absolute_error")),
-    ],
+    ("rules_of_kind", "oracle"), [(rules.ACTIVATIONS, naive.ACTIVATIONS), (rules.LOSSES, naive.LOSSES)]
 )
-def test_no_two_words_share_a_code(make, names):
-    assert len({make(name).code for name in names}) == len(names)
+def test_each_rule_has_an_oracle(rules_of_kind, oracle):
+    assert list(oracle) == list(rules_of_kind.names), "tests/naive.py has one entry per rule, in the same order"
+
+
+@pytest.mark.parametrize(("rules_of_kind", "cls"), [(rules.ACTIVATIONS, Activation), (rules.LOSSES, Loss)])
+def test_docstrings_list_the_rules(rules_of_kind, cls):
+    for rule in rules_of_kind:
+        assert rule.formula in cls.__doc__
+        assert all(name in cls.__doc__ for name in (rule.name, *rule.aliases))
+    assert "{" not in cls.__doc__
+
+
+def test_a_taken_name_and_a_late_rule_are_refused():
+    registry = rules.Registry("activation")
+    with pytest.raises(RuntimeError, match="no activation is registered"):
+        registry.freeze()
+    first = registry.add(rules.ActivationRule(name="first", aliases=("one",), formula=""))
+    assert first.code == 0
+    for name, aliases in (("first", ()), ("one", ()), ("second", ("one",))):
+        with pytest.raises(ValueError, match="is taken by 'first'"):
+            registry.add(rules.ActivationRule(name=name, aliases=aliases, formula=""))
+    registry.freeze()
+    with pytest.raises(RuntimeError, match="must be registered before the kernels are generated"):
+        registry.add(rules.ActivationRule(name="late", formula=""))

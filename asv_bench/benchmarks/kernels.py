@@ -17,8 +17,9 @@ from fastnn.kernels.lang.simd import at, lanes, load, store, transpose_block
 from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import nothing
 from fastnn.kernels.maths.elementary import exp, expm1, log, sigmoid, tanh
-from fastnn.kernels.nn.activations import activate_output
+from fastnn.kernels.nn.dispatch import activate_output
 from fastnn.kernels.nn.optimizers import update
+from fastnn.kernels.nn.rules import ACTIVATIONS
 from fastnn.kernels.tables import aligned_zeros, leading_dimension, padded
 
 from .timing import best
@@ -27,6 +28,9 @@ DTYPES = ["float32", "float64"]
 #: Names of the elementwise functions; the number of one is what `elementwise` is told.
 FUNCTIONS = ["exp", "expm1", "log", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softmax", "transpose"]
 EXP, EXPM1, LOG, SIGMOID, TANH, RELU, LEAKY_RELU, ELU, SOFTMAX, TRANSPOSE = range(len(FUNCTIONS))
+RELU_CODE, LEAKY_RELU_CODE, ELU_CODE, SOFTMAX_CODE = (
+    ACTIVATIONS[name].code for name in ("relu", "leaky_relu", "elu", "softmax")
+)
 #: They run over a matrix of this many rows and columns: 16 KiB of float32, which stay in the first-level cache.
 SIDE = 64
 
@@ -64,13 +68,13 @@ def elementwise(function: int, x: Any, y: Any, count: int) -> None:
             for i in range(0, n, v):
                 store(at(q, i), tanh(load(at(p, i))))
         elif function == RELU:
-            activate_output(ids.RELU, 0.0, 0, q, q, SIDE, SIDE, SIDE)
+            activate_output(RELU_CODE, 0.0, 0, q, q, SIDE, SIDE, SIDE)
         elif function == LEAKY_RELU:
-            activate_output(ids.LEAKY_RELU, 0.01, 0, q, q, SIDE, SIDE, SIDE)
+            activate_output(LEAKY_RELU_CODE, 0.01, 0, q, q, SIDE, SIDE, SIDE)
         elif function == ELU:
-            activate_output(ids.ELU, 1.0, 0, q, q, SIDE, SIDE, SIDE)
+            activate_output(ELU_CODE, 1.0, 0, q, q, SIDE, SIDE, SIDE)
         elif function == SOFTMAX:
-            activate_output(ids.SOFTMAX, 0.0, 0, q, q, SIDE, SIDE, SIDE)
+            activate_output(SOFTMAX_CODE, 0.0, 0, q, q, SIDE, SIDE, SIDE)
         elif function == TRANSPOSE:
             for i in range(0, SIDE, v):
                 for j in range(0, SIDE, v):

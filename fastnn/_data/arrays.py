@@ -142,8 +142,8 @@ def as_targets(
     ValueError
         If length, shape or values do not fit.
     """
-    softmax = loss.name == "softmax_crossentropy"
-    classes = softmax or loss.name == "binary_crossentropy"
+    softmax = loss.rule.targets == "classes"
+    classes = loss.classification
     if softmax and n_outputs == 1:
         raise ValueError(
             "softmax_crossentropy with 1 output is senseless, as the softmax of one number is always 1: "
@@ -175,7 +175,7 @@ def as_targets(
         _check_probabilities(values, name)
     elif classes:
         _check_unit_interval(values.reshape(a.shape), name)
-    elif loss.name == "poisson" and values.min() < 0:
+    elif loss.rule.targets == "counts" and values.min() < 0:
         row, column = np.argwhere(values < 0)[0]
         raise ValueError(f"{name} holds {values[row, column]} at row {row}, but poisson needs counts of 0 or more.")
     return Targets(loss.prepare(values), np.empty(0, np.int64), columns * each)

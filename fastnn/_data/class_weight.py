@@ -80,7 +80,7 @@ def _labels(targets: Targets, loss: Loss) -> tuple[npt.NDArray[np.int64], int]:
         return targets.labels, targets.n_outputs
     values = targets.values
     low, high = (loss.prepare(np.full((1, values.shape[1]), t, values.dtype))[0, 0] for t in (0, 1))  # smoothed labels
-    binary = loss.name == "binary_crossentropy"
+    binary = loss.rule.targets == "binary"
     if binary and values.shape[1] > 1:
         raise ValueError(
             f"class_weight needs classes that exclude each other, but y has {values.shape[1]} columns of "

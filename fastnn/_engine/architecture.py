@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.custom import MachineCode
-from fastnn.kernels import ids, tables
+from fastnn.kernels import tables
+from fastnn.kernels.nn.rules import activation_code
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ def layer_table(architecture: Architecture, *, training: bool) -> np.ndarray:
         table[k, tables.HAS_BIAS] = architecture.use_bias[k]
         table[k, tables.NARROW] = architecture.narrow()[k]
     if training and architecture.fused_output:
-        table[-1, tables.ACTIVATION] = ids.IDENTITY
+        table[-1, tables.ACTIVATION] = activation_code("identity")
     return table
 
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from fastnn._engine.architecture import Architecture, address_of, layer_numbers, layer_table
 from fastnn._engine.autotune import MAX_EPOCHS, SliceTuner
-from fastnn.kernels import ids, tables
+from fastnn.kernels import tables
 from fastnn.kernels.lang.simd import CACHE_LINE, n_lanes
 from fastnn.kernels.linalg.microkernel import TILE_ROWS
+from fastnn.kernels.nn.rules import derivative_from_input
 from fastnn.kernels.nn.stochastic import ROW_RANDOMS
 from fastnn.kernels.tables import Plan
 
@@ -167,7 +168,7 @@ class Workspace:
         self.layers[:, tables.OUTPUT] = inputs[1:]
         self.layers[:, tables.DELTA] = [arena.take(rows * ld) for ld in lds[1:]]
         for k in range(architecture.n_layers):
-            if gradients and self.layers[k, tables.ACTIVATION] in ids.NEEDS_INPUT:
+            if gradients and derivative_from_input(self.layers[k, tables.ACTIVATION]):
                 self.layers[k, tables.SUM] = arena.take(rows * lds[k + 1])
             if dropout and self.layer_numbers[k, tables.DROPOUT]:
                 self.layers[k, tables.MASK] = arena.take(rows * lds[k])

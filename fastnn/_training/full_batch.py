@@ -22,7 +22,6 @@ from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import Workspace
 from fastnn._training.loop import DivergenceError, Loop
 from fastnn._training.objective import Rows, compiled_metrics, evaluate_compiled, loss_of, values_of
-from fastnn.kernels import ids
 from fastnn.kernels.lang.simd import n_lanes
 from fastnn.kernels.loop.jacobian import add_products, residuals
 from fastnn.kernels.tables import OK, State, aligned_zeros, leading_dimension
@@ -296,7 +295,7 @@ class _LeastSquares:
         if rows.index is not None and counts.size:
             counts = counts[rows.index]
         whole = float(counts.sum()) if counts.size else float(rows.n)
-        half = model.loss.code == ids.SUM_OF_SQUARES
+        half = model.loss.rule.reduction == "sum"
         self._scale = math.sqrt(0.5 if half else 1.0 / (n_outputs * whole))
         self._columns = np.full((architecture.n_layers, 2), -1, np.int64)
         self.penalty = np.zeros(self.n_params)

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from fastnn._data.arrays import Targets
 from fastnn._engine.engine import Sums, as_data
 from fastnn._engine.thread_team import ThreadTeam
-from fastnn.kernels import ids
 from fastnn.kernels.tables import OK
 
 if TYPE_CHECKING:
@@ -47,7 +46,7 @@ class Rows:
 
 def loss_of(model: Model, sums: Sums) -> float:
     """Loss of a run, with the penalty that was summed."""
-    loss = sums.loss if model.loss.code == ids.SUM_OF_SQUARES else sums.loss / (sums.weight or 1.0)
+    loss = sums.loss if model.loss.rule.reduction == "sum" else sums.loss / (sums.weight or 1.0)
     return loss + (sums.penalty / sums.steps if sums.steps else 0.0)
 
 

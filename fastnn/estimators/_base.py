@@ -168,7 +168,7 @@ class BaseMLP(BaseEstimator):
                     f"activation names {len(found)} activations, but hidden_layer_sizes has {n_hidden} layers: give "
                     "one for each hidden layer, or one name for all."
                 )
-        if any(activation.name == "softmax" for activation in found):
+        if any(activation.rule.rows for activation in found):
             raise ValueError("activation 'softmax' is for the last layer, which has the one that its loss needs.")
         return found
 
@@ -279,7 +279,7 @@ class BaseMLP(BaseEstimator):
         layers = [*layers, layers[-1] if layers else activations.get("relu")]  # the last is drawn as the one before
         self.coefs_, self.intercepts_ = [], []
         for n_in, n_out, activation in zip(sizes[:-1], sizes[1:], layers, strict=True):
-            bound = np.sqrt((2.0 if activation.name == "sigmoid" else 6.0) / (n_in + n_out))
+            bound = np.sqrt((2.0 if activation.rule is activations.get("sigmoid").rule else 6.0) / (n_in + n_out))
             self.coefs_.append(random.uniform(-bound, bound, (n_in, n_out)).astype(dtype, copy=False))
             self.intercepts_.append(random.uniform(-bound, bound, n_out).astype(dtype, copy=False))
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import threading
 
+import ids
 import numpy as np
 import pytest
 from driver import ACTIVATIONS, LOSSES, OPTIMIZERS, architecture, engine, problem, train
 
 from fastnn._engine.thread_team import ThreadTeam
-from fastnn.kernels import ids
 
 #: Widths that end before, on and after whole vectors, wide enough for several weight tiles, and nets of one weight.
 SIZES = [

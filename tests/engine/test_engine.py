@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+import ids
 import naive
 import numba.core.errors
 import numpy as np
@@ -29,7 +30,7 @@ from fastnn._engine.autotune import SLICE, SliceTuner
 from fastnn._engine.engine import Engine, as_data
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import shares, weight_tiles
-from fastnn.kernels import ids, tables
+from fastnn.kernels import tables
 from fastnn.kernels.lang.compiler import JIT_DISABLED, kernel
 from fastnn.kernels.lang.simd import CACHE_LINE, IS_X86, n_lanes
 from fastnn.kernels.loop.predict import predict as predict_kernel

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 
+import ids
 import numpy as np
 import pytest
 from driver import architecture, engine, problem, train
-
-from fastnn.kernels import ids
 
 pytest.importorskip("torch")
 before = os.environ.get("KERAS_BACKEND")

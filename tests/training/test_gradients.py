@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 
+import ids
 import naive
 import numpy as np
 import pytest
@@ -15,7 +16,6 @@ from models import log_cosh, log_cosh_slope, softsign, softsign_slope
 import fastnn
 from fastnn import Dense, Model, losses
 from fastnn._engine.thread_team import ThreadTeam
-from fastnn.kernels import ids
 
 HIDDEN = {0: [], 1: [7], 3: [7, 17, 4]}
 #: Distance of the differences; kinks must be farther away from where they are taken.

@@ -20,13 +20,16 @@ import numba
 
 from fastnn.kernels.lang.flags import JIT_DISABLED, MODE
 
+#: Modules of `fastnn` above the kernels that hold compiled functions: the arithmetic of the rules.
+RULE_MODULES = ("activations.py", "losses.py", "optimizers.py")
+
 
 def sources_hash() -> str:
-    """Return the digest of all kernel sources, of the versions of Numba and llvmlite, and of the mode."""
+    """Return the digest of all sources of compiled code, of the versions of Numba and llvmlite, and of the mode."""
     digest = hashlib.sha256(f"{numba.__version__}\0{llvmlite.__version__}\0{MODE}".encode())
     folder = Path(__file__).parent.parent  # fastnn/kernels
-    for path in sorted(folder.rglob("*.py")):
-        digest.update(f"{path.relative_to(folder).as_posix()}\0".encode())
+    for path in [*sorted(folder.rglob("*.py")), *(folder.parent / name for name in RULE_MODULES)]:
+        digest.update(f"{path.relative_to(folder.parent).as_posix()}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
 

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnn.kernels.ids import CUSTOM_LOSS, NO_METRIC, SIGMOID, SOFTMAX_CROSSENTROPY, SUM_OF_SQUARES
-from fastnn.kernels.ids import SOFTMAX as SOFTMAX_ACTIVATION
+from fastnn.kernels.ids import NO_METRIC
 from fastnn.kernels.lang.compiler import device_function
 from fastnn.kernels.lang.simd import (
     at,
@@ -25,9 +24,17 @@ from fastnn.kernels.lang.simd import (
 )
 from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import dots, nothing
-from fastnn.kernels.nn.activations import activate_output, activate_output_backward
-from fastnn.kernels.nn.losses import custom_row, fill_one_hot_row, loss_row, metric_row, sum_of_squares_row
-from fastnn.kernels.nn.losses_blocked import loss_block, metric_block, one_hot_block
+from fastnn.kernels.nn.dispatch import (
+    activate_output,
+    activate_output_backward,
+    loss_block,
+    loss_row,
+    outputs_are_distribution,
+    outputs_are_probabilities,
+    targets_are_classes,
+)
+from fastnn.kernels.nn.losses import fill_one_hot_row, metric_row
+from fastnn.kernels.nn.losses_blocked import metric_block, one_hot_block
 from fastnn.kernels.nn.stochastic import DROP, augment, drop, key_of, mask_rows, partner_of, share_of_row
 from fastnn.kernels.tables import (
     ACTIVATION,
@@ -305,8 +312,8 @@ def mix_block(plan: Any, data: Any, place: int, rows: int, t: Any, n: int, off: 
 def decision(plan: Any) -> Any:
     """Whether the outputs compete, and otherwise the threshold above which an output says yes."""
     activation = plan.layers[plan.layers.shape[0] - 1, ACTIVATION]
-    several = plan.settings[LOSS] == SOFTMAX_CROSSENTROPY or activation == SOFTMAX_ACTIVATION
-    return several, 0.5 if activation == SIGMOID else 0.0
+    several = targets_are_classes(plan.settings[LOSS]) or outputs_are_distribution(activation)
+    return several, 0.5 if outputs_are_probabilities(activation) else 0.0
 
 
 @device_function
@@ -317,7 +324,6 @@ def row_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int
     last = plan.layers.shape[0] - 1
     n = plan.layers[last, N_OUT]
     ld = plan.layers[last, LD_OUT]
-    loss = settings[LOSS]
     parameters = at(state.work, settings[LOSS_PARAMETERS])
     scratch = at(state.work, settings[SCRATCH] + thread * settings[SCRATCH_SIZE])
     several, threshold = decision(plan)
@@ -344,12 +350,9 @@ def row_losses(state: Any, plan: Any, data: Any, place: int, row: int, rows: int
             if metric != NO_METRIC:
                 value = metric_row(metric, u, t, label, n, threshold, several)
                 store_scalar(at(state.work, settings[ROW_METRIC] + m * settings[METRIC_LENGTH] + r), weight * value)
-        if loss == SUM_OF_SQUARES:
-            value = sum_of_squares_row(u, t, d, n, weight)
-        elif loss == CUSTOM_LOSS:
-            value = custom_row(settings[LOSS_FUNCTION], u, t, d, scratch, n, weight / norm / n) * (weight / n)
-        else:
-            value = loss_row(loss, u, t, label, parameters, d, n, weight, norm)
+        value = loss_row(
+            settings[LOSS], settings[LOSS_FUNCTION], u, t, label, parameters, d, scratch, n, weight, norm
+        )  # fmt: skip
         store_scalar(at(state.work, settings[ROW_LOSS] + r), value)
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.ids import SOFTMAX
 from fastnn.kernels.lang.atomics import atomic_load, atomic_store, compare_and_swap, cpu_pause, yield_cpu
 from fastnn.kernels.lang.barrier import SPINS, SYNC_SIZE, barrier
 from fastnn.kernels.lang.compiler import device_function, kernel
@@ -20,7 +19,8 @@ from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import nothing
 from fastnn.kernels.loop.forward_backward import copy_row, forward, whole_vectors
 from fastnn.kernels.maths.isfinite import is_finite_run
-from fastnn.kernels.nn.activations import activate, clear_padding, is_zero_at_zero
+from fastnn.kernels.nn.dispatch import activate, is_zero_at_zero, works_on_rows
+from fastnn.kernels.nn.softmax import clear_padding
 from fastnn.kernels.tables import (
     ACTIVATION,
     ALPHA,
@@ -117,7 +117,7 @@ def columns_of(params: Any, layers: Any, layer_numbers: Any, work: Any, features
         z = at(work, layers[k, OUTPUT])
         columns = whole_vectors(n_out, v)
         runs = (columns + 4 * v - 1) // (4 * v)
-        if layers[k, NARROW] or runs < n_threads or code == SOFTMAX:
+        if layers[k, NARROW] or runs < n_threads or works_on_rows(code):
             if thread == 0:
                 forward(
                     params, layers[k : k + 1], layer_numbers[k : k + 1], work, x, ld_x, 0, n, at(work, 0),

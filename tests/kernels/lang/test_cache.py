@@ -20,8 +20,9 @@ from fastnn.kernels.lang import cache
 from fastnn.kernels.lang.flags import JIT_DISABLED
 
 FOLDER = Path(fastnn.kernels.__file__).parent
-MODULES = sorted(".".join(path.relative_to(FOLDER).with_suffix("").parts) for path in FOLDER.rglob("*.py"))
-assert len(MODULES) >= 20  # so that the loop below is not empty
+PACKAGE = FOLDER.parent
+SOURCES = [*FOLDER.rglob("*.py"), *(PACKAGE / name for name in cache.RULE_MODULES)]
+assert len(SOURCES) >= 20  # so that the loop below is not empty
 
 compiled_only = pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
 
@@ -47,14 +48,14 @@ print(CACHE_FOLDER, len(list(CACHE_FOLDER.rglob("*.nbc"))))
 
 
 def test_an_edit_in_any_kernel_changes_the_name(tmp_path, monkeypatch):
-    shutil.copytree(FOLDER, tmp_path, dirs_exist_ok=True)
-    monkeypatch.setattr(cache, "__file__", str(tmp_path / "lang" / "cache.py"))
+    shutil.copytree(PACKAGE, tmp_path, dirs_exist_ok=True, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "kernels" / "lang" / "cache.py"))
     before = cache.sources_hash()
-    for module in MODULES:
-        path = tmp_path.joinpath(*module.split(".")).with_suffix(".py")
+    for source in SOURCES:
+        path = tmp_path / source.relative_to(PACKAGE)
         text = path.read_bytes()
         path.write_bytes(text + b"\n# edited\n")
-        assert cache.sources_hash() != before, module
+        assert cache.sources_hash() != before, source
         path.write_bytes(text)
     for owner, name in ((numba, "__version__"), (llvmlite, "__version__"), (cache, "MODE")):
         with monkeypatch.context() as changed:

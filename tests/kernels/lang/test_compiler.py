@@ -13,18 +13,20 @@ from driver import run_python
 
 import fastnn.kernels
 import fastnn.kernels.lang.simd
-from fastnn.kernels.lang import compiler, flags
+from fastnn.kernels.lang import cache, compiler, flags
 from fastnn.kernels.lang.cache import sources_hash
 from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.loop.train import train as train_kernel
 from fastnn.kernels.maths.rng import shuffle
 
 FOLDER = Path(fastnn.kernels.__file__).parent
-MODULES = sorted(".".join(path.relative_to(FOLDER).with_suffix("").parts) for path in FOLDER.rglob("*.py"))
+PACKAGE = FOLDER.parent
+KERNELS = sorted(".".join(path.relative_to(PACKAGE).with_suffix("").parts) for path in FOLDER.rglob("*.py"))
+MODULES = KERNELS + [name.removesuffix(".py") for name in cache.RULE_MODULES]
 assert len(MODULES) >= 20  # so that the rules below are not rules for nothing
 
 #: The modules that may compile.
-COMPILING = ("lang.compiler", "lang.numba_private.deferred")
+COMPILING = ("kernels.lang.compiler", "kernels.lang.numba_private.deferred")
 
 compiled_only = pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
@@ -34,7 +36,7 @@ needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 
 
 def parsed(module):
-    return ast.parse(FOLDER.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8"))
+    return ast.parse(PACKAGE.joinpath(*module.split(".")).with_suffix(".py").read_text(encoding="utf-8"))
 
 
 def names_in(node):
@@ -93,7 +95,8 @@ def test_compiled_functions_bear_one_of_the_marks(module):
     # A function that takes part in compiled code bears one of the two marks; all others are plain helpers of
     # code generation, which Numba never sees.
     known = {"device_function", "kernel", "op", "elementwise", "lower", "type_callable", "lower_builtin",
-             "register_model", "overload", "lower_getattr_generic", "property", "cache"}  # fmt: skip
+             "register_model", "overload", "lower_getattr_generic", "property", "cache",
+             "documented", "dataclass"}  # fmt: skip
     for node in ast.walk(parsed(module)):
         if isinstance(node, ast.FunctionDef):
             for decorator in node.decorator_list:
@@ -102,7 +105,7 @@ def test_compiled_functions_bear_one_of_the_marks(module):
                 assert name in known, f"{module}.{node.name} is decorated by {name}"
 
 
-@pytest.mark.parametrize("module", MODULES)
+@pytest.mark.parametrize("module", KERNELS)
 def test_the_compiled_floor_imports_nothing_from_above(module):
     for node in ast.walk(parsed(module)):
         if isinstance(node, ast.ImportFrom):
@@ -126,6 +129,14 @@ def test_compiled_functions_have_docstrings(module):
             marks = {d.id for d in node.decorator_list if isinstance(d, ast.Name)}
             if marks & {"device_function", "kernel"}:
                 assert ast.get_docstring(node), f"{module}.{node.name}"
+
+
+def test_compiled_functions_are_in_files_that_the_cache_key_covers():
+    mark = "fastnn.kernels.lang.compiler import device_function"
+    upper = [path for path in PACKAGE.rglob("*.py") if FOLDER not in path.parents]
+    using = {path.name for path in upper if mark in path.read_text(encoding="utf-8")}
+    assert using <= set(cache.RULE_MODULES)
+    assert all((PACKAGE / name).is_file() for name in cache.RULE_MODULES)
 
 
 @compiled_only

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import ids
 import naive
 import numpy as np
 import pytest
 from driver import LOSSES_OF_ANY_WIDTH as LOSSES
 
-from fastnn.kernels import ids
 from fastnn.kernels.lang.compiler import kernel
 from fastnn.kernels.lang.simd import at, load, n_lanes, store
+from fastnn.kernels.nn import dispatch, losses_blocked
 from fastnn.kernels.nn import losses as kernels
-from fastnn.kernels.nn import losses_blocked
 
 WIDTHS = [1, 2, 3, 7, 8, 9, 15, 16, 17, 33]
 
@@ -21,12 +21,10 @@ def row_losses(loss, u, t, labels, p, d, ld, n, weight, norm, values):
     """All rows of u; `labels` may be empty."""
     for r in range(values.size):
         label = labels[r] if labels.size else -1
-        if loss == ids.SUM_OF_SQUARES:
-            values[r] = kernels.sum_of_squares_row(at(u, r * ld), at(t, r * ld), at(d, r * ld), n, weight[r])
-        else:
-            values[r] = kernels.loss_row(
-                loss, at(u, r * ld), at(t, r * ld), label, at(p, 0), at(d, r * ld), n, weight[r], norm
-            )
+        d_row = at(d, r * ld)
+        values[r] = dispatch.loss_row(
+            loss, 0, at(u, r * ld), at(t, r * ld), label, at(p, 0), d_row, d_row, n, weight[r], norm
+        )  # fmt: skip
 
 
 @kernel
@@ -38,7 +36,7 @@ def row_metrics(metric, u, t, labels, ld, n, threshold, several, values):
 
 @kernel
 def block_losses(loss, u, t, p, weight, norm, n, values):
-    store(at(values, 0), losses_blocked.loss_block(loss, 0, at(u, 0), at(t, 0), at(p, 0), n, load(at(weight, 0)), norm))
+    store(at(values, 0), dispatch.loss_block(loss, 0, at(u, 0), at(t, 0), at(p, 0), n, load(at(weight, 0)), norm))
 
 
 @kernel

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import ids
 import naive
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from driver import (
 )
 
 from fastnn._engine.thread_team import ThreadTeam
-from fastnn.kernels import ids, tables
+from fastnn.kernels import tables
 from fastnn.kernels.lang.compiler import kernel
 from fastnn.kernels.lang.simd import at, n_lanes
 from fastnn.kernels.nn import optimizers as kernels

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import ids
 import naive
 import numpy as np
 import pytest
@@ -13,7 +14,7 @@ from scipy import stats
 from fastnn._engine.engine import AugmentationPlan
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn.custom import MachineCode
-from fastnn.kernels import ids, tables
+from fastnn.kernels import tables
 from fastnn.kernels.lang.compiler import kernel
 from fastnn.kernels.lang.simd import at, lanes, n_lanes, store
 from fastnn.kernels.maths.rng import uniform
@@ -221,9 +222,9 @@ def test_functions_of_the_users_are_activation_and_loss(n_out, dtype):
     bend_code, slope_code, cube_code = (MachineCode(f, np.dtype(dtype)) for f in (bend, slope, cube))
     arch = replace(
         architecture([5, 9, n_out], dtype=dtype),
-        activations=((ids.CUSTOM_ACTIVATION, 0.0), (ids.IDENTITY, 0.0)),
+        activations=((ids.CUSTOM, 0.0), (ids.IDENTITY, 0.0)),
         functions=((bend_code, slope_code), None),
-        loss=ids.CUSTOM_LOSS,
+        loss=ids.CUSTOM,
         loss_function=cube_code,
     )
     made = engine(arch)

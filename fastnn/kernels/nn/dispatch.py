@@ -1,0 +1,239 @@
+"""Select a rule by its code: functions generated from the records of `rules`.
+
+Their text is one branch per rule around the rule's own vector functions. It is generated once, when the entry points
+in `kernels.loop` import this module, after `fastnn` has imported the modules that register the rules; a debugger and
+the error messages of Numba show the text.
+"""
+
+from __future__ import annotations
+
+import linecache
+from collections.abc import Mapping
+from typing import Any
+
+from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.simd import at, broadcast, call_native, lanes, load, store
+from fastnn.kernels.nn.losses import custom_row, lanewise_row
+from fastnn.kernels.nn.losses_blocked import custom_block, lanewise_block
+from fastnn.kernels.nn.rules import ACTIVATIONS, CUSTOM, LOSSES, ActivationRule
+from fastnn.kernels.nn.softmax import clear_padding
+
+_ACTIVATIONS = ACTIVATIONS.freeze()
+_LOSSES = LOSSES.freeze()
+
+#: Names that the generated texts use besides those of the rules' functions.
+_COMMON = {
+    "at": at,
+    "broadcast": broadcast,
+    "call_native": call_native,
+    "custom_block": custom_block,
+    "custom_row": custom_row,
+    "lanes": lanes,
+    "lanewise_block": lanewise_block,
+    "lanewise_row": lanewise_row,
+    "load": load,
+    "store": store,
+}
+
+
+def generate(name: str, text: str, functions: Mapping[str, Any]) -> Any:
+    """Return the device function `name` of a source text, which uses `functions` by their names, and `_COMMON`."""
+    filename = f"<fastnn dispatch: {name}>"
+    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+    namespace = {"__name__": __name__, **_COMMON, **functions}
+    exec(compile(text, filename, "exec"), namespace)
+    return device_function(namespace[name])
+
+
+def ladder(branches: list[tuple[int, str, list[str]]], otherwise: list[str]) -> str:
+    """Return the text of ``if code == ...`` with a branch for each code, its comment and its lines."""
+    lines = []
+    for k, (code, comment, body) in enumerate(branches):
+        lines.append(f"    {'elif' if k else 'if'} code == {code}:  # {comment}")
+        lines += [f"        {line}" for line in body]
+    lines += [f"    {line}" for line in otherwise]
+    return "\n".join(lines) + "\n"
+
+
+def _elementwise(what: str, rules: tuple[ActivationRule, ...], call: str, target: str) -> tuple[str, dict[str, Any]]:
+    """Branches that run a function of each rule over n elements, and the functions under the names used in them."""
+    branches, functions = [], {}
+    for rule in rules:
+        if getattr(rule, what) is not None:
+            function = f"{rule.name}_{what}"
+            functions[function] = getattr(rule, what)
+            source = "z" if rule.from_input or what == "forward" else "y"
+            value = call.format(function=function, source=source)
+            body = ["for i in range(0, n, v):", f"    store(at({target}, i), {value})"]
+            branches.append((rule.code, rule.name, body))
+    return ladder(branches, []), functions
+
+
+def _activate() -> Any:
+    text, functions = _elementwise("forward", _ACTIVATIONS, "{function}(load(at(z, i)), p)", "y")
+    head = '''def activate(code, alpha, function, z, y, n):
+    """Overwrite n elements at `y` (whole vectors) with f of those at `z`, which may be the same.
+
+    Where f is the identity or works on rows nothing is done. `function` is the address of a custom one.
+    """
+    v = lanes(z)
+    p = broadcast(z, alpha)
+'''
+    return generate("activate", f"{head}{text}    elif code == {CUSTOM}:\n        call_native(function, z, y, y, n)\n",
+                    functions)  # fmt: skip
+
+
+def _activate_backward() -> Any:
+    call = "{function}(load(at({source}, i)), load(at(d, i)), p)"
+    text, functions = _elementwise("backward", _ACTIVATIONS, call, "d")
+    head = '''def activate_backward(code, alpha, function, z, y, d, n):
+    """Multiply n elements at `d` (whole vectors) by f'(z), from the outputs at `y` or the inputs at `z`."""
+    v = lanes(y)
+    p = broadcast(y, alpha)
+'''
+    return generate(
+        "activate_backward", f"{head}{text}    elif code == {CUSTOM}:\n        call_native(function, z, d, d, n)\n",
+        functions,
+    )  # fmt: skip
+
+
+def _rows(what: str, arguments: str, doc: str) -> Any:
+    branches, functions = [], {}
+    for rule in _ACTIVATIONS:
+        function = getattr(rule, what)
+        if function is not None:
+            functions[f"{rule.name}_{what}"] = function
+            branches.append((rule.code, rule.name, [f"{rule.name}_{what}({arguments})", "return True"]))
+    name = f"activate_{what}"
+    return generate(
+        name, f'def {name}(code, {arguments}):\n    """{doc}"""\n{ladder(branches, ["return False"])}', functions
+    )
+
+
+def is_one_of(name: str, codes: list[int], doc: str) -> Any:
+    """Return a device function of a code: whether it is one of `codes`."""
+    # Without a code to find the tuple would be empty, which Numba cannot search; no code is below CUSTOM.
+    listed = ", ".join(str(code) for code in [*codes, CUSTOM - 1])
+    return generate(name, f'def {name}(code):\n    """{doc}"""\n    return code in ({listed},)\n', {})
+
+
+activate = _activate()
+activate_backward = _activate_backward()
+activate_rows = _rows(
+    "rows", "y, ld, rows, n", "Overwrite rows at `y` where f works on whole rows; return whether it does."
+)
+activate_rows_backward = _rows(
+    "rows_backward", "y, d, ld, rows, n", "Turn dE/dy at `d` into dE/dz where f works on whole rows; return whether."
+)
+works_on_rows = is_one_of(
+    "works_on_rows", [rule.code for rule in _ACTIVATIONS if rule.rows], "Return whether f works on whole rows."
+)
+is_zero_at_zero = is_one_of(
+    "is_zero_at_zero",
+    [rule.code for rule in _ACTIVATIONS if rule.zero_at_zero],
+    "Return whether f(0) = 0, so that padding stays zero.",
+)
+outputs_are_distribution = is_one_of(
+    "outputs_are_distribution",
+    [rule.code for rule in _ACTIVATIONS if rule.probabilities == "row"],
+    "Return whether the outputs of a row are probabilities of classes that exclude each other.",
+)
+outputs_are_probabilities = is_one_of(
+    "outputs_are_probabilities",
+    [rule.code for rule in _ACTIVATIONS if rule.probabilities == "each"],
+    "Return whether each output is a probability.",
+)
+
+
+@device_function
+def activate_output(
+    code: int, alpha: float, function: int, z: Any, y: Any, ld: int, rows: int, n: int
+) -> None:
+    """Overwrite the rows at `y` by the activation of those at `z` (which may be the same).
+
+    Where f is the identity or works on rows they must be the same. Padding is zero after it.
+    """
+    if not activate_rows(code, y, ld, rows, n):
+        activate(code, alpha, function, z, y, rows * ld)
+        if not is_zero_at_zero(code):
+            clear_padding(y, ld, rows, n)
+
+
+@device_function
+def activate_output_backward(
+    code: int, alpha: float, function: int, z: Any, y: Any, d: Any, ld: int, rows: int, n: int
+) -> None:
+    """Turn dE/dy at `d` into dE/dz in place."""
+    if not activate_rows_backward(code, y, d, ld, rows, n):
+        activate_backward(code, alpha, function, z, y, d, rows * ld)
+
+
+def _loss(form: str, head: str, whole: str, custom: str) -> Any:
+    """Generate `loss_row` or `loss_block`.
+
+    `form` is "row" or "block", `head` the text before the branches, `whole` the arguments of a record's own function,
+    `custom` the line for a loss whose function is called by its address.
+    """
+    share = "weight / n" if form == "row" else "weight * share"
+    scaled = "scale / n" if form == "row" else "scale * share"
+    arguments = "u, t, p, d, n" if form == "row" else "u, t, p, n"
+    branches, functions = [], {}
+    for rule in _LOSSES:
+        own = getattr(rule, form)
+        functions[rule.name] = own or rule.value_and_slope
+        if own is not None:
+            line = f"return {rule.name}({whole})"
+        elif rule.reduction == "sum":
+            line = f"return lanewise_{form}({rule.name}, {arguments}, weight) * weight"
+        else:
+            line = f"return lanewise_{form}({rule.name}, {arguments}, {scaled}) * ({share})"
+        branches.append((rule.code, rule.name, [line]))
+    return generate(f"loss_{form}", head + ladder(branches, [custom]), functions)
+
+
+loss_row = _loss(
+    "row",
+    '''def loss_row(code, function, u, t, label, p, d, scratch, n, weight, norm):
+    """Return the loss of one row times its weight; overwrite `d` with the gradient of the batch's loss.
+
+    Parameters
+    ----------
+    code, function : of the loss; address of a custom one
+    u, t, d : pointers to the outputs, the targets (overwritten where label >= 0) and the gradient of the row
+    label : class, or -1
+    p : pointer to the parameters of the outputs
+    scratch : n elements in whole vectors, overwritten
+    n : number of outputs
+    weight : the row's weight
+    norm : sum of the weights of the batch
+    """
+    scale = weight / norm
+''',
+    "u, t, label, p, d, n, weight, norm",
+    "return custom_row(function, u, t, d, scratch, n, scale / n) * (weight / n)",
+)
+loss_block = _loss(
+    "block",
+    '''def loss_block(code, function, u, t, p, n, weight, norm):
+    """Return the losses of V rows times their weights, a vector; overwrite the block at `u` with the gradient.
+
+    Parameters
+    ----------
+    code, function : of the loss; address of a custom one
+    u, t : pointers to (n, V) blocks of outputs and targets, which may be overwritten
+    p : pointer to the parameters of the outputs
+    n : number of outputs
+    weight : vector of the rows' weights
+    norm : sum of the weights of the batch
+    """
+    share = broadcast(u, 1.0 / n)
+    scale = weight / broadcast(u, norm)
+''',
+    "u, t, p, n, weight, norm",
+    "return custom_block(function, u, t, n, scale * share) * (weight * share)",
+)
+targets_are_classes = is_one_of(
+    "targets_are_classes",
+    [rule.code for rule in _LOSSES if rule.targets == "classes"],
+    "Return whether a loss compares with classes that exclude each other.",
+)

@@ -1,0 +1,89 @@
+"""Softmax over rows padded to whole vectors, its parts (which the cross-entropy shares), and its derivative."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.simd import (
+    at,
+    broadcast,
+    fma,
+    lanes,
+    load,
+    mask_tail,
+    max_lanes,
+    maximum,
+    store,
+    sum_lanes,
+)
+from fastnn.kernels.maths.elementary import exp
+
+
+@device_function
+def largest(z: Any, n: int) -> Any:
+    """Return the largest of n elements at `z`; the row is padded to whole vectors, whose padding is ignored."""
+    v = lanes(z)
+    lowest = broadcast(z, -3.0e38)
+    best = lowest
+    for j in range(0, n, v):
+        best = maximum(best, mask_tail(load(at(z, j)), n - j, lowest))
+    return max_lanes(best)
+
+
+@device_function
+def exp_shifted(z: Any, top: Any, out: Any, n: int) -> Any:
+    """Overwrite the padded row `out` with exp(z - top), padding with zeros; return the sum of the row."""
+    v = lanes(z)
+    zero = broadcast(z, 0.0)
+    shift = broadcast(z, top)
+    total = zero
+    for j in range(0, n, v):
+        e = mask_tail(exp(load(at(z, j)) - shift), n - j, zero)
+        store(at(out, j), e)
+        total = total + e
+    return sum_lanes(total)
+
+
+@device_function
+def scale_row(row: Any, factor: Any, n: int) -> None:
+    """Multiply the padded row of n elements by `factor`, in place."""
+    v = lanes(row)
+    by = broadcast(row, factor)
+    for j in range(0, n, v):
+        store(at(row, j), load(at(row, j)) * by)
+
+
+@device_function
+def softmax_rows(z: Any, ld: int, rows: int, n: int) -> None:
+    """Overwrite each row of n logits at `z` with its softmax; padding becomes zero."""
+    for r in range(rows):
+        row = at(z, r * ld)
+        total = exp_shifted(row, largest(row, n), row, n)
+        scale_row(row, 1.0 / total, n)
+
+
+@device_function
+def softmax_rows_backward(y: Any, d: Any, ld: int, rows: int, n: int) -> None:
+    """Turn dE/dy at `d` into dE/dz = y (dE/dy - sum of y dE/dy), row by row, in place."""
+    v = lanes(y)
+    for r in range(rows):
+        p = at(y, r * ld)
+        q = at(d, r * ld)
+        total = broadcast(y, 0.0)
+        for j in range(0, n, v):
+            total = fma(load(at(p, j)), load(at(q, j)), total)
+        mean = broadcast(y, sum_lanes(total))
+        for j in range(0, n, v):
+            store(at(q, j), load(at(p, j)) * (load(at(q, j)) - mean))
+
+
+@device_function
+def clear_padding(z: Any, ld: int, rows: int, n: int) -> None:
+    """Overwrite with zeros what follows n elements of each row, up to whole vectors."""
+    v = lanes(z)
+    if n % v != 0:
+        last = n - n % v
+        for r in range(rows):
+            p = at(z, r * ld + last)
+            store(p, mask_tail(load(p), n - last, broadcast(z, 0.0)))
