@@ -94,7 +94,7 @@ class Training:
     """Compares losses of the first two epochs with those of the first peer; leaves a trainer ready to be timed."""
 
     def __init__(self, work: Workload) -> None:
-        from fastnn._engine.engine import shuffled
+        from fastnn._data.rows import shuffled
 
         self.units = work.epochs
         self.orders = [

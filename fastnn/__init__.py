@@ -5,9 +5,9 @@ Train with `Model`; see docs/start.md for a first example and docs/architecture.
 
 from typing import TYPE_CHECKING, Any
 
-from fastnn import custom, datasets, losses, metrics, plot, schedules
-from fastnn._persistence.model_state import load
-from fastnn._training.loop import DivergenceError
+from fastnn import custom, datasets, losses, metrics, optimizers, plot, schedules
+from fastnn._errors import DivergenceError
+from fastnn._version import __version__
 from fastnn.activations import elu, leaky_relu
 from fastnn.augmentation import Augmentation
 from fastnn.callbacks import (
@@ -23,25 +23,18 @@ from fastnn.callbacks import (
 from fastnn.history import History
 from fastnn.layers import Dense, Dropout
 from fastnn.lr_finder import LearningRates
-from fastnn.model import Model
-from fastnn.optimizers import LBFGS, SGD, AdaGrad, Adam, AdamW, LevenbergMarquardt, Lion, NAdam, RMSProp
+from fastnn.model import Model, load
+from fastnn.optimizers import *  # noqa: F403
 from fastnn.regularizers import L1, L1L2, L2
 
 if TYPE_CHECKING:
     from fastnn.estimators import MLPClassifier as MLPClassifier
     from fastnn.estimators import MLPRegressor as MLPRegressor
 
-__version__ = "0.1.0"
-
 __all__ = [
     "L1",
     "L1L2",
     "L2",
-    "LBFGS",
-    "SGD",
-    "AdaGrad",
-    "Adam",
-    "AdamW",
     "Augmentation",
     "CSVLogger",
     "Callback",
@@ -53,12 +46,8 @@ __all__ = [
     "LambdaCallback",
     "LearningRateScheduler",
     "LearningRates",
-    "LevenbergMarquardt",
-    "Lion",
     "Model",
     "ModelCheckpoint",
-    "NAdam",
-    "RMSProp",
     "ReduceLROnPlateau",
     "TerminateOnNaN",
     "__version__",
@@ -72,6 +61,7 @@ __all__ = [
     "plot",
     "schedules",
 ]
+__all__ += optimizers.__all__
 
 
 def __getattr__(name: str) -> Any:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from fastnn import activations, losses, metrics, optimizers, regularizers
-from fastnn._engine.thread_team import available_threads
 from fastnn._validation import positive_integer
 from fastnn.kernels.nn.rules import CUSTOM
 from fastnn.layers import Dense
 
+BatchSize: TypeAlias = int | Literal["auto"] | None
 
-def as_n_threads(n_threads: Any) -> int:
-    """Turn the most threads to use into a number; None is all that are available."""
-    if n_threads is None:
-        return available_threads()
-    return positive_integer(n_threads, "n_threads")
+#: Rows per update where `batch_size` is "auto".
+DEFAULT_BATCH = 32
 
 
 def as_optimizer(optimizer: Any, dtype: np.dtype[Any]) -> optimizers.Optimizer:
@@ -35,7 +32,7 @@ def as_optimizer(optimizer: Any, dtype: np.dtype[Any]) -> optimizers.Optimizer:
 
 def check_solver(optimizer: optimizers.Optimizer, loss: losses.Loss, regularizer: regularizers.Regularizer) -> None:
     """Insist that a solver can minimise what is asked for; any other optimizer can."""
-    if not isinstance(optimizer, optimizers.Solver):
+    if not optimizer.full_batch:
         return
     if isinstance(optimizer, optimizers.LevenbergMarquardt) and not loss.rule.least_squares:
         raise ValueError(
@@ -49,14 +46,46 @@ def check_solver(optimizer: optimizers.Optimizer, loss: losses.Loss, regularizer
         )
 
 
-def solver_batch(solver: optimizers.Solver, batch: int, n_rows: int, *, default: int) -> int:
-    """Give the batch of a solver, which is all rows; insist that no other was asked for."""
-    if batch not in (n_rows, default):
+def as_batch_size(batch_size: Any, n_rows: int, optimizer: optimizers.Optimizer) -> int:
+    """Resolve the rows per update.
+
+    Parameters
+    ----------
+    batch_size : int, None or "auto"
+        None is all rows; "auto" is `DEFAULT_BATCH`, and all rows for a full-batch solver.
+    n_rows : int
+        The result is at most that.
+    optimizer : Optimizer
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError, ValueError
+        If it is no such value, or not all rows for a full-batch solver.
+    """
+    if batch_size is None:
+        return n_rows
+    if isinstance(batch_size, str) and batch_size == "auto":
+        return n_rows if optimizer.full_batch else min(DEFAULT_BATCH, n_rows)
+    batch = min(positive_integer(batch_size, "batch_size"), n_rows)
+    if optimizer.full_batch and batch != n_rows:
         raise ValueError(
-            f"batch_size is {batch}, but {solver!r} takes all {n_rows} rows in each iteration: leave batch_size "
+            f"batch_size is {batch}, but {optimizer!r} takes all {n_rows} rows in each iteration: leave batch_size "
             "out, or give None."
         )
-    return n_rows
+    return batch
+
+
+def check_pieces(call: str, optimizer: optimizers.Optimizer) -> None:
+    """Raise ValueError unless an optimizer can learn from one piece of the data after the other."""
+    if optimizer.full_batch:
+        raise ValueError(
+            f"{call} learns from one piece of the data after the other, but optimizer={optimizer!r} fits all "
+            "rows that it is given at once: call fit with all data, or take an optimizer such as 'adam'."
+        )
 
 
 def as_metrics(given: Any, loss: losses.Loss) -> tuple[metrics.Metric, ...]:

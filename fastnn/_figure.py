@@ -6,12 +6,14 @@ import io
 from typing import Any
 
 
-def new_figure(n_panels: int = 1) -> Any:
-    """Make a figure with some panels side by side, that shows itself in notebooks.
+def new_figure(n_panels: int = 1, *, width: float = 5.0, height: float = 3.75) -> Any:
+    """Make a figure with panels side by side, which notebooks display.
 
     Parameters
     ----------
     n_panels : int
+    width, height : float
+        Size of a panel, in inches.
 
     Returns
     -------
@@ -29,13 +31,13 @@ def new_figure(n_panels: int = 1) -> Any:
         raise ImportError('plots need matplotlib, which is not installed: pip install "fastnn[plot]".') from None
 
     class NotebookFigure(Figure):
-        """A notebook knows how to show figures only once pyplot was imported; this one tells it."""
+        """IPython formats a Figure as an image only after pyplot was imported; this class does it by itself."""
 
         def _repr_png_(self) -> bytes:
             file = io.BytesIO()
             self.savefig(file, format="png", bbox_inches="tight")
             return file.getvalue()
 
-    figure = NotebookFigure(figsize=(5.0 * n_panels, 3.75), layout="constrained")
+    figure = NotebookFigure(figsize=(width * n_panels, height), layout="constrained")
     figure.subplots(1, n_panels)
     return figure

@@ -106,6 +106,41 @@ def finite_number(argument: str, given: float) -> float:
     return number
 
 
+def number_in(argument: str, given: float, interval: str) -> float:
+    """Convert a finite number within an interval to a Python float.
+
+    Parameters
+    ----------
+    argument : str
+        Name of the argument, for the text of the error.
+    given : float
+        A Python or NumPy number.
+    interval : str
+        Such as "[0, 1)" or "(0, inf)"; a round bracket excludes the bound.
+
+    Returns
+    -------
+    float
+
+    Raises
+    ------
+    TypeError
+        If `given` is not a real number.
+    ValueError
+        If it is not finite, or outside of the interval.
+    """
+    value = finite_number(argument, given)
+    low, high = (float(bound) for bound in interval[1:-1].split(","))
+    fits_low = value > low if interval[0] == "(" else value >= low
+    fits_high = value < high if interval[-1] == ")" else value <= high
+    if not (fits_low and fits_high):
+        words = f"{'above' if interval[0] == '(' else 'at least'} {low:g}"
+        if high < math.inf:
+            words += f" and {'below' if interval[-1] == ')' else 'at most'} {high:g}"
+        raise ValueError(must_be(argument, words, value))
+    return value
+
+
 def positive_integer(value: Any, name: str) -> int:
     """Insist on an integer of at least 1; bools are none."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool | np.bool_):

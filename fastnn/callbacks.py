@@ -11,13 +11,12 @@ import numbers
 import os
 import string
 from collections.abc import Callable, Iterable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import Any, Literal, Protocol, TypeAlias
 
 from fastnn._validation import finite_number
-from fastnn.optimizers import with_learning_rate
-
-if TYPE_CHECKING:
-    from fastnn.model import Model
+from fastnn.history import History
+from fastnn.layers import Dense
+from fastnn.optimizers import Optimizer, with_learning_rate
 
 __all__ = [
     "CSVLogger",
@@ -35,6 +34,53 @@ Mode: TypeAlias = Literal["auto", "min", "max"]
 
 _LESS_IS_BETTER = ("loss", "_loss", "_error")  # ends of names; the metrics of scikit-learn are named by these rules
 _MORE_IS_BETTER = ("accuracy", "_score", "auc", "r2")
+
+
+class Trainable(Protocol):
+    """What a callback receives as `model`: a `fastnn.Model`, of which this names what callbacks use."""
+
+    stop_training: bool | str
+
+    @property
+    def optimizer(self) -> Optimizer:
+        """The optimizer; another one takes effect with the next epoch."""
+
+    @optimizer.setter
+    def optimizer(self, optimizer: Optimizer) -> None: ...
+
+    @property
+    def layers(self) -> tuple[Dense, ...]:
+        """The layers."""
+
+    @property
+    def history(self) -> History:
+        """All epochs of all fits."""
+
+    @property
+    def weights(self) -> list[Any]:
+        """Views of the weights, (n_in, n_out) per layer."""
+
+    @property
+    def biases(self) -> list[Any]:
+        """Views of the biases, (n_out,) per layer."""
+
+    def predict(self, X: Any) -> Any:
+        """Return the outputs."""
+
+    def evaluate(self, X: Any, y: Any, *, sample_weight: Any = None) -> dict[str, float]:
+        """Return loss and metrics."""
+
+    def snapshot(self) -> Any:
+        """Return a copy of the parameters, for `restore`."""
+
+    def restore(self, snapshot: Any) -> None:
+        """Set the parameters to those of a snapshot."""
+
+    def check_serializable(self) -> None:
+        """Raise TypeError unless `save` can write all of the model."""
+
+    def save(self, path: Any) -> None:
+        """Write the model into a file."""
 
 
 class Callback:
@@ -56,7 +102,7 @@ class Callback:
         will have; set before `on_train_begin`.
     """
 
-    model: Model
+    model: Trainable
     params: dict[str, Any]
 
     def on_train_begin(self, logs: Logs) -> None:
@@ -146,7 +192,7 @@ class EarlyStopping(Callback):
         self._wait += 1
         if self._monitor.improves(value, self.best):
             if self.restore_best_weights:
-                self._best_weights = self.model._built().snapshot()
+                self._best_weights = self.model.snapshot()
             self.best, self.best_epoch = value, epoch
             if self.baseline is None or self._monitor.improves(value, self.baseline):
                 self._wait = 0
@@ -157,7 +203,7 @@ class EarlyStopping(Callback):
     def on_train_end(self, logs: Logs) -> None:
         """Go back to the best weights."""
         if self._best_weights is not None:
-            self.model._built().restore(self._best_weights)
+            self.model.restore(self._best_weights)
             self._best_weights = None
 
 
@@ -209,9 +255,7 @@ class ModelCheckpoint(Callback):
 
     def on_train_begin(self, logs: Logs) -> None:
         """Look whether the model can be saved and all names are there."""
-        from fastnn._persistence.model_state import check_serializable  # which imports the model
-
-        check_serializable(self.model)
+        self.model.check_serializable()
         self.best, self._epochs = None, 0
         if self._monitor is not None:
             self._monitor.check(self)

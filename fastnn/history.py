@@ -11,7 +11,10 @@ from fastnn._figure import new_figure
 
 __all__ = ["History"]
 
-_NO_SERIES = ("seconds", "learning_rate")  # of these a first and a last value say little
+#: Settings of optimizers and solvers that may change from epoch to epoch, and are recorded with each.
+LOGGED_SETTINGS = ("learning_rate", "mu")
+#: Names in the logs that are neither losses nor metrics; not plotted, not shown by progress displays.
+NO_METRICS = (*LOGGED_SETTINGS, "seconds")
 
 
 class History:
@@ -136,7 +139,7 @@ class History:
         else:
             parts = [f"{n} epochs, {self._epoch[0]} to {self._epoch[-1]}"]
         for name, series in self._history.items():
-            if name not in _NO_SERIES:
+            if name not in NO_METRICS:
                 first = "" if n == 1 else f"{series[0]:.4g} -> "
                 parts.append(f"{name} {first}{series[-1]:.4g}")
         seconds = [s for s in self._history.get("seconds", []) if not math.isnan(s)]
@@ -192,7 +195,7 @@ class History:
         if not self._epoch:
             raise ValueError("this history has no epochs to plot: fit first.")
         losses = [name for name in ("loss", "val_loss") if name in self._history]
-        metrics = [name for name in self._history if name not in (*losses, *_NO_SERIES)]
+        metrics = [name for name in self._history if name not in (*losses, *NO_METRICS)]
         if axes is None:
             axes = new_figure(2 if metrics else 1).axes
         panels = list(axes) if isinstance(axes, Sequence) or hasattr(axes, "flat") else [axes]

@@ -1,27 +1,29 @@
 """The learning-rate range test: a short training with a rate that grows until the loss does, too.
 
-The work behind `Model.lr_find`. The model itself is not touched: a copy of it is trained.
+The work behind `Model.lr_find`, which trains a copy of the model.
 """
 
 from __future__ import annotations
 
 import bisect
-import copy
 import dataclasses
 import math
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._engine.engine import shuffled
-from fastnn._training.loop import DivergenceError
+from fastnn._compatibility import BatchSize, as_batch_size
+from fastnn._data.arrays import Targets
+from fastnn._data.rows import Rows, shuffled
+from fastnn._engine.thread_team import ThreadTeam
+from fastnn._errors import DivergenceError
+from fastnn._figure import new_figure
+from fastnn._training.descent import train_on_batch
+from fastnn._training.net import Net
 from fastnn._validation import finite_number, positive_integer
-from fastnn.optimizers import with_learning_rate
-
-if TYPE_CHECKING:
-    from fastnn.model import Model
+from fastnn.optimizers import Optimizer, with_learning_rate
 
 __all__ = ["LearningRates"]
 
@@ -96,85 +98,129 @@ class LearningRates:
         -------
         matplotlib.figure.Figure
         """
-        from fastnn import plot
+        if ax is None:
+            (ax,) = new_figure(width=6.4, height=4.0).axes
+        finite = np.isfinite(self.losses)
+        ax.plot(self.rates[finite], self.losses[finite], color="0.75", linewidth=1, label="loss of the batch")
+        ax.plot(self.rates[finite], self.smoothed[finite], color="tab:blue", label="smoothed")
+        for (name, rate), marker in zip(self.suggestions.items(), "v^o", strict=True):
+            if rate is not None:
+                loss = self.smoothed[np.abs(np.log(self.rates / rate)).argmin()]
+                ax.plot([rate], [loss], marker, color="tab:red", label=f"{name}: {rate:.2g}")
+        shown = self.smoothed[finite]
+        if len(shown):  # single batches of the divergence would flatten all that matters
+            low, high = float(min(shown)), float(max(shown[: max(1, len(shown) - 3)]))
+            ax.set_ylim(low - 0.1 * (high - low) - 1e-12, high + 0.3 * (high - low) + 1e-12)
+        ax.set_xscale("log")
+        ax.set_xlabel("learning rate")
+        ax.set_ylabel("loss")
+        ax.legend()
+        return ax.figure
 
-        return plot.range_test(self, ax=ax)
+
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class RangeTest:
+    """Settings of a range test; see `Model.lr_find`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If one is invalid.
+    """
+
+    start: float
+    end: float
+    steps: int
+    smoothing: float
+    divergence: float
+
+    def __post_init__(self) -> None:
+        """Validate the settings."""
+        start, end = finite_number("start", self.start), finite_number("end", self.end)
+        if not 0.0 < start < end:
+            raise ValueError(f"start and end must be rates with 0 < start < end; got start={start:g}, end={end:g}.")
+        steps = positive_integer(self.steps, "steps")
+        if steps < 10:
+            raise ValueError(f"steps must be at least 10, for a curve to be seen; got {steps}.")
+        smoothing = finite_number("smoothing", self.smoothing)
+        if not 0.0 <= smoothing < 1.0:
+            raise ValueError(f"smoothing must be at least 0 and below 1; got {smoothing!r}.")
+        divergence = finite_number("divergence", self.divergence)
+        if divergence <= 1.0:
+            raise ValueError(f"divergence must be above 1, a multiple of the best loss; got {divergence!r}.")
 
 
-def range_test(
-    model: Model,
-    X: Any,
-    y: Any,
-    *,
-    batch_size: int | None,
-    start: float,
-    end: float,
-    steps: int,
-    smoothing: float,
-    divergence: float,
-    sample_weight: Any,
-    class_weight: Any,
-) -> LearningRates:
-    """Do what `Model.lr_find` says."""
-    start, end = finite_number("start", start), finite_number("end", end)
-    if not 0.0 < start < end:
-        raise ValueError(f"start and end must be rates with 0 < start < end; got start={start:g}, end={end:g}.")
-    steps = positive_integer(steps, "steps")
-    if steps < 10:
-        raise ValueError(f"steps must be at least 10, for a curve to be seen; got {steps}.")
-    smoothing = finite_number("smoothing", smoothing)
-    if not 0.0 <= smoothing < 1.0:
-        raise ValueError(f"smoothing must be at least 0 and below 1; got {smoothing!r}.")
-    divergence = finite_number("divergence", divergence)
-    if divergence <= 1.0:
-        raise ValueError(f"divergence must be above 1, a multiple of the best loss; got {divergence!r}.")
-    check_has_rate(model)
-    trial = copy.copy(model)  # all that training changes is the copy's own
-    trial.__dict__["metrics"] = ()  # nobody asks for them here
-    rows = trial._check_rows(X, y, sample_weight, trial.n_outputs, ("X", "y", "sample_weight"))
-    rows = trial._with_class_weight(rows, class_weight)
+def range_test(trial: Net, rows: Rows, settings: RangeTest, *, batch_size: BatchSize) -> LearningRates:
+    """Train a net with a rate that grows from step to step.
+
+    Parameters
+    ----------
+    trial : Net
+        Trained; a copy of the one that the rate is for.
+    rows : Rows
+    settings : RangeTest
+    batch_size : int, None or "auto"
+        Rows per step.
+
+    Returns
+    -------
+    LearningRates
+    """
+    trial.spec = dataclasses.replace(trial.spec, metrics=())  # not needed here
     trial.build(rows.features.shape[1], rows.targets.n_outputs)
     # Rows of weight 0 have no part in any loss, and a batch of nothing else would have none.
     taking_part = np.flatnonzero(rows.sample_weight) if rows.sample_weight.size else np.arange(rows.n)
-    n = len(taking_part)
-    batch = n if batch_size is None else min(positive_integer(batch_size, "batch_size"), n)
-    targets = rows.targets.labels if rows.targets.labels.size else rows.targets.values
+    batch = as_batch_size(batch_size, len(taking_part), trial.optimizer)
+    trial.check_trainable()
+    trial.check_weights()
 
-    rates = np.geomspace(start, end, steps)
+    rates = np.geomspace(float(settings.start), float(settings.end), settings.steps)
     losses: list[float] = []
     smoothed: list[float] = []
+    smoothing = float(settings.smoothing)
     mean, best, diverged = 0.0, math.inf, False
-    epoch = model.history.epoch[-1] + 1 if model.history.epoch else 0
-    for k, (rate, index) in enumerate(zip(rates, _batches(n, batch, model.seed, epoch), strict=False)):
-        part = taking_part[index]
-        loss = _step(trial, float(rate), rows.features[part], targets[part], rows.sample_weight, part)
-        losses.append(loss)
-        mean = smoothing * mean + (1.0 - smoothing) * loss
-        smoothed.append(mean / (1.0 - smoothing ** (k + 1)))
-        diverged = not math.isfinite(smoothed[-1])
-        if k >= SKIPPED * steps:
-            best = min(best, smoothed[-1])
-            diverged |= smoothed[-1] > best + (divergence - 1.0) * abs(best)
-        if diverged:
-            break
+    epoch = trial.history.epoch[-1] + 1 if trial.history.epoch else 0
+    batches = _batches(len(taking_part), batch, trial.spec.seed, epoch)
+    with trial.team(trial.flops_per_row(training=True) * batch) as team:
+        for k, (rate, index) in enumerate(zip(rates, batches, strict=False)):
+            loss = _step(trial, float(rate), _part(rows, taking_part[index]), team)
+            losses.append(loss)
+            mean = smoothing * mean + (1.0 - smoothing) * loss
+            smoothed.append(mean / (1.0 - smoothing ** (k + 1)))
+            diverged = not math.isfinite(smoothed[-1])
+            if k >= SKIPPED * settings.steps:
+                best = min(best, smoothed[-1])
+                diverged |= smoothed[-1] > best + (settings.divergence - 1.0) * abs(best)
+            if diverged:
+                break
     done = len(losses)
     return LearningRates(rates[:done].copy(), np.array(losses), np.array(smoothed), diverged)
 
 
-def check_has_rate(model: Model) -> None:
-    """Insist on an optimizer with a learning rate."""
-    if not hasattr(model.optimizer, "learning_rate"):
+def check_has_rate(optimizer: Optimizer) -> None:
+    """Raise ValueError unless an optimizer has a learning rate."""
+    if not hasattr(optimizer, "learning_rate"):
         raise ValueError(
-            f"optimizer is {model.optimizer!r}, which has no learning_rate; use one that has, such as fastnn.Adam()."
+            f"optimizer is {optimizer!r}, which has no learning_rate; use one that has, such as fastnn.Adam()."
         )
 
 
-def _step(trial: Model, rate: float, X: Any, y: Any, sample_weight: Any, part: Any) -> float:
-    """Train with one batch; returns its loss before that, infinity where it is not finite."""
-    trial.optimizer = with_learning_rate(trial.optimizer, rate)
-    weights = sample_weight[part] if sample_weight.size else None
+def _part(rows: Rows, index: npt.NDArray[np.int64]) -> Rows:
+    """Return copies of a part of the rows."""
+    values, labels = rows.targets.values, rows.targets.labels
+    if labels.size:
+        labels = labels[index]
+    else:
+        values = values[index]
+    weights = rows.sample_weight[index] if rows.sample_weight.size else rows.sample_weight
+    return Rows(rows.features[index], Targets(values, labels, rows.targets.n_outputs), weights, None)
+
+
+def _step(trial: Net, rate: float, rows: Rows, team: ThreadTeam) -> float:
+    """Train with one batch; return its loss before that, infinity where it is not finite."""
+    trial.set_optimizer(with_learning_rate(trial.optimizer, rate))
     try:
-        return trial.train_on_batch(X, y, sample_weight=weights)["loss"]
+        return train_on_batch(trial, rows, team)["loss"]
     except DivergenceError:
         return math.inf
 

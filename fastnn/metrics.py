@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._validation import canonical_name
+from fastnn.history import NO_METRICS
 from fastnn.kernels import ids
 from fastnn.losses import Loss
 
@@ -35,7 +36,7 @@ _ALIASES = {
     "rmse": "root_mean_squared_error",
     "r2_score": "r2",
 }
-_TAKEN = ("loss", "epoch", "learning_rate", "mu", "seconds")  # names of other things in logs and History
+_TAKEN = ("loss", "epoch", *NO_METRICS)  # names of other things in logs and History
 
 
 def _root_mean_squared_error(y_true: Array, y_pred: Array, sample_weight: Array | None) -> float:

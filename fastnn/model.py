@@ -1,65 +1,60 @@
-"""Model: the one class most people meet.
+"""Model: the main user-facing class.
 
-It says one formula, min E(f(x), t) + R: the optimizer minimises the loss E of the layers' output f(x) against
-the targets t, plus the regularizer R.
+Training minimises E(f(x), t) + R: the loss E of the layers' output f(x) against the targets t, plus the regularizer R,
+by the optimizer.
 """
 
 from __future__ import annotations
 
-import math
-import numbers
-import threading
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn import initializers, losses, metrics, optimizers, regularizers
+from fastnn import losses, metrics, optimizers, regularizers
 from fastnn._compatibility import (
+    BatchSize,
+    as_batch_size,
     as_metrics,
-    as_n_threads,
     as_optimizer,
-    check_output,
+    check_pieces,
     check_solver,
-    solver_batch,
 )
-from fastnn._data.arrays import as_features, as_sample_weight, as_targets, split_validation
-from fastnn._data.class_weight import ClassWeight, apply_class_weight
-from fastnn._engine.architecture import Architecture
-from fastnn._engine.engine import AugmentationPlan, Engine
-from fastnn._engine.thread_team import ThreadTeam, available_threads
-from fastnn._persistence import model_state, npz
-from fastnn._training import objective
-from fastnn._training.loop import Fit, train, train_on_batch
-from fastnn._training.objective import Rows
+from fastnn._data.arrays import as_features
+from fastnn._data.class_weight import ClassWeight
+from fastnn._data.prepare import ValidationData, prepare, prepare_training
+from fastnn._engine.thread_team import available_threads
+from fastnn._persistence import model_state
+from fastnn._persistence.npz import PathOrFile
+from fastnn._training import descent, objective, summary
+from fastnn._training.fit import train
+from fastnn._training.loop import Fit
+from fastnn._training.net import Net, new_net, with_new_head
 from fastnn._training.progress import bar
-from fastnn._validation import as_dtype, as_max_seconds, as_seed, as_verbose, check_bool, positive_integer
-from fastnn.augmentation import Augmentation
+from fastnn._validation import as_max_seconds, as_verbose, check_bool, positive_integer
+from fastnn.augmentation import Augmentation, check_augmentation
 from fastnn.callbacks import Callback, as_callbacks
-from fastnn.custom import CustomActivation, CustomLoss, activation_code, loss_code
 from fastnn.history import History
-from fastnn.kernels.maths.isfinite import all_finite
-from fastnn.kernels.tables import OK
-from fastnn.layers import Dense, Dropout, as_layers, changed
-from fastnn.lr_finder import LearningRates, range_test
+from fastnn.layers import Dense, Dropout
+from fastnn.lr_finder import LearningRates, RangeTest, check_has_rate, range_test
 
 __all__ = ["Model"]
 
 Array: TypeAlias = npt.NDArray[Any]
-ValidationData: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]
 
-#: Operations below which a second thread is not worth waking (some 50 us of a core).
-WORK_FOR_THREADS = 5_000_000
+if TYPE_CHECKING:
+    fixed = property
+else:
 
-#: Rows of a batch where `fit` is told nothing.
-DEFAULT_BATCH = 32
+    class fixed(property):  # noqa: N801  # used as the decorator `property` is
+        """A property that cannot be set, with an error that says what to do instead."""
 
-
-#: What the engine is built from: a change would not reach it.
-_FIXED = frozenset({"layers", "loss", "metrics", "seed", "dtype", "n_threads"})
+        def __set__(self, model: Model, value: Any) -> None:
+            """Refuse to set it."""
+            name = self.fget.__name__
+            raise AttributeError(f"{name} of a Model cannot be changed; make a new Model with another {name}.")
 
 
 class Model:
@@ -153,121 +148,130 @@ class Model:
         dtype: npt.DTypeLike = "float32",
         n_threads: int | None = None,
     ) -> None:
-        self.layers = as_layers(layers)
-        self.loss = losses.get(loss)
-        self._regularizer = regularizers.get(regularizer)
-        self.metrics = as_metrics(metrics, self.loss)
-        self.seed = as_seed(seed)
-        self.dtype = as_dtype(dtype)
-        self._optimizer = as_optimizer(optimizer, self.dtype)
-        check_solver(self._optimizer, self.loss, self.regularizer)
-        self.n_threads = as_n_threads(n_threads)
-        self._trainable = tuple(layer.trainable for layer in self.layers)
-        self._n_predicting = min(self.n_threads, available_threads())  # more would only be in each other's way
-        self.history = History()
-        self.stop_training: bool | str = False
-        self._epochs_done = 0
-        self._engine: Engine | None = None
-        self._kernel_lock = threading.RLock()  # whoever runs kernels: their buffers are the model's
-        self._fit_lock = threading.Lock()
-        if self.layers:
-            check_output(self.layers[-1], self.loss)
+        self._net = new_net(
+            layers,
+            loss=loss,
+            optimizer=optimizer,
+            regularizer=regularizer,
+            metrics=metrics,
+            seed=seed,
+            dtype=dtype,
+            n_threads=n_threads,
+        )
 
-    def __setattr__(self, name: str, value: Any) -> None:
-        """Set an attribute; those that the engine is built from cannot be set again."""
-        if name in _FIXED and name in self.__dict__:
-            raise AttributeError(f"{name} of a Model cannot be changed; make a new Model with another {name}.")
-        super().__setattr__(name, value)
+    # -------------------------------------------------------------------------------------- what it is
 
-    # --------------------------------------------------------------------------------------- what it is
+    @fixed
+    def layers(self) -> tuple[Dense, ...]:
+        """The layers, from the first hidden one to the output; empty while the width of the output is unknown."""
+        return self._net.spec.layers
+
+    @fixed
+    def loss(self) -> losses.Loss:
+        """The loss."""
+        return self._net.spec.loss
+
+    @fixed
+    def metrics(self) -> tuple[metrics.Metric, ...]:
+        """The metrics."""
+        return self._net.spec.metrics
+
+    @fixed
+    def seed(self) -> int:
+        """The seed of start weights, order of rows and split for validation."""
+        return self._net.spec.seed
+
+    @fixed
+    def dtype(self) -> np.dtype[Any]:
+        """Precision of weights and arithmetic."""
+        return self._net.spec.dtype
+
+    @fixed
+    def n_threads(self) -> int:
+        """Maximum number of threads."""
+        return self._net.spec.n_threads
+
+    @property
+    def history(self) -> History:
+        """All epochs of all fits."""
+        return self._net.history
+
+    @history.setter
+    def history(self, history: History) -> None:
+        self._net.history = history
+
+    @property
+    def stop_training(self) -> bool | str:
+        """Set by a callback to end the training after this epoch; a text becomes `History.stopped`."""
+        return self._net.stop_training
+
+    @stop_training.setter
+    def stop_training(self, stop: bool | str) -> None:
+        self._net.stop_training = stop
 
     @property
     def optimizer(self) -> optimizers.Optimizer:
-        """The optimizer; one of the same kind (with another rate, say) goes on with the memory it has."""
-        return self._optimizer
+        """The optimizer; one of the same kind (with another rate, say) keeps the optimizer's memory."""
+        return self._net.optimizer
 
     @optimizer.setter
     def optimizer(self, optimizer: str | optimizers.Optimizer) -> None:
-        new = as_optimizer(optimizer, self.dtype)
-        check_solver(new, self.loss, self.regularizer)
-        old = self._optimizer
-        solver = isinstance(new, optimizers.Solver) or isinstance(old, optimizers.Solver)
-        if solver and new != old and self._fit_lock.locked():
+        net = self._net
+        new, old = as_optimizer(optimizer, net.spec.dtype), net.optimizer
+        check_solver(new, net.spec.loss, net.regularizer)
+        if (new.full_batch or old.full_batch) and new != old and net.fit_lock.locked():
             raise ValueError(
                 f"optimizer is {new!r}, but a fit that is under way with {old!r} cannot go on with it: call fit again "
                 "with the new one."
             )
-        if self._engine is not None:
-            if new.code != old.code:
-                self._engine.reset_slots(new.n_slots, averaged=optimizers.averages(new))
-            self._engine.set_averaged(optimizers.averages(new))
-        self._optimizer = new
+        net.set_optimizer(new)
 
     @property
     def regularizer(self) -> regularizers.Regularizer:
         """The regularizer; another one takes effect with the next step."""
-        return self._regularizer
+        return self._net.regularizer
 
     @regularizer.setter
     def regularizer(self, regularizer: str | regularizers.Regularizer | None) -> None:
+        net = self._net
         new = regularizers.get(regularizer)
-        check_solver(self._optimizer, self.loss, new)
-        if isinstance(self._optimizer, optimizers.Solver) and new != self._regularizer and self._fit_lock.locked():
+        check_solver(net.optimizer, net.spec.loss, new)
+        if net.optimizer.full_batch and new != net.regularizer and net.fit_lock.locked():
             raise ValueError(
-                f"regularizer is {new!r}, but a fit that is under way with {self._optimizer!r} cannot go on with it: "
+                f"regularizer is {new!r}, but a fit that is under way with {net.optimizer!r} cannot go on with it: "
                 "call fit again with the new one."
             )
-        if self._engine is not None and (new.l1, new.l2) != (self._regularizer.l1, self._regularizer.l2):
-            self._engine.set_penalties(((new.l1, new.l2),) * len(self.layers))
-        self._regularizer = new
+        net.set_regularizer(new)
 
     @property
     def built(self) -> bool:
         """Whether the widths are known and the weights exist."""
-        return self._engine is not None
+        return self._net.engine is not None
 
     @property
     def n_features(self) -> int | None:
         """Columns of X; None before the first fit or build."""
-        return None if self._engine is None else self._engine.architecture.sizes[0]
+        return self._net.n_features
 
     @property
     def n_outputs(self) -> int | None:
         """Columns of the output; None for an empty list of layers before the first fit or build."""
-        if self._engine is not None:
-            return self._engine.architecture.sizes[-1]
-        return self.layers[-1].units if self.layers else None
+        return self._net.n_outputs
+
+    @property
+    def n_params(self) -> int:
+        """Number of weights and biases."""
+        return summary.n_params(self._net)
 
     @property
     def weights(self) -> list[Array]:
-        """Views of the weights, (n_in, n_out) a layer; writing into them changes the model."""
-        return self._built().weights()
+        """Views of the weights, (n_in, n_out) per layer; writing into them changes the model."""
+        return self._net.built().weights()
 
     @property
     def biases(self) -> list[Array]:
-        """Views of the biases, (n_out,) a layer; writing into them changes the model."""
-        return self._built().biases()
-
-    @property
-    def trainable(self) -> list[bool]:
-        """For each layer whether training changes its weights and biases; set it to freeze layers, or thaw them.
-
-        The penalty R counts trainable layers only.
-        """
-        return list(self._trainable)
-
-    @trainable.setter
-    def trainable(self, trainable: Iterable[bool]) -> None:
-        given = tuple(trainable) if isinstance(trainable, Iterable) else (trainable,)
-        if len(given) != len(self.layers) or not all(isinstance(flag, bool | np.bool_) for flag in given):
-            raise ValueError(
-                f"trainable is {given!r}, but must be one True or False for each of the {len(self.layers)} layers."
-            )
-        if self._fit_lock.locked():
-            raise ValueError("trainable cannot be changed while a fit is under way: set it between two fits.")
-        self._trainable = tuple(map(bool, given))
-        if self._engine is not None:
-            self._engine.set_trained(self._trainable)
+        """Views of the biases, (n_out,) per layer; writing into them changes the model."""
+        return self._net.built().biases()
 
     @property
     def averages(self) -> tuple[list[Array], list[Array]] | None:
@@ -275,7 +279,27 @@ class Model:
 
         Predictions and evaluations are made with them: what is written into `weights` reaches these by training only.
         """
-        return self._built().averages()
+        return self._net.built().averages()
+
+    @property
+    def trainable(self) -> list[bool]:
+        """For each layer whether training changes its weights and biases; set it to freeze layers, or thaw them.
+
+        The penalty R counts trainable layers only.
+        """
+        return list(self._net.trainable)
+
+    @trainable.setter
+    def trainable(self, trainable: Iterable[bool]) -> None:
+        net = self._net
+        given = tuple(trainable) if isinstance(trainable, Iterable) else (trainable,)
+        if len(given) != len(net.spec.layers) or not all(isinstance(flag, bool | np.bool_) for flag in given):
+            raise ValueError(
+                f"trainable is {given!r}, but must be one True or False for each of the {len(net.spec.layers)} layers."
+            )
+        if net.fit_lock.locked():
+            raise ValueError("trainable cannot be changed while a fit is under way: set it between two fits.")
+        net.set_trainable(tuple(map(bool, given)))
 
     def replace_head(
         self,
@@ -309,29 +333,10 @@ class Model:
         ValueError
             If this model has no weights yet, or `n_replaced` leaves no layer.
         """
-        engine = self._built()
-        n_replaced = positive_integer(n_replaced, "n_replaced")
+        net = self._net
+        net.built()
         check_bool(trainable, "trainable")
-        n_kept = len(self.layers) - n_replaced
-        if n_kept < 1:
-            raise ValueError(
-                f"n_replaced is {n_replaced}, but of the {len(self.layers)} layers at least one must be kept."
-            )
-        kept = [changed(layer, trainable=bool(trainable)) for layer in self.layers[:n_kept]]
-        same = ("loss", "optimizer", "regularizer", "seed", "dtype", "n_threads")
-        given = {name: getattr(self, name) for name in same} | settings
-        model = Model([*kept, *layers], **given).build(engine.architecture.sizes[0])
-        for own, copied in ((model.weights, self.weights), (model.biases, self.biases)):
-            for k in range(n_kept):
-                own[k][...] = copied[k]
-        return model
-
-    @property
-    def n_params(self) -> int:
-        """Number of weights and biases."""
-        engine = self._built()
-        used = zip(engine.biases(), engine.architecture.use_bias, strict=True)
-        return sum(w.size for w in engine.weights()) + sum(b.size for b, is_used in used if is_used)
+        return _model_of(with_new_head(net, layers, n_replaced=n_replaced, trainable=trainable, settings=settings))
 
     def flops_per_row(self, *, training: bool) -> int:
         """Floating-point operations that one row needs, in its matrix products alone.
@@ -339,7 +344,7 @@ class Model:
         Two a weight for the forward pass; training adds two for dE/dW and, except in the first layer, two
         for dE/dX.
         """
-        return self._built().architecture.flops_per_row(training=training)
+        return self._net.flops_per_row(training=training)
 
     def build(self, n_features: int, n_outputs: int | None = None) -> Model:
         """Make the start weights now, instead of at the first fit.
@@ -359,103 +364,25 @@ class Model:
         n_features = positive_integer(n_features, "n_features")
         if n_outputs is not None:
             n_outputs = positive_integer(n_outputs, "n_outputs")
-        known = self.n_outputs
-        if known is None and n_outputs is None:
-            raise ValueError("n_outputs is missing: with an empty list of layers the output's width must be given.")
-        if known is not None and n_outputs is not None and n_outputs != known:
-            raise ValueError(f"n_outputs is {n_outputs}, but the last layer has {known} units.")
-        if self.n_features is not None and n_features != self.n_features:
-            raise ValueError(
-                f"n_features is {n_features}, but the model is built for {self.n_features}; make a new Model."
-            )
-        if self._engine is None:
-            layers = self.layers or (Dense(n_outputs or 1),)
-            check_output(layers[-1], self.loss)
-            try:
-                engine = self._new_engine(layers, n_features)
-            except (MemoryError, OverflowError, ValueError) as error:
-                net = "-".join(str(n) for n in (n_features, *(layer.units for layer in layers)))
-                raise MemoryError(f"layers make a net {net}, which does not fit into memory ({error}).") from error
-            rng = np.random.default_rng(self.seed)
-            for layer, weights in zip(layers, engine.weights(), strict=True):
-                n_in, n_out = weights.shape
-                weights[...] = initializers.initial_weights(
-                    layer.kernel_initializer, layer.activation, n_in, n_out, rng
-                )
-            self.__dict__["layers"] = layers
-            self._trainable = self._trainable or (True,)
-            self._engine = engine
+        self._net.build(n_features, n_outputs)
         return self
 
-    def _new_engine(self, layers: tuple[Dense, ...], n_features: int) -> Engine:
-        penalty = (self.regularizer.l1, self.regularizer.l2)
-        architecture = Architecture(
-            sizes=(n_features, *(layer.units for layer in layers)),
-            activations=tuple((layer.activation.rule.code, layer.activation.alpha) for layer in layers),
-            use_bias=tuple(layer.use_bias for layer in layers),
-            penalties=(penalty,) * len(layers),
-            loss=self.loss.rule.code,
-            fused_output=self.loss.link is layers[-1].activation.rule,
-            dtype=self.dtype,
-            loss_parameters=self.loss.parameters(layers[-1].units),
-            trained=self._trainable or tuple(layer.trainable for layer in layers),
-            max_norms=tuple(layer.max_norm or 0.0 for layer in layers),
-            dropouts=tuple(layer.dropout for layer in layers),
-            functions=tuple(
-                activation_code(layer.activation, self.dtype)
-                if isinstance(layer.activation, CustomActivation)
-                else None
-                for layer in layers
-            ),
-            loss_function=loss_code(self.loss, self.dtype) if isinstance(self.loss, CustomLoss) else None,
-        )
-        averaged = optimizers.averages(self._optimizer)
-        return Engine(architecture, self._optimizer.n_slots, self.n_threads, averaged=averaged)
-
-    def _built(self) -> Engine:
-        if self._engine is None:
-            raise ValueError("the model has no weights yet: call fit, or build(n_features), first.")
-        return self._engine
-
     def __repr__(self) -> str:
-        """Name the parts of the formula."""
-        widths = [str(layer.units) for layer in self.layers]
-        net = "-".join(([str(self.n_features)] if self.built else []) + widths) or "[]"
-        return f"Model({net}, loss={self.loss.name!r}, optimizer={self._optimizer!r}, seed={self.seed})"
-
-    def _notes(self) -> Iterator[str]:
-        """What is unusual about each layer."""
-        for layer, trainable in zip(self.layers, self._trainable, strict=True):
-            found = [f"dropout={layer.dropout:g}"] if layer.dropout else []
-            found += [f"max_norm={layer.max_norm:g}"] if layer.max_norm else []
-            found += [] if trainable else ["frozen"]
-            yield "  " + ", ".join(found) if found else ""
+        """Return widths, loss, optimizer and seed."""
+        return summary.describe(self._net)
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
-        """Print the layers with their shapes, activations and numbers of parameters, and what is unusual about them.
+        """Print the layers: shapes, activations, numbers of parameters, and settings that are not the defaults.
 
         Parameters
         ----------
         print_fn : callable
             Called with each line.
         """
-        rows = [("layer", "shape", "activation", "parameters")]
-        before = self.n_features
-        for k, layer in enumerate(self.layers):
-            alpha = f"({layer.activation.alpha:g})" if layer.activation.alpha else ""
-            count = "?" if before is None else f"{(before + layer.use_bias) * layer.units:,}"
-            shape = f"{'?' if before is None else before} x {layer.units}"
-            rows.append((f"{k + 1}", shape, layer.activation.name + alpha, count))
-            before = layer.units
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        notes = iter(["", *self._notes()])
-        for number, shape, activation, count in rows:
-            line = f"{number:>{widths[0]}}  {shape:>{widths[1]}}  {activation:<{widths[2]}}  {count:>{widths[3]}}"
-            print_fn(line + next(notes))
-        total = f"{self.n_params:,} parameters, " if self.built else ""
-        print_fn(f"{total}{self.loss.name}, {self._optimizer!r}, {self.dtype.name}")
+        for line in summary.lines(self._net):
+            print_fn(line)
 
-    # ----------------------------------------------------------------------------------------- training
+    # --------------------------------------------------------------------------------------- training
 
     def fit(
         self,
@@ -463,7 +390,7 @@ class Model:
         y: Any,
         *,
         epochs: int = 1,
-        batch_size: int | None = DEFAULT_BATCH,
+        batch_size: BatchSize = "auto",
         validation_data: ValidationData | None = None,
         validation_split: float = 0.0,
         sample_weight: Any = None,
@@ -484,10 +411,10 @@ class Model:
             Values (n,) or (n, n_outputs); for "softmax_crossentropy" also labels 0, 1, ... (n,).
         epochs : int
             Passes over the data; iterations of a solver.
-        batch_size : int or None
-            Rows an update: 1 is stochastic descent, None (all rows) batch descent. The last batch of an
-            epoch may be shorter. Memory does not grow with it beyond some thousand rows. The solvers always take
-            all rows: None, the default and more than there are rows mean that to them, all else is refused.
+        batch_size : int, None or "auto"
+            Rows per update: 1 is stochastic descent, None (all rows) batch descent, "auto" 32 rows. The last batch of
+            an epoch may be shorter. Memory does not grow with it beyond about a thousand rows. The solvers always take
+            all rows: "auto", None and numbers of at least the number of rows mean that, all else is refused.
         validation_data : (X, y) or (X, y, sample_weight), or None
             Evaluated after each epoch: `val_loss` and so on.
         validation_split : float
@@ -532,52 +459,48 @@ class Model:
             If the loss or a weight stops being finite; the model keeps the last finite weights. The callback
             `TerminateOnNaN` ends the training quietly instead.
         """
+        net = self._net
         epochs = positive_integer(epochs, "epochs")
         max_seconds = as_max_seconds(max_seconds)
-        self._check_trainable()
-        training, validation = self._check_data(X, y, sample_weight, validation_data, validation_split)
-        training = self._with_class_weight(training, class_weight)
-        batch = training.n if batch_size is None else min(positive_integer(batch_size, "batch_size"), training.n)
+        net.check_trainable()
+        training, validation = prepare_training(
+            X,
+            y,
+            net.form,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            seed=net.spec.seed,
+        )
+        batch = as_batch_size(batch_size, training.n, net.optimizer)
         check_bool(shuffle, "shuffle")
-        if isinstance(self._optimizer, optimizers.Solver):
-            batch, shuffle = solver_batch(self._optimizer, batch, training.n, default=DEFAULT_BATCH), False
-        watchers = as_callbacks(callbacks)
+        called = as_callbacks(callbacks)
         verbose = as_verbose(verbose)
-        changes = self._changes(augmentation, training)
-        with self._in_training("fit"):
-            self._check_weights()
+        check_augmentation(augmentation, net.optimizer)
+        plan = None if augmentation is None else augmentation.changes(training.features.shape[1], net.spec.dtype)
+        with net.in_training("fit"):
+            net.check_weights()
             progress = bar(verbose, epochs=epochs, rows=training.n)
             try:
-                self.build(training.features.shape[1], training.targets.n_outputs)
+                net.build(training.features.shape[1], training.targets.n_outputs)
                 fit = Fit(
                     training=training,
                     validation=validation,
                     epochs=epochs,
                     batch=batch,
-                    shuffle=bool(shuffle),
-                    callbacks=watchers,
+                    shuffle=bool(shuffle) and not net.optimizer.full_batch,
+                    model=self,
+                    callbacks=called,
                     progress=progress,
                     max_seconds=max_seconds,
-                    changes=changes,
+                    augmentation=plan,
                 )
-                return train(self, fit)
+                return train(net, fit)
             finally:
                 progress.close()
 
-    def _changes(self, augmentation: Any, rows: Rows) -> AugmentationPlan | None:
-        """What an augmentation says to the engine, checked."""
-        if augmentation is None:
-            return None
-        if not isinstance(augmentation, Augmentation):
-            raise TypeError(f"augmentation is {augmentation!r}, but must be a fastnn.Augmentation, or None.")
-        if isinstance(self._optimizer, optimizers.Solver):
-            raise ValueError(
-                f"augmentation is {augmentation!r}, but optimizer={self._optimizer!r} needs the same rows in each "
-                "iteration: leave augmentation out, or take an optimizer such as 'adam'."
-            )
-        return augmentation.changes(rows.features.shape[1], self.dtype)
-
-    def partial_fit(self, X: Any, y: Any, *, batch_size: int | None = 32, sample_weight: Any = None) -> Model:
+    def partial_fit(self, X: Any, y: Any, *, batch_size: BatchSize = "auto", sample_weight: Any = None) -> Model:
         """Make one pass over the data in the order given, going on from where the model stands.
 
         For data that come in pieces.
@@ -597,7 +520,7 @@ class Model:
         ValueError, TypeError, DivergenceError
             As for `fit`; also for a solver, which would forget the pieces before.
         """
-        self._refuse_solver("partial_fit")
+        check_pieces("partial_fit", self._net.optimizer)
         self.fit(X, y, batch_size=batch_size, sample_weight=sample_weight, shuffle=False, verbose=False)
         return self
 
@@ -626,21 +549,22 @@ class Model:
         DivergenceError
             If the loss or a weight is not finite; the model keeps the last finite weights.
         """
-        self._refuse_solver("train_on_batch")
-        self._check_trainable()
-        rows = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
-        rows = self._with_class_weight(rows, class_weight)
-        with self._in_training("train_on_batch"):
-            self._check_weights()
-            self.build(rows.features.shape[1], rows.targets.n_outputs)
-            return train_on_batch(self, rows)
+        net = self._net
+        check_pieces("train_on_batch", net.optimizer)
+        net.check_trainable()
+        rows = prepare(X, y, net.form, sample_weight=sample_weight, class_weight=class_weight)
+        with net.in_training("train_on_batch"):
+            net.check_weights()
+            net.build(rows.features.shape[1], rows.targets.n_outputs)
+            with net.team(net.flops_per_row(training=True) * rows.n) as team:
+                return descent.train_on_batch(net, rows, team)
 
     def lr_find(
         self,
         X: Any,
         y: Any,
         *,
-        batch_size: int | None = 32,
+        batch_size: BatchSize = "auto",
         start: float = 1e-7,
         end: float = 10.0,
         steps: int = 100,
@@ -657,9 +581,9 @@ class Model:
         ----------
         X, y, sample_weight, class_weight
             As for `fit`.
-        batch_size : int or None
-            Rows a step; that of the later `fit`, for the best rate depends on it. The batches are shuffled, as often
-            as there are too few for all steps.
+        batch_size : int, None or "auto"
+            Rows per step, as for `fit`; that of the later `fit`, for the best rate depends on it. The batches are
+            shuffled, as often as there are too few for all steps.
         start, end : float
             The first and the last rate, which lie a constant factor apart from step to step.
         steps : int
@@ -683,114 +607,13 @@ class Model:
         ----------
         .. [1] L. N. Smith, "Cyclical learning rates for training neural networks", WACV, 2017 (arXiv:1506.01186, 2015).
         """
-        return range_test(
-            self, X, y, batch_size=batch_size, start=start, end=end, steps=steps, smoothing=smoothing,
-            divergence=divergence, sample_weight=sample_weight, class_weight=class_weight,
-        )  # fmt: skip
+        settings = RangeTest(start=start, end=end, steps=steps, smoothing=smoothing, divergence=divergence)
+        net = self._net
+        check_has_rate(net.optimizer)
+        rows = prepare(X, y, net.form, sample_weight=sample_weight, class_weight=class_weight)
+        return range_test(model_state.copy_of(net), rows, settings, batch_size=batch_size)
 
-    def _check_trainable(self) -> None:
-        """Insist on a layer that training changes."""
-        if self._trainable and not any(self._trainable):
-            raise ValueError("there is nothing to train: all layers are frozen. Set model.trainable first.")
-
-    def _refuse_solver(self, call: str) -> None:
-        """Insist on an optimizer that can learn from one piece of the data after the other."""
-        if isinstance(self._optimizer, optimizers.Solver):
-            raise ValueError(
-                f"{call} learns from one piece of the data after the other, but optimizer={self._optimizer!r} fits all "
-                "rows that it is given at once: call fit with all data, or take an optimizer such as 'adam'."
-            )
-
-    @contextmanager
-    def _in_training(self, call: str) -> Iterator[None]:
-        """Refuse a second training at the same time; one that is refused before its first step builds nothing."""
-        if not self._fit_lock.acquire(blocking=False):
-            raise RuntimeError(
-                f"{call} was called while this model is in training, from one of its callbacks or from another "
-                "thread: wait for the end, or train a copy (copy.copy(model))."
-            )
-        layers, trainable, built, done = self.layers, self._trainable, self.built, self._epochs_done
-        try:
-            yield
-        except (TypeError, ValueError, MemoryError):
-            if not built and self._epochs_done == done and self._engine is not None and not self._engine.steps_done:
-                self.__dict__.update(layers=layers, _trainable=trainable, _engine=None)
-            raise
-        finally:
-            self._fit_lock.release()
-
-    @contextmanager
-    def _team(self, work: int) -> Iterator[ThreadTeam]:
-        """As many threads as some floating-point operations are worth."""
-        with ThreadTeam(self.n_threads if work >= WORK_FOR_THREADS else 1) as team:
-            yield team
-
-    # -------------------------------------------------------------------------------- checking the data
-
-    def _check_weights(self) -> None:
-        """Insist on finite weights: what was written into them from outside is no divergence."""
-        if self._engine is None or all_finite(self._engine.params):
-            return
-        for name, arrays in (("weights", self.weights), ("biases", self.biases)):
-            for k, array in enumerate(arrays):
-                if not np.isfinite(array).all():
-                    raise ValueError(
-                        f"{name}[{k}] of the model holds NaN or infinity: write finite numbers into it, or make a new "
-                        "Model."
-                    )
-
-    def _check_rows(self, X: Any, y: Any, sample_weight: Any, n_outputs: int | None, names: Sequence[str]) -> Rows:
-        features = as_features(X, dtype=self.dtype, n_features=self.n_features, name=names[0])
-        targets = as_targets(
-            y, loss=self.loss, n_rows=len(features), n_outputs=n_outputs, dtype=self.dtype, name=names[1]
-        )
-        weights = as_sample_weight(sample_weight, n_rows=len(features), dtype=self.dtype, name=names[2])
-        return Rows(features, targets, weights, y)
-
-    def _with_class_weight(self, rows: Rows, class_weight: Any) -> Rows:
-        if class_weight is None:
-            return rows
-        weights = apply_class_weight(
-            class_weight,
-            targets=rows.targets,
-            sample_weight=rows.sample_weight,
-            index=rows.index,
-            loss=self.loss,
-            dtype=self.dtype,
-        )
-        return replace(rows, sample_weight=weights)
-
-    def _check_data(
-        self, X: Any, y: Any, sample_weight: Any, validation_data: Any, validation_split: float
-    ) -> tuple[Rows, Rows | None]:
-        training = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
-        if not isinstance(validation_split, numbers.Real) or isinstance(validation_split, bool | np.bool_):
-            raise TypeError(f"validation_split is {validation_split!r}, but must be a number in [0, 1).")
-        if validation_data is not None and validation_split:
-            raise ValueError("validation_data and validation_split are both given; one of them is enough.")
-        if validation_split:
-            parts = split_validation(training.n, float(validation_split), self.seed, name="validation_split")
-            for part, role in zip(parts, ("training", "validation"), strict=True):
-                if training.sample_weight.size and not training.sample_weight[part].any():
-                    raise ValueError(
-                        f"sample_weight is 0 in all {len(part)} rows that validation_split={validation_split!r} leaves "
-                        f"for {role}: leave out rows of weight 0 before, or give validation_data."
-                    )
-            index, held_back = parts
-            return replace(training, index=index), replace(training, index=held_back)
-        if validation_data is None:
-            return training, None
-        if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
-            kind = type(validation_data).__name__
-            if isinstance(validation_data, tuple | list):
-                kind += f" of {len(validation_data)}"
-            raise TypeError(f"validation_data is a {kind}, but must be a tuple (X, y) or (X, y, sample_weight).")
-        given = (*validation_data, None)[:3]
-        names = tuple(f"validation_data[{k}]" for k in range(3))
-        features = as_features(given[0], dtype=self.dtype, n_features=training.features.shape[1], name=names[0])
-        return training, self._check_rows(features, given[1], given[2], training.targets.n_outputs, names)
-
-    # ------------------------------------------------------------------------------------ what it knows
+    # ------------------------------------------------------------------------------------- prediction
 
     def predict(self, X: Any) -> Array:
         """Outputs f(x) of the last layer, its activation included.
@@ -810,13 +633,13 @@ class Model:
         ValueError, TypeError
             If X is of another width, no numbers, not finite, or the model has no weights yet.
         """
-        engine = self._built()
-        # The kernel itself looks for NaN and infinity, while the rows are near; `as_features` says where they are.
-        features = X if engine.can_read(X) else as_features(X, dtype=self.dtype, n_features=self.n_features)
-        with self._kernel_lock:
-            outputs = engine.predict(features, self._n_predicting)
+        net = self._net
+        engine = net.engine or net.built()
+        # The kernel itself finds NaN and infinity, while the rows are in the cache; `as_features` reports where.
+        features = X if engine.can_read(X) else as_features(X, dtype=net.spec.dtype, n_features=net.n_features)
+        outputs = net.outputs(features)
         if outputs is None:
-            as_features(X, dtype=self.dtype, n_features=self.n_features)
+            as_features(X, dtype=net.spec.dtype, n_features=net.n_features)
             raise ValueError("X was written to by another thread during the call, and held NaN or infinity.")
         return outputs
 
@@ -835,23 +658,12 @@ class Model:
         Raises
         ------
         ValueError, TypeError
-            As for `predict`, and if neither the loss nor the last activation speaks of probabilities.
+            As for `predict`, and if the model does not output probabilities.
         """
-        self._built()
-        last = self.layers[-1].activation.rule
-        link = self.loss.link
-        kind = link if link is not None and link.probabilities else last  # the activation in the loss comes first
-        if not kind.probabilities:
-            raise ValueError(
-                f"predict_proba needs a cross-entropy, or a last layer of softmax or sigmoid; the loss is "
-                f"{self.loss.name!r}. Use predict."
-            )
-        outputs = self.predict(X)
-        if last is kind:
-            return outputs
-        from scipy import special  # where used: it costs some 60 ms to import
-
-        return np.asarray(special.softmax(outputs, axis=1) if kind.probabilities == "row" else special.expit(outputs))
+        net = self._net
+        net.built()
+        objective.check_probabilities(net.spec)
+        return objective.probabilities(net.spec, self.predict(X))
 
     def predict_classes(self, X: Any) -> npt.NDArray[np.int64]:
         """Most probable classes.
@@ -895,10 +707,11 @@ class Model:
         ValueError, TypeError
             If something given makes no sense, or the model has no weights yet.
         """
-        self._built()
-        rows = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
-        with self._team(self.flops_per_row(training=False) * rows.n) as team:
-            return objective.evaluate(self, rows, team)
+        net = self._net
+        net.built()
+        rows = prepare(X, y, net.form, sample_weight=sample_weight)
+        with net.team(net.flops_per_row(training=False) * rows.n) as team:
+            return objective.evaluate(net, rows, team)
 
     def gradient(self, X: Any, y: Any, *, sample_weight: Any = None) -> tuple[float, list[Array], list[Array]]:
         """Loss E + R of all rows as one batch, and its gradient, by back-propagation; without dropout.
@@ -915,19 +728,45 @@ class Model:
             dE/dW + dR/dW (n_in, n_out) and dE/db (n_out,) of each layer; copies. All is NaN where the loss is
             not finite.
         """
-        engine = self._built()
-        rows = self._check_rows(X, y, sample_weight, self.n_outputs, ("X", "y", "sample_weight"))
-        with self._kernel_lock, self._team(self.flops_per_row(training=True) * rows.n) as team:
-            sums, weights, biases = engine.gradient(rows.data(), team=team)
-        if sums.status == OK:
-            return objective.loss_of(self, sums), weights, biases
-        for array in (*weights, *biases):
-            array.fill(math.nan)
-        return math.nan, weights, biases
+        net = self._net
+        net.built()
+        return objective.gradient(net, prepare(X, y, net.form, sample_weight=sample_weight))
 
-    # ------------------------------------------------------------------------------------------ keeping
+    # ------------------------------------------------------------------------------------ persistence
 
-    def save(self, path: npz.PathOrFile) -> None:
+    def snapshot(self) -> Any:
+        """Return a copy of the parameters, with their running averages where there are some.
+
+        Returns
+        -------
+        object
+            For `restore`.
+        """
+        return self._net.built().snapshot()
+
+    def restore(self, snapshot: Any) -> None:
+        """Set the parameters to those of a snapshot: predictions are then as they were.
+
+        The optimizer's memory, the history and the count of epochs stay as they are.
+
+        Parameters
+        ----------
+        snapshot : object
+            What `snapshot` of this model returned.
+        """
+        self._net.built().restore(snapshot)
+
+    def check_serializable(self) -> None:
+        """Check that a file can hold all of the model but metrics that are functions.
+
+        Raises
+        ------
+        TypeError
+            If the learning rate is a function or a schedule of your own, or an activation or the loss is your own.
+        """
+        model_state.check_serializable(self._net)
+
+    def save(self, path: PathOrFile) -> None:
         """Write the model into one file, optimizer state and history included; no pickle.
 
         The file is replaced in one go: a crash leaves the old one. `fastnn.load` reads it, and training goes on
@@ -938,16 +777,56 @@ class Model:
         TypeError
             If the learning rate is a function or a schedule of your own, which a file cannot hold.
         """
-        model_state.check_serializable(self)
-        npz.write(path, *model_state.state_of(self))
+        model_state.write(path, self._net)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copy: what a file holds, and metrics that are functions."""
-        header, arrays = model_state.state_of(self)
+        """Return for pickle and copy what a file holds, and metrics that are functions."""
+        header, arrays = model_state.state_of(self._net)
         return {"header": header, "arrays": arrays, "n_threads": self.n_threads, "metrics": self.metrics}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over what `__getstate__` gave."""
+        """Set the state that `__getstate__` returned."""
         n_threads = min(state["n_threads"], max(1, available_threads()))
-        model = model_state.from_state(Model, state["header"], state["arrays"], n_threads=n_threads)
-        self.__dict__.update(model.__dict__, metrics=state["metrics"])
+        net = model_state.from_state(state["header"], state["arrays"], n_threads=n_threads)
+        net.spec = replace(net.spec, metrics=state["metrics"])
+        self._net = net
+
+
+def load(path: PathOrFile, *, metrics: Any = None, n_threads: int | None = None) -> Model:
+    """Read a model that `Model.save` wrote.
+
+    Parameters
+    ----------
+    path : path or binary file
+    metrics : as for `Model`, or None
+        Metrics that are functions are not in the file: give all metrics again to go on with them. None is those of
+        the file.
+    n_threads : int or None
+        As for `Model`.
+
+    Returns
+    -------
+    Model
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is cut off, of another kind, or from a later version.
+    """
+    net = model_state.read(path, n_threads=n_threads)
+    if metrics is not None:
+        net.spec = replace(net.spec, metrics=as_metrics(metrics, net.spec.loss))
+    return _model_of(net)
+
+
+def net_of(model: Model) -> Net:
+    """Return the net behind a model, for the parts of this package that stand above `Model`."""
+    return model._net
+
+
+def _model_of(net: Net) -> Model:
+    model = Model.__new__(Model)
+    model._net = net
+    return model

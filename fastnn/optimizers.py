@@ -1,29 +1,46 @@
 """Optimizers: variants of gradient descent. g is the gradient, w a weight, lr the learning rate, t = 1, 2 ...
 
-The formulas are the forms that PyTorch uses. Each class tells the kernels its code, the number of slots
-(arrays as large as the weights that it keeps between steps) and three numbers. The solvers, which are optimizers to
-`Model` as well, are in `solver_settings`.
+Each optimizer is its arithmetic over vectors (device functions), one record for each form, and a class that the user
+makes instances of; nothing else in the package lists them. The formulas are the forms that PyTorch uses. The solvers,
+which are optimizers to `Model` as well, are in `fastnn.solvers`.
 """
 
 from __future__ import annotations
 
+import math
 import reprlib
-from dataclasses import KW_ONLY, dataclass, fields, replace
-from typing import TypeAlias
+from collections.abc import Callable, Mapping
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 
-from fastnn._validation import canonical_name, finite_number
-from fastnn.kernels import ids
+from fastnn._validation import canonical_name, number_in
+from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.simd import fma, maximum, sqrt
+from fastnn.kernels.nn.optimizers import sign
+from fastnn.kernels.nn.rules import OPTIMIZERS, OptimizerRule
 from fastnn.schedules import LearningRate, as_learning_rate
 from fastnn.solvers import LBFGS as LBFGS
 from fastnn.solvers import LevenbergMarquardt as LevenbergMarquardt
+from fastnn.solvers import Solver as Solver
 
-__all__ = ["SGD", "AdaGrad", "Adam", "AdamW", "FirstOrderOptimizer", "Lion", "NAdam", "RMSProp", "get"]
+__all__ = [
+    "LBFGS",
+    "SGD",
+    "AdaGrad",
+    "Adam",
+    "AdamW",
+    "LevenbergMarquardt",
+    "Lion",
+    "NAdam",
+    "RMSProp",
+]
 
-#: Fields that are True or False, those that are None for "not at all", and those that must be above 0.
-_FLAGS = ("nesterov", "amsgrad")
-_LIMITS = ("clipvalue", "global_clipnorm")
+
+def setting(default: Any, interval: str) -> Any:
+    """Return the field of a number within an interval such as "[0, 1)"; a default of None stands for "not at all"."""
+    return field(default=default, metadata={"interval": interval})
 
 
 @dataclass(frozen=True)
@@ -56,34 +73,29 @@ class FirstOrderOptimizer:
        Optimization 30, 1992.
     """
 
+    #: Whether each iteration takes all rows at once, as those of the solvers do.
+    full_batch: ClassVar[bool] = False
+
     learning_rate: LearningRate = 0.01
     _: KW_ONLY
-    weight_decay: float = 0.0
-    clipvalue: float | None = None
-    global_clipnorm: float | None = None
-    ema_momentum: float | None = None
+    weight_decay: float = setting(0.0, "[0, inf)")
+    clipvalue: float | None = setting(None, "(0, inf)")
+    global_clipnorm: float | None = setting(None, "(0, inf)")
+    ema_momentum: float | None = setting(None, "[0, 1)")
 
     def __post_init__(self) -> None:
-        """Check the arguments and turn numbers into floats; the ranges go with the names."""
-        for field in fields(self):
-            name = field.name
+        """Validate the arguments by the intervals of their fields, and turn numbers into floats."""
+        for declared in fields(self):
+            name = declared.name
             value = getattr(self, name)
             if name == "learning_rate":
                 value = as_learning_rate(value)
-            elif name in _FLAGS:
+            elif isinstance(declared.default, bool):
                 if not isinstance(value, (bool, np.bool_)):
                     raise TypeError(f"{name} must be True or False; got {reprlib.repr(value)}.")
                 value = bool(value)
-            elif value is not None or field.default is not None:
-                value = finite_number(name, value)
-                if name in ("epsilon", *_LIMITS):
-                    if value <= 0.0:
-                        raise ValueError(f"{name} must be above 0; got {value!r}.")
-                elif name == "weight_decay":
-                    if value < 0.0:
-                        raise ValueError(f"{name} must be at least 0; got {value!r}.")
-                elif not 0.0 <= value < 1.0:
-                    raise ValueError(f"{name} must be at least 0 and below 1; got {value!r}.")
+            elif value is not None or declared.default is not None:
+                value = number_in(name, value, declared.metadata["interval"])
             object.__setattr__(self, name, value)
         if self.clipvalue is not None and self.global_clipnorm is not None:
             raise ValueError(
@@ -92,29 +104,121 @@ class FirstOrderOptimizer:
             )
 
     def __repr__(self) -> str:
-        """Name the learning rate, and what differs from the defaults."""
+        """Return a call with the learning rate, and what differs from the defaults."""
         given = [f"learning_rate={self.learning_rate!r}"]
-        for field in fields(self):
-            value = getattr(self, field.name)
-            if field.name != "learning_rate" and value != field.default:
-                given.append(f"{field.name}={value!r}")
+        for declared in fields(self):
+            value = getattr(self, declared.name)
+            if declared.name != "learning_rate" and value != declared.default:
+                given.append(f"{declared.name}={value!r}")
         return f"{type(self).__name__}({', '.join(given)})"
 
     @property
-    def code(self) -> int:
-        """The kernels' integer code."""
+    def rule(self) -> OptimizerRule:
+        """The record that holds the facts and the arithmetic; set by each class."""
         raise NotImplementedError
 
     @property
     def n_slots(self) -> int:
-        """How many arrays as large as the weights are kept between steps, besides the running average."""
-        raise NotImplementedError
+        """Number of arrays as large as the weights that are kept between steps, besides the running average."""
+        return len(self.rule.slots)
 
-    def settings(self) -> tuple[float, float, float]:
-        """Give the kernels' three numbers."""
-        raise NotImplementedError
+    @property
+    def hyper(self) -> tuple[float, ...]:
+        """Values of the rule's hyperparameters."""
+        return tuple(getattr(self, name) for name in self.rule.hyper)
 
 
+Optimizer: TypeAlias = FirstOrderOptimizer | Solver
+
+#: All classes that a user can choose from, by their names.
+CLASSES: dict[str, type[Optimizer]] = {}
+_NAMED: dict[str, Optimizer] = {}
+
+C = TypeVar("C", bound=type[Any])
+
+
+def named(**names: Mapping[str, Any]) -> Callable[[C], C]:
+    """Return a decorator of a class that registers it under its name, and instances of it under the given ones.
+
+    Parameters
+    ----------
+    **names : dict
+        For each name the arguments of the instance that it stands for.
+    """
+
+    def register(cls: C) -> C:
+        CLASSES[cls.__name__] = cls
+        _NAMED.update({name: cls(**arguments) for name, arguments in names.items()})
+        return cls
+
+    return register
+
+
+# ------------------------------------------------------------------------------------ rules and their classes
+#
+# g, w (after the weight decay), slots and coefficients are vectors; coefficients are computed once per step, as floats.
+
+
+@device_function
+def descent_coefficients(rate: float, t: float) -> Any:
+    """Return -lr."""
+    return (-rate,)
+
+
+@device_function
+def descent(g: Any, w: Any, minus_lr: Any) -> Any:
+    """Return w - lr g."""
+    return fma(minus_lr, g, w)
+
+
+@device_function
+def momentum_coefficients(rate: float, t: float, mu: float) -> Any:
+    """Return -lr and mu."""
+    return -rate, mu
+
+
+@device_function
+def momentum(g: Any, w: Any, m: Any, minus_lr: Any, mu: Any) -> Any:
+    """Return w - lr m and m, the sum mu m + g (B. T. Polyak, 1964)."""
+    new_m = fma(mu, m, g)
+    return fma(minus_lr, new_m, w), new_m
+
+
+@device_function
+def nesterov(g: Any, w: Any, m: Any, minus_lr: Any, mu: Any) -> Any:
+    """Return w - lr (g + mu m) and m, the sum mu m + g (I. Sutskever et al., 2013, eq. 3-4)."""
+    new_m = fma(mu, m, g)
+    return fma(minus_lr, fma(mu, new_m, g), w), new_m
+
+
+SGD_RULE = OPTIMIZERS.add(
+    OptimizerRule(name="sgd", formula="w -= lr g", coefficients=descent_coefficients, step=descent)
+)
+MOMENTUM_RULE = OPTIMIZERS.add(
+    OptimizerRule(
+        name="momentum",
+        formula="m = mu m + g; w -= lr m",
+        hyper=("momentum",),
+        coefficients=momentum_coefficients,
+        step=momentum,
+        slots=("m",),
+        guarded=(),
+    )
+)
+NESTEROV_RULE = OPTIMIZERS.add(
+    OptimizerRule(
+        name="nesterov",
+        formula="m = mu m + g; w -= lr (g + mu m)",
+        hyper=("momentum",),
+        coefficients=momentum_coefficients,
+        step=nesterov,
+        slots=("m",),
+        guarded=(),
+    )
+)
+
+
+@named(sgd={}, momentum={"momentum": 0.9}, nesterov={"momentum": 0.9, "nesterov": True})
 @dataclass(frozen=True, repr=False)
 class SGD(FirstOrderOptimizer):
     """Stochastic gradient descent, plain or with momentum.
@@ -149,7 +253,7 @@ class SGD(FirstOrderOptimizer):
 
     learning_rate: LearningRate = 0.01
     _: KW_ONLY
-    momentum: float = 0.0
+    momentum: float = setting(0.0, "[0, 1)")
     nesterov: bool = False
 
     def __post_init__(self) -> None:
@@ -159,22 +263,27 @@ class SGD(FirstOrderOptimizer):
             raise ValueError("nesterov=True needs a momentum above 0; got momentum=0.0. Try momentum=0.9.")
 
     @property
-    def code(self) -> int:
-        """The kernels' integer code."""
+    def rule(self) -> OptimizerRule:
+        """The record of the form that is chosen by `momentum` and `nesterov`."""
         if self.momentum == 0.0:
-            return ids.SGD
-        return ids.NESTEROV if self.nesterov else ids.MOMENTUM
-
-    @property
-    def n_slots(self) -> int:
-        """How many arrays as large as the weights are kept between steps."""
-        return 0 if self.momentum == 0.0 else 1
-
-    def settings(self) -> tuple[float, float, float]:
-        """Give the kernels' three numbers: momentum, 0, 0."""
-        return self.momentum, 0.0, 0.0
+            return SGD_RULE
+        return NESTEROV_RULE if self.nesterov else MOMENTUM_RULE
 
 
+@device_function
+def adagrad_coefficients(rate: float, t: float, epsilon: float) -> Any:
+    """Return -lr and epsilon."""
+    return -rate, epsilon
+
+
+@device_function
+def adagrad(g: Any, w: Any, m: Any, minus_lr: Any, epsilon: Any) -> Any:
+    """Return w - lr g / (sqrt m + epsilon) and m, the sum m + g^2 (J. Duchi et al., 2011, section 1.1)."""
+    new_m = m + g * g
+    return fma(minus_lr, g / (sqrt(new_m) + epsilon), w), new_m
+
+
+@named(adagrad={})
 @dataclass(frozen=True, repr=False)
 class AdaGrad(FirstOrderOptimizer):
     """AdaGrad: every weight has a rate of its own, which falls with the squares seen so far.
@@ -203,23 +312,34 @@ class AdaGrad(FirstOrderOptimizer):
 
     learning_rate: LearningRate = 0.01
     _: KW_ONLY
-    epsilon: float = 1e-10
+    epsilon: float = setting(1e-10, "(0, inf)")
 
-    @property
-    def code(self) -> int:
-        """The kernels' integer code."""
-        return ids.ADAGRAD
-
-    @property
-    def n_slots(self) -> int:
-        """How many arrays as large as the weights are kept between steps."""
-        return 1
-
-    def settings(self) -> tuple[float, float, float]:
-        """Give the kernels' three numbers: 0, 0, epsilon."""
-        return 0.0, 0.0, self.epsilon
+    rule = OPTIMIZERS.add(
+        OptimizerRule(
+            name="adagrad",
+            formula="m += g^2; w -= lr g / (sqrt m + epsilon)",
+            hyper=("epsilon",),
+            coefficients=adagrad_coefficients,
+            step=adagrad,
+            slots=("m",),
+        )
+    )
 
 
+@device_function
+def rmsprop_coefficients(rate: float, t: float, rho: float, epsilon: float) -> Any:
+    """Return -lr, rho, 1 - rho and epsilon."""
+    return -rate, rho, 1.0 - rho, epsilon
+
+
+@device_function
+def rmsprop(g: Any, w: Any, m: Any, minus_lr: Any, rho: Any, rest: Any, epsilon: Any) -> Any:
+    """Return w - lr g / (sqrt m + epsilon) and m, the mean rho m + (1 - rho) g^2 (T. Tieleman, G. Hinton, 2012)."""
+    new_m = fma(rho, m, rest * (g * g))
+    return fma(minus_lr, g / (sqrt(new_m) + epsilon), w), new_m
+
+
+@named(rmsprop={})
 @dataclass(frozen=True, repr=False)
 class RMSProp(FirstOrderOptimizer):
     """RMSProp: the gradient over its running root mean square.
@@ -250,24 +370,75 @@ class RMSProp(FirstOrderOptimizer):
 
     learning_rate: LearningRate = 1e-3
     _: KW_ONLY
-    rho: float = 0.9
-    epsilon: float = 1e-8
+    rho: float = setting(0.9, "[0, 1)")
+    epsilon: float = setting(1e-8, "(0, inf)")
 
-    @property
-    def code(self) -> int:
-        """The kernels' integer code."""
-        return ids.RMSPROP
-
-    @property
-    def n_slots(self) -> int:
-        """How many arrays as large as the weights are kept between steps."""
-        return 1
-
-    def settings(self) -> tuple[float, float, float]:
-        """Give the kernels' three numbers: rho, 0, epsilon."""
-        return self.rho, 0.0, self.epsilon
+    rule = OPTIMIZERS.add(
+        OptimizerRule(
+            name="rmsprop",
+            formula="m = rho m + (1 - rho) g^2; w -= lr g / (sqrt m + epsilon)",
+            hyper=("rho", "epsilon"),
+            coefficients=rmsprop_coefficients,
+            step=rmsprop,
+            slots=("m",),
+        )
+    )
 
 
+@device_function
+def adam_coefficients(rate: float, t: float, beta_1: float, beta_2: float, epsilon: float) -> Any:
+    """Return -lr / (1 - beta_1^t), both means' shares, 1 / sqrt(1 - beta_2^t) and epsilon."""
+    return (
+        -(rate / (1.0 - beta_1**t)), beta_1, 1.0 - beta_1, beta_2, 1.0 - beta_2, 1.0 / math.sqrt(1.0 - beta_2**t),
+        epsilon,
+    )  # fmt: skip
+
+
+@device_function
+def adam(g: Any, w: Any, m: Any, v: Any, minus_lr: Any, b1: Any, rest1: Any, b2: Any, rest2: Any, root: Any,
+         epsilon: Any) -> Any:  # fmt: skip
+    """Return the weight and both means by algorithm 1 (D. Kingma, J. Ba, 2015)."""
+    new_m = fma(b1, m, rest1 * g)
+    new_v = fma(b2, v, rest2 * (g * g))
+    return fma(minus_lr, new_m / fma(sqrt(new_v), root, epsilon), w), new_m, new_v
+
+
+@device_function
+def amsgrad(g: Any, w: Any, m: Any, v: Any, top: Any, minus_lr: Any, b1: Any, rest1: Any, b2: Any, rest2: Any,
+            root: Any, epsilon: Any) -> Any:  # fmt: skip
+    """Return the same with the largest v so far in place of v, and that (S. Reddi et al., 2018, algorithm 2)."""
+    new_m = fma(b1, m, rest1 * g)
+    new_v = fma(b2, v, rest2 * (g * g))
+    new_top = maximum(top, new_v)
+    return fma(minus_lr, new_m / fma(sqrt(new_top), root, epsilon), w), new_m, new_v, new_top
+
+
+# A square that became infinite would freeze its weight without an error: v is guarded.
+ADAM_RULE = OPTIMIZERS.add(
+    OptimizerRule(
+        name="adam",
+        formula="m = b1 m + (1 - b1) g; v = b2 v + (1 - b2) g^2; w -= lr / (1 - b1^t) m / (sqrt(v / (1 - b2^t)) + eps)",
+        hyper=("beta_1", "beta_2", "epsilon"),
+        coefficients=adam_coefficients,
+        step=adam,
+        slots=("m", "v"),
+        guarded=("v",),
+    )
+)
+AMSGRAD_RULE = OPTIMIZERS.add(
+    OptimizerRule(
+        name="amsgrad",
+        formula="as adam, with the largest v so far in place of v",
+        hyper=("beta_1", "beta_2", "epsilon"),
+        coefficients=adam_coefficients,
+        step=amsgrad,
+        slots=("m", "v", "top"),
+        guarded=("v",),
+    )
+)
+
+
+@named(adam={}, amsgrad={"amsgrad": True})
 @dataclass(frozen=True, repr=False)
 class Adam(FirstOrderOptimizer):
     """Adam: running means of the gradient and of its square, each corrected for its start at zero.
@@ -304,26 +475,18 @@ class Adam(FirstOrderOptimizer):
 
     learning_rate: LearningRate = 1e-3
     _: KW_ONLY
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-8
+    beta_1: float = setting(0.9, "[0, 1)")
+    beta_2: float = setting(0.999, "[0, 1)")
+    epsilon: float = setting(1e-8, "(0, inf)")
     amsgrad: bool = False
 
     @property
-    def code(self) -> int:
-        """The kernels' integer code."""
-        return ids.AMSGRAD if self.amsgrad else ids.ADAM
-
-    @property
-    def n_slots(self) -> int:
-        """How many arrays as large as the weights are kept between steps."""
-        return 3 if self.amsgrad else 2
-
-    def settings(self) -> tuple[float, float, float]:
-        """Give the kernels' three numbers: beta_1, beta_2, epsilon."""
-        return self.beta_1, self.beta_2, self.epsilon
+    def rule(self) -> OptimizerRule:
+        """The record of the form that is chosen by `amsgrad`."""
+        return AMSGRAD_RULE if self.amsgrad else ADAM_RULE
 
 
+@named(adamw={})
 @dataclass(frozen=True, repr=False)
 class AdamW(Adam):
     """Adam with decoupled weight decay: the same class, with a weight_decay of 0.01 unless another is given.
@@ -346,9 +509,42 @@ class AdamW(Adam):
     """
 
     _: KW_ONLY
-    weight_decay: float = 0.01
+    weight_decay: float = setting(0.01, "[0, inf)")
 
 
+@device_function
+def nadam_momentum(beta_1: float, t: float) -> float:
+    """Return mu_t = beta_1 (1 - 0.96^(0.004 t) / 2)."""
+    return beta_1 * (1.0 - 0.5 * 0.96 ** (0.004 * t))
+
+
+@device_function
+def nadam_advance(t: float, beta_1: float, beta_2: float, epsilon: float, product: float) -> Any:
+    """Return M, the product of mu_1 to mu_t."""
+    return (product * nadam_momentum(beta_1, t),)
+
+
+@device_function
+def nadam_coefficients(rate: float, t: float, beta_1: float, beta_2: float, epsilon: float, product: float) -> Any:
+    """Return minus the rates of m and of g, both means' shares, 1 / sqrt(1 - beta_2^t) and epsilon."""
+    following = nadam_momentum(beta_1, t + 1.0)
+    of_m = rate * following / (1.0 - product * following)
+    of_g = rate * ((1.0 - nadam_momentum(beta_1, t)) / (1.0 - product))
+    return (
+        -of_m, -of_g, beta_1, 1.0 - beta_1, beta_2, 1.0 - beta_2, 1.0 / math.sqrt(1.0 - beta_2**t), epsilon,
+    )  # fmt: skip
+
+
+@device_function
+def nadam(g: Any, w: Any, m: Any, v: Any, minus_m: Any, minus_g: Any, b1: Any, rest1: Any, b2: Any, rest2: Any,
+          root: Any, epsilon: Any) -> Any:  # fmt: skip
+    """Return the weight and both means by algorithm 2 (T. Dozat, 2016)."""
+    new_m = fma(b1, m, rest1 * g)
+    new_v = fma(b2, v, rest2 * (g * g))
+    return fma(minus_m, new_m, minus_g * g) / fma(sqrt(new_v), root, epsilon) + w, new_m, new_v
+
+
+@named(nadam={})
 @dataclass(frozen=True, repr=False)
 class NAdam(FirstOrderOptimizer):
     """NAdam: Adam with Nesterov's momentum.
@@ -384,25 +580,39 @@ class NAdam(FirstOrderOptimizer):
 
     learning_rate: LearningRate = 2e-3
     _: KW_ONLY
-    beta_1: float = 0.9
-    beta_2: float = 0.999
-    epsilon: float = 1e-8
+    beta_1: float = setting(0.9, "[0, 1)")
+    beta_2: float = setting(0.999, "[0, 1)")
+    epsilon: float = setting(1e-8, "(0, inf)")
 
-    @property
-    def code(self) -> int:
-        """The kernels' integer code."""
-        return ids.NADAM
+    rule = OPTIMIZERS.add(
+        OptimizerRule(
+            name="nadam",
+            formula="m, v of adam; w -= lr ((1 - mu_t) / (1 - M) g + mu_(t+1) / (1 - M mu_(t+1)) m) / "
+            "(sqrt(v / (1 - b2^t)) + eps)",
+            hyper=("beta_1", "beta_2", "epsilon"),
+            coefficients=nadam_coefficients,
+            step=nadam,
+            slots=("m", "v"),
+            guarded=("v",),
+            scalars=(("moment_product", 1.0),),
+            advance=nadam_advance,
+        )
+    )
 
-    @property
-    def n_slots(self) -> int:
-        """How many arrays as large as the weights are kept between steps."""
-        return 2
 
-    def settings(self) -> tuple[float, float, float]:
-        """Give the kernels' three numbers: beta_1, beta_2, epsilon."""
-        return self.beta_1, self.beta_2, self.epsilon
+@device_function
+def lion_coefficients(rate: float, t: float, beta_1: float, beta_2: float) -> Any:
+    """Return -lr and the shares of the direction and of the mean."""
+    return -rate, beta_1, 1.0 - beta_1, beta_2, 1.0 - beta_2
 
 
+@device_function
+def lion(g: Any, w: Any, m: Any, minus_lr: Any, b1: Any, rest1: Any, b2: Any, rest2: Any) -> Any:
+    """Return the weight and the mean by algorithm 2 (X. Chen et al., 2023)."""
+    return fma(minus_lr, sign(fma(b1, m, rest1 * g)), w), fma(b2, m, rest2 * g)
+
+
+@named(lion={})
 @dataclass(frozen=True, repr=False)
 class Lion(FirstOrderOptimizer):
     """Lion: steps of one size, whose signs come from a mean of the gradient.
@@ -431,56 +641,35 @@ class Lion(FirstOrderOptimizer):
 
     learning_rate: LearningRate = 1e-4
     _: KW_ONLY
-    beta_1: float = 0.9
-    beta_2: float = 0.99
+    beta_1: float = setting(0.9, "[0, 1)")
+    beta_2: float = setting(0.99, "[0, 1)")
 
-    @property
-    def code(self) -> int:
-        """The kernels' integer code."""
-        return ids.LION
-
-    @property
-    def n_slots(self) -> int:
-        """How many arrays as large as the weights are kept between steps."""
-        return 1
-
-    def settings(self) -> tuple[float, float, float]:
-        """Give the kernels' three numbers: beta_1, beta_2, 0."""
-        return self.beta_1, self.beta_2, 0.0
+    rule = OPTIMIZERS.add(
+        OptimizerRule(
+            name="lion",
+            formula="w -= lr sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g",
+            hyper=("beta_1", "beta_2"),
+            coefficients=lion_coefficients,
+            step=lion,
+            slots=("m",),
+        )
+    )
 
 
-Solver: TypeAlias = LBFGS | LevenbergMarquardt
-Optimizer: TypeAlias = FirstOrderOptimizer | Solver
+# ----------------------------------------------------------------------------------------------- resolving names
 
-#: All classes that a user can choose from, by their names.
-CLASSES: dict[str, type[Optimizer]] = {
-    c.__name__: c for c in (SGD, AdaGrad, RMSProp, Adam, AdamW, NAdam, Lion, LBFGS, LevenbergMarquardt)
-}
-
-_NAMED: dict[str, Optimizer] = {
-    "sgd": SGD(),
-    "momentum": SGD(momentum=0.9),
-    "nesterov": SGD(momentum=0.9, nesterov=True),
-    "adagrad": AdaGrad(),
-    "rmsprop": RMSProp(),
-    "adam": Adam(),
-    "adamw": AdamW(),
-    "amsgrad": Adam(amsgrad=True),
-    "nadam": NAdam(),
-    "lion": Lion(),
-    "lbfgs": LBFGS(),
-    "lm": LevenbergMarquardt(),
-}
+named(lbfgs={})(LBFGS)
+named(lm={})(LevenbergMarquardt)
 
 
 def get(spec: str | Optimizer) -> Optimizer:
-    """Turn what a user says into an optimizer.
+    """Return the optimizer of a name.
 
     Parameters
     ----------
     spec : str or optimizer
         An instance, or a name for one with its default numbers: sgd, momentum (SGD with momentum 0.9),
-        nesterov (the same in Nesterov's form), adagrad, rmsprop, adam, adamw, amsgrad, nadam, lion, lbfgs,
+        nesterov (the same in Nesterov's form), adagrad, rmsprop, adam, amsgrad, adamw, nadam, lion, lbfgs,
         lm (LevenbergMarquardt).
 
     Returns

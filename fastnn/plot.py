@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._training.loop import DivergenceError
+from fastnn._compatibility import BatchSize
+from fastnn._errors import DivergenceError
+from fastnn._figure import new_figure
 from fastnn._validation import finite_number, positive_integer
-from fastnn.callbacks import Callback
+from fastnn.callbacks import Callback, Trainable
 from fastnn.lr_finder import LearningRates, check_has_rate
 from fastnn.model import Model
 from fastnn.optimizers import with_learning_rate
@@ -45,14 +47,6 @@ MARGIN = 0.6
 RESOLUTION, MAP_ROWS = 31, 2000
 
 
-def _new_figure(width: float, height: float) -> Figure:
-    try:
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError('plots need matplotlib: pip install "fastnn[plot]".') from error
-    return Figure(figsize=(width, height), layout="constrained")
-
-
 def range_test(found: LearningRates, *, ax: Axes | None = None) -> Figure | SubFigure:
     """Draw the losses of a range test over the rates, and the suggestions.
 
@@ -67,24 +61,7 @@ def range_test(found: LearningRates, *, ax: Axes | None = None) -> Figure | SubF
     -------
     matplotlib.figure.Figure
     """
-    if ax is None:
-        ax = _new_figure(6.4, 4.0).subplots()
-    finite = np.isfinite(found.losses)
-    ax.plot(found.rates[finite], found.losses[finite], color="0.75", linewidth=1, label="loss of the batch")
-    ax.plot(found.rates[finite], found.smoothed[finite], color="tab:blue", label="smoothed")
-    for (name, rate), marker in zip(found.suggestions.items(), "v^o", strict=True):
-        if rate is not None:
-            loss = found.smoothed[np.abs(np.log(found.rates / rate)).argmin()]
-            ax.plot([rate], [loss], marker, color="tab:red", label=f"{name}: {rate:.2g}")
-    shown = found.smoothed[finite]
-    if len(shown):  # single batches of the divergence would flatten all that matters
-        low, high = float(min(shown)), float(max(shown[: max(1, len(shown) - 3)]))
-        ax.set_ylim(low - 0.1 * (high - low) - 1e-12, high + 0.3 * (high - low) + 1e-12)
-    ax.set_xscale("log")
-    ax.set_xlabel("learning rate")
-    ax.set_ylabel("loss")
-    ax.legend()
-    return ax.figure
+    return found.plot(ax)
 
 
 @dataclasses.dataclass(eq=False)
@@ -111,7 +88,7 @@ class _Run(Callback):
         """Note where the epoch has led."""
         self._record()
 
-    def train(self, model: Model, epochs: int, batch_size: int | None) -> Model:
+    def train(self, model: Model, epochs: int, batch_size: BatchSize) -> Model:
         """Train a copy, and return it."""
         trained = copy.copy(model)
         trained.optimizer = with_learning_rate(trained.optimizer, self.rate)
@@ -139,7 +116,7 @@ class _Run(Callback):
         return self.diverged or not float(np.median(self.losses[1:])) < self.losses[0]
 
 
-def _parameters(model: Model) -> list[npt.NDArray[Any]]:
+def _parameters(model: Trainable) -> list[npt.NDArray[Any]]:
     """Views of all weights, and of the biases that are used."""
     used = zip(model.biases, model.layers, strict=True)
     return [*model.weights, *(bias for bias, layer in used if layer.use_bias)]
@@ -152,7 +129,7 @@ def learning_rates(
     *,
     rates: Sequence[float] | None = None,
     epochs: int = 20,
-    batch_size: int | None = 32,
+    batch_size: BatchSize = "auto",
     sample_weight: Any = None,
     axes: Sequence[Axes] | None = None,
 ) -> Figure | SubFigure:
@@ -199,9 +176,9 @@ def learning_rates(
        NeurIPS, 2018, section 7.
     """
     epochs = positive_integer(epochs, "epochs")
-    check_has_rate(model)
+    check_has_rate(model.optimizer)
     if axes is None:
-        left, right = _new_figure(11.0, 4.5).subplots(1, 2)
+        left, right = new_figure(2, width=5.5, height=4.5).axes
     else:
         try:
             left, right = axes

@@ -1,6 +1,6 @@
 """Settings of the full-batch methods, which `Model` takes in the place of an optimizer.
 
-`fastnn._training.full_batch` runs them on all rows at once; they have neither a learning rate nor slots.
+`fastnn._training` runs them on all rows at once; they have neither a learning rate nor slots.
 """
 
 from __future__ import annotations
@@ -8,12 +8,23 @@ from __future__ import annotations
 import numbers
 import reprlib
 from dataclasses import KW_ONLY, dataclass, fields
+from typing import ClassVar
 
 import numpy as np
 
 from fastnn._validation import finite_number
 
 __all__ = ["LBFGS", "LevenbergMarquardt"]
+
+
+@dataclass(frozen=True)
+class Solver:
+    """Base of the full-batch methods: they take all rows in each iteration, and keep nothing between fits."""
+
+    #: Whether each iteration takes all rows at once.
+    full_batch: ClassVar[bool] = True
+    #: Number of arrays of the size of the weights that are kept between fits.
+    n_slots: ClassVar[int] = 0
 
 
 def _check_solver(solver: LBFGS | LevenbergMarquardt) -> None:
@@ -42,7 +53,7 @@ def _check_solver(solver: LBFGS | LevenbergMarquardt) -> None:
 
 
 @dataclass(frozen=True)
-class LBFGS:
+class LBFGS(Solver):
     """L-BFGS: quasi-Newton steps with a line search, over all rows at once; for small nets and few rows.
 
     One epoch of `fit` is one iteration, which takes one or more evaluations of the loss and its gradient. There is
@@ -90,19 +101,9 @@ class LBFGS:
         """Check the arguments."""
         _check_solver(self)
 
-    @property
-    def code(self) -> int:
-        """-1: no kernel knows it."""
-        return -1
-
-    @property
-    def n_slots(self) -> int:
-        """How many arrays as large as the weights are kept between fits."""
-        return 0
-
 
 @dataclass(frozen=True)
-class LevenbergMarquardt:
+class LevenbergMarquardt(Solver):
     """Levenberg-Marquardt: damped Gauss-Newton steps for sums of squares; for small nets by far the fastest.
 
     One epoch of `fit` is one step that lowers the loss; steps that do not are tried again with more damping and are
@@ -175,13 +176,3 @@ class LevenbergMarquardt:
         if not isinstance(self.acceleration, (bool, np.bool_)):
             raise TypeError(f"acceleration must be True or False; got {reprlib.repr(self.acceleration)}.")
         object.__setattr__(self, "acceleration", bool(self.acceleration))
-
-    @property
-    def code(self) -> int:
-        """-1: no kernel knows it."""
-        return -1
-
-    @property
-    def n_slots(self) -> int:
-        """How many arrays as large as the weights are kept between fits."""
-        return 0

@@ -16,46 +16,25 @@ import naive
 import numpy as np
 
 import fastnn.kernels
+from fastnn import optimizers
+from fastnn._data.rows import as_data, shuffled
 from fastnn._engine.architecture import Architecture
 from fastnn._engine.autotune import SliceTuner
-from fastnn._engine.engine import Engine, Sums, as_data, shuffled
+from fastnn._engine.engine import Engine, Sums
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn.kernels.nn import rules
 
-#: Settings that the tests use for each optimizer: learning rate and three numbers.
+_LEARNING_RATES = {
+    "sgd": 0.05, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.05, "rmsprop": 0.005, "lion": 0.001
+}  # fmt: skip
+_HYPER = {"nesterov": (0.8,), "amsgrad": (0.9, 0.99, 1e-8)}
+#: Learning rate and hyperparameters that the tests use for each optimizer; some differ from the defaults.
 RATES = {
-    ids.SGD: (0.05, 0.0, 0.0, 0.0),
-    ids.MOMENTUM: (0.02, 0.9, 0.0, 0.0),
-    ids.NESTEROV: (0.02, 0.8, 0.0, 0.0),
-    ids.ADAGRAD: (0.05, 0.0, 0.0, 1e-10),
-    ids.RMSPROP: (0.005, 0.9, 0.0, 1e-8),
-    ids.ADAM: (0.01, 0.9, 0.999, 1e-8),
-    ids.AMSGRAD: (0.01, 0.9, 0.99, 1e-8),
-    ids.NADAM: (0.01, 0.9, 0.999, 1e-8),
-    ids.LION: (0.001, 0.9, 0.99, 0.0),
+    rule.code: (_LEARNING_RATES.get(rule.name, 0.01), *_HYPER.get(rule.name, optimizers.get(rule.name).hyper))
+    for rule in rules.OPTIMIZERS
 }
-OPTIMIZERS = {
-    "sgd": ids.SGD,
-    "momentum": ids.MOMENTUM,
-    "nesterov": ids.NESTEROV,
-    "adagrad": ids.ADAGRAD,
-    "rmsprop": ids.RMSPROP,
-    "adam": ids.ADAM,
-    "amsgrad": ids.AMSGRAD,
-    "nadam": ids.NADAM,
-    "lion": ids.LION,
-}
-N_SLOTS = {
-    ids.SGD: 0,
-    ids.MOMENTUM: 1,
-    ids.NESTEROV: 1,
-    ids.ADAGRAD: 1,
-    ids.RMSPROP: 1,
-    ids.ADAM: 2,
-    ids.AMSGRAD: 3,
-    ids.NADAM: 2,
-    ids.LION: 1,
-}
+OPTIMIZERS = {rule.name: rule.code for rule in rules.OPTIMIZERS}
+N_SLOTS = {rule.code: len(rule.slots) for rule in rules.OPTIMIZERS}
 #: Code and number of each activation, by name; numbers other than the defaults show more.
 ACTIVATIONS = {
     rule.name: (rule.code, {"leaky_relu": 0.1, "elu": 0.7}.get(rule.name, rule.alpha or 0.0))

@@ -216,8 +216,9 @@ def options(dtype: str) -> Iterator[tuple[str, Callable[[], str]]]:
             )
     for rows in (600, 3000):
         yield f"sharded {rows}", lambda rows=rows: large(dtype, rows)
-    yield "solver lbfgs", lambda: train("squared_error", dtype, optimizer="lbfgs", regularizer=fastnn.L2(1e-4))
-    yield "solver lm", lambda: train("squared_error", dtype, optimizer="lm", fit={"epochs": 5})
+    yield "solver lbfgs", lambda: train("squared_error", dtype, optimizer="lbfgs", regularizer=fastnn.L2(1e-4),
+                                         fit={"batch_size": None})  # fmt: skip
+    yield "solver lm", lambda: train("squared_error", dtype, optimizer="lm", fit={"epochs": 5, "batch_size": None})
     yield "resume", lambda: resume(dtype)
     yield "train_on_batch", lambda: on_batch(dtype)
     yield "gradient", lambda: gradient(dtype)

@@ -6,12 +6,14 @@ the kernels read.
 
 from __future__ import annotations
 
-from fastnn.kernels import tables
+import dataclasses
+
+from fastnn.model import net_of
 
 
 def engine_of(model):
     """Return the engine of a built model."""
-    return model._engine
+    return net_of(model).built()
 
 
 def optimizer_slots(model):
@@ -31,7 +33,7 @@ def steps_done(model):
 
 def steps_counted_by_the_kernel(model):
     """Return the number of updates in the table that the training kernel itself writes."""
-    return int(engine_of(model)._workspaces["train"].numbers[tables.STEPS_DONE])
+    return int(engine_of(model)._workspaces["train"].progress["steps_done"][0])
 
 
 def workspace_bytes(model):
@@ -41,9 +43,15 @@ def workspace_bytes(model):
 
 def epochs_done(model):
     """Return the number of epochs that `fit` counts on: seeds of the order of rows follow from it."""
-    return model._epochs_done
+    return net_of(model).epochs_done
 
 
 def set_epochs_done(model, count):
     """Set the number of epochs that `fit` counts on."""
-    model._epochs_done = count
+    net_of(model).epochs_done = count
+
+
+def set_metrics(model, *metrics):
+    """Replace the metrics of a model, which users cannot do."""
+    net = net_of(model)
+    net.spec = dataclasses.replace(net.spec, metrics=metrics)

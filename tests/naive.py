@@ -9,6 +9,7 @@ Letters: n rows, I fan-in, O fan-out, L layers.
 from __future__ import annotations
 
 import copy
+import functools
 from dataclasses import dataclass
 
 import ids
@@ -309,75 +310,104 @@ def gradient(net, x, t, sample_weight, masks=None):
 # --------------------------------------------------------------------------------------------- optimizers
 
 
+def momentum(state, w, g, m, mu, *, ahead=False):
+    """Polyak, 1964; `ahead` is Nesterov's form (Sutskever et al., 2013)."""
+    m[...] = mu * m + g
+    w -= state.learning_rate * (g + mu * m if ahead else m)
+
+
+def descent(state, w, g):
+    """Robbins, Monro, 1951."""
+    w -= state.learning_rate * g
+
+
+def adagrad(state, w, g, m, epsilon):
+    """Duchi et al., 2011."""
+    m[...] = m + g**2
+    w -= state.learning_rate * g / (np.sqrt(m) + epsilon)
+
+
+def rmsprop(state, w, g, m, rho, epsilon):
+    """Tieleman, Hinton, 2012."""
+    m[...] = rho * m + (1 - rho) * g**2
+    w -= state.learning_rate * g / (np.sqrt(m) + epsilon)
+
+
+def means(g, m, v, b1, b2):
+    """Running means of the gradient and of its square."""
+    m[...] = b1 * m + (1 - b1) * g
+    v[...] = b2 * v + (1 - b2) * g**2
+
+
+def adam(state, w, g, m, v, b1, b2, epsilon):
+    """Kingma, Ba, 2015, algorithm 1."""
+    means(g, m, v, b1, b2)
+    m_hat = m / (1 - b1**state.t)
+    v_hat = v / (1 - b2**state.t)
+    w -= state.learning_rate * m_hat / (np.sqrt(v_hat) + epsilon)
+
+
+def amsgrad(state, w, g, m, v, top, b1, b2, epsilon):
+    """Reddi et al., 2018, with Adam's corrections."""
+    means(g, m, v, b1, b2)
+    top[...] = np.maximum(top, v)
+    w -= state.learning_rate * m / (1 - b1**state.t) / (np.sqrt(top / (1 - b2**state.t)) + epsilon)
+
+
+def nadam(state, w, g, m, v, b1, b2, epsilon):
+    """Dozat, 2016."""
+    means(g, m, v, b1, b2)
+    mu = [b1 * (1 - 0.5 * 0.96 ** (0.004 * t)) for t in range(1, state.t + 2)]
+    product = np.prod(mu[:-1])
+    bar = mu[-1] * m / (1 - product * mu[-1]) + (1 - mu[-2]) * g / (1 - product)
+    w -= state.learning_rate * bar / (np.sqrt(v / (1 - b2**state.t)) + epsilon)
+
+
+def lion(state, w, g, m, b1, b2):
+    """Chen et al., 2023."""
+    w -= state.learning_rate * np.sign(b1 * m + (1 - b1) * g)
+    m[...] = b2 * m + (1 - b2) * g
+
+
+#: One update of an array w by its gradient g, by the formula of the paper: rule(state, w, g, *slots, *hyper), which
+#: overwrites w and the slots. `state` has the learning rate and t, the number of the update from 1.
+OPTIMIZERS = {
+    "sgd": descent,
+    "momentum": momentum,
+    "nesterov": functools.partial(momentum, ahead=True),
+    "adagrad": adagrad,
+    "rmsprop": rmsprop,
+    "adam": adam,
+    "amsgrad": amsgrad,
+    "nadam": nadam,
+    "lion": lion,
+}
+
+
 class Optimizer:
-    """One of the six rules, with its memory for any number of arrays."""
+    """One of the rules, with its slots for any number of arrays."""
 
     def __init__(
-        self, code, learning_rate, settings=(0.0, 0.0, 0.0), *, weight_decay=0.0, clip_value=0.0, clip_norm=0.0
+        self, code, learning_rate, hyper=(), *, weight_decay=0.0, clip_value=0.0, clip_norm=0.0
     ):
-        self.code, self.learning_rate, self.settings = code, learning_rate, settings
+        self.rule = list(rules.OPTIMIZERS)[code]
+        self.learning_rate, self.hyper = learning_rate, hyper
         self.weight_decay, self.clip_value, self.clip_norm = weight_decay, clip_value, clip_norm
         self.t = 0
         self.slots = {}
-        self.product = 1.0
-
-    def mu(self, t):
-        """NAdam's momentum of update t."""
-        return self.settings[0] * (1 - 0.5 * 0.96 ** (0.004 * t))
 
     def step(self, arrays, gradients):
         """Change the arrays in place."""
         self.t += 1
-        self.product *= self.mu(self.t)
         if self.clip_norm:
             length = np.sqrt(sum((g**2).sum() for g in gradients))
             gradients = [g * min(1.0, self.clip_norm / length) for g in gradients]
         if self.clip_value:
             gradients = [np.clip(g, -self.clip_value, self.clip_value) for g in gradients]
         for k, (w, g) in enumerate(zip(arrays, gradients, strict=True)):
-            slots = self.slots.setdefault(k, tuple(np.zeros_like(w) for _ in range(3)))
+            slots = self.slots.setdefault(k, tuple(np.zeros_like(w) for _ in self.rule.slots))
             w *= 1 - self.learning_rate * self.weight_decay
-            self.update(w, g, *slots)
-
-    def update(self, w, g, m, v, top):
-        """One update of one array by the formula of the paper; w and the slots are overwritten."""
-        lr, t = self.learning_rate, self.t
-        first, second, epsilon = self.settings
-        if self.code == ids.SGD:  # Robbins, Monro, 1951
-            w -= lr * g
-        elif self.code == ids.MOMENTUM:  # Polyak, 1964
-            m[...] = first * m + g
-            w -= lr * m
-        elif self.code == ids.NESTEROV:  # Sutskever et al., 2013
-            m[...] = first * m + g
-            w -= lr * (g + first * m)
-        elif self.code == ids.ADAGRAD:  # Duchi et al., 2011
-            m[...] = m + g**2
-            w -= lr * g / (np.sqrt(m) + epsilon)
-        elif self.code == ids.RMSPROP:  # Tieleman, Hinton, 2012
-            m[...] = first * m + (1 - first) * g**2
-            w -= lr * g / (np.sqrt(m) + epsilon)
-        elif self.code == ids.ADAM:  # Kingma, Ba, 2015, algorithm 1
-            m[...] = first * m + (1 - first) * g
-            v[...] = second * v + (1 - second) * g**2
-            m_hat = m / (1 - first**t)
-            v_hat = v / (1 - second**t)
-            w -= lr * m_hat / (np.sqrt(v_hat) + epsilon)
-        elif self.code == ids.AMSGRAD:  # Reddi et al., 2018, with Adam's corrections
-            m[...] = first * m + (1 - first) * g
-            v[...] = second * v + (1 - second) * g**2
-            top[...] = np.maximum(top, v)
-            w -= lr * m / (1 - first**t) / (np.sqrt(top / (1 - second**t)) + epsilon)
-        elif self.code == ids.NADAM:  # Dozat, 2016
-            m[...] = first * m + (1 - first) * g
-            v[...] = second * v + (1 - second) * g**2
-            bar = self.mu(t + 1) * m / (1 - self.product * self.mu(t + 1)) + (1 - self.mu(t)) * g / (1 - self.product)
-            w -= lr * bar / (np.sqrt(v / (1 - second**t)) + epsilon)
-        elif self.code == ids.LION:  # Chen et al., 2023
-            w -= lr * np.sign(first * m + (1 - first) * g)
-            m[...] = second * m + (1 - second) * g
-        else:
-            raise ValueError(self.code)
+            OPTIMIZERS[self.rule.name](self, w, g, *slots, *self.hyper)
 
 
 @dataclass

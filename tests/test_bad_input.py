@@ -268,7 +268,7 @@ BAD_ARGUMENTS = [
     *(("epochs", v, ValueError, f"epochs is {v}, but must be at least 1") for v in (0, -1)),
     *(("epochs", v, TypeError, "epochs is .*must be an integer") for v in (1.5, 2.0, True, None, "3", NAN, [1])),
     *(("batch_size", v, ValueError, f"batch_size is {v}, but must be at least 1") for v in (0, -1)),
-    *(("batch_size", v, TypeError, "batch_size is .*integer") for v in (1.5, True, "auto", NAN, np.float64(8), ())),
+    *(("batch_size", v, TypeError, "batch_size is .*integer") for v in (1.5, True, "all", NAN, np.float64(8), ())),
     *(("shuffle", v, TypeError, "shuffle is .*True or False") for v in (1, 0, None, "yes", "batch")),
     *(("verbose", v, ValueError, "verbose is .*'auto'") for v in (None, "no", 1.0, [])),
     *(

@@ -9,7 +9,7 @@ import types
 
 import numpy as np
 import pytest
-from insides import optimizer_slots
+from insides import optimizer_slots, set_metrics
 from models import classifier, data, parameters
 
 import fastnn
@@ -117,7 +117,7 @@ def test_averages_are_restored_with_the_weights(later):
         weights.append(parameters(model))
         return next(script)
 
-    model.__dict__["metrics"] = (fastnn.metrics.Metric("score", score),)
+    set_metrics(model, fastnn.metrics.Metric("score", score))
     change = LambdaCallback(on_epoch_end=lambda epoch, logs: setattr(
         model, "optimizer", fastnn.Adam(0.05, ema_momentum=0.9 if epoch < 2 else later)))  # fmt: skip
     model.fit(X, y, epochs=4, callbacks=[EarlyStopping("score", mode="min", patience=9), change])

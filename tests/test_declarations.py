@@ -6,12 +6,15 @@ import copy
 import dataclasses
 import math
 import pickle
+import re
+from pathlib import Path
 
 import ids
 import naive
 import numpy as np
 import pytest
 
+import fastnn
 from fastnn import activations, initializers, layers, losses, metrics, optimizers, regularizers
 from fastnn.activations import Activation, elu, leaky_relu
 from fastnn.kernels.nn import rules
@@ -325,11 +328,11 @@ def test_unknown_loss():
 @pytest.mark.parametrize(
     ("spec", "instance", "learning_rate", "code", "n_slots", "settings"),
     [
-        ("sgd", SGD(), 0.01, ids.SGD, 0, (0.0, 0.0, 0.0)),
-        ("momentum", SGD(momentum=0.9), 0.01, ids.MOMENTUM, 1, (0.9, 0.0, 0.0)),
-        ("nesterov", SGD(momentum=0.9, nesterov=True), 0.01, ids.NESTEROV, 1, (0.9, 0.0, 0.0)),
-        ("adagrad", AdaGrad(), 0.01, ids.ADAGRAD, 1, (0.0, 0.0, 1e-10)),
-        ("rmsprop", RMSProp(), 1e-3, ids.RMSPROP, 1, (0.9, 0.0, 1e-8)),
+        ("sgd", SGD(), 0.01, ids.SGD, 0, ()),
+        ("momentum", SGD(momentum=0.9), 0.01, ids.MOMENTUM, 1, (0.9,)),
+        ("nesterov", SGD(momentum=0.9, nesterov=True), 0.01, ids.NESTEROV, 1, (0.9,)),
+        ("adagrad", AdaGrad(), 0.01, ids.ADAGRAD, 1, (1e-10,)),
+        ("rmsprop", RMSProp(), 1e-3, ids.RMSPROP, 1, (0.9, 1e-8)),
         ("adam", Adam(), 1e-3, ids.ADAM, 2, (0.9, 0.999, 1e-8)),
         (
             SGD(0.5, momentum=0.3, nesterov=np.bool_(True)),
@@ -337,16 +340,16 @@ def test_unknown_loss():
             0.5,
             ids.NESTEROV,
             1,
-            (0.3, 0.0, 0.0),
+            (0.3,),
         ),
-        (AdaGrad(2, epsilon=1e-3), AdaGrad(2.0, epsilon=1e-3), 2.0, ids.ADAGRAD, 1, (0.0, 0.0, 1e-3)),
+        (AdaGrad(2, epsilon=1e-3), AdaGrad(2.0, epsilon=1e-3), 2.0, ids.ADAGRAD, 1, (1e-3,)),
         (
             RMSProp(0.1, rho=0.5, epsilon=1e-3),
             RMSProp(0.1, rho=0.5, epsilon=1e-3),
             0.1,
             ids.RMSPROP,
             1,
-            (0.5, 0.0, 1e-3),
+            (0.5, 1e-3),
         ),
         (
             Adam(0.1, beta_1=0, beta_2=0.5, epsilon=1e-3),
@@ -362,10 +365,10 @@ def test_optimizer(spec, instance, learning_rate, code, n_slots, settings):
     optimizer = optimizers.get(spec)
     assert optimizer == instance
     assert optimizer.learning_rate == learning_rate
-    assert optimizer.code == code
+    assert optimizer.rule.code == code
     assert optimizer.n_slots == n_slots
-    assert optimizer.settings() == settings
-    assert all(type(number) is float for number in (optimizer.learning_rate, *optimizer.settings()))
+    assert optimizer.hyper == settings
+    assert all(type(number) is float for number in (optimizer.learning_rate, *optimizer.hyper))
 
 
 @pytest.mark.parametrize("make", [SGD, AdaGrad, RMSProp, Adam])
@@ -386,7 +389,7 @@ def test_learning_rate_is_checked(make):
 )
 def test_decays_are_checked(make, name):
     for wrong in (-0.1, 1.0, 1.5):
-        with pytest.raises(ValueError, match=f"{name} must be at least 0 and below 1; got {wrong}"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 0 and below 1, got {wrong}"):
             make(**{name: wrong})
     with pytest.raises(TypeError, match=f"{name} must be a number"):
         make(**{name: "0.9"})
@@ -507,14 +510,19 @@ def test_unknown_metric():
 #  codes
 
 
-@pytest.mark.parametrize("registry", [rules.ACTIVATIONS, rules.LOSSES], ids=lambda registry: registry.kind)
+@pytest.mark.parametrize("registry", [rules.ACTIVATIONS, rules.LOSSES, rules.OPTIMIZERS], ids=lambda one: one.kind)
 def test_codes_count_the_rules(registry):
     assert [rule.code for rule in registry] == list(range(len(registry)))
     assert all(registry[name] is rule for rule in registry for name in (rule.name, *rule.aliases))
 
 
 @pytest.mark.parametrize(
-    ("rules_of_kind", "oracle"), [(rules.ACTIVATIONS, naive.ACTIVATIONS), (rules.LOSSES, naive.LOSSES)]
+    ("rules_of_kind", "oracle"),
+    [
+        (rules.ACTIVATIONS, naive.ACTIVATIONS),
+        (rules.LOSSES, naive.LOSSES),
+        (rules.OPTIMIZERS, naive.OPTIMIZERS),
+    ],
 )
 def test_each_rule_has_an_oracle(rules_of_kind, oracle):
     assert list(oracle) == list(rules_of_kind.names), "tests/naive.py has one entry per rule, in the same order"
@@ -540,3 +548,18 @@ def test_a_taken_name_and_a_late_rule_are_refused():
     registry.freeze()
     with pytest.raises(RuntimeError, match="must be registered before the kernels are generated"):
         registry.add(rules.ActivationRule(name="late", formula=""))
+
+
+def test_names_of_optimizers_are_documented_and_have_the_defaults_of_their_class():
+    for name in [*rules.OPTIMIZERS.names, "adamw", "lbfgs", "lm"]:
+        assert name in optimizers.get.__doc__
+        assert type(optimizers.get(name)).__name__ in optimizers.__all__
+    for rule in rules.OPTIMIZERS:
+        assert optimizers.get(rule.name).rule is rule
+
+
+def test_readme_names_every_rule():
+    text = Path(fastnn.__file__).parent.with_name("README.md").read_text(encoding="utf-8")
+    words = set(re.findall(r"\w+", text))
+    assert {*rules.ACTIVATIONS.names, *rules.LOSSES.names} <= words
+    assert set(optimizers.__all__) <= words

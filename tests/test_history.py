@@ -16,8 +16,9 @@ import types
 import numpy as np
 import pytest
 
+import fastnn
 from fastnn._training import progress
-from fastnn.history import History
+from fastnn.history import NO_METRICS, History
 
 
 def small():
@@ -342,10 +343,13 @@ def test_a_broken_stderr_never_raises(monkeypatch, after, kind, arguments, strea
 
 @pytest.mark.usefixtures("every_update_draws")
 def test_a_closed_or_missing_stderr_never_raises(monkeypatch):
+    """Each line would raise; that a display writes to the stream at all is shown by its content before it is closed."""
     pytest.importorskip("tqdm")
     for verbose in (True, "auto"):
         stream = Terminal()
         monkeypatch.setattr(sys, "stderr", stream)
+        two_epochs(progress.bar(verbose, epochs=2, rows=100))
+        assert stream.getvalue()
         bar = progress.bar(verbose, epochs=2, rows=100)
         stream.close()
         two_epochs(bar)
@@ -537,3 +541,20 @@ def test_plot_refuses_nothing_and_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
     with pytest.raises(ImportError, match=r'pip install "fastnn\[plot\]"'):
         small().plot()
+
+
+def test_the_damping_of_a_solver_is_no_metric():
+    model = fastnn.Model([3, 1], loss="squared_error", optimizer="lm", seed=0)
+    X = np.linspace(-1.0, 1.0, 20)[:, None]
+    record = model.fit(X, X[:, 0] ** 2, epochs=3, verbose=False)
+    assert len(record["mu"]) == len(record)
+    assert "mu" not in repr(record)
+    figure = record.plot()
+    assert len(figure.axes) == 1
+    assert [line.get_label() for line in figure.axes[0].lines] == ["loss"]
+
+
+@pytest.mark.parametrize("name", ["loss", "epoch", *NO_METRICS])
+def test_names_in_logs_cannot_name_a_metric(name):
+    with pytest.raises(ValueError, match=f"metric name '{name}' is taken"):
+        fastnn.metrics.Metric(name, lambda y_true, y_pred: 0.0)

@@ -383,3 +383,14 @@ def test_solvers_with_own_functions(optimizer):
         single = Model([Dense(8, activation), 1], loss="squared_error", optimizer=optimizer)
         with pytest.raises(ValueError, match="dtype='float64'"):
             single.fit(X, y)
+
+
+def test_an_error_that_is_not_one_of_memory_stays_what_it_is(monkeypatch):
+    def refuse(*_):
+        raise ValueError("this function cannot be compiled")
+
+    monkeypatch.setattr("fastnn._training.net.activation_code", refuse)
+    model = fastnn.Model([fastnn.Dense(3, fastnn.custom.activation(softsign, softsign_slope)), 1], loss="squared_error")
+    with pytest.raises(ValueError, match="this function cannot be compiled"):
+        model.build(2)
+    assert not model.built

@@ -171,15 +171,16 @@ def test_without_matplotlib():
     code = """
 import sys
 sys.modules["matplotlib.figure"] = None
-from fastnn import plot
+import fastnn
 try:
-    plot._new_figure(1, 1)
+    fastnn.plot.learning_rates(fastnn.Model([1], loss="squared_error"), None, None)
 except ImportError as error:
     print(error)
 """
-    assert run_python(code).strip() == 'plots need matplotlib: pip install "fastnn[plot]".'
+    assert run_python(code).strip() == 'plots need matplotlib, which is not installed: pip install "fastnn[plot]".'
 
 
+@pytest.mark.slow
 def test_pyplot_is_not_needed():
     code = """
 import sys
@@ -189,4 +190,11 @@ X = np.arange(20.0)[:, None]
 figure = fastnn.Model([1], loss="squared_error", seed=0).lr_find(X, X).plot()
 print(type(figure).__name__, "matplotlib.pyplot" in sys.modules)
 """
-    assert run_python(code).split() == ["Figure", "False"]
+    assert run_python(code).split() == ["NotebookFigure", "False"]
+
+
+def test_all_figures_show_themselves_in_notebooks():
+    found = net().lr_find(X, Y)
+    rates = plot.learning_rates(net(), X, Y, rates=(1e-3, 1e-2, 1e-1), epochs=2)
+    for figure in (found.plot(), plot.range_test(found), rates):
+        assert figure._repr_png_().startswith(b"\x89PNG")

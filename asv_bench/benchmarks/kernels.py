@@ -10,16 +10,15 @@ from typing import Any
 
 import numpy as np
 
+from fastnn import optimizers
 from fastnn._engine.system_info import fma_peak
-from fastnn.kernels import ids
 from fastnn.kernels.lang.compiler import kernel
 from fastnn.kernels.lang.simd import at, lanes, load, store, transpose_block
 from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import nothing
 from fastnn.kernels.maths.elementary import exp, expm1, log, sigmoid, tanh
-from fastnn.kernels.nn.dispatch import activate_output
-from fastnn.kernels.nn.optimizers import update
-from fastnn.kernels.nn.rules import ACTIVATIONS
+from fastnn.kernels.nn.dispatch import N_HYPER, N_SCALARS, activate_output, coefficients, read_scalars, update
+from fastnn.kernels.nn.rules import ACTIVATIONS, OPTIMIZERS
 from fastnn.kernels.tables import aligned_zeros, leading_dimension, padded
 
 from .timing import best
@@ -82,12 +81,18 @@ def elementwise(function: int, x: Any, y: Any, count: int) -> None:
 
 
 @kernel
+def coefficients_of_step(optimizer: int, rate: float, hyper: Any, scalars: Any) -> Any:
+    """Numbers of the thousandth step."""
+    return coefficients(optimizer, rate, 0.0, hyper, read_scalars(scalars), 1000.0)
+
+
+@kernel
 def updates(optimizer: int, rates: Any, arrays: Any, count: int) -> None:
     """`count` updates of all parameters; rows of `arrays` are w, g and three slots."""
     n = arrays.shape[1]
     for _ in range(count):
         update(
-            optimizer, rates, at(arrays, 0), at(arrays, n), at(arrays, 2 * n), at(arrays, 3 * n), at(arrays, 4 * n), n
+            optimizer, rates, at(arrays, 0), at(arrays, n), at(arrays, 2 * n), n, n
         )
 
 
@@ -145,10 +150,7 @@ class _Updates:
     """Updates of so many parameters by one thread."""
 
     #: Optimizers, and the arrays that each reads: w, g and its slots.
-    reads = {  # noqa: RUF012
-        "SGD": 2, "MOMENTUM": 3, "NESTEROV": 3, "ADAGRAD": 3, "RMSPROP": 3, "LION": 3, "ADAM": 4, "NADAM": 4,
-        "AMSGRAD": 5,
-    }  # fmt: skip
+    reads = {rule.name.upper(): 2 + len(rule.slots) for rule in OPTIMIZERS}  # noqa: RUF012
     params = (DTYPES, list(reads))
     param_names = ("dtype", "optimizer")
     timeout = 300
@@ -157,8 +159,10 @@ class _Updates:
     def setup(self, dtype: str, optimizer: str) -> None:
         arrays = aligned_zeros(5 * self.parameters, dtype).reshape(5, self.parameters)
         arrays[:2] = 0.01
-        rates = (1e-6, 0.9, 0.999, 1e-8, 1e-6, 1.0, 1.0)
-        code = getattr(ids, optimizer)
+        rule = OPTIMIZERS[optimizer.lower()]
+        code, hyper = rule.code, optimizers.get(rule.name).hyper
+        hyper = np.array([*hyper, *[0.0] * (N_HYPER - len(hyper))])
+        rates = coefficients_of_step(code, 1e-6, hyper, np.full(N_SCALARS, 0.5))
         self.run = lambda count: updates(code, rates, arrays, count)
         self.run(1)
 

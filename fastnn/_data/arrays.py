@@ -110,7 +110,7 @@ def as_features(
 def as_targets(
     y: Any, *, loss: Loss, n_rows: int, n_outputs: int | None, dtype: npt.DTypeLike, name: str = "y"
 ) -> Targets:
-    """Check targets against the loss and bring them into the form the kernels take.
+    """Validate targets against the loss and convert them; `Loss.prepare` (label smoothing) is applied later.
 
     Parameters
     ----------
@@ -178,7 +178,7 @@ def as_targets(
     elif loss.rule.targets == "counts" and values.min() < 0:
         row, column = np.argwhere(values < 0)[0]
         raise ValueError(f"{name} holds {values[row, column]} at row {row}, but poisson needs counts of 0 or more.")
-    return Targets(loss.prepare(values), np.empty(0, np.int64), columns * each)
+    return Targets(values, np.empty(0, np.int64), columns * each)
 
 
 def as_sample_weight(

@@ -35,7 +35,7 @@ def apply_class_weight(
         n / (k count) of scikit-learn: n rows of k classes, of which count are of this class; rows that do not take
         part are not counted.
     targets : Targets
-        Labels, one-hot rows, or one column of zeros and ones.
+        Labels, one-hot rows, or one column of zeros and ones; before label smoothing.
     sample_weight : (n,), or (0,) for none
     index : (m,) or None
         The rows that take part; None is all.
@@ -79,22 +79,20 @@ def _labels(targets: Targets, loss: Loss) -> tuple[npt.NDArray[np.int64], int]:
     if targets.labels.size:
         return targets.labels, targets.n_outputs
     values = targets.values
-    low, high = (loss.prepare(np.full((1, values.shape[1]), t, values.dtype))[0, 0] for t in (0, 1))  # smoothed labels
     binary = loss.rule.targets == "binary"
     if binary and values.shape[1] > 1:
         raise ValueError(
             f"class_weight needs classes that exclude each other, but y has {values.shape[1]} columns of "
             "binary_crossentropy, where a row may be of several. Use sample_weight."
         )
-    mixed = ((values != low) & (values != high)).any(axis=1)
+    mixed = ((values != 0) & (values != 1)).any(axis=1)
     if mixed.any():
         row = int(np.argmax(mixed))
-        given = ((values[row] - low) / (high - low)).tolist()
         raise ValueError(
-            f"class_weight needs rows of one class each, but y is {given} at row {row}: give labels, zeros and ones, "
-            "or use sample_weight."
+            f"class_weight needs rows of one class each, but y is {values[row].tolist()} at row {row}: give labels, "
+            "zeros and ones, or use sample_weight."
         )
-    labels = (values[:, 0] == high).astype(np.int64) if binary else values.argmax(axis=1)
+    labels = (values[:, 0] == 1).astype(np.int64) if binary else values.argmax(axis=1)
     return labels, 2 if binary else targets.n_outputs
 
 

@@ -1,4 +1,4 @@
-"""The architecture of a net in the terms of the kernels: sizes, codes, numbers, and the tables made of them."""
+"""The architecture of a net in the terms of the kernels: sizes, codes, numbers, and the table made of them."""
 
 from __future__ import annotations
 
@@ -77,37 +77,34 @@ def address_of(code: MachineCode | None) -> int:
 
 
 def layer_table(architecture: Architecture, *, training: bool) -> np.ndarray:
-    """Table of the layers, (L, LAYER_COLUMNS) int64, but for the places in `work`; see `kernels.layout`.
+    """Return the table of the layers, (L,) `tables.Layer`, without the offsets in `work`.
 
     For training the last activation is left to a loss that contains it.
     """
-    table = np.zeros((architecture.n_layers, tables.LAYER_COLUMNS), np.int64)
+    table = tables.new_table(tables.Layer, architecture.n_layers)
     lds = architecture.leading_dimensions()
+    table["n_in"], table["n_out"] = architecture.sizes[:-1], architecture.sizes[1:]
+    table["ld_in"], table["ld_out"] = lds[:-1], lds[1:]
     offsets, _ = tables.param_offsets(architecture.sizes, architecture.dtype)
-    for k in range(architecture.n_layers):
-        table[k, tables.N_IN], table[k, tables.N_OUT] = architecture.sizes[k : k + 2]
-        table[k, tables.LD_IN], table[k, tables.LD_OUT] = lds[k : k + 2]
-        table[k, tables.W], table[k, tables.BIAS] = offsets[k]
-        table[k, tables.WT] = table[k, tables.SUM] = table[k, tables.MASK] = -1
-        functions = architecture.functions[k] if architecture.functions else None
+    table["w"], table["bias"] = np.array(offsets).T
+    table["wt"] = table["preactivation"] = table["mask"] = -1
+    for k, functions in enumerate(architecture.functions):
         if functions is not None:
-            table[k, tables.FUNCTION], table[k, tables.DERIVATIVE] = map(address_of, functions)
-        table[k, tables.ACTIVATION] = architecture.activations[k][0]
-        table[k, tables.HAS_BIAS] = architecture.use_bias[k]
-        table[k, tables.NARROW] = architecture.narrow()[k]
+            table["function"][k], table["derivative"][k] = map(address_of, functions)
+    table["activation"] = [code for code, _ in architecture.activations]
+    table["alpha"] = [alpha for _, alpha in architecture.activations]
+    table["has_bias"] = architecture.use_bias
+    table["narrow"] = architecture.narrow()
     if training and architecture.fused_output:
-        table[-1, tables.ACTIVATION] = activation_code("identity")
+        table["activation"][-1] = activation_code("identity")
+    set_penalties(table, architecture)
+    for k in architecture.trained_layers() if architecture.max_norms else []:
+        table["max_norm"][k] = architecture.max_norms[k]
+    if architecture.dropouts:
+        table["dropout"] = architecture.dropouts
     return table
 
 
-def layer_numbers(architecture: Architecture) -> np.ndarray:
-    """Numbers of the layers, (L, LAYER_NUMBER_COLUMNS) float64; see `kernels.layout`."""
-    numbers = np.zeros((architecture.n_layers, tables.LAYER_NUMBER_COLUMNS))
-    for k in range(architecture.n_layers):
-        numbers[k, tables.ALPHA] = architecture.activations[k][1]
-        numbers[k, tables.L1], numbers[k, tables.L2] = architecture.penalties[k]
-        if architecture.max_norms and k in architecture.trained_layers():
-            numbers[k, tables.MAX_NORM] = architecture.max_norms[k]
-        if architecture.dropouts:
-            numbers[k, tables.DROPOUT] = architecture.dropouts[k]
-    return numbers
+def set_penalties(table: np.ndarray, architecture: Architecture) -> None:
+    """Overwrite the penalties' factors in a table of layers."""
+    table["l1"], table["l2"] = np.array(architecture.penalties).T

@@ -8,54 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
+from fastnn._data.rows import AugmentationPlan, Shuffle
 from fastnn._engine import workspace
-from fastnn._engine.architecture import Architecture, address_of, layer_numbers
+from fastnn._engine.architecture import Architecture, address_of, set_penalties
 from fastnn._engine.autotune import SliceTuner
-from fastnn._engine.inference import InferencePlan, readonly
+from fastnn._engine.inference import InferencePlan
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import NO_NUMBERS, NO_ORDER, Workspace
-from fastnn.custom import MachineCode
-from fastnn.kernels import ids, tables
+from fastnn.kernels import tables
 from fastnn.kernels.loop.train import train as train_kernel
-from fastnn.kernels.maths.rng import shuffle
-from fastnn.kernels.tables import Data, Plan, State
-
-
-@dataclass(frozen=True)
-class Shuffle:
-    """The order of the rows in some epochs that follow each other.
-
-    Parameters
-    ----------
-    order : (n,) int64, overwritten with a permutation at the beginning of each epoch
-    seed : from which the permutations come
-    epoch : number of the first epoch
-    """
-
-    order: np.ndarray
-    seed: int
-    epoch: int
-
-
-@dataclass(frozen=True, eq=False)
-class AugmentationPlan:
-    """How the rows of a batch are changed at random, in this order; see `kernels.noise`.
-
-    Parameters
-    ----------
-    mixing : quantiles of the share that a row has in its mixture with another; (0,) for no mixture
-    function : machine code of the user's function of a row (see `custom`); None for none
-    noise : standard deviation of what is added to the features
-    """
-
-    mixing: np.ndarray = field(default_factory=lambda: NO_NUMBERS)
-    function: MachineCode | None = None
-    noise: float = 0.0
+from fastnn.kernels.nn.rules import initial_scalars
+from fastnn.kernels.tables import Data, Run, State
 
 
 @dataclass
@@ -85,17 +53,13 @@ def _n_rows(data: Data) -> int:
     return len(data.order) or len(data.features)
 
 
-def _set_metrics(plan: Plan, metrics: tuple[int, ...]) -> None:
-    plan.settings[tables.METRIC : tables.METRIC + tables.N_METRICS] = ids.NO_METRIC
-    plan.settings[tables.METRIC : tables.METRIC + len(metrics)] = metrics
-
-
-def _sums_of(numbers: np.ndarray, metrics: tuple[int, ...], steps: int) -> Sums:
+def _sums_of(totals: np.void, n_metrics: int, steps: int) -> Sums:
+    """Sums from a record of `tables.Totals`."""
     return Sums(
-        loss=float(numbers[tables.LOSS_SUM]),
-        weight=float(numbers[tables.WEIGHT_SUM]),
-        metrics=_metric_sums(numbers, metrics),
-        penalty=float(numbers[tables.PENALTY_SUM]),
+        loss=float(totals["loss"]),
+        weight=float(totals["weight"]),
+        metrics=(float(totals["first_metric"]), float(totals["second_metric"]))[:n_metrics],
+        penalty=float(totals["penalty"]),
         steps=steps,
     )
 
@@ -105,21 +69,6 @@ def _as_int64(seed: int) -> int:
     return seed - (1 << 64) if seed >= 1 << 63 else seed
 
 
-def _metric_sums(numbers: np.ndarray, metrics: tuple[int, ...]) -> tuple[float, ...]:
-    return tuple(float(x) for x in numbers[tables.METRIC_SUM : tables.METRIC_SUM + len(metrics)])
-
-
-def as_data(
-    features: np.ndarray,
-    targets: np.ndarray,
-    labels: np.ndarray,
-    sample_weight: np.ndarray,
-    order: np.ndarray | None = None,
-) -> Data:
-    """Bundle checked arrays for the kernels, without copying."""
-    if order is None:
-        order = np.empty(0, np.int64)
-    return Data(*(readonly(a) for a in (features, targets, labels, sample_weight, order)))
 
 
 class Engine:
@@ -131,7 +80,7 @@ class Engine:
     slots : (n_slots, P); the last one is the running average of the parameters where there is such
     averaged : whether there is
     steps_done : updates made since the slots were zero
-    moment_product : what NAdam remembers besides, see `kernels.optimizers`
+    scalars : numbers that the optimizer keeps between steps, once steps were made; see `kernels.nn.rules`
     """
 
     def __init__(self, architecture: Architecture, n_slots: int, n_threads: int, *, averaged: bool = False) -> None:
@@ -188,7 +137,7 @@ class Engine:
         self.averaged = averaged
         self.slots = self._new_slots(n_slots + averaged)
         self.steps_done = 0
-        self.moment_product = 1.0
+        self.scalars: tuple[float, ...] = ()
         self._predictor = None
 
     def _new_slots(self, n_slots: int) -> np.ndarray:
@@ -221,7 +170,7 @@ class Engine:
         """Replace the factors l1 and l2 of each layer; (L,) pairs."""
         self.architecture = replace(self.architecture, penalties=penalties)
         for space in self._workspaces.values():
-            space.layer_numbers[:] = layer_numbers(self.architecture)
+            set_penalties(space.layers, self.architecture)
 
     def averages(self) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
         """Copies of the running averages of weights and biases; None where there is no average."""
@@ -275,7 +224,7 @@ class Engine:
         *,
         batch: int,
         optimizer: int,
-        rates: tuple[float, float, float, float],
+        rates: tuple[float, ...],
         metrics: tuple[int, ...],
         team: ThreadTeam,
         shuffle: Shuffle | None = None,
@@ -299,7 +248,7 @@ class Engine:
         finished : to it are added, for each epoch, its sums and seconds; also where an exception ends the run
         batch : rows a batch; the last one of an epoch may be shorter
         optimizer : code
-        rates : learning rate and the optimizer's three settings
+        rates : learning rate and the optimizer's hyperparameters
         metrics : codes, N_METRICS at most
         team : the threads
         shuffle : how each epoch's order is made, in the memory of `data.order`; None leaves that as it is
@@ -329,49 +278,55 @@ class Engine:
         n_steps = -(-n_rows // batch)
         if pace is None:
             pace = space.pace(team.n_threads)
-        numbers = space.numbers
-        numbers[:] = 0.0
-        space.penalties[:] = 0.0
-        numbers[tables.LEARNING_RATE : tables.SETTING_2 + 1] = rates
-        numbers[tables.WEIGHT_DECAY : tables.EMA_DECAY + 1] = weight_decay, clip_value, clip_norm, ema_decay
-        order = NO_ORDER if shuffle is None else shuffle.order
+        space.begin(metrics)
         change = AugmentationPlan() if changes is None else changes
-        numbers[tables.NOISE] = change.noise
+        run = Run(
+            mode=tables.TRAIN,
+            n_rows=n_rows,
+            epoch_steps=n_steps,
+            loss=self.architecture.loss,
+            optimizer=optimizer,
+            learning_rate=float(rates[0]),
+            weight_decay=float(weight_decay),
+            clip_value=float(clip_value),
+            clip_norm=float(clip_norm),
+            ema_slot=len(self.slots) - 1 if self.averaged else -1,
+            ema_decay=float(ema_decay),
+            seed=_as_int64(seed if shuffle is None else shuffle.seed),
+            shuffle=shuffle is not None,
+            epoch=0 if shuffle is None else shuffle.epoch,
+            augment=changes is not None,
+            row_function=address_of(change.function),
+            noise=float(change.noise),
+        )
+        order = NO_ORDER if shuffle is None else shuffle.order
+        progress = space.progress
+        progress["steps_done"] = self.steps_done
+        if not self.steps_done:
+            self.scalars = initial_scalars(optimizer)
+        space.hyper[: len(rates) - 1] = rates[1:]
+        space.scalars[: len(self.scalars)] = self.scalars
         step, done, seconds = 0, 0, 0.0
         while step < epochs * n_steps:
-            numbers[tables.STEPS_DONE] = self.steps_done
-            numbers[tables.MOMENT_PRODUCT] = self.moment_product
             n_threads, count = pace.next()
             plan = space.plan(n_threads)._replace(
-                order=order, step_rates=step_rates, step_losses=step_losses, mixing=change.mixing
+                run=run,
+                end_step=min(step + count, epochs * n_steps),
+                order=order,
+                step_rates=step_rates,
+                step_losses=step_losses,
+                mixing=change.mixing,
             )
-            settings = plan.settings
-            settings[tables.MODE] = tables.TRAIN
-            settings[tables.EMA_SLOT] = len(self.slots) - 1 if self.averaged else -1
-            settings[tables.N_ROWS] = n_rows
-            settings[tables.BEGIN] = step
-            settings[tables.END] = min(step + count, epochs * n_steps)
-            settings[tables.EPOCH_STEPS] = n_steps
-            settings[tables.SHUFFLE] = shuffle is not None
-            settings[tables.SEED] = _as_int64(seed if shuffle is None else shuffle.seed)
-            if shuffle is not None:
-                settings[tables.EPOCH] = shuffle.epoch
-            settings[tables.ROW_FUNCTION] = address_of(change.function)
-            settings[tables.AUGMENT] = changes is not None
-            settings[tables.LOSS] = self.architecture.loss
-            settings[tables.OPTIMIZER] = optimizer
-            _set_metrics(plan, metrics)
             start = time.perf_counter()
             try:
                 sums.status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
             finally:  # Ctrl-C may be noticed as soon as the kernel returns
-                self.steps_done = int(numbers[tables.STEPS_DONE])
-                self.moment_product = float(numbers[tables.MOMENT_PRODUCT])
-                reached = int(settings[tables.BEGIN])
+                reached, self.steps_done = progress[0].item()
+                self.scalars = tuple(map(float, space.scalars[: len(self.scalars)]))
                 seconds += time.perf_counter() - start
                 n_new = reached // n_steps - done
-                for row in space.epoch_sums[done : done + n_new]:
-                    finished.append((_sums_of(row, metrics, n_steps), seconds / n_new))
+                for totals in space.epoch_totals[done : done + n_new]:
+                    finished.append((_sums_of(totals, len(metrics), n_steps), seconds / n_new))
                 done += n_new
             pace.learn(n_threads, reached - step, time.perf_counter() - start)
             step = reached
@@ -379,7 +334,7 @@ class Engine:
                 seconds = 0.0
             status = sums.status
             at_end = step % n_steps == 0
-            sums = finished[-1][0] if n_new and at_end else _sums_of(numbers, metrics, step % n_steps)
+            sums = finished[-1][0] if n_new and at_end else _sums_of(space.totals[0], len(metrics), step % n_steps)
             sums.status = status
             if status != tables.OK:
                 break
@@ -419,20 +374,15 @@ class Engine:
         space = self._workspace("evaluate" if mode == tables.EVALUATE else "gradient", batch, team)
         params = self.final_params if mode == tables.EVALUATE else self.params
         state = State(params, self.slots.reshape(-1), self._grad, space.work)
-        plan = space.plan(team.n_threads)
-        space.numbers[:] = 0.0
-        space.penalties[:] = 0.0
-        plan.settings[tables.MODE] = mode
-        plan.settings[tables.N_ROWS] = n_rows
-        plan.settings[tables.BEGIN] = 0
-        plan.settings[tables.END] = plan.settings[tables.EPOCH_STEPS] = -(-n_rows // batch)
-        plan.settings[tables.LOSS] = self.architecture.loss
-        _set_metrics(plan, metrics)
+        space.begin(metrics)
+        n_steps = -(-n_rows // batch)
+        run = Run(mode=mode, n_rows=n_rows, epoch_steps=n_steps, loss=self.architecture.loss)
+        plan = space.plan(team.n_threads)._replace(run=run, end_step=n_steps)
         status = int(team.run(train_kernel, state, plan, data))
         # The sums of an epoch that was finished, or of that part of it which was.
-        n_steps = int(plan.settings[tables.END])
-        steps = int(plan.settings[tables.BEGIN])
-        sums = _sums_of(space.epoch_sums[0] if steps == n_steps else space.numbers, metrics, steps)
+        steps = int(space.progress["step"][0])
+        totals = space.epoch_totals if steps == n_steps else space.totals
+        sums = _sums_of(totals[0], len(metrics), steps)
         sums.status = status
         return sums
 
@@ -450,9 +400,3 @@ class Engine:
         if predictor is None or predictor.n_threads < n_threads:
             predictor = self._predictor = InferencePlan(self.architecture, self.final_params, n_threads)
         return predictor(features)
-
-
-def shuffled(order: np.ndarray, seed: int, epoch: int) -> np.ndarray:
-    """Fill `order` with the permutation of this seed and epoch, and return it."""
-    shuffle(order, seed, epoch)
-    return order

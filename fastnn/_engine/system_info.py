@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._engine.thread_team import ThreadTeam, available_threads, region_cost
+from fastnn._version import __version__
 from fastnn.kernels.lang import compiler, flags, simd
 from fastnn.kernels.linalg.roofline import N_CHAINS, READ_VECTORS, fma_loop, read_loop
 from fastnn.kernels.tables import aligned_zeros, round_up
@@ -253,8 +254,6 @@ def processor_name() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of Python and of the packages that matter; nothing is imported for it."""
-    from fastnn import __version__
-
     found = {"python": platform.python_version(), "fastnn": __version__}
     for name in ("numpy", "numba", "llvmlite", "scipy"):
         try:

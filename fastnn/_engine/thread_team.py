@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._validation import positive_integer
 from fastnn.kernels.lang.barrier import JOBS, STOP, barriers, new_sync, spin_wait
 from fastnn.kernels.lang.compiler import JIT_DISABLED
 
@@ -24,6 +25,11 @@ def available_threads() -> int:
         return len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
         return os.cpu_count() or 1
+
+
+def as_n_threads(n_threads: Any) -> int:
+    """Validate a maximum number of threads; None is all processors of the process."""
+    return available_threads() if n_threads is None else positive_integer(n_threads, "n_threads")
 
 
 def _find_processor_call() -> Callable[[], int] | None:

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._engine.architecture import Architecture, address_of, layer_numbers, layer_table
+from fastnn._engine.architecture import Architecture, address_of, layer_table
 from fastnn._engine.autotune import MAX_EPOCHS, SliceTuner
-from fastnn.kernels import tables
+from fastnn.kernels import ids, tables
 from fastnn.kernels.lang.simd import CACHE_LINE, n_lanes
 from fastnn.kernels.linalg.microkernel import TILE_ROWS
+from fastnn.kernels.nn.dispatch import N_HYPER, N_SCALARS
 from fastnn.kernels.nn.rules import derivative_from_input
 from fastnn.kernels.nn.stochastic import ROW_RANDOMS
-from fastnn.kernels.tables import Plan
+from fastnn.kernels.tables import Layout, Plan, Run
 
 #: Most elements of a weight tile: its gradient (128 KiB in single precision) stays in the second-level cache.
 MAX_TILE_ELEMENTS = 32_768
@@ -34,10 +35,11 @@ CHUNK_BYTES = 1024 * 1024
 
 NO_ORDER = np.empty(0, np.int64)
 NO_NUMBERS = np.empty(0)
+NO_RUN = Run(mode=tables.EVALUATE, n_rows=0, epoch_steps=1, loss=0)
 
 
 def weight_tiles(architecture: Architecture) -> np.ndarray:
-    """Cut all weights into tiles; (n_tiles, TILE_COLUMNS) int64. A function of the architecture alone.
+    """Cut all weights into tiles; (n_tiles,) `tables.Tile`. A function of the architecture alone.
 
     Tiles of layers that are not trained come last.
     """
@@ -52,30 +54,41 @@ def weight_tiles(architecture: Architecture) -> np.ndarray:
     )
     elements = min(MAX_TILE_ELEMENTS, total // MIN_TILES)
     widest = MAX_TILE_ROW_BYTES // dtype.itemsize
+    offsets, _ = tables.param_offsets(architecture.sizes, dtype)
     tiles = []
     for k, narrow in enumerate(architecture.narrow()):
         n_in, n_out = architecture.sizes[k : k + 2]
         height, width = (n_out, tables.padded(n_in, dtype)) if narrow else (n_in, tables.padded(n_out, dtype))
-        bias = tables.padded(n_out, dtype)
+        padded_height = n_out if narrow else tables.padded(n_in, dtype)
+        ld = lds[k] if narrow else lds[k + 1]
+        w, bias = offsets[k]
         # A row that the gap after it completes to the stride is updated in one run with the next.
         columns = width if width <= widest else widest
         rows = max(v, elements // columns // v * v)
         for column in range(0, width, columns):
-            column_end = min(column + columns, width)
             for row in range(0, height, rows):
-                row_end = min(row + rows, n_out if narrow else tables.padded(n_in, dtype))
-                with_bias = (0, bias if column == 0 else 0) if narrow else (column, column_end)
-                tiles.append((k, row, row_end, column, column_end, *(with_bias if row == 0 else (0, 0))))
+                n_columns = min(columns, width - column)
+                n_rows = min(rows, padded_height - row)
+                if row > 0:
+                    bias_column, n_bias = 0, 0
+                elif narrow:
+                    bias_column, n_bias = 0, tables.padded(n_out, dtype) if column == 0 else 0
+                else:
+                    bias_column, n_bias = column, n_columns
+                tiles.append((
+                    k, row, min(n_rows, height - row), n_rows, column, n_columns, ld, w + row * ld + column,
+                    bias_column, n_bias, bias + bias_column,
+                ))  # fmt: skip
     trained = architecture.trained_layers()
     tiles.sort(key=lambda tile: tile[0] not in trained)  # keeps the order of those that are alike
-    return np.array(tiles, np.int64).reshape(-1, tables.TILE_COLUMNS)
+    table = tables.new_table(tables.Tile, len(tiles))
+    table[:] = tiles
+    return table
 
 
-def shares(tiles: np.ndarray, n_threads: int) -> np.ndarray:
+def tile_ranges(tiles: np.ndarray, n_threads: int) -> np.ndarray:
     """First tile of each thread, so that all have about as many weights; (n_threads + 1,) int64."""
-    cost = (tiles[:, tables.T_ROW_END] - tiles[:, tables.T_ROW]) * (
-        tiles[:, tables.T_COLUMN_END] - tiles[:, tables.T_COLUMN]
-    )
+    cost = tiles["padded_rows"] * tiles["columns"]
     middle = np.cumsum(cost) - cost / 2
     bounds = np.searchsorted(middle, cost.sum() * np.arange(n_threads + 1) / n_threads)
     bounds[0], bounds[-1] = 0, len(tiles)
@@ -145,13 +158,16 @@ class Workspace:
             self.chunk = min(batch, max(MIN_CHUNK, CHUNK_BYTES // self.bytes_per_row))
             rows = tables.round_up(self.chunk, self.block)
         self.layers = layer_table(architecture, training=True)
-        self.layer_numbers = layer_numbers(architecture)
         self.loss_function = address_of(architecture.loss_function)
         self.tiles = weight_tiles(architecture)
-        self.numbers = np.zeros(tables.NUMBERS)
-        self.epoch_sums = np.zeros((MAX_EPOCHS, tables.NUMBERS))
+        self.progress = tables.new_table(tables.Progress, 1)
+        self.totals = tables.new_table(tables.Totals, 1)
+        self.epoch_totals = tables.new_table(tables.Totals, MAX_EPOCHS)
+        self.hyper = np.zeros(N_HYPER)
+        self.scalars = np.zeros(N_SCALARS)
+        self.metrics = np.full(tables.N_METRICS, ids.NO_METRIC, np.int64)
         trained = architecture.trained_layers()
-        self.n_trained = int(np.isin(self.tiles[:, tables.T_LAYER], trained).sum())
+        self.n_trained = int(np.isin(self.tiles["layer"], trained).sum())
         self.first_trained = min(trained, default=architecture.n_layers)
         self.penalties = np.zeros(len(self.tiles))
         self.squares = np.zeros(len(self.tiles))
@@ -164,33 +180,31 @@ class Workspace:
         self.target = arena.take(rows * lds[-1])
         self.loss_parameters = arena.take(lds[-1])
         inputs = [arena.take(rows * ld) for ld in lds]
-        self.layers[:, tables.INPUT] = inputs[:-1]
-        self.layers[:, tables.OUTPUT] = inputs[1:]
-        self.layers[:, tables.DELTA] = [arena.take(rows * ld) for ld in lds[1:]]
+        self.layers["input"] = inputs[:-1]
+        self.layers["output"] = inputs[1:]
+        self.layers["delta"] = [arena.take(rows * ld) for ld in lds[1:]]
         for k in range(architecture.n_layers):
-            if gradients and derivative_from_input(self.layers[k, tables.ACTIVATION]):
-                self.layers[k, tables.SUM] = arena.take(rows * lds[k + 1])
-            if dropout and self.layer_numbers[k, tables.DROPOUT]:
-                self.layers[k, tables.MASK] = arena.take(rows * lds[k])
+            if gradients and derivative_from_input(self.layers["activation"][k]):
+                self.layers["preactivation"][k] = arena.take(rows * lds[k + 1])
+            if dropout and self.layers["dropout"][k]:
+                self.layers["mask"][k] = arena.take(rows * lds[k])
                 if k:  # the layer below keeps its own output for its derivative
-                    self.layers[k, tables.INPUT] = arena.take(rows * lds[k])
+                    self.layers["input"][k] = arena.take(rows * lds[k])
         for k in range(1, architecture.n_layers):
             if architecture.narrow()[k]:
                 continue
             n_out = tables.padded(architecture.sizes[k + 1], dtype)
-            self.layers[k, tables.WT] = arena.take(n_out * lds[k])
-        width = self.tiles[:, tables.T_COLUMN_END] - self.tiles[:, tables.T_COLUMN]
-        height = self.tiles[:, tables.T_ROW_END] - self.tiles[:, tables.T_ROW]
-        bias = self.tiles[:, tables.T_BIAS_END] - self.tiles[:, tables.T_BIAS]
+            self.layers["wt"][k] = arena.take(n_out * lds[k])
+        gradient = self.tiles["padded_rows"] * self.tiles["columns"] + self.tiles["n_bias"]
         lanes = n_lanes(dtype)
         self.scratch_size = tables.round_up(
-            max(int((height * width + bias).max()), 2 * lanes * lanes + lanes, ROW_RANDOMS, lds[-1]),
+            max(int(gradient.max()), 2 * lanes * lanes + lanes, ROW_RANDOMS, lds[-1]),
             CACHE_LINE // dtype.itemsize,
         )
         self.scratch = arena.take(n_threads * self.scratch_size)
         _, size = tables.param_offsets(architecture.sizes, dtype)
         self.shard_grad = arena.take(self.n_shards * size)
-        self.shard_sums = np.zeros((self.n_shards, tables.SHARD_SUMS))
+        self.shard_totals = tables.new_table(tables.Totals, self.n_shards)
         self.work = arena.zeros()
         n_out = architecture.sizes[-1]
         self.work[self.loss_parameters : self.loss_parameters + n_out] = architecture.loss_parameters
@@ -204,45 +218,62 @@ class Workspace:
             self._paces[n_threads] = SliceTuner(n_threads)
         return self._paces[n_threads]
 
+    def layout(self, n_threads: int) -> Layout:
+        """How the work is cut for a number of threads, and where its parts lie."""
+        sharing = 1 if self.n_shards else n_threads  # threads that share a chunk
+        return Layout(
+            n_threads=n_threads,
+            batch=self.batch,
+            chunk=self.chunk,
+            batch_tile=batch_tile_rows(self.chunk, self.bytes_per_row, sharing, self.block),
+            shards=self.n_shards,
+            shard_rows=self.shard_rows,
+            trained_tiles=self.n_trained,
+            first_trained=self.first_trained,
+            constrained=bool(self.layers["max_norm"].any()),
+            loss_function=self.loss_function,
+            zeros=self.zeros,
+            row_loss=self.row_loss,
+            row_metric=self.row_metric,
+            metric_length=self.metric_length,
+            target=self.target,
+            loss_parameters=self.loss_parameters,
+            scratch=self.scratch,
+            scratch_size=self.scratch_size,
+            shard_grad=self.shard_grad,
+        )
+
     def plan(self, n_threads: int) -> Plan:
-        """The tables for so many threads; arrays of settings are shared with the caller, who fills them."""
+        """The tables for a number of threads; the caller replaces `run`, `end_step` and what belongs to a run."""
         if n_threads not in self._plans:
-            settings = np.zeros(tables.SETTINGS, np.int64)
-            settings[tables.BATCH] = self.batch
-            settings[tables.CHUNK] = self.chunk
-            sharing = 1 if self.n_shards else n_threads  # threads that share a chunk
-            settings[tables.BATCH_TILE] = batch_tile_rows(self.chunk, self.bytes_per_row, sharing, self.block)
-            settings[tables.N_THREADS] = n_threads
-            settings[tables.ROW_LOSS] = self.row_loss
-            settings[tables.ROW_METRIC] = self.row_metric
-            settings[tables.METRIC_LENGTH] = self.metric_length
-            settings[tables.ZEROS] = self.zeros
-            settings[tables.TARGET] = self.target
-            settings[tables.LOSS_PARAMETERS] = self.loss_parameters
-            settings[tables.SCRATCH] = self.scratch
-            settings[tables.SCRATCH_SIZE] = self.scratch_size
-            settings[tables.EMA_SLOT] = -1
-            settings[tables.TRAINED_TILES] = self.n_trained
-            settings[tables.FIRST_TRAINED] = self.first_trained
-            settings[tables.LOSS_FUNCTION] = self.loss_function
-            settings[tables.CONSTRAINED] = self.layer_numbers[:, tables.MAX_NORM].any()
-            settings[tables.SHARDS] = self.n_shards
-            settings[tables.SHARD_ROWS] = self.shard_rows
-            settings[tables.SHARD_GRAD] = self.shard_grad
             self._plans[n_threads] = Plan(
-                self.layers,
-                self.layer_numbers,
-                self.tiles,
-                shares(self.tiles[: self.n_trained], n_threads),
-                self.penalties,
-                self.squares,
-                self.shard_sums,
-                settings,
-                self.numbers,
-                self.epoch_sums,
-                NO_ORDER,
-                NO_NUMBERS,
-                NO_NUMBERS,
-                NO_NUMBERS,
+                layout=self.layout(n_threads),
+                run=NO_RUN,
+                end_step=0,
+                layers=self.layers,
+                tiles=self.tiles,
+                tile_ranges=tile_ranges(self.tiles[: self.n_trained], n_threads),
+                metrics=self.metrics,
+                progress=self.progress,
+                totals=self.totals,
+                epoch_totals=self.epoch_totals,
+                shard_totals=self.shard_totals,
+                meetings=np.zeros(n_threads * tables.MEETING_STRIDE, np.int64),
+                penalties=self.penalties,
+                squares=self.squares,
+                order=NO_ORDER,
+                step_rates=NO_NUMBERS,
+                step_losses=NO_NUMBERS,
+                hyper=self.hyper,
+                scalars=self.scalars,
+                mixing=NO_NUMBERS,
             )
         return self._plans[n_threads]
+
+    def begin(self, metrics: tuple[int, ...]) -> None:
+        """Reset what a run adds to, and choose its metrics."""
+        self.metrics[:] = ids.NO_METRIC
+        self.metrics[: len(metrics)] = metrics
+        self.progress[:] = 0
+        self.totals[:] = 0
+        self.penalties[:] = 0.0

@@ -1,6 +1,6 @@
-"""Persistence: all that makes a model, as a header for JSON and arrays, and a model made of them again.
+"""State of a net as a header for JSON and arrays, and a net made of them again.
 
-`storage` knows how these get into a file, and nothing of models.
+`npz` writes these into a file and reads them, whatever they mean.
 """
 
 from __future__ import annotations
@@ -8,70 +8,73 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy.typing as npt
 
 from fastnn import activations, losses, optimizers, regularizers, schedules
-from fastnn._compatibility import as_metrics, as_n_threads
+from fastnn._engine.thread_team import as_n_threads
 from fastnn._persistence import npz
+from fastnn._training.net import Net, new_net
 from fastnn._validation import finite_number, positive_integer
 from fastnn.custom import CustomActivation, CustomLoss
 from fastnn.history import History
 from fastnn.layers import Dense
 
-if TYPE_CHECKING:
-    from fastnn.model import Model
-
 Array: TypeAlias = npt.NDArray[Any]
 
 
-def state_of(model: Model) -> tuple[dict[str, Any], dict[str, Array]]:
-    """All that makes the model, as JSON and arrays; free of this machine's padding."""
-    with model._kernel_lock:
-        return _state_now(model)
+def state_of(net: Net) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Return all that makes the net, as data for JSON and arrays without this machine's padding."""
+    with net.kernel_lock:
+        return _state_now(net)
 
 
-def _state_now(model: Model) -> tuple[dict[str, Any], dict[str, Array]]:
+def _state_now(net: Net) -> tuple[dict[str, Any], dict[str, Array]]:
+    spec = net.spec
     header: dict[str, Any] = {
         "layers": [
             {
                 "units": layer.units,
-                "activation": _told(layer.activation, layer.activation.name, layer.activation.alpha),
+                "activation": _activation_state(layer.activation),
                 "kernel_initializer": layer.kernel_initializer,
                 "use_bias": layer.use_bias,
                 "trainable": trainable,
                 "max_norm": layer.max_norm,
                 "dropout": layer.dropout,
             }
-            for layer, trainable in zip(model.layers, model.trainable, strict=True)
+            for layer, trainable in zip(spec.layers, net.trainable, strict=True)
         ],
-        "loss": model.loss if isinstance(model.loss, CustomLoss) else dataclasses.asdict(model.loss),
-        "optimizer": [type(model.optimizer).__name__, _fields(model.optimizer)],
-        "regularizer": [model.regularizer.l1, model.regularizer.l2],
-        "metrics": [metric.name for metric in model.metrics if metric.function is None],  # functions are no data
-        "seed": model.seed,
-        "dtype": model.dtype.name,
-        "n_features": model.n_features,
-        "epochs_done": model._epochs_done,
+        "loss": spec.loss if isinstance(spec.loss, CustomLoss) else dataclasses.asdict(spec.loss),
+        "optimizer": [type(net.optimizer).__name__, _fields(net.optimizer)],
+        "regularizer": [net.regularizer.l1, net.regularizer.l2],
+        "metrics": [metric.name for metric in spec.metrics if metric.function is None],  # functions are no data
+        "seed": spec.seed,
+        "dtype": spec.dtype.name,
+        "n_features": net.n_features,
+        "epochs_done": net.epochs_done,
         "steps_done": 0,
-        "history": model.history.to_dict(),
+        "history": net.history.to_dict(),
     }
     arrays: dict[str, Array] = {}
-    if model._engine is not None:
-        header["steps_done"] = model._engine.steps_done
-        header["moment_product"] = model._engine.moment_product
-        for name, weights, biases in model._engine.named_views():
+    if net.engine is not None:
+        header["steps_done"] = net.engine.steps_done
+        header |= dict(zip(_scalar_names(net), net.engine.scalars, strict=False))
+        for name, weights, biases in net.engine.named_views():
             for k, (w, b) in enumerate(zip(weights, biases, strict=True)):
                 arrays[f"{name}.{k}.weights"] = w.copy()
                 arrays[f"{name}.{k}.biases"] = b.copy()
     return header, arrays
 
 
-def from_state(
-    kind: type[Model], header: Mapping[str, Any], arrays: Mapping[str, Array], *, n_threads: int | None
-) -> Model:
-    """Make the model that `state_of` described."""
+def from_state(header: Mapping[str, Any], arrays: Mapping[str, Array], *, n_threads: int | None) -> Net:
+    """Make a net of what `state_of` returned.
+
+    Raises
+    ------
+    LookupError, TypeError, ValueError, AttributeError, MemoryError
+        If that describes no net.
+    """
     layers = [
         Dense(
             entry["units"],
@@ -84,7 +87,7 @@ def from_state(
     if "learning_rate" in settings:
         settings = {**settings, "learning_rate": schedules.from_state(settings["learning_rate"])}
     l1, l2 = header["regularizer"]
-    model = kind(
+    net = new_net(
         layers,
         loss=header["loss"] if isinstance(header["loss"], CustomLoss) else losses.Loss(**header["loss"]),
         optimizer=optimizers.CLASSES[optimizer](**settings),
@@ -94,83 +97,90 @@ def from_state(
         dtype=header["dtype"],
         n_threads=n_threads,
     )
-    model._epochs_done = _count(header["epochs_done"], "epochs_done")
-    model.history = History.from_dict(header["history"])
-    if model.history.epoch and model.history.epoch[-1] >= model._epochs_done:
-        raise ValueError(f"history has more epochs than the {model._epochs_done} that were done")
+    net.epochs_done = _count(header["epochs_done"], "epochs_done")
+    net.history = History.from_dict(header["history"])
+    if net.history.epoch and net.history.epoch[-1] >= net.epochs_done:
+        raise ValueError(f"history has more epochs than the {net.epochs_done} that were done")
     if header["n_features"] is not None:
-        _check_shapes(model, positive_integer(header["n_features"], "n_features"), arrays)
-        engine = model._new_engine(model.layers, header["n_features"])
+        n_features = positive_integer(header["n_features"], "n_features")
+        _check_shapes(net, n_features, arrays)
+        engine = net.allocate(n_features)
         engine.steps_done = _count(header["steps_done"], "steps_done")
-        engine.moment_product = finite_number("moment_product", header["moment_product"])
+        if engine.steps_done:
+            engine.scalars = tuple(finite_number(name, header[name]) for name in _scalar_names(net))
         for name, weights, biases in engine.named_views():
             for k, (w, b) in enumerate(zip(weights, biases, strict=True)):
                 w[...] = arrays[f"{name}.{k}.weights"]
                 b[...] = arrays[f"{name}.{k}.biases"]
-        model._engine = engine
-    return model
+    return net
 
 
-def _told(activation: activations.Activation, *told: Any) -> Any:
-    """A list for JSON; functions of the user's, which copies and pickles can keep, as they are."""
-    return activation if isinstance(activation, CustomActivation) else list(told)
+def copy_of(net: Net) -> Net:
+    """Return an independent copy with the same state."""
+    copied = from_state(*state_of(net), n_threads=net.spec.n_threads)
+    copied.spec = dataclasses.replace(copied.spec, metrics=net.spec.metrics)
+    return copied
 
 
-def _activation(told: Any) -> activations.Activation:
-    if isinstance(told, CustomActivation):
-        return told
-    name, alpha = told
+def _activation_state(activation: activations.Activation) -> Any:
+    """Return a list for JSON; a user's function, which copies and pickles can keep, as it is."""
+    if isinstance(activation, CustomActivation):
+        return activation
+    return [activation.name, activation.alpha]
+
+
+def _activation(state: Any) -> activations.Activation:
+    if isinstance(state, CustomActivation):
+        return state
+    name, alpha = state
     return activations.Activation(name, alpha)
 
 
-def check_serializable(model: Model) -> None:
-    """Insist that nothing of the model is a function.
+def check_serializable(net: Net) -> None:
+    """Check that nothing of the net is a function.
 
     Raises
     ------
     TypeError
         If something is.
     """
-    rate = getattr(model.optimizer, "learning_rate", 0.0)  # a solver has none
+    rate = getattr(net.optimizer, "learning_rate", 0.0)  # a solver has none
     if callable(schedules.to_state(rate)):
         raise TypeError(
             f"learning_rate={rate!r} of the optimizer cannot be written into a file: "
             "before saving, give the model an optimizer with a number or a schedule of fastnn.schedules, and the "
             "function again after loading (model.optimizer = ...). pickle and copy can keep it."
         )
-    custom = [layer.activation for layer in model.layers if isinstance(layer.activation, CustomActivation)]
-    if custom or isinstance(model.loss, CustomLoss):
-        what = f"activation {custom[0].name!r}" if custom else f"loss {model.loss.name!r}"
+    custom = [layer.activation for layer in net.spec.layers if isinstance(layer.activation, CustomActivation)]
+    if custom or isinstance(net.spec.loss, CustomLoss):
+        what = f"activation {custom[0].name!r}" if custom else f"loss {net.spec.loss.name!r}"
         raise TypeError(
             f"{what} is a function of your own, which cannot be written into a file: keep model.weights and "
             "model.biases instead, and write them into a new Model. pickle and copy can keep the model."
         )
 
 
-def _check_shapes(model: Model, n_features: int, arrays: Mapping[str, Array]) -> None:
-    """Look at all shapes before the engine is made: what the header says may be too large for any memory."""
+def _scalar_names(net: Net) -> tuple[str, ...]:
+    """Return the names of the scalars that the optimizer keeps between steps."""
+    optimizer = net.optimizer
+    return () if isinstance(optimizer, optimizers.Solver) else tuple(name for name, _ in optimizer.rule.scalars)
+
+
+def _check_shapes(net: Net, n_features: int, arrays: Mapping[str, Array]) -> None:
+    """Compare all shapes before anything is allocated: those of a damaged header may be too large for any memory."""
     n_in = n_features
-    for k, layer in enumerate(model.layers):
-        n_slots = model.optimizer.n_slots + optimizers.averages(model.optimizer)
+    for k, layer in enumerate(net.spec.layers):
+        n_slots = net.optimizer.n_slots + optimizers.averages(net.optimizer)
         for name in ("params", *(f"slot_{i}" for i in range(n_slots))):
             for part, shape in (("weights", (n_in, layer.units)), ("biases", (layer.units,))):
                 kept = arrays[f"{name}.{k}.{part}"]
-                if kept.shape != shape or kept.dtype != model.dtype:
+                if kept.shape != shape or kept.dtype != net.spec.dtype:
                     raise ValueError(f"array {name}.{k}.{part} is {kept.dtype} {kept.shape}, not {shape}")
         n_in = layer.units
 
 
-def load(path: npz.PathOrFile, *, metrics: Any = None, n_threads: int | None = None) -> Model:
-    """Read a model that `Model.save` wrote.
-
-    Parameters
-    ----------
-    path : path or binary file
-    metrics : as for `Model`, or None
-        Metrics that are functions are not in the file: give all metrics again to go on with them. None is those of
-        the file.
-    n_threads : int or None
-        As for `Model`.
+def read(path: npz.PathOrFile, *, n_threads: int | None) -> Net:
+    """Read a net that was written with `write`.
 
     Raises
     ------
@@ -179,25 +189,32 @@ def load(path: npz.PathOrFile, *, metrics: Any = None, n_threads: int | None = N
     ValueError
         If the file is cut off, of another kind, or from a later version.
     """
-    from fastnn.model import Model  # which imports this module
-
     header, arrays = npz.read(path)
     n_threads = as_n_threads(n_threads)
     try:
-        model = from_state(Model, header, arrays, n_threads=n_threads)
+        return from_state(header, arrays, n_threads=n_threads)
     except (LookupError, TypeError, ValueError, AttributeError, MemoryError) as error:
         label = os.fspath(path) if isinstance(path, str | os.PathLike) else "the file"
         raise ValueError(
             f"{label!r} is a fastnn file, but what it describes is no model ({type(error).__name__}: {error}); it is "
             "damaged or was made by other software. Save the model again."
         ) from error
-    if metrics is not None:
-        model.__dict__["metrics"] = as_metrics(metrics, model.loss)
-    return model
+
+
+def write(path: npz.PathOrFile, net: Net) -> None:
+    """Write a net into one file, which is replaced in one go.
+
+    Raises
+    ------
+    TypeError
+        If something of it is a function.
+    """
+    check_serializable(net)
+    npz.write(path, *state_of(net))
 
 
 def _fields(optimizer: optimizers.Optimizer) -> dict[str, Any]:
-    given = {name: getattr(optimizer, name) for name in optimizer.__dataclass_fields__}
+    given = {name: getattr(optimizer, name) for name in (field.name for field in dataclasses.fields(optimizer))}
     if "learning_rate" in given:
         given["learning_rate"] = schedules.to_state(given["learning_rate"])
     return given

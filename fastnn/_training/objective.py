@@ -1,75 +1,49 @@
-"""Evaluation: from rows, or from what the kernels summed over them, to loss and metrics by name."""
+"""Objective: loss and metrics by name, from rows or from what the kernels summed over them."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._data.arrays import Targets
-from fastnn._engine.engine import Sums, as_data
+from fastnn._data.rows import Rows
+from fastnn._engine.engine import Sums
 from fastnn._engine.thread_team import ThreadTeam
+from fastnn._training.net import Net, Spec
+from fastnn.kernels.nn.rules import ActivationRule
 from fastnn.kernels.tables import OK
-
-if TYPE_CHECKING:
-    from fastnn.model import Model
 
 Array: TypeAlias = npt.NDArray[Any]
 
 
-@dataclass(frozen=True)
-class Rows:
-    """Checked data of one role (training or validation), and which of its rows take part, in order.
-
-    `y` are the targets as the user gave them, for metrics that are functions.
-    """
-
-    features: Array
-    targets: Targets
-    sample_weight: Array
-    y: Any
-    index: npt.NDArray[np.int64] | None = None
-
-    @property
-    def n(self) -> int:
-        """Rows that take part."""
-        return len(self.features) if self.index is None else len(self.index)
-
-    def data(self, order: npt.NDArray[np.int64] | None = None) -> Any:
-        """For the kernels; `order` permutes the rows that take part."""
-        rows = order if self.index is None else self.index if order is None else self.index[order]
-        return as_data(self.features, self.targets.values, self.targets.labels, self.sample_weight, rows)
-
-
-def loss_of(model: Model, sums: Sums) -> float:
-    """Loss of a run, with the penalty that was summed."""
-    loss = sums.loss if model.loss.rule.reduction == "sum" else sums.loss / (sums.weight or 1.0)
+def loss_of(net: Net, sums: Sums) -> float:
+    """Return the loss of a run, with the penalty that was summed."""
+    loss = sums.loss if net.spec.loss.rule.reduction == "sum" else sums.loss / (sums.weight or 1.0)
     return loss + (sums.penalty / sums.steps if sums.steps else 0.0)
 
 
-def values_of(model: Model, sums: Sums) -> dict[str, float]:
-    """Loss and compiled metrics of a run, by their names."""
-    weight = sums.weight or 1.0  # all rows may weigh nothing
-    names = (metric.name for metric in model.metrics if metric.compiled)
-    return {"loss": loss_of(model, sums), **{n: total / weight for n, total in zip(names, sums.metrics, strict=True)}}
+def values_of(net: Net, sums: Sums) -> dict[str, float]:
+    """Return loss and compiled metrics of a run, by name."""
+    weight = sums.weight or 1.0  # all rows may have the weight 0
+    names = (metric.name for metric in net.spec.metrics if metric.compiled)
+    return {"loss": loss_of(net, sums), **{n: total / weight for n, total in zip(names, sums.metrics, strict=True)}}
 
 
-def names_of(model: Model) -> list[str]:
-    """Names of loss and metrics in the order in which they are told: those that are compiled come first."""
-    return ["loss", *(metric.name for metric in sorted(model.metrics, key=lambda metric: not metric.compiled))]
+def names_of(net: Net) -> list[str]:
+    """Return the names of loss and metrics in the order of the logs: compiled metrics come first."""
+    return ["loss", *(metric.name for metric in sorted(net.spec.metrics, key=lambda metric: not metric.compiled))]
 
 
-def compiled_metrics(model: Model) -> tuple[int, ...]:
-    """Codes of the metrics that the kernels count."""
-    return tuple(metric.code for metric in model.metrics if metric.compiled)
+def compiled_metrics(net: Net) -> tuple[int, ...]:
+    """Return the codes of the metrics that the kernels compute."""
+    return tuple(metric.code for metric in net.spec.metrics if metric.compiled)
 
 
-def function_metrics(model: Model, rows: Rows) -> dict[str, float]:
-    """Metrics that are functions of targets and predictions, by their names; without any, nothing is predicted."""
-    functions = [metric for metric in model.metrics if not metric.compiled]
+def function_metrics(net: Net, rows: Rows) -> dict[str, float]:
+    """Return the metrics that are functions of targets and predictions, by name; without any, nothing is predicted."""
+    functions = [metric for metric in net.spec.metrics if not metric.compiled]
     if not functions:
         return {}
     features, y_true = rows.features, np.asarray(rows.y)
@@ -77,7 +51,12 @@ def function_metrics(model: Model, rows: Rows) -> dict[str, float]:
     if rows.index is not None:
         features, y_true = features[rows.index], y_true[rows.index]
         weight = None if weight is None else weight[rows.index]
-    y_pred = model.predict_proba(features) if model.loss.classification else model.predict(features)
+    classification = net.spec.loss.classification
+    y_pred = net.outputs(features)
+    if y_pred is None:
+        raise ValueError("X was written to by another thread during the call, and held NaN or infinity.")
+    if classification:
+        y_pred = probabilities(net.spec, y_pred)
     if not np.isfinite(y_pred).all():  # as for the others: huge data give NaN, and training goes on
         return {metric.name: math.nan for metric in functions}
     if y_true.ndim == 1 and y_pred.shape[1] == 1:  # (n,) - (n, 1) would be (n, n)
@@ -85,34 +64,73 @@ def function_metrics(model: Model, rows: Rows) -> dict[str, float]:
     try:
         return {metric.name: metric.value(y_true, y_pred, weight) for metric in functions}
     except Exception as error:
-        kind = "probabilities, see predict_proba" if model.loss.classification else "values"
+        kind = "probabilities, see predict_proba" if classification else "values"
         error.add_note(f"A metric was called with y_true {y_true.shape} and y_pred {y_pred.shape}, which are {kind}.")
         raise
 
 
-def evaluate(model: Model, rows: Rows, team: ThreadTeam) -> dict[str, float]:
-    """Loss (with the penalty of the present weights) and metrics of some rows, by their names."""
-    return evaluate_compiled(model, rows, team) | function_metrics(model, rows)
+def check_probabilities(spec: Spec) -> None:
+    """Raise ValueError unless the outputs are logits of probabilities, or probabilities."""
+    if not _link(spec).probabilities:
+        raise ValueError(
+            f"predict_proba needs a cross-entropy, or a last layer of softmax or sigmoid; the loss is "
+            f"{spec.loss.name!r}. Use predict."
+        )
 
 
-def evaluate_compiled(model: Model, rows: Rows, team: ThreadTeam) -> dict[str, float]:
-    """What `evaluate` tells, without the metrics that are functions."""
-    engine = model._built()
-    with model._kernel_lock:
-        sums = engine.evaluate(rows.data(), metrics=compiled_metrics(model), team=team)
-    values = values_of(model, sums)
+def probabilities(spec: Spec, outputs: Array) -> Array:
+    """Return probabilities, of outputs that are logits or, after an activation that gives them, probabilities."""
+    link = _link(spec)
+    if spec.layers[-1].activation.rule is link:
+        return outputs
+    from scipy import special  # where used: it costs some 60 ms to import
+
+    return np.asarray(special.softmax(outputs, axis=1) if link.probabilities == "row" else special.expit(outputs))
+
+
+def _link(spec: Spec) -> ActivationRule:
+    """Return the activation between logits and predictions: that in the loss, else the last layer's."""
+    link = spec.loss.link
+    return link if link is not None and link.probabilities else spec.layers[-1].activation.rule
+
+
+def evaluate(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float]:
+    """Return loss (with the penalty of the present weights) and metrics of rows, by name."""
+    return evaluate_compiled(net, rows, team) | function_metrics(net, rows)
+
+
+def evaluate_compiled(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float]:
+    """Return what `evaluate` does, without the metrics that are functions."""
+    engine = net.built()
+    with net.kernel_lock:
+        sums = engine.evaluate(rows.data(), metrics=compiled_metrics(net), team=team)
+    values = values_of(net, sums)
     if sums.status != OK:
         values = dict.fromkeys(values, math.nan)
-    values["loss"] += penalty(model)
+    values["loss"] += penalty(net)
     return values
 
 
-def penalty(model: Model) -> float:
-    """R of the present weights of the layers that are trained."""
-    l1, l2 = model.regularizer.l1, model.regularizer.l2
+def penalty(net: Net) -> float:
+    """Return R of the present weights of the layers that are trained."""
+    l1, l2 = net.regularizer.l1, net.regularizer.l2
     total = 0.0
     if l1 or l2:
-        for k in model._built().architecture.trained_layers():
-            wide = model.weights[k].astype(np.float64)
+        engine = net.built()
+        weights = engine.weights()
+        for k in engine.architecture.trained_layers():
+            wide = weights[k].astype(np.float64)
             total += l1 * float(np.abs(wide).sum()) + l2 * float((wide * wide).sum())
     return total
+
+
+def gradient(net: Net, rows: Rows) -> tuple[float, list[Array], list[Array]]:
+    """Return loss and gradient of all rows as one batch; NaN where the loss is not finite. See `Model.gradient`."""
+    engine = net.built()
+    with net.kernel_lock, net.team(net.flops_per_row(training=True) * rows.n) as team:
+        sums, weights, biases = engine.gradient(rows.data(), team=team)
+    if sums.status == OK:
+        return loss_of(net, sums), weights, biases
+    for array in (*weights, *biases):
+        array.fill(math.nan)
+    return math.nan, weights, biases

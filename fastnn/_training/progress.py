@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fastnn.history import NO_METRICS
+
 _INTERVAL = 0.1  # seconds between two drawings: the eye sees no more, and epochs may last microseconds
-_NOT_SHOWN = ("seconds", "learning_rate")
 
 
 class ProgressBar:
@@ -169,7 +170,7 @@ class _Bar(ProgressBar):
 
 
 def _text(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{name}={value:.4g}" for name, value in values.items() if name not in _NOT_SHOWN)
+    return ", ".join(f"{name}={value:.4g}" for name, value in values.items() if name not in NO_METRICS)
 
 
 def _in_notebook() -> bool:

@@ -1,7 +1,6 @@
-"""What the two scikit-learn estimators have in common: scikit-learn's way of training, told to a `Model`.
+"""Base of the two scikit-learn estimators: parameters, data and weights turned into a `Model`, and persistence.
 
-This file turns parameters into settings, data into arrays and weights into a Model, and keeps them together through
-pickle; `estimator_training` runs the epochs.
+`_stopping` runs the epochs.
 """
 
 from __future__ import annotations
@@ -28,16 +27,31 @@ except ImportError as error:
         f'MLPClassifier and MLPRegressor need scikit-learn 1.7 or later ({error}): pip install "fastnn[sklearn]"'
     ) from error
 
-from fastnn import Model, activations, optimizers
+from fastnn import activations, optimizers
+from fastnn._data.prepare import prepare
+from fastnn._data.rows import Rows
 from fastnn._engine.thread_team import available_threads
 from fastnn._validation import as_dtype
 from fastnn.activations import Activation
-from fastnn.callbacks import Callback
-from fastnn.estimators._stopping import Rows, descend, solve
+from fastnn.callbacks import Callback, as_callbacks
+from fastnn.estimators._stopping import Rules, StoppingState, Task, descend, solve
 from fastnn.layers import Dense
+from fastnn.model import Model, net_of
 from fastnn.schedules import Schedule
 
 Array = npt.NDArray[Any]
+_Data = tuple[Array, Array, Array | None]  # X, y as the Model takes them, weights of the rows
+
+#: Fields of `StoppingState` that are kept between fits, and the attributes that keep them.
+_RECORDED = {
+    "t": "t_",
+    "loss_curve": "loss_curve_",
+    "best_loss": "best_loss_",
+    "validation_scores": "validation_scores_",
+    "best_validation_score": "best_validation_score_",
+    "best_weights": "_best_weights",
+    "no_improvement_count": "_no_improvement_count",
+}
 
 #: For each `out_activation_` the last layer's activation and the loss of the Model.
 _OUTPUTS = {
@@ -79,14 +93,13 @@ class BaseMLP(BaseEstimator):
     """
 
     loss: str
-    # Kept between epochs (see `estimator_training`); some are None with `early_stopping`, others without.
+    # Kept between epochs (see `_stopping`); some are None with `early_stopping`, others without.
     loss_curve_: list[float]
     best_loss_: Any
     validation_scores_: Any
     best_validation_score_: Any
     _best_weights: Any
     _optimizer: Any
-    _loss_constant: float
 
     # Same as scikit-learn's, so that errors are the same, except for what is new.
     _parameter_constraints: ClassVar[dict[str, Any]] = {
@@ -138,8 +151,8 @@ class BaseMLP(BaseEstimator):
         """Outputs that encoded targets need."""
         return 1 if y.ndim == 1 else y.shape[1]
 
-    def _score_outputs(self, outputs: Array, rows: Rows) -> float:
-        """Score of outputs, as `score` gives it; larger is better."""
+    def _score_outputs(self, outputs: Array, y: Array, sample_weight: Array | None) -> float:
+        """Return the score of outputs, as `score` does; larger is better."""
         raise NotImplementedError
 
     def _stratify(self, y: Array) -> Array | None:
@@ -416,26 +429,55 @@ class BaseMLP(BaseEstimator):
             first or not hasattr(self, "loss_curve_") or (self.best_loss_ is None) != self.early_stopping
         ):
             self._reset_stopping_state()
-        rows = Rows(X, y, sample_weight)
+        training = X, y, sample_weight
         if self.early_stopping and held_back is None and self._is_stochastic():
-            rows, held_back = self._split(rows, random)
+            training, held_back = self._split(training, random)
         seed = int(random.randint(np.iinfo(np.int32).max))
         model = self._bound_model(seed) if incremental else self._build(seed)
+        rows = self._prepared(model, training)
+        held_out = None if held_back is None else self._prepared(model, held_back)
+        task = Task(model, rows, held_out, lambda outputs: self._score(outputs, held_out))
+        rules = self._rules()
         self._optimizer = optimizer
-        rows = self._in_dtype_of(model, rows)
-        if held_back is not None:
-            held_back = self._in_dtype_of(model, held_back)
         if self._is_stochastic():
-            descend(self, model, rows, held_back, incremental)
+            state = StoppingState(optimizer, **self._kept())
+            try:
+                descend(task, rules, state, incremental)
+            finally:
+                self._optimizer = state.optimizer
+                for name, own in (*_RECORDED.items(), ("n_iter", "n_iter_")):
+                    setattr(self, own, getattr(state, name))
+                if state.n_iter:
+                    self.loss_ = state.loss
         else:
-            solve(self, model, rows)
+            state = StoppingState(optimizer)
+            solve(task, rules, state)
+            self.n_iter_, self.loss_ = state.n_iter, state.loss
         return self
 
-    def _in_dtype_of(self, model: Model, rows: Rows) -> Rows:
-        """Convert rows once, which the Model would do at each call."""
-        y = rows.y if self.out_activation_ == "softmax" else rows.y.astype(model.dtype, copy=False)
-        weight = None if rows.sample_weight is None else rows.sample_weight.astype(model.dtype, copy=False)
-        return Rows(np.ascontiguousarray(rows.X, model.dtype), np.ascontiguousarray(y), weight)
+    def _kept(self) -> dict[str, Any]:
+        """Return what the fits before recorded, as fields of `StoppingState`."""
+        return {name: getattr(self, own) for name, own in _RECORDED.items() if hasattr(self, own)}
+
+    def _prepared(self, model: Model, data: _Data) -> Rows:
+        """Validate and convert rows once, as the Model takes them."""
+        X, y, sample_weight = data
+        if self.out_activation_ != "softmax":
+            y = y.astype(model.dtype, copy=False)
+        form = net_of(model).form
+        return prepare(X, np.ascontiguousarray(y), form, sample_weight=sample_weight)
+
+    def _score(self, outputs: Array, rows: Rows | None) -> float:
+        assert rows is not None
+        return self._score_outputs(outputs, rows.y, rows.sample_weight if rows.sample_weight.size else None)
+
+    def _rules(self) -> Rules:
+        """Return the settings that decide how training goes."""
+        names = {field.name for field in dataclasses.fields(Rules)} & set(vars(self))
+        given = {name: getattr(self, name) for name in names}
+        given |= {"shuffle": bool(self.shuffle), "verbose": bool(self.verbose), "early_stopping": self.early_stopping}
+        given["callbacks"] = as_callbacks(self.callbacks)
+        return Rules(out_activation=self.out_activation_, n_outputs=self.n_outputs_, **given)
 
     def _initialize(self, sizes: Sequence[int], random: np.random.RandomState, dtype: np.dtype[Any]) -> None:
         """Begin anew."""
@@ -455,14 +497,14 @@ class BaseMLP(BaseEstimator):
         self.best_validation_score_ = -np.inf if self.early_stopping else None
         self._best_weights = [w.copy() for w in (*self.coefs_, *self.intercepts_)] if self.early_stopping else None
 
-    def _validation_rows(self, X: Any, y: Any, sample_weight: Any, dtype: np.dtype[Any], n_outputs: int) -> Rows:
+    def _validation_rows(self, X: Any, y: Any, sample_weight: Any, dtype: np.dtype[Any], n_outputs: int) -> _Data:
         X = self._features(X, reset=False, dtype=dtype)
         y = self._encode_validation(y)
         if len(y) != len(X):
             raise ValueError(f"y_val has {len(y)} rows, but X_val has {len(X)}: give one target a row.")
         if self._n_outputs(y) != n_outputs:
             raise ValueError(f"y_val has {self._n_outputs(y)} outputs, but y has {n_outputs}: give the same.")
-        return Rows(X, y, None if sample_weight is None else _check_sample_weight(sample_weight, X))
+        return X, y, None if sample_weight is None else _check_sample_weight(sample_weight, X)
 
     def _check_validation(self, X_val: Any, y_val: Any, sample_weight_val: Any) -> tuple[Any, Any, Any] | None:
         """Whether data for validation were given, all that there must be, and somebody will look at them."""
@@ -478,15 +520,16 @@ class BaseMLP(BaseEstimator):
             )
         return X_val, y_val, sample_weight_val
 
-    def _split(self, rows: Rows, random: np.random.RandomState) -> tuple[Rows, Rows]:
+    def _split(self, data: _Data, random: np.random.RandomState) -> tuple[_Data, _Data]:
         """Hold back `validation_fraction` of the rows."""
-        arrays = [rows.X, rows.y] + ([] if rows.sample_weight is None else [rows.sample_weight])
+        X, y, weights = data
+        arrays = [X, y] if weights is None else [X, y, weights]
         parts = train_test_split(
-            *arrays, random_state=random, test_size=self.validation_fraction, stratify=self._stratify(rows.y)
+            *arrays, random_state=random, test_size=self.validation_fraction, stratify=self._stratify(y)
         )
         if len(parts[1]) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
             )
-        train, held_back = parts[::2], parts[1::2]
-        return Rows(*train, *[None][len(train) - 2 :]), Rows(*held_back, *[None][len(train) - 2 :])
+        training, held_back = ([*part, None][:3] for part in (parts[::2], parts[1::2]))
+        return (training[0], training[1], training[2]), (held_back[0], held_back[1], held_back[2])

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn.estimators._base import BaseMLP  # first: it says what to install
-from fastnn.estimators._stopping import Rows
 
 # isort: split
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
@@ -25,7 +24,7 @@ from sklearn.utils.validation import check_is_fitted
 Array = npt.NDArray[Any]
 
 
-def r2(y: Array, predicted: Array, sample_weight: Array | None) -> float:
+def weighted_r2(y: Array, predicted: Array, sample_weight: Array | None) -> float:
     """R2 as `sklearn.metrics.r2_score` gives it, the mean over the outputs, without its checks of some 300 us.
 
     An output that is constant counts 1 if it is predicted exactly, else 0.
@@ -368,14 +367,14 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     def _stratify(self, y: Array) -> Array | None:
         return y if y.ndim == 2 and y.shape[1] == 1 else None
 
-    def _score_outputs(self, outputs: Array, rows: Rows) -> float:
+    def _score_outputs(self, outputs: Array, y: Array, sample_weight: Array | None) -> float:
         if not np.isfinite(outputs).all():
             return float("nan")
         if self.out_activation_ == "softmax":
-            right = outputs.argmax(axis=1) == rows.y
+            right = outputs.argmax(axis=1) == y
         else:
-            right = ((outputs > 0.5) == (rows.y > 0.5)).all(axis=1)
-        return float(np.average(right, weights=rows.sample_weight))
+            right = ((outputs > 0.5) == (y > 0.5)).all(axis=1)
+        return float(np.average(right, weights=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn that several labels a row will do."""
@@ -565,13 +564,17 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     def _output(self) -> str:
         return "exp" if self.loss == "poisson" else "identity"
 
-    def _score_outputs(self, outputs: Array, rows: Rows) -> float:
+    def _score_outputs(self, outputs: Array, y: Array, sample_weight: Array | None) -> float:
         if not np.isfinite(outputs).all():
             return float("nan")
-        return r2(rows.y.reshape(outputs.shape), outputs, rows.sample_weight)
+        return weighted_r2(y.reshape(outputs.shape), outputs, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
         """Tell scikit-learn that several outputs will do."""
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
+
+
+for _estimator in (MLPClassifier, MLPRegressor):
+    _estimator.__module__ = "fastnn.estimators"  # where users import them from: pickles name this path

@@ -1,12 +1,12 @@
-"""How the scikit-learn estimators train: scikit-learn's rules of stopping, over epochs that a `Model` runs.
+"""How the scikit-learn estimators train: scikit-learn's rules of stopping, over epochs of `fastnn._training`.
 
-What is kept from epoch to epoch is kept in attributes of the estimator, under scikit-learn's names.
+What is kept from epoch to epoch is in a `StoppingState`; the estimator copies it into scikit-learn's attributes.
 
 scikit-learn's loss of a batch of n rows (with sample weights: of their sum n) is 1/n sum E + alpha/(2 n) sum w^2, E
 being summed over the outputs and, for squares, halved; for "poisson" E is half the deviance, which has a constant
-more than Model's. Model's losses are means over rows and outputs, so all of
-its gradients are those of scikit-learn times one number, the scale. It is taken out of the rates (or of epsilon, for
-optimizers that do not see a scale) and of the losses that are told.
+more than Model's. Model's losses are means over rows and outputs, so all of its gradients are those of scikit-learn
+times one number, the scale. It is taken out of the rates (or of epsilon, for optimizers that do not depend on a scale)
+and of the losses that are reported.
 """
 
 from __future__ import annotations
@@ -16,18 +16,24 @@ import functools
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn import DivergenceError, Model, optimizers
-from fastnn.callbacks import Callback, as_callbacks
+from fastnn import optimizers
+from fastnn._data.rows import Rows
+from fastnn._errors import DivergenceError
+from fastnn._training import descent
+from fastnn._training.fit import train
+from fastnn._training.loop import Fit
+from fastnn._training.net import Net
+from fastnn._training.objective import evaluate
+from fastnn._training.progress import ProgressBar
+from fastnn.callbacks import Callback
+from fastnn.model import Model, net_of
 from fastnn.regularizers import L2
 from fastnn.schedules import LearningRate, Schedule
-
-if TYPE_CHECKING:
-    from fastnn.estimators._base import BaseMLP
 
 Array = npt.NDArray[Any]
 
@@ -39,24 +45,100 @@ _NOT_FINITE = (
 )
 
 
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Rules:
+    """Settings of an estimator that decide how it trains; see `MLPClassifier` for those of its names.
+
+    Parameters
+    ----------
+    out_activation : str
+        scikit-learn's name of the activation of the output.
+    n_outputs : int
+    solver : object
+        What warnings name.
+    learning_rate : str
+        "constant", "invscaling" or "adaptive"; the latter two for SGD alone.
+    callbacks : tuple of Callback
+    """
+
+    out_activation: str
+    n_outputs: int
+    solver: Any
+    alpha: float
+    batch_size: Any
+    learning_rate: str
+    learning_rate_init: float
+    power_t: float
+    max_iter: int
+    shuffle: bool
+    tol: float
+    verbose: bool
+    early_stopping: bool
+    n_iter_no_change: float
+    callbacks: tuple[Callback, ...]
+
+    @property
+    def scale(self) -> float:
+        """How much larger the gradients of the Model are than scikit-learn's (see the module)."""
+        n = self.n_outputs
+        return {"softmax": 1.0, "logistic": 1.0 / n, "identity": 2.0 / n, "exp": 1.0 / n}[self.out_activation]
+
+
+@dataclasses.dataclass
+class StoppingState:
+    """What is kept between epochs, and between fits that go on.
+
+    Parameters
+    ----------
+    optimizer : Optimizer
+        In scikit-learn's scale, with the present rate.
+    n_iter, t : int
+        Epochs of this fit; rows seen by all.
+    loss : float
+        Of the last epoch.
+    loss_curve : list of float
+    best_loss : float or None
+        None with early stopping.
+    validation_scores, best_validation_score, best_weights
+        None without early stopping.
+    no_improvement_count : int
+    """
+
+    optimizer: optimizers.Optimizer
+    n_iter: int = 0
+    t: int = 0
+    loss: float = math.nan
+    loss_curve: list[float] = dataclasses.field(default_factory=list)
+    best_loss: Any = math.inf
+    validation_scores: Any = None
+    best_validation_score: Any = None
+    best_weights: list[Array] | None = None
+    no_improvement_count: int = 0
+
+
 @dataclasses.dataclass(frozen=True)
-class Rows:
-    """Checked data: features, targets as the Model takes them, weights (None: all 1)."""
+class Task:
+    """What is trained, and on what.
 
-    X: Array
-    y: Array
-    sample_weight: Array | None
+    Parameters
+    ----------
+    model : Model
+    rows : Rows
+    held_back : Rows or None
+        For validation.
+    score : callable
+        Score of outputs for the rows held back; larger is better.
+    """
 
-    def __len__(self) -> int:
-        """Count the rows."""
-        return len(self.X)
+    model: Model
+    rows: Rows
+    held_back: Rows | None
+    score: Callable[[Array], float]
 
-
-def scale_of(estimator: BaseMLP) -> float:
-    """How much larger the gradients of the Model are than scikit-learn's (see above)."""
-    outputs = estimator.n_outputs_
-    scales = {"softmax": 1.0, "logistic": 1.0 / outputs, "identity": 2.0 / outputs, "exp": 1.0 / outputs}
-    return scales[estimator.out_activation_]
+    @property
+    def net(self) -> Net:
+        """The net behind the model."""
+        return net_of(self.model)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -97,215 +179,240 @@ def scaled(optimizer: optimizers.Optimizer, scale: float) -> optimizers.Optimize
     return dataclasses.replace(optimizer, **changes)
 
 
-def loss_of(estimator: BaseMLP, values: Mapping[str, float]) -> float:
-    """scikit-learn's loss of an epoch, from what the Model tells of it."""
-    scale = scale_of(estimator)
-    squares = values.get("mean_squared_error")
-    if squares is None:
-        return values["loss"] / scale + estimator._loss_constant
-    # For several outputs scikit-learn tells the mean over them, while it descends on their sum.
-    return squares / 2 + (values["loss"] - squares) / scale
+@dataclasses.dataclass(frozen=True)
+class _Losses:
+    """scikit-learn's loss of an epoch, from the values that training reports."""
+
+    scale: float
+    constant: float
+
+    def __call__(self, values: Mapping[str, float]) -> float:
+        squares = values.get("mean_squared_error")
+        if squares is None:
+            return values["loss"] / self.scale + self.constant
+        # For several outputs scikit-learn reports the mean over them, while it descends on their sum.
+        return squares / 2 + (values["loss"] - squares) / self.scale
 
 
-def prepare(estimator: BaseMLP, model: Model, rows: Rows, batch: int) -> None:
-    """Give the Model optimizer and penalty, `alpha` for batches of so many rows of mean weight; note the constant."""
-    model.optimizer = scaled(estimator._optimizer, scale_of(estimator))
-    mean = 1.0 if rows.sample_weight is None else float(rows.sample_weight.mean(dtype=np.float64)) or 1.0
-    model.regularizer = L2(scale_of(estimator) * estimator.alpha / (2 * batch * mean))
-    estimator._loss_constant = 0.0
-    if estimator.out_activation_ == "exp":
+def _set_up(task: Task, rules: Rules, optimizer: optimizers.Optimizer, batch: int) -> _Losses:
+    """Set optimizer and penalty of the model, `alpha` being for batches of `batch` rows of mean weight."""
+    rows, scale = task.rows, rules.scale
+    task.model.optimizer = scaled(optimizer, scale)
+    weights = rows.sample_weight if rows.sample_weight.size else None
+    mean = 1.0 if weights is None else float(weights.mean(dtype=np.float64)) or 1.0
+    task.model.regularizer = L2(scale * rules.alpha / (2 * batch * mean))
+    constant = 0.0
+    if rules.out_activation == "exp":
         from scipy import special
 
-        y = rows.y.reshape(len(rows), -1).astype(np.float64)
+        y = rows.y.reshape(rows.n, -1).astype(np.float64)
         each = (special.xlogy(y, y) - y).sum(axis=1)
-        weighs = rows.sample_weight is not None and rows.sample_weight.any()
-        estimator._loss_constant = float(np.average(each, weights=rows.sample_weight if weighs else None))
+        constant = float(np.average(each, weights=weights if weights is not None and weights.any() else None))
+    return _Losses(scale, constant)
 
 
-def final_weights(model: Model) -> list[Array]:
-    """Copies of the weights, then biases, that predictions are made with: the averages where there are some."""
+def _final_weights(model: Model) -> list[Array]:
+    """Return copies of the weights, then biases, that predictions are made with: the averages where there are some."""
     weights, biases = model.averages or (model.weights, model.biases)
     return [w.copy() for w in (*weights, *biases)]
 
 
 class StoppingMonitor(Callback):
-    """Keeps scikit-learn's books after each epoch, and says when to stop.
+    """Records each epoch in the state, and ends the training by scikit-learn's rules.
 
     Parameters
     ----------
-    estimator : BaseMLP
-    model : Model
-        Which trains.
-    n_rows : int
-        Rows of an epoch.
-    held_back : Rows or None
-        What decides on stopping instead of the training loss.
+    task : Task
+        Its rows held back, if there are, decide on stopping instead of the training loss.
+    rules : Rules
+    state : StoppingState
+        Changed after each epoch.
+    losses : callable
+        scikit-learn's loss of an epoch.
+
+    Attributes
+    ----------
+    stop : bool
+        Whether a rule ends the training.
     """
 
-    def __init__(self, estimator: BaseMLP, model: Model, n_rows: int, held_back: Rows | None) -> None:
-        self.model = model
+    def __init__(self, task: Task, rules: Rules, state: StoppingState, losses: _Losses) -> None:
         self.stop = False
-        self._estimator = estimator
-        self._n_rows = n_rows
-        self._held_back = held_back
-        descends = isinstance(estimator._optimizer, optimizers.SGD)
-        self._rule = estimator.learning_rate if descends else "constant"
+        self._task = task
+        self._rules = rules
+        self._state = state
+        self._losses = losses
+        self._scores = task.held_back is not None and rules.early_stopping
+        self._rate_rule = rules.learning_rate if isinstance(state.optimizer, optimizers.SGD) else "constant"
 
     @property
-    def looks_at_each_epoch(self) -> bool:
+    def needs_each_epoch(self) -> bool:
         """Whether something has to be done between any two epochs."""
-        return self._held_back is not None or self._rule == "invscaling" or bool(self._estimator.verbose)
+        return self._scores or self._rate_rule == "invscaling" or self._rules.verbose
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Keep the books, of an epoch that the Model has just finished."""
-        self.take(logs)
+        """Record the epoch that has just ended."""
+        self.record(logs)
         if self.stop:
-            self.model.stop_training = True
+            self._task.model.stop_training = True
 
-    def take(self, values: Mapping[str, float]) -> None:
-        """Enter an epoch by the values that the Model tells."""
-        self._enter(loss_of(self._estimator, values), None)
+    def record(self, values: Mapping[str, float]) -> None:
+        """Record an epoch by the values that training reports."""
+        self._record(self._losses(values), None)
+
+    def record_all(self, history: Mapping[str, list[float]]) -> None:
+        """Record the epochs of a History."""
+        for values in zip(*history.values(), strict=True):
+            self.record(dict(zip(history, values, strict=True)))
 
     def fail(self) -> None:
-        """Enter an epoch in which the loss stopped being finite."""
-        self._enter(math.nan, math.nan)
+        """Record an epoch in which the loss stopped being finite."""
+        self._record(math.nan, math.nan)
         self.stop = True
 
-    def _enter(self, loss: float, score: float | None) -> None:
-        est = self._estimator
-        est.n_iter_ += 1
-        est.t_ += self._n_rows
-        est.loss_ = loss
-        est.loss_curve_.append(loss)
-        self._say(f"Iteration {est.n_iter_}, loss = {loss:.8f}")
-        if self._held_back is None:
-            better, enough = loss < est.best_loss_, not loss > est.best_loss_ - est.tol
+    def _record(self, loss: float, score: float | None) -> None:
+        state, tol = self._state, self._rules.tol
+        state.n_iter += 1
+        state.t += self._task.rows.n
+        state.loss = loss
+        state.loss_curve.append(loss)
+        self._print(f"Iteration {state.n_iter}, loss = {loss:.8f}")
+        if not self._scores:
+            better, enough = loss < state.best_loss, not loss > state.best_loss - tol
             if better:
-                est.best_loss_ = loss
+                state.best_loss = loss
         else:
             if score is None:
-                score = est._score_outputs(self.model.predict(self._held_back.X), self._held_back)
-            self._say(f"Validation score: {score:f}")
-            est.validation_scores_.append(score)
-            better, enough = score > est.best_validation_score_, not score < est.best_validation_score_ + est.tol
+                assert self._task.held_back is not None
+                score = self._task.score(self._task.model.predict(self._task.held_back.features))
+            self._print(f"Validation score: {score:f}")
+            state.validation_scores.append(score)
+            better, enough = score > state.best_validation_score, not score < state.best_validation_score + tol
             if better:
-                est.best_validation_score_ = score
-                est._best_weights = final_weights(self.model)
-        est._no_improvement_count = 0 if enough else est._no_improvement_count + 1
-        if self._rule == "invscaling":
-            self._set_rate(est.learning_rate_init / (est.t_ + 1) ** est.power_t)
-        if est._no_improvement_count > est.n_iter_no_change:
-            self._end_of_patience()
+                state.best_validation_score = score
+                state.best_weights = _final_weights(self._task.model)
+        state.no_improvement_count = 0 if enough else state.no_improvement_count + 1
+        if self._rate_rule == "invscaling":
+            self._set_rate(self._rules.learning_rate_init / (state.t + 1) ** self._rules.power_t)
+        if state.no_improvement_count > self._rules.n_iter_no_change:
+            self._on_patience_exhausted()
 
-    def _end_of_patience(self) -> None:
-        est = self._estimator
-        what = "Training loss" if self._held_back is None else "Validation score"
-        message = f"{what} did not improve more than tol={est.tol:f} for {est.n_iter_no_change} consecutive epochs."
-        rate = est._optimizer.learning_rate
-        if self._rule != "adaptive":
-            self._say(f"{message} Stopping.")
-        elif rate <= _SMALLEST_ADAPTIVE_RATE:
-            self._say(f"{message} Learning rate too small. Stopping.")
-        else:
-            self._set_rate(rate / 5)
-            self._say(f"{message} Setting learning rate to {rate / 5:f}")
-            est._no_improvement_count = 0
+    def _on_patience_exhausted(self) -> None:
+        rules = self._rules
+        what = "Validation score" if self._scores else "Training loss"
+        message = f"{what} did not improve more than tol={rules.tol:f} for {rules.n_iter_no_change} consecutive epochs."
+        if self._rate_rule != "adaptive":
+            self._print(f"{message} Stopping.")
+            self.stop = True
             return
-        self.stop = True
+        rate = getattr(self._state.optimizer, "learning_rate")  # noqa: B009  # SGD, as the rule says
+        if rate <= _SMALLEST_ADAPTIVE_RATE:
+            self._print(f"{message} Learning rate too small. Stopping.")
+            self.stop = True
+            return
+        self._set_rate(rate / 5)
+        self._print(f"{message} Setting learning rate to {rate / 5:f}")
+        self._state.no_improvement_count = 0
 
     def _set_rate(self, rate: float) -> None:
-        self._estimator._optimizer = dataclasses.replace(self._estimator._optimizer, learning_rate=rate)
-        self.model.optimizer = scaled(self._estimator._optimizer, scale_of(self._estimator))
+        self._state.optimizer = optimizers.with_learning_rate(self._state.optimizer, rate)
+        self._task.model.optimizer = scaled(self._state.optimizer, self._rules.scale)
 
-    def _say(self, text: str) -> None:
-        if self._estimator.verbose:
+    def _print(self, text: str) -> None:
+        if self._rules.verbose:
             print(text)
 
 
-def descend(estimator: BaseMLP, model: Model, rows: Rows, held_back: Rows | None, incremental: bool) -> None:
-    """Run the epochs of a stochastic solver until the rule says stop; one epoch where `incremental`.
+def descend(task: Task, rules: Rules, state: StoppingState, incremental: bool) -> None:
+    """Run the epochs of a stochastic solver until a rule ends them; one epoch where `incremental`.
 
     Raises
     ------
     ValueError
         If training diverges and there are no best weights to go back to; the weights are then the last finite ones.
     """
-    batch = _batch_size(estimator, len(rows))
-    prepare(estimator, model, rows, batch)
-    watch = StoppingMonitor(estimator, model, len(rows), held_back if estimator.early_stopping else None)
-    users = as_callbacks(estimator.callbacks)
-    options: dict[str, Any] = {
-        "batch_size": batch,
-        "sample_weight": rows.sample_weight,
-        "shuffle": bool(estimator.shuffle),
-        "verbose": False,
-    }
-    if users and held_back is not None:
-        options["validation_data"] = (held_back.X, held_back.y, held_back.sample_weight)
-    estimator.n_iter_ = 0
-    left = 1 if incremental else estimator.max_iter
+    net, rows = task.net, task.rows
+    batch = _batch_size(rules, rows.n)
+    losses = _set_up(task, rules, state.optimizer, batch)
+    monitor = StoppingMonitor(task, rules, state, losses)
+    each_epoch = bool(rules.callbacks) or monitor.needs_each_epoch
+    state.n_iter = 0
+    left = 1 if incremental else rules.max_iter
     stopped = None
+    fit = Fit(
+        training=rows,
+        validation=task.held_back if rules.callbacks else None,
+        epochs=left if each_epoch else min(left, _epochs_of_a_round(rules, state)),
+        batch=batch,
+        shuffle=rules.shuffle,
+        model=task.model,
+        callbacks=(*rules.callbacks, monitor) if each_epoch else (),
+        progress=ProgressBar(),
+    )
     try:
-        if users or watch.looks_at_each_epoch:
-            stopped = model.fit(rows.X, rows.y, epochs=left, callbacks=[*users, watch], **options).stopped
-        else:
-            while left and not watch.stop and stopped is None:
-                record = model.fit(rows.X, rows.y, epochs=min(left, _epochs_without_a_look(estimator)), **options)
-                _take_all(watch, record.history)
-                left -= len(record)
-                stopped = record.stopped
+        with net.in_training("fit"), net.team(descent.work(net, fit)) as team:
+            net.check_weights()
+            if each_epoch:
+                stopped = train(net, fit, team).stopped
+            else:
+                while left and not monitor.stop and stopped is None:
+                    fit = dataclasses.replace(fit, epochs=min(left, _epochs_of_a_round(rules, state)))
+                    record = train(net, fit, team)
+                    monitor.record_all(record.history)
+                    left -= len(record)
+                    stopped = record.stopped
     except DivergenceError as error:
-        if not (users or watch.looks_at_each_epoch):
-            _take_all(watch, error.history.history)
-        if not estimator.early_stopping:
-            _settle(estimator, model, None)
+        if not each_epoch:
+            monitor.record_all(error.history.history)
+        if not rules.early_stopping:
+            _finalize(task.model, state, None)
             raise ValueError(f"{_NOT_FINITE} ({error})") from error
-        watch.fail()
+        monitor.fail()
         _warn(f"{error} The weights of the best validation score are taken.")
     if stopped == "interrupted":
         warnings.warn("Training interrupted by user.", stacklevel=5)
-    elif estimator.n_iter_ == estimator.max_iter and not (incremental or watch.stop or stopped):
+    elif state.n_iter == rules.max_iter and not (incremental or monitor.stop or stopped):
         _warn(
-            f"Stochastic Optimizer: Maximum iterations ({estimator.max_iter}) reached and the optimization hasn't "
+            f"Stochastic Optimizer: Maximum iterations ({rules.max_iter}) reached and the optimization hasn't "
             "converged yet."
         )
-    _settle(estimator, model, estimator._best_weights if estimator.early_stopping else None)
+    _finalize(task.model, state, state.best_weights if rules.early_stopping else None)
 
 
-def _settle(estimator: BaseMLP, model: Model, best: list[Array] | None) -> None:
-    """Make the weights what is to predict: the best ones, or the averages, which are kept no longer."""
-    if best is None and model.averages is None:
-        return
-    found = final_weights(model) if best is None else best
-    if isinstance(model.optimizer, optimizers.FirstOrderOptimizer):
-        model.optimizer = dataclasses.replace(model.optimizer, ema_momentum=None)
-    n = len(model.weights)
-    estimator._bind(model, found[:n], found[n:])
+def _finalize(model: Model, state: StoppingState, best: list[Array] | None) -> None:
+    """Write the weights that are to predict: the best ones, or the averages, which are not kept any longer.
+
+    The model gets the optimizer as it was given, so that a pickle holds nothing of this module.
+    """
+    final = best
+    if final is None and model.averages is not None:
+        final = _final_weights(model)
+    optimizer = state.optimizer
+    if isinstance(optimizer, optimizers.FirstOrderOptimizer):
+        optimizer = dataclasses.replace(optimizer, ema_momentum=None)
+    model.optimizer = optimizer
+    if final is not None:
+        for view, values in zip((*model.weights, *model.biases), final, strict=True):
+            view[...] = values
 
 
-def _epochs_without_a_look(estimator: BaseMLP) -> int:
-    """Epochs that can be run in one call: the count rises by 1 an epoch, so patience lasts for that long at least."""
-    left = estimator.n_iter_no_change + 1 - estimator._no_improvement_count
+def _epochs_of_a_round(rules: Rules, state: StoppingState) -> int:
+    """Return the epochs that need no check between: the count rises by 1 per epoch, so none ends patience earlier."""
+    left = rules.n_iter_no_change + 1 - state.no_improvement_count
     return int(min(max(1, left), np.iinfo(np.int32).max))
 
 
-def _take_all(watch: StoppingMonitor, history: Mapping[str, list[float]]) -> None:
-    """Enter the epochs of a History."""
-    for values in zip(*history.values(), strict=True):
-        watch.take(dict(zip(history, values, strict=True)))
-
-
-def _batch_size(estimator: BaseMLP, n_rows: int) -> int:
-    if estimator.batch_size == "auto":
+def _batch_size(rules: Rules, n_rows: int) -> int:
+    if rules.batch_size == "auto":
         return min(200, n_rows)
-    if estimator.batch_size > n_rows:
+    if rules.batch_size > n_rows:
         warnings.warn(
             "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=6
         )
-    return min(int(estimator.batch_size), n_rows)
+    return min(int(rules.batch_size), n_rows)
 
 
-def solve(estimator: BaseMLP, model: Model, rows: Rows) -> None:
+def solve(task: Task, rules: Rules, state: StoppingState) -> None:
     """Run the iterations of a full-batch solver until it converges.
 
     Raises
@@ -313,32 +420,37 @@ def solve(estimator: BaseMLP, model: Model, rows: Rows) -> None:
     ValueError
         If the loss is not finite where it begins; the weights are then as before.
     """
-    prepare(estimator, model, rows, len(rows))
-    callbacks = [*as_callbacks(estimator.callbacks), *([_Reporter(estimator)] if estimator.verbose else [])]
+    net, rows = task.net, task.rows
+    losses = _set_up(task, rules, state.optimizer, rows.n)
+    fit = Fit(
+        training=rows,
+        validation=None,
+        epochs=rules.max_iter,
+        batch=rows.n,
+        shuffle=False,
+        model=task.model,
+        callbacks=(*rules.callbacks, *([_Reporter(losses)] if rules.verbose else [])),
+        progress=ProgressBar(),
+    )
     try:
-        record = model.fit(
-            rows.X,
-            rows.y,
-            epochs=estimator.max_iter,
-            batch_size=None,
-            sample_weight=rows.sample_weight,
-            callbacks=callbacks,
-            verbose=False,
-        )
+        with net.in_training("fit"):
+            net.check_weights()
+            record = train(net, fit)
     except DivergenceError as error:
         raise ValueError(f"{_NOT_FINITE} ({error})") from error
-    estimator.n_iter_ = len(record)
+    state.n_iter = len(record)
     if len(record):
         last = {name: series[-1] for name, series in record.history.items()}
     else:
-        last = model.evaluate(rows.X, rows.y, sample_weight=rows.sample_weight)
-    estimator.loss_ = loss_of(estimator, last)
+        with net.team(net.flops_per_row(training=False) * rows.n) as team:
+            last = evaluate(net, rows, team)
+    state.loss = losses(last)
     if record.stopped == "interrupted":
         warnings.warn("Training interrupted by user.", stacklevel=5)
     elif record.stopped in (None, "max_fun", "stalled"):
-        reason = record.params.get("reason", f"max_iter={estimator.max_iter} is reached")
+        reason = record.params.get("reason", f"max_iter={rules.max_iter} is reached")
         _warn(
-            f"{estimator.solver} failed to converge after {len(record)} iterations: {reason}. Scale the data, or give "
+            f"{rules.solver} failed to converge after {len(record)} iterations: {reason}. Scale the data, or give "
             "larger max_iter, max_fun or tol."
         )
 
@@ -346,12 +458,12 @@ def solve(estimator: BaseMLP, model: Model, rows: Rows) -> None:
 class _Reporter(Callback):
     """Prints the loss of each iteration."""
 
-    def __init__(self, estimator: BaseMLP) -> None:
-        self._estimator = estimator
+    def __init__(self, losses: _Losses) -> None:
+        self._losses = losses
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
         """Print."""
-        print(f"Iteration {epoch + 1}, loss = {loss_of(self._estimator, logs):.8f}")
+        print(f"Iteration {epoch + 1}, loss = {self._losses(logs):.8f}")
 
 
 def _warn(text: str) -> None:

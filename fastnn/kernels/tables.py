@@ -1,126 +1,120 @@
-"""Where everything lies: padded sizes, the columns of the tables, aligned arenas.
+"""Tables that the kernels read and write, padded sizes, aligned arenas.
 
 Every matrix is row-major with rows padded to whole vectors (and one vector more where rows would fall on
 each other in the cache). Padding is zero and stays zero. Three arenas hold all numbers of a net:
 
 ``params``  for each layer its bias row and then W (I rows, then zero rows to a whole vector of rows);
             W^T (O rows) for a narrow layer, whose few columns would leave most lanes of W empty
-``slots``   the optimizer's memory, one array of the layout of ``params`` a slot
-``work``    what a batch needs: activations, deltas, transposed weights, scratch (see `engine`)
+``slots``   the optimizer's memory: one array of the layout of ``params`` per slot
+``work``    what a batch needs: activations, deltas, transposed weights, scratch (see `Workspace`)
+
+A table is an array of records. A record is declared once, as a class of annotated fields (`Layer`, `Tile`, ...), from
+which its NumPy type is made; kernels write `plan.layers[k].n_in`, Python writes `table["n_in"]`. So a field of another
+table is an error: of mypy, of Numba's typing, and of Python. Settings that a kernel only reads are the fields of two
+NamedTuples, `Layout` and `Run`; what it writes is in tables of their own, `Progress` and `Totals`.
 """
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol, TypeVar, get_type_hints
 
 import numpy as np
+from numpy.typing import NDArray
 
+from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.lang.simd import CACHE_LINE, n_lanes
 
-# Columns of the table of layers, `Plan.layers` (int64, a row a layer). Offsets count elements.
-N_IN = 0  # I
-N_OUT = 1  # O
-LD_IN = 2  # row stride of the layer's input and of W^T
-LD_OUT = 3  # row stride of W, of the layer's output and of its deltas
-W = 4  # W in params (I, LD_OUT), or W^T of a narrow layer (O, LD_IN)
-BIAS = 5  # bias row in params
-WT = 6  # W^T in work (O padded to vectors, LD_IN); -1 for narrow layers and the first, whose dX is never needed
-INPUT = 7  # the layer's input in work (chunk rows, LD_IN)
-OUTPUT = 8  # the layer's output in work (chunk rows, LD_OUT)
-DELTA = 9  # dE/dZ in work (chunk rows, LD_OUT)
-ACTIVATION = 10  # code
-HAS_BIAS = 11  # 0 or 1
-NARROW = 12  # 0 or 1
-SUM = 13  # the sums z in work (chunk rows, LD_OUT), where the activation's derivative needs them; else -1
-MASK = 14  # factors of dropout on the layer's input, in work (chunk rows, LD_IN), or -1; then INPUT is a copy
-FUNCTION = 15  # addresses of the user's functions: y = f(z), and
-DERIVATIVE = 16  # d = d f'(z)
-LAYER_COLUMNS = 17
+Row = TypeVar("Row", covariant=True)
 
-# Columns of `Plan.layer_numbers` (float64, a row a layer).
-ALPHA = 0  # parameter of the activation
-L1 = 1  # weight of the penalty sum |w|
-L2 = 2  # weight of the penalty sum w^2
-MAX_NORM = 3  # longest that the weights of one output may be; 0 for any length
-DROPOUT = 4  # share of the layer's inputs that a step leaves out
-LAYER_NUMBER_COLUMNS = 5
 
-# Columns of the table of weight tiles, `Plan.tiles` (int64, a row a tile): rows and columns of one layer's W as it
-# is stored, and the part of its bias that goes with them.
-T_LAYER = 0
-T_ROW = 1
-T_ROW_END = 2
-T_COLUMN = 3
-T_COLUMN_END = 4
-T_BIAS = 5
-T_BIAS_END = 6
-TILE_COLUMNS = 7
+class Table(Protocol[Row]):
+    """One-dimensional array of records."""
 
-# Entries of `Plan.settings` (int64).
-MODE = 0
-N_ROWS = 1  # rows of the data that take part
-BATCH = 2
-CHUNK = 3  # rows of a batch (of each thread's shard, where it is cut) that `work` holds at once
-BATCH_TILE = 4  # rows of a batch tile
-BEGIN = 5  # first step to run, counted over the epochs of the run; overwritten by the step that comes next
-END = 6  # step to stop before
-LOSS = 7
-OPTIMIZER = 8
-N_THREADS = 9
-ROW_LOSS = 10  # in work: the loss of each row (chunk)
-ROW_METRIC = 11  # in work: the metrics of each row (N_METRICS, METRIC_LENGTH)
-ZEROS = 12  # in work: a row of zeros, as long as the longest row
-TARGET = 13  # in work: targets of the chunk, row stride LD_OUT of the last layer
-SCRATCH = 14  # in work: a gradient tile a thread
-SCRATCH_SIZE = 15
-SHARDS = 16  # parts that a batch is cut into; 0 where it is not
-SHARD_ROWS = 17
-SHARD_GRAD = 18  # in work: a gradient a shard (SHARDS, P)
-METRIC_LENGTH = 19  # room for the rows of one metric
-LOSS_PARAMETERS = 20  # in work: a number for each output, see losses (LD_OUT of the last layer)
-EPOCH_STEPS = 21  # steps an epoch
-EPOCH = 22  # number of the run's first epoch, and
-SEED = 23  # the seed, from which dropout comes and augmentation, and each epoch's order
-SHUFFLE = 24  # if this is 1
-TRAINED_TILES = 25  # so many tiles are trained; those of frozen layers come after them
-FIRST_TRAINED = 26  # lowest layer that is trained
-EMA_SLOT = 27  # slot of the running average of the parameters; -1 for none
-CONSTRAINED = 28  # 1 if any layer has a MAX_NORM
-LOSS_FUNCTION = 29  # address of the user's loss
-ROW_FUNCTION = 30  # address of the user's function that changes a row of features; 0 for none
-AUGMENT = 31  # 1 if rows are changed at random
-METRIC = 32  # and the N_METRICS - 1 after it
+    @property
+    def size(self) -> int:
+        """Number of records."""
+        ...
+
+    def __getitem__(self, index: int, /) -> Row:
+        """Return the record at `index`, through which the table can be written to."""
+        ...
+
+    def __setitem__(self, index: int, record: Any, /) -> None:
+        """Overwrite a record."""
+        ...
+
+
+class Layer:
+    """One layer of the net. Offsets and row strides count elements."""
+
+    n_in: int  # I
+    n_out: int  # O
+    ld_in: int  # row stride of the layer's input and of W^T
+    ld_out: int  # row stride of W, of the layer's output and of its deltas
+    w: int  # offset of W in params (I, ld_out), or of W^T of a narrow layer (O, ld_in)
+    bias: int  # offset of the bias row in params
+    wt: int  # offset of W^T in work (O padded to vectors, ld_in); -1 if narrow, and for the first layer (no dX)
+    input: int  # offset of the layer's input in work (chunk rows, ld_in)
+    output: int  # offset of the layer's output in work (chunk rows, ld_out)
+    delta: int  # offset of dE/dZ in work (chunk rows, ld_out)
+    activation: int  # id
+    has_bias: int  # 0 or 1
+    narrow: int  # 0 or 1
+    preactivation: int  # offset of z in work (chunk rows, ld_out), if the derivative of f is computed from z; else -1
+    mask: int  # offset of dropout's factors of the input in work (chunk rows, ld_in), or -1; then `input` is a copy
+    function: int  # addresses of custom functions: y = f(z), and
+    derivative: int  # d = d f'(z); 0 for none
+    alpha: float  # parameter of the activation
+    l1: float  # factor of the penalty sum |w|
+    l2: float  # factor of the penalty sum w^2
+    max_norm: float  # upper limit of the norm of the weights into one unit; 0 for none
+    dropout: float  # probability that an input is set to 0 in a training step
+
+
+class Tile:
+    """A block of one layer's W as it is stored, and the part of the bias row that is updated with it."""
+
+    layer: int  # number of the layer
+    row: int  # first row in W, and
+    rows: int  # number of rows
+    padded_rows: int  # number of rows with those of padding, for the transposition in whole blocks
+    column: int  # first column in W, and
+    columns: int  # number of columns
+    ld: int  # row stride of W
+    offset: int  # of the block in params
+    bias: int  # first column of the part of the bias row, and
+    n_bias: int  # number of elements; may be 0
+    bias_offset: int  # of that part in params
+
+
+class Progress:
+    """How far a run has come. Each thread reads it when a kernel begins; thread 0 overwrites it at the end."""
+
+    step: int  # next step, counted over the epochs of the run
+    steps_done: int  # updates made since the optimizer's slots were zero
+
+
+class Totals:
+    """Sums over rows (of a shard, of the steps of an epoch); fills a cache line of its own."""
+
+    loss: float  # sum of weight times loss
+    weight: float  # sum of the rows' weights
+    penalty: float  # sum of R over the steps
+    first_metric: float  # sum of weight times metric
+    second_metric: float
+
+
+#: Metrics that a kernel sums at most.
 N_METRICS = 2
-SETTINGS = METRIC + N_METRICS
+
+#: Entries of `Plan.meetings` per thread: a cache line.
+MEETING_STRIDE = CACHE_LINE // 8
 
 # Modes.
 TRAIN = 0
 GRADIENT = 1  # leave the gradient of one batch in `grad`, touch no weight
 EVALUATE = 2  # losses and metrics alone
-
-# Entries of `Plan.numbers` (float64).
-LEARNING_RATE = 0
-SETTING_0 = 1  # three settings of the optimizer, see optimizers
-SETTING_1 = 2
-SETTING_2 = 3
-WEIGHT_DECAY = 4
-CLIP_VALUE = 5  # largest size of an element of the gradient; 0 for any
-CLIP_NORM = 6  # largest length of the whole gradient; 0 for any
-EMA_DECAY = 7  # of the running average of the parameters
-NOISE = 8  # standard deviation of what is added to the features; 0 for nothing
-STEPS_DONE = 9  # updates made so far; read and advanced
-MOMENT_PRODUCT = 10  # M of the last update, see optimizers; read and advanced
-LOSS_SUM = 11  # the sums below are added to; at the end of an epoch they go to `epoch_sums` and begin anew
-WEIGHT_SUM = 12
-PENALTY_SUM = 13  # one penalty R a step
-METRIC_SUM = 14  # and the N_METRICS - 1 after it
-NUMBERS = METRIC_SUM + N_METRICS
-
-# Columns of `Plan.shard_sums`: a cache line a shard.
-SHARD_LOSS = 0
-SHARD_METRIC = 1  # and the N_METRICS - 1 after it
-SHARD_SUMS = 8
 
 # What `train` returns.
 OK = 0
@@ -129,42 +123,119 @@ WEIGHTS_NOT_FINITE = 2  # weights that would have become infinite or NaN kept th
 ABORTED = 3
 
 
+class Layout(NamedTuple):
+    """How a workspace is laid out and how the work is cut; constant for a batch size and a number of threads."""
+
+    n_threads: int
+    batch: int  # rows per batch
+    chunk: int  # rows of a batch (of each thread's shard, if it is cut) that `work` holds at once
+    batch_tile: int  # rows per batch tile
+    shards: int  # parts that a batch is cut into; 0 if it is not
+    shard_rows: int
+    trained_tiles: int  # number of tiles that are trained; those of frozen layers come after them
+    first_trained: int  # lowest layer that is trained
+    constrained: bool  # whether any layer has a max_norm
+    loss_function: int  # address of a custom loss; 0 for none
+    # Offsets in work.
+    zeros: int  # a row of zeros, as long as the longest row
+    row_loss: int  # the loss of each row (chunk,)
+    row_metric: int  # the metrics of each row (N_METRICS, metric_length)
+    metric_length: int
+    target: int  # targets of the chunk, row stride ld_out of the last layer
+    loss_parameters: int  # a number per output, see `losses` (ld_out of the last layer,)
+    scratch: int  # a gradient tile per thread (n_threads, scratch_size)
+    scratch_size: int
+    shard_grad: int  # a gradient per shard (shards, P)
+
+
+class Run(NamedTuple):
+    """Settings of a run, which kernels read."""
+
+    mode: int  # TRAIN, GRADIENT or EVALUATE
+    n_rows: int  # rows of the data that take part
+    epoch_steps: int  # steps per epoch
+    loss: int  # id
+    optimizer: int = 0  # id
+    learning_rate: float = 0.0
+    weight_decay: float = 0.0
+    clip_value: float = 0.0  # upper limit of the size of an element of the gradient; 0 for none
+    clip_norm: float = 0.0  # upper limit of the norm of the whole gradient; 0 for none
+    ema_slot: int = -1  # slot of the running average of the parameters; -1 for none
+    ema_decay: float = 0.0
+    seed: int = 0  # of dropout, augmentation, and the order of rows of each epoch
+    shuffle: bool = False  # whether each epoch has an order of its own
+    epoch: int = 0  # number of the run's first epoch
+    augment: bool = False  # whether rows are changed at random
+    row_function: int = 0  # address of a custom function that changes a row of features; 0 for none
+    noise: float = 0.0  # standard deviation of what is added to the features
+
+
 class State(NamedTuple):
     """The numbers of a net, in flat arrays of its dtype."""
 
-    params: Any  # (P,) weights and biases
-    slots: Any  # (n_slots * P,)
-    grad: Any  # (P,) or (0,)
-    work: Any
+    params: NDArray[Any]  # (P,) weights and biases
+    slots: NDArray[Any]  # (n_slots * P,)
+    grad: NDArray[Any]  # (P,) or (0,)
+    work: NDArray[Any]
 
 
 class Plan(NamedTuple):
-    """What to do with them, in small tables."""
+    """What is done with a State: settings and small tables."""
 
-    layers: Any  # (L, LAYER_COLUMNS) int64
-    layer_numbers: Any  # (L, LAYER_NUMBER_COLUMNS) float64
-    tiles: Any  # (n_tiles, TILE_COLUMNS) int64
-    shares: Any  # (n_threads + 1,) int64: tiles shares[t] to shares[t + 1] are thread t's
-    penalties: Any  # (n_tiles,) float64, overwritten
-    squares: Any  # (n_tiles,) float64, overwritten: sums of squares of the gradient
-    shard_sums: Any  # (SHARDS, SHARD_SUMS) float64, overwritten
-    settings: Any  # (SETTINGS,) int64
-    numbers: Any  # (NUMBERS,) float64
-    epoch_sums: Any  # (epochs of a run, NUMBERS) float64, overwritten
-    order: Any  # (n,) int64, overwritten by the order of each epoch: the memory of `Data.order`; or (0,)
-    step_rates: Any  # (steps of a run,) float64: the learning rate of each; or (0,) where it is that of `numbers`
-    step_losses: Any  # (steps of a run,) float64, overwritten: mean loss of each batch, without penalty; or (0,)
-    mixing: Any  # float64: quantiles of the share that a row has in its mixture with another; or (0,) for no mixture
+    layout: Layout
+    run: Run
+    end_step: int  # step to stop before
+    layers: Table[Layer]  # (L,)
+    tiles: Table[Tile]  # (n_tiles,)
+    tile_ranges: NDArray[np.int64]  # (n_threads + 1,): tiles tile_ranges[t] to tile_ranges[t + 1] are thread t's
+    metrics: NDArray[np.int64]  # (N_METRICS,) ids
+    progress: Table[Progress]  # (1,), overwritten
+    totals: Table[Totals]  # (1,), added to; cleared at the end of each epoch
+    epoch_totals: Table[Totals]  # (epochs of a run,), overwritten
+    shard_totals: Table[Totals]  # (shards,), overwritten
+    meetings: NDArray[np.int64]  # (n_threads * MEETING_STRIDE,), overwritten: barriers that each thread has come to
+    penalties: NDArray[np.float64]  # (n_tiles,), overwritten
+    squares: NDArray[np.float64]  # (n_tiles,), overwritten: sums of squares of the gradient
+    order: NDArray[np.int64]  # (n,), overwritten by the order of each epoch: the memory of `Data.order`; or (0,)
+    step_rates: NDArray[np.float64]  # (steps of a run,): the learning rate of each; or (0,) for that of `run`
+    step_losses: NDArray[np.float64]  # (steps of a run,), overwritten: mean loss of each batch, no penalty; or (0,)
+    hyper: NDArray[np.float64]  # (dispatch.N_HYPER,): the optimizer's hyperparameters, then zeros
+    scalars: NDArray[np.float64]  # (dispatch.N_SCALARS,), overwritten: numbers that the optimizer keeps between steps
+    mixing: NDArray[np.float64]  # quantiles of the share that a row has in its mixture with another; (0,) for none
 
 
 class Data(NamedTuple):
-    """What is learnt from; read-only."""
+    """Rows to learn from; read-only."""
 
-    features: Any  # (n, I) of the net's dtype, C-contiguous
-    targets: Any  # (n, O) of the net's dtype, or (0, O) where there are labels
-    labels: Any  # (n,) int64, or (0,)
-    sample_weight: Any  # (n,) of the net's dtype, or (0,)
-    order: Any  # int64: the row at each place, of some or all rows; or (0,) for all rows as they lie
+    features: NDArray[Any]  # (n, I) of the net's dtype, C-contiguous
+    targets: NDArray[Any]  # (n, O) of the net's dtype, or (0, O) where there are labels
+    labels: NDArray[np.int64]  # (n,), or (0,)
+    sample_weight: NDArray[Any]  # (n,) of the net's dtype, or (0,)
+    order: NDArray[np.int64]  # the row at each place, of some or all rows; or (0,) for all rows in their order
+
+
+def record_dtype(row: type) -> np.dtype[Any]:
+    """Return the NumPy type of a record: int64 and float64 fields by annotation; `Totals` fill whole cache lines."""
+    fields = {name: {int: np.int64, float: np.float64}[kind] for name, kind in get_type_hints(row).items()}
+    size = 8 * len(fields)
+    return np.dtype(
+        {
+            "names": list(fields),
+            "formats": list(fields.values()),
+            "offsets": list(range(0, size, 8)),
+            "itemsize": round_up(size, CACHE_LINE) if row is Totals else size,
+        },
+        align=True,
+    )
+
+
+def new_table(row: type, n: int) -> np.ndarray:
+    """Return n records of zeros.
+
+    In Python mode the fields of its records are attributes, too, as they are in compiled code.
+    """
+    table = np.zeros(n, record_dtype(row))
+    return table.view(np.recarray) if JIT_DISABLED else table
 
 
 def round_up(n: int, multiple: int) -> int:

@@ -25,11 +25,12 @@ from driver import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fastnn._data.rows import as_data
 from fastnn._engine import workspace
 from fastnn._engine.autotune import SLICE, SliceTuner
-from fastnn._engine.engine import Engine, as_data
+from fastnn._engine.engine import Engine
 from fastnn._engine.thread_team import ThreadTeam
-from fastnn._engine.workspace import shares, weight_tiles
+from fastnn._engine.workspace import tile_ranges, weight_tiles
 from fastnn.kernels import tables
 from fastnn.kernels.lang.compiler import JIT_DISABLED, kernel
 from fastnn.kernels.lang.simd import CACHE_LINE, IS_X86, n_lanes
@@ -132,22 +133,32 @@ def test_weight_tiles_cover_each_layer_once_and_are_shared_out(sizes, double, n_
     arch = architecture(sizes, dtype=np.float64 if double else np.float32)
     v = n_lanes(arch.dtype)
     tiles = weight_tiles(arch)
+    offsets, _ = tables.param_offsets(arch.sizes, arch.dtype)
     for k, (n_in, n_out) in enumerate(pairwise(sizes)):
         height, width = tables.padded(n_in, arch.dtype), tables.padded(n_out, arch.dtype)
         narrow = arch.narrow()[k]
         covered = np.zeros((n_out, height) if narrow else (height, width), int)
+        unpadded = np.zeros(len(covered), bool)
         bias_covered = np.zeros(width, int)
-        for layer, row, row_end, column, column_end, bias, bias_end in tiles:
-            if layer == k:
-                assert row < row_end
-                assert column < column_end
-                assert row % v == column % v == column_end % v == bias % v == bias_end % v == 0
-                assert narrow or row_end % v == 0
-                covered[row:row_end, column:column_end] += 1
-                bias_covered[bias:bias_end] += 1
+        ld = arch.leading_dimensions()[k if narrow else k + 1]
+        w, bias_row = offsets[k]
+        for tile in tiles[tiles["layer"] == k]:
+            row, rows, padded_rows = tile["row"], tile["rows"], tile["padded_rows"]
+            column, columns, bias, n_bias = tile["column"], tile["columns"], tile["bias"], tile["n_bias"]
+            assert 0 < rows <= padded_rows
+            assert columns > 0
+            assert row % v == column % v == columns % v == bias % v == n_bias % v == 0
+            assert narrow or padded_rows % v == 0
+            assert tile["ld"] == ld
+            assert tile["offset"] == w + row * ld + column
+            assert tile["bias_offset"] == bias_row + bias
+            covered[row : row + padded_rows, column : column + columns] += 1
+            unpadded[row : row + rows] = True
+            bias_covered[bias : bias + n_bias] += 1
         assert (covered == 1).all()
         assert (bias_covered == 1).all()
-    bounds = shares(tiles, n_threads)
+        assert unpadded.sum() == (n_out if narrow else n_in)
+    bounds = tile_ranges(tiles, n_threads)
     assert bounds[0] == 0
     assert bounds[-1] == len(tiles)
     assert (np.diff(bounds) >= 0).all()
@@ -158,7 +169,7 @@ def test_weight_tiles_cover_each_layer_once_and_are_shared_out(sizes, double, n_
 def test_batch_tiles_begin_at_whole_blocks(batch, n_threads, dtype):
     # The losses of narrow nets are taken in blocks of as many rows as a vector has lanes.
     space = workspace.Workspace(architecture([4, 10, 3], dtype=dtype), batch, n_threads)
-    rows = space.plan(n_threads).settings[tables.BATCH_TILE]
+    rows = space.plan(n_threads).layout.batch_tile
     assert rows >= 1
     assert rows % n_lanes(dtype) == 0
 
@@ -609,7 +620,7 @@ def test_a_loss_that_is_not_finite_leaves_the_weights_before_the_step(monkeypatc
         states.append((made.params.copy(), made.slots.copy(), made.steps_done))
 
     sums = train(
-        made, rows, batch=20, optimizer=ids.MOMENTUM, rates=(1e3 if dtype == np.float32 else 1e8, 0.9, 0.0, 0.0),
+        made, rows, batch=20, optimizer=ids.MOMENTUM, rates=(1e3 if dtype == np.float32 else 1e8, 0.9),
         n_threads=n_threads, slice_steps=1, on_slice=remember,
     )[0]  # fmt: skip
     assert sums.status == tables.LOSS_NOT_FINITE
@@ -678,7 +689,7 @@ def test_weights_that_would_not_stay_finite_keep_their_values(monkeypatch, chunk
     rate = biggest / float(np.abs(d_weights[0][1:]).max()) * 10
     before = [w.copy() for w in made.weights()]
     sums = train(
-        made, rows, batch=20, optimizer=ids.SGD, rates=(rate, 0.0, 0.0, 0.0), n_threads=team.n_threads, team=team
+        made, rows, batch=20, optimizer=ids.SGD, rates=(rate,), n_threads=team.n_threads, team=team
     )[0]  # fmt: skip
     assert sums.status == tables.WEIGHTS_NOT_FINITE
     assert sums.steps == made.steps_done == 1

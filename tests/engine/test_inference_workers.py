@@ -15,7 +15,6 @@ from fastnn._engine import inference_workers as crews
 from fastnn._engine.thread_team import available_threads
 from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.loop.predict import ASLEEP
-from fastnn.kernels.tables import OUTPUT
 
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="helpers are compiled code")
 
@@ -72,9 +71,9 @@ def test_helpers_really_help(all_help):
     sizes = (20, 64, 64)
     made = engine(architecture(sizes, hidden="sigmoid"), n_threads=2)
     made.predict(np.ones((64, 20)), 2)
-    _, layers, _, work = made._predictor._net
+    _, layers, work = made._predictor._net
     rows = made._predictor._tile_rows
-    first_output = work[layers[0, OUTPUT] :][: 2 * rows * 64].reshape(2, -1)
+    first_output = work[layers["output"][0] :][: 2 * rows * 64].reshape(2, -1)
 
     def both_took_part():
         made.predict(np.ones((64, 20)), 2)  # a helper may come too late, even if it is waited for
@@ -105,7 +104,9 @@ def test_what_is_not_finite_is_found_by_whoever_reads_it(all_help, n, dtype):
             x = np.zeros((n, 20), dtype)
             x[row, 19] = bad
             assert made.predict(x, 2) is None
-    assert made.predict(np.zeros((n, 20), dtype), 2) is not None
+    zeros = np.zeros((n, 20), dtype)
+    alone = inference.InferencePlan(made.architecture, made.params, 1)
+    np.testing.assert_array_equal(made.predict(zeros, 2), alone(zeros))
 
 
 def test_small_work_wakes_nobody():

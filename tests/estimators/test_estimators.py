@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import pickletools
 import subprocess
 import sys
 import warnings
@@ -31,7 +32,7 @@ import fastnn
 from fastnn import MLPClassifier, MLPRegressor, schedules
 from fastnn._engine.thread_team import available_threads
 from fastnn.estimators._base import default_n_threads
-from fastnn.estimators._mlp import r2
+from fastnn.estimators._mlp import weighted_r2
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -105,6 +106,7 @@ LEFT_OUT = {
 }
 
 
+@pytest.mark.slow
 def test_scikit_learns_own_tests():
     """The file as it is installed, with our classes in the place of the ones that it imports."""
     path = Path(neural_network.__file__).parent / "tests" / "test_mlp.py"
@@ -196,6 +198,7 @@ def test_sample_weights_count_as_in_scikit_learn(kind):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_lbfgs_gets_as_far_as_scikit_learns(kind):
     nets = pair(kind, solver="lbfgs", activation="tanh", alpha=1.0, max_iter=400, tol=1e-6)
@@ -342,7 +345,7 @@ def test_r2_is_that_of_scikit_learn():
     for columns in (slice(0, 1), slice(1, 2), slice(2, 3), slice(3, 4), slice(None)):
         for sample_weight in (None, weight):
             expected = r2_score(y[:, columns], predicted[:, columns], sample_weight=sample_weight)
-            assert r2(y[:, columns], predicted[:, columns], sample_weight) == pytest.approx(expected)
+            assert weighted_r2(y[:, columns], predicted[:, columns], sample_weight) == pytest.approx(expected)
 
 
 def test_wrong_validation_rows_are_refused():
@@ -565,6 +568,7 @@ def test_dropout_leaves_out_outputs_of_hidden_layers():
     assert same_weights(small("multioutput", dropout=0.0).fit(X, y), small("multioutput").fit(X, y))
 
 
+@pytest.mark.slow
 def test_dropout_works_against_overfitting():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((600, 6))
@@ -857,6 +861,7 @@ def test_column_names_are_looked_at():
 # ---------------------------------------------------------------------------- in scikit-learn's tools
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 def test_grid_search_with_several_workers(backend):
     X, y = table(120), targets("multiclass", 120)
@@ -909,3 +914,17 @@ except AttributeError as error:
     lines = run_python(code).splitlines()
     assert [line.endswith('pip install "fastnn[sklearn]"') for line in lines] == [True, True, False]
     assert "has no attribute 'MLPTransformer'" in lines[2]
+
+
+@pytest.mark.parametrize("schedule", [None, fastnn.schedules.Cosine(0.01, epochs=5)])
+def test_a_pickle_names_public_modules_alone(schedule):
+    """A rename inside would otherwise make pickles of users unreadable."""
+    for net, kind in ((MLPClassifier, "binary"), (MLPRegressor, "regression")):
+        fitted = net(hidden_layer_sizes=(4,), max_iter=3, schedule=schedule, random_state=0)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            fitted.fit(table(), targets(kind))
+        strings = [argument for _, argument, _ in pickletools.genops(pickle.dumps(fitted)) if isinstance(argument, str)]
+        modules = [text for text in strings if text.startswith("fastnn")]
+        assert "fastnn.estimators" in modules
+        assert not [text for text in modules if "._" in text]

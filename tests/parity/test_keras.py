@@ -42,13 +42,13 @@ def train_keras(made, rows, optimizer, *, batch, epochs):
 
 #: Keras's optimizer, ours, and its learning rate and three numbers. Keras adds epsilon below the root, so it is tiny.
 CASES = {
-    "lion": (keras.optimizers.Lion, ids.LION, (0.002, 0.9, 0.99, 0.0), {"beta_1": 0.9, "beta_2": 0.99}),
-    "lion, other betas": (keras.optimizers.Lion, ids.LION, (0.002, 0.5, 0.8, 0.0), {"beta_1": 0.5, "beta_2": 0.8}),
-    "sgd": (keras.optimizers.SGD, ids.SGD, (0.05, 0.0, 0.0, 0.0), {}),
-    "momentum": (keras.optimizers.SGD, ids.MOMENTUM, (0.02, 0.9, 0.0, 0.0), {"momentum": 0.9}),
-    "nesterov": (keras.optimizers.SGD, ids.NESTEROV, (0.02, 0.8, 0.0, 0.0), {"momentum": 0.8, "nesterov": True}),
-    "rmsprop": (keras.optimizers.RMSprop, ids.RMSPROP, (0.005, 0.9, 0.0, 1e-25), {"rho": 0.9, "epsilon": 1e-50}),
-    "adagrad": (keras.optimizers.Adagrad, ids.ADAGRAD, (0.05, 0.0, 0.0, 1e-25),
+    "lion": (keras.optimizers.Lion, ids.LION, (0.002, 0.9, 0.99), {"beta_1": 0.9, "beta_2": 0.99}),
+    "lion, other betas": (keras.optimizers.Lion, ids.LION, (0.002, 0.5, 0.8), {"beta_1": 0.5, "beta_2": 0.8}),
+    "sgd": (keras.optimizers.SGD, ids.SGD, (0.05,), {}),
+    "momentum": (keras.optimizers.SGD, ids.MOMENTUM, (0.02, 0.9), {"momentum": 0.9}),
+    "nesterov": (keras.optimizers.SGD, ids.NESTEROV, (0.02, 0.8), {"momentum": 0.8, "nesterov": True}),
+    "rmsprop": (keras.optimizers.RMSprop, ids.RMSPROP, (0.005, 0.9, 1e-25), {"rho": 0.9, "epsilon": 1e-50}),
+    "adagrad": (keras.optimizers.Adagrad, ids.ADAGRAD, (0.05, 1e-25),
                 {"initial_accumulator_value": 0.0, "epsilon": 1e-50}),
 }  # fmt: skip
 

@@ -25,7 +25,8 @@ def _one_thread():
 
 
 def torch_optimizer(name, parameters, weight_decay=0.0):
-    rate, first, second, epsilon = RATES[OPTIMIZERS[name]]
+    rate, *hyper = RATES[OPTIMIZERS[name]]
+    first, second, epsilon = [*hyper, 0.0, 0.0, 0.0][0], [*hyper, 0.0, 0.0][1], [0.0, *hyper][-1]
     optim = torch.optim
     if weight_decay:
         adam = {"lr": rate, "betas": (first, second), "eps": epsilon, "weight_decay": weight_decay}

@@ -90,6 +90,7 @@ def peers(*kinds):
     return [Peer(kind.__name__, f"test_compare:{kind.__name__}", ("numpy",)) for kind in kinds]
 
 
+@pytest.mark.slow
 def test_time_counts_only_where_the_losses_are_the_same():
     found = compare.measure(
         WORK, peers(Known, Near, Far, NotFinite, Other, Broken, Dying), n_threads=1, rounds=2, turn=0.0
@@ -146,6 +147,7 @@ def test_sample_warms_up_and_repeats():
     assert len(calls) > 2
 
 
+@pytest.mark.slow
 def test_fastnn_and_numpy_do_the_work():
     ours = [peer for peer in TRAINERS if peer.name == "fastnn"]
     one = compare.measure(WORK, ours, n_threads=1, rounds=1, turn=0.0)["peers"]["fastnn"]
@@ -251,6 +253,7 @@ def test_plot(data, tmp_path):
     assert text == (tmp_path / "again.svg").read_text(encoding="utf-8")
 
 
+@pytest.mark.slow
 def test_a_peer_that_is_not_installed_is_told():
     absent = Peer("Absent", "nowhere:Nobody", ("numpy", "no_such_package"))
     found = compare.run_section("training", [WORK], [TRAINERS[0], absent], 1, 1)

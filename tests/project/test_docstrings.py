@@ -52,7 +52,6 @@ INCOMPLETE = frozenset({
     "fastnn.model.Model.predict",
     "fastnn.model.Model.predict_proba",
     "fastnn.model.Model.save",
-    "fastnn.optimizers.get",
     "fastnn.plot.learning_rates",
     "fastnn.plot.range_test",
 })

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -34,7 +36,9 @@ def test_optimizers_race(capsys):
     errors = load("optimizers_race").main(epochs=40, rates=(0.003, 0.1))
     assert len(errors) == 11
     assert errors["Levenberg-Marquardt"] < min(error for name, error in errors.items() if name != "Levenberg-Marquardt")
-    assert errors["Adam"] < errors["SGD"]
+    # The best of the other rules had 0.54 of plain descent's error; which one it is may differ by the processor.
+    rules = set(errors) - {"SGD", "L-BFGS", "Levenberg-Marquardt"}
+    assert min(errors[name] for name in rules) < 0.8 * errors["SGD"]
     assert "best rate" in capsys.readouterr().out
 
 

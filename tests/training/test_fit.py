@@ -644,7 +644,7 @@ def test_ctrl_c_before_anything_ran_changes_nothing(monkeypatch):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("fastnn.model.as_targets", interrupt)
+        patch.setattr("fastnn._data.prepare.as_targets", interrupt)
         with pytest.raises(KeyboardInterrupt):
             model.fit(table(), labels())
     assert bits(model) == before

@@ -15,7 +15,9 @@ from scipy import optimize
 import fastnn
 from fastnn import losses, optimizers
 from fastnn.__main__ import main
-from fastnn._training import full_batch
+from fastnn._data.prepare import prepare
+from fastnn._training import levenberg_marquardt as lm
+from fastnn.model import net_of
 
 ROOT = Path(__file__).parents[2]
 
@@ -125,7 +127,7 @@ def naive_loss(loss, u, t):
         classes = u.shape[1] if loss.name == "softmax_crossentropy" else 2
         t = t * (1 - loss.label_smoothing) + loss.label_smoothing / classes
         parameters = 0.0
-    return float(naive.loss_rows(loss.code, u, t, parameters).mean())
+    return float(naive.loss_rows(loss.rule.code, u, t, parameters).mean())
 
 
 @pytest.mark.parametrize(
@@ -214,7 +216,7 @@ def test_rows_kept_back_are_not_learnt_from(solver):
 
 
 def test_the_same_bits_on_each_run_and_for_any_number_of_threads(solver, dtype, monkeypatch):
-    monkeypatch.setattr(fastnn.model, "WORK_FOR_THREADS", 1)
+    monkeypatch.setattr("fastnn._training.net.WORK_FOR_THREADS", 1)
     X, y = curve(700)
     found = []
     for n_threads in (1, 1, 2, 3):
@@ -242,7 +244,7 @@ def test_frozen_layers_stay(solver, trained, dtype):
     layers = [fastnn.Dense(5, "tanh"), fastnn.Dense(4, "tanh"), fastnn.Dense(1)]
     model = fastnn.Model(layers, loss="squared_error", optimizer=solver, dtype=dtype, seed=0,
                          regularizer=fastnn.L2(1e-3))  # fmt: skip
-    model.build(1)._built().set_trained(trained)
+    engine_of(model.build(1)).set_trained(trained)
     before = [(w.copy(), b.copy()) for w, b in zip(model.weights, model.biases, strict=True)]
     loss = model.evaluate(X, y)["loss"]
     history = model.fit(X, y, epochs=20)
@@ -257,7 +259,7 @@ def test_a_frozen_net_below_is_that_of_its_outputs(solver):
     X, y = curve()
     settings = {"lbfgs": fastnn.LBFGS(gtol=1e-8, ftol=0.0), "lm": fastnn.LevenbergMarquardt(ftol=0.0)}
     model = model_of(settings[solver])
-    model.build(1)._built().set_trained((False, True))
+    engine_of(model.build(1)).set_trained((False, True))
     model.weights[0][:], model.biases[0][:] = 4.0, np.linspace(-3.0, 3.0, 5)
     hidden = np.tanh(X @ model.weights[0] + model.biases[0])
     history = model.fit(X, y, epochs=300)
@@ -404,7 +406,7 @@ def test_an_interrupted_evaluation_leaves_the_last_iteration(solver, monkeypatch
     X, y = curve()
     model = model_of(solver)
     recorder = Recorder()
-    where, name = (fastnn._engine.thread_team.ThreadTeam, "run") if solver == "lbfgs" else (full_batch, "residuals")
+    where, name = (fastnn._engine.thread_team.ThreadTeam, "run") if solver == "lbfgs" else (lm, "residuals")
     run, calls = getattr(where, name), []
 
     def interrupted(*args, **options):
@@ -508,10 +510,12 @@ def test_termination_on_nan(solver):
 def test_batches_are_refused(solver):
     X, y = curve()
     model = model_of(solver)
-    with pytest.raises(ValueError, match=r"batch_size is 16, but .* takes all 60 rows .* give None"):
-        model.fit(X, y, batch_size=16)
+    for batch_size in (16, 32):  # 32 is what "auto" is for the others
+        with pytest.raises(ValueError, match=rf"batch_size is {batch_size}, but .* takes all 60 rows .* give None"):
+            model.fit(X, y, batch_size=batch_size)
     assert not model.built
-    for batch_size in (None, 32, 60, 1000):
+    assert model.fit(X, y).params["batch_size"] == 60
+    for batch_size in (None, "auto", 60, 1000):
         assert model.fit(X, y, batch_size=batch_size).params["batch_size"] == 60
 
 
@@ -648,8 +652,9 @@ def least_squares(model, X, y, sample_weight=None):
     """What the solver makes of a model and its data."""
     y = np.asarray(y).reshape(len(X), -1)
     model.build(X.shape[1], y.shape[1])
-    training, _ = model._check_data(X, y, sample_weight, None, 0.0)
-    return full_batch._LeastSquares(model, training, fastnn._engine.thread_team.ThreadTeam(1))
+    net = net_of(model)
+    training = prepare(X, y, net.form, sample_weight=sample_weight)
+    return lm._LeastSquares(net, training, fastnn._engine.thread_team.ThreadTeam(1))
 
 
 def blocks(problem, x):
@@ -676,7 +681,7 @@ def blocks(problem, x):
     ids=str,
 )
 def test_the_jacobian_against_central_differences(layers, n_in, loss, weighted, rows_of_a_block, monkeypatch):
-    monkeypatch.setattr(full_batch, "BLOCK_ROWS", rows_of_a_block)
+    monkeypatch.setattr(lm, "BLOCK_ROWS", rows_of_a_block)
     check_jacobian(layers, n_in, loss, weighted, ())
 
 
@@ -694,7 +699,7 @@ def check_jacobian(layers, n_in, loss, weighted, trained):
     X, y = rng.standard_normal((20, n_in)), rng.standard_normal((20, n_out))
     weights = rng.uniform(0.5, 2, 20) if weighted else None
     model = fastnn.Model(layers, loss=loss, optimizer="lm", dtype="float64", seed=1, regularizer=fastnn.L2(0.1))
-    model.build(n_in, n_out)._built().set_trained(trained)
+    engine_of(model.build(n_in, n_out)).set_trained(trained)
     problem = least_squares(model, X, y, weights)
     x = problem.start() + 0.1 * rng.standard_normal(problem.n_params)
     found = blocks(problem, x)
@@ -722,7 +727,7 @@ def check_jacobian(layers, n_in, loss, weighted, trained):
 
 @pytest.mark.parametrize("rows_of_a_block", [7, 1024])
 def test_steps_solve_the_damped_equations(rows_of_a_block, monkeypatch):
-    monkeypatch.setattr(full_batch, "BLOCK_ROWS", rows_of_a_block)
+    monkeypatch.setattr(lm, "BLOCK_ROWS", rows_of_a_block)
     X, y = curve(30)
     problem = least_squares(model_of("lm", regularizer="l2"), X, y)
     x = problem.start()
@@ -737,7 +742,7 @@ def test_steps_solve_the_damped_equations(rows_of_a_block, monkeypatch):
     h = 1e-3
     ends = [blocks(problem, x + sign * h * step)[:, -1] for sign in (1, -1)]
     curvature = (ends[0] - 2 * r + ends[1]) / h**2
-    monkeypatch.setattr(full_batch, "DIFFERENCE", h)
+    monkeypatch.setattr(lm, "DIFFERENCE", h)
     wanted = -np.linalg.solve(damped, jacobian.T @ curvature)
     problem.linearise(x)
     np.testing.assert_allclose(problem.acceleration(x, step), wanted, rtol=0.01, atol=0.01 * np.abs(wanted).max())
@@ -801,7 +806,7 @@ def test_blocks_change_nothing_but_rounding(n, monkeypatch):
     X, y = curve(n)
     model = model_of("lm")
     model.fit(X, y, epochs=6)
-    monkeypatch.setattr(full_batch, "BLOCK_BYTES", 8 * 17 * 9)
+    monkeypatch.setattr(lm, "BLOCK_BYTES", 8 * 17 * 9)
     other = model_of("lm")
     other.fit(X, y, epochs=6)
     np.testing.assert_allclose(flat(other), flat(model), rtol=1e-6)

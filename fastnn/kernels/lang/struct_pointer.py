@@ -32,6 +32,10 @@ class StructPointer(types.Type):
         super().__init__(name=f"StructPointer({bundle})")
 
 
+def _is_bundle(t: Any) -> bool:
+    return isinstance(t, types.NamedTuple | types.NamedUniTuple)
+
+
 @register_model(StructPointer)
 class _ReferenceModel(models.PrimitiveModel):
     def __init__(self, dmm: Any, fe_type: StructPointer) -> None:
@@ -40,7 +44,10 @@ class _ReferenceModel(models.PrimitiveModel):
 
 def _field_type(reference: StructPointer, name: str) -> Any:
     bundle = reference.bundle
-    return bundle.types[bundle.fields.index(name)] if name in bundle.fields else None
+    if name not in bundle.fields:
+        return None
+    field = bundle.types[bundle.fields.index(name)]
+    return StructPointer(field) if _is_bundle(field) else field
 
 
 def _scalars(t: ir.Type) -> list[ir.Type]:
@@ -67,7 +74,7 @@ def _place(builder: Any, words: Any, index: int, scalar: ir.Type) -> Any:
 
 
 def _type_refer(bundle: Any) -> Any:
-    return StructPointer(bundle)(bundle) if isinstance(bundle, types.NamedTuple | types.NamedUniTuple) else None
+    return StructPointer(bundle)(bundle) if _is_bundle(bundle) else None
 
 
 def by_reference(bundle: Any) -> Any:
@@ -92,12 +99,14 @@ def _lower_field(context: Any, builder: Any, reference: StructPointer, words: An
     bundle = reference.bundle
     k = bundle.fields.index(name)
     before = sum(len(_scalars(context.get_value_type(t))) for t in bundle.types[:k])
+    if _is_bundle(bundle.types[k]):  # a bundle within a bundle: a reference to that part
+        return builder.gep(words, [ir.Constant(_WORD, before)])
     t = context.get_value_type(bundle.types[k])
     value = ir.Constant(t, ir.Undefined)
     for i, (scalar, path) in enumerate(zip(_scalars(t), _paths(t), strict=True)):
         loaded = builder.load(_place(builder, words, before + i, scalar))
         loaded.set_metadata("invariant.load", builder.module.add_metadata([]))
-        value = builder.insert_value(value, loaded, list(path))
+        value = builder.insert_value(value, loaded, list(path)) if path else loaded
     return value
 
 

@@ -12,85 +12,71 @@ from __future__ import annotations
 import math
 from typing import Any
 
-import numpy as np
-
 from fastnn.kernels.lang.compiler import device_function, kernel
 from fastnn.kernels.lang.fp_control import flush_subnormals, restore_control
+from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import at, broadcast, lanes, load, load_scalar, store, store_scalar
 from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import nothing
-from fastnn.kernels.loop.forward_backward import backward, forward, gather, whole_vectors
+from fastnn.kernels.loop.addressing import row_at, whole_vectors
+from fastnn.kernels.loop.forward_backward import backward, forward, gather
 from fastnn.kernels.loop.update import refresh_transposed
-from fastnn.kernels.tables import (
-    CHUNK,
-    DELTA,
-    INPUT,
-    LD_IN,
-    LD_OUT,
-    N_IN,
-    N_OUT,
-    OUTPUT,
-    SCRATCH,
-)
+from fastnn.kernels.tables import Data, Layer, Plan, State, Table
 
 #: Rows of the normal matrix that are computed together, each as far as the diagonal of the last one.
 PANEL = 16
 
 
 @device_function
-def row_factor(data: Any, source: int, scale: float) -> float:
+def row_factor(data: Data, source: int, scale: float) -> float:
     """What a row's residuals are multiplied by."""
     return scale * math.sqrt(data.sample_weight[source]) if data.sample_weight.size else scale
 
 
 @device_function
-def write_row(work: Any, layers: Any, columns: Any, row: int, out: Any) -> None:
+def write_row(work: Any, layers: Table[Layer], columns: Any, row: int, out: Pointer) -> None:
     """Overwrite a row of the Jacobian from the inputs and deltas at `row` of the chunk.
 
     Whole vectors are written, so what follows a layer's part in memory is overwritten, too: parts come in the order of
     their columns, rows in their order, and there is room after the last.
     """
     v = lanes(out)
-    for k in range(layers.shape[0]):
+    for k in range(layers.size):
         if columns[k, 0] < 0:
             continue
-        n_in = layers[k, N_IN]
-        n_out = layers[k, N_OUT]
-        x = at(work, layers[k, INPUT] + row * layers[k, LD_IN])
-        d = at(work, layers[k, DELTA] + row * layers[k, LD_OUT])
+        layer = layers[k]
+        x = at(work, layer.input + row * layer.ld_in)
+        d = at(work, layer.delta + row * layer.ld_out)
         part = at(out, columns[k, 0])
-        if n_out == 1:
+        if layer.n_out == 1:
             by = broadcast(x, load_scalar(d))
-            for j in range(0, n_in, v):
+            for j in range(0, layer.n_in, v):
                 store(at(part, j), load(at(x, j)) * by)
         else:
-            for i in range(n_in):
+            for i in range(layer.n_in):
                 by = broadcast(x, load_scalar(at(x, i)))
-                for j in range(0, n_out, v):
-                    store(at(part, i * n_out + j), load(at(d, j)) * by)
+                for j in range(0, layer.n_out, v):
+                    store(at(part, i * layer.n_out + j), load(at(d, j)) * by)
         if columns[k, 1] >= 0:
-            for j in range(0, n_out, v):
+            for j in range(0, layer.n_out, v):
                 store(at(out, columns[k, 1] + j), load(at(d, j)))
 
 
 @device_function
-def run_chunk(state: Any, plan: Any, data: Any, columns: Any, scale: float, place: int, rows: int, n_params: int,
+def run_chunk(state: State, plan: Plan, data: Data, columns: Any, scale: float, place: int, rows: int, n_params: int,
               ld: int, vector: Any, jacobian: Any) -> float:  # fmt: skip
     """What `residuals` does, for as many rows as `work` holds."""
     layers = plan.layers
-    last = layers.shape[0] - 1
-    n_out = layers[last, N_OUT]
-    ld_out = layers[last, LD_OUT]
-    x = at(state.work, layers[0, INPUT])
-    gather(data, place, rows, x, layers[0, LD_IN], layers[0, N_IN])
-    forward(
-        state.params, layers, plan.layer_numbers, state.work, x, layers[0, LD_IN], 0, rows,
-        at(state.work, plan.settings[SCRATCH]), np.uint64(0), 0,
-    )  # fmt: skip
-    y = at(state.work, layers[last, OUTPUT])
+    last = layers.size - 1
+    n_out = layers[last].n_out
+    ld_out = layers[last].ld_out
+    x = at(state.work, layers[0].input)
+    gather(data, place, rows, x, layers[0].ld_in, layers[0].n_in)
+    forward(state.params, state.work, layers, x, layers[0].ld_in, 0, rows, at(state.work, plan.layout.scratch))
+    y = at(state.work, layers[last].output)
     total = 0.0
     for r in range(rows):
-        source = data.order[place + r] if data.order.size else place + r
+        source = row_at(data, place + r)
         factor = row_factor(data, source, scale)
         for o in range(n_out):
             residual = factor * (load_scalar(at(y, r * ld_out + o)) - data.targets[source, o])
@@ -99,16 +85,16 @@ def run_chunk(state: Any, plan: Any, data: Any, columns: Any, scale: float, plac
                 vector[place * n_out + o * rows + r] = residual
     if jacobian.size:
         v = lanes(x)
-        d = at(state.work, layers[last, DELTA])
+        d = at(state.work, layers[last].delta)
         for o in range(n_out):
             for r in range(rows):
-                source = data.order[place + r] if data.order.size else place + r
+                source = row_at(data, place + r)
                 for j in range(0, ld_out, v):
                     store(at(d, r * ld_out + j), broadcast(d, 0.0))
                 store_scalar(at(d, r * ld_out + o), row_factor(data, source, scale))
             backward(state, plan, 0, rows)
             for r in range(rows):
-                source = data.order[place + r] if data.order.size else place + r
+                source = row_at(data, place + r)
                 out = at(jacobian, (o * rows + r) * ld)
                 write_row(state.work, layers, columns, r, out)
                 factor = row_factor(data, source, scale)
@@ -117,14 +103,14 @@ def run_chunk(state: Any, plan: Any, data: Any, columns: Any, scale: float, plac
 
 
 @kernel
-def residuals(state: Any, plan: Any, data: Any, columns: Any, scale: float, place: int, rows: int, n_params: int,
+def residuals(state: State, plan: Plan, data: Data, columns: Any, scale: float, place: int, rows: int, n_params: int,
               ld: int, vector: Any, jacobian: Any) -> float:  # fmt: skip
     """Sum of the squared residuals of some rows, and if wanted their Jacobian.
 
     Parameters
     ----------
     state, plan, data : State, Plan, Data
-        See `layout`; float64, with targets instead of labels. Overwrites `work`.
+        See `tables`; float64, with targets instead of labels. Overwrites `work`.
     columns : (L, 2) int64
         The first column of each layer's W (I, O), row by row, and that of its bias, in rising order; -1 for both where
         the layer is not trained, and for a bias that is not used.
@@ -142,9 +128,9 @@ def residuals(state: Any, plan: Any, data: Any, columns: Any, scale: float, plac
     """
     control = flush_subnormals()
     if jacobian.size:
-        for tile in range(plan.tiles.shape[0]):
+        for tile in range(plan.tiles.size):
             refresh_transposed(state, plan, tile)
-    chunk = plan.settings[CHUNK]
+    chunk = plan.layout.chunk
     total = 0.0
     for done in range(0, rows, chunk):
         part = min(chunk, rows - done)

@@ -7,34 +7,23 @@ they begin 0.1 us later, without the interpreter. A helper that is left alone go
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
-import numpy as np
+from numpy.typing import NDArray
 
 from fastnn.kernels.lang.atomics import atomic_load, atomic_store, compare_and_swap, cpu_pause, yield_cpu
 from fastnn.kernels.lang.barrier import SPINS, SYNC_SIZE, barrier
 from fastnn.kernels.lang.compiler import device_function, kernel
+from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import address, at, lanes, pointer_to
 from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import nothing
-from fastnn.kernels.loop.forward_backward import copy_row, forward, whole_vectors
+from fastnn.kernels.loop.addressing import whole_vectors
+from fastnn.kernels.loop.forward_backward import copy_row, forward, forward_layer
 from fastnn.kernels.maths.isfinite import is_finite_run
 from fastnn.kernels.nn.dispatch import activate, is_zero_at_zero, works_on_rows
 from fastnn.kernels.nn.softmax import clear_padding
-from fastnn.kernels.tables import (
-    ACTIVATION,
-    ALPHA,
-    BIAS,
-    FUNCTION,
-    INPUT,
-    LD_IN,
-    LD_OUT,
-    N_IN,
-    N_OUT,
-    NARROW,
-    OUTPUT,
-    W,
-)
+from fastnn.kernels.tables import Layer, Table
 
 # Entries of the box; it begins with the counters of a barrier.
 FEATURES = SYNC_SIZE  # addresses of the arrays, and their number of rows
@@ -59,99 +48,103 @@ GO = 4
 PATIENCE = 10_000
 
 
+class Net(NamedTuple):
+    """What a prediction reads and writes besides features and outputs."""
+
+    params: NDArray[Any]  # (P,)
+    layers: Table[Layer]  # (L,)
+    work: NDArray[Any]  # a (V, V) block of scratch per thread, then buffers of `tile_rows` rows per thread
+    tile_rows: int  # whole vectors
+
+
 @device_function
-def rows_of(params: Any, layers: Any, layer_numbers: Any, work: Any, features: Any, outputs: Any, n: int,
-            tile_rows: int, n_threads: int, thread: int) -> bool:  # fmt: skip
-    """Outputs of the thread's share of the rows; returns whether its features are finite."""
-    last = layers.shape[0] - 1
-    n_in = layers[0, N_IN]
-    ld_in = layers[0, LD_IN]
-    n_out = layers[last, N_OUT]
-    ld_out = layers[last, LD_OUT]
+def forward_rows(net: Net, features: Pointer, outputs: Pointer, n: int, n_threads: int, thread: int) -> bool:
+    """Overwrite the thread's share of the rows of `outputs`; return whether its features are finite."""
+    first = net.layers[0]
+    last = net.layers[net.layers.size - 1]
     v = lanes(features)
-    scratch = at(work, thread * v * v)
-    place = thread * tile_rows
+    scratch = at(net.work, thread * v * v)
+    place = thread * net.tile_rows
     # Features are read where they are, unless vectors would reach beyond their end, or rows share cache sets.
-    copied = layers[0, NARROW] or ld_in > whole_vectors(n_in, v)
-    step = max(v, min(tile_rows, whole_vectors((n + n_threads - 1) // n_threads, v)))
+    copied = first.narrow or first.ld_in > whole_vectors(first.n_in, v)
+    step = max(v, min(net.tile_rows, whole_vectors((n + n_threads - 1) // n_threads, v)))
     n_tiles = (n + step - 1) // step
     for tile in range(thread * n_tiles // n_threads, (thread + 1) * n_tiles // n_threads):
         row = tile * step
         rows = min(step, n - row)
-        x = at(features, row * n_in)
-        if not is_finite_run(x, rows * n_in):
+        x = at(features, row * first.n_in)
+        if not is_finite_run(x, rows * first.n_in):
             return False
-        ld_x = n_in
+        ld_x = first.n_in
         if copied:
-            ld_x = ld_in
-            copy = at(work, layers[0, INPUT] + place * ld_in)
+            ld_x = first.ld_in
+            copy = at(net.work, first.input + place * first.ld_in)
             for r in range(rows):
-                copy_row(at(x, r * n_in), at(copy, r * ld_in), n_in)
+                copy_row(at(x, r * first.n_in), at(copy, r * first.ld_in), first.n_in)
             x = copy
-        forward(params, layers, layer_numbers, work, x, ld_x, place, rows, scratch, np.uint64(0), 0)
-        y = at(work, layers[last, OUTPUT] + place * ld_out)
+        forward(net.params, net.work, net.layers, x, ld_x, place, rows, scratch)
+        y = at(net.work, last.output + place * last.ld_out)
         for r in range(rows):
-            copy_row(at(y, r * ld_out), at(outputs, (row + r) * n_out), n_out)
+            copy_row(at(y, r * last.ld_out), at(outputs, (row + r) * last.n_out), last.n_out)
     return True
 
 
 @device_function
-def columns_of(params: Any, layers: Any, layer_numbers: Any, work: Any, features: Any, outputs: Any, n: int,
-               box: Any, n_threads: int, thread: int) -> bool:  # fmt: skip
-    """Outputs of some few rows, of which each thread computes a share of the columns of each wide layer.
+def forward_columns(net: Net, features: Pointer, outputs: Pointer, n: int, box: Any, n_threads: int,
+                    thread: int) -> bool:  # fmt: skip
+    """Overwrite n rows of `outputs`; each thread computes a share of the columns of each wide layer.
 
-    For nets whose first layer is not narrow; returns whether the features are finite.
+    For few rows, and nets whose first layer is not narrow; returns whether the features are finite.
     """
     x = features
-    ld_x = layers[0, N_IN]
-    v = lanes(features)
-    # All go through all layers, whatever they find: they wait for each other after each.
-    good = is_finite_run(x, n * ld_x)
-    for k in range(layers.shape[0]):
-        n_out = layers[k, N_OUT]
-        ld_out = layers[k, LD_OUT]
-        code = layers[k, ACTIVATION]
-        alpha = layer_numbers[k, ALPHA]
-        w = at(params, layers[k, W])
-        bias = at(params, layers[k, BIAS])
-        z = at(work, layers[k, OUTPUT])
-        columns = whole_vectors(n_out, v)
-        runs = (columns + 4 * v - 1) // (4 * v)
-        if layers[k, NARROW] or runs < n_threads or works_on_rows(code):
+    ld_x = net.layers[0].n_in
+    # No thread returns early: all wait for each other after each layer.
+    all_finite = is_finite_run(x, n * ld_x)
+    for k in range(net.layers.size):
+        layer = net.layers[k]
+        runs = (whole_vectors(layer.n_out, lanes(features)) + 4 * lanes(features) - 1) // (4 * lanes(features))
+        if layer.narrow or runs < n_threads or works_on_rows(layer.activation):
             if thread == 0:
-                forward(
-                    params, layers[k : k + 1], layer_numbers[k : k + 1], work, x, ld_x, 0, n, at(work, 0),
-                    np.uint64(0), 0,
-                )  # fmt: skip
+                forward_layer(net.params, net.work, layer, x, ld_x, 0, n, at(net.work, 0))
         else:
-            begin = thread * runs // n_threads * 4 * v
-            end = min(columns, (thread + 1) * runs // n_threads * 4 * v)
-            gemm(
-                x, ld_x, 1, at(w, begin), ld_out, at(bias, begin), 0, at(z, begin), ld_out, n, end - begin,
-                layers[k, N_IN], nothing(w), nothing(w),
-            )  # fmt: skip
-            for r in range(n):
-                part = at(z, r * ld_out + begin)
-                activate(code, alpha, layers[k, FUNCTION], part, part, end - begin)
-            if not is_zero_at_zero(code) and end == columns:
-                clear_padding(z, ld_out, n, n_out)
+            layer_columns(net, layer, x, ld_x, n, thread * runs // n_threads, (thread + 1) * runs // n_threads)
         barrier(box, n_threads, k + 1)
-        x = z
-        ld_x = ld_out
+        x = at(net.work, layer.output)
+        ld_x = layer.ld_out
     if thread == 0:
-        n_out = layers[layers.shape[0] - 1, N_OUT]
+        n_out = net.layers[net.layers.size - 1].n_out
         for r in range(n):
             copy_row(at(x, r * ld_x), at(outputs, r * n_out), n_out)
-    return good
+    return all_finite
 
 
 @device_function
-def share_of(params: Any, layers: Any, layer_numbers: Any, work: Any, features: Any, outputs: Any, n: int,
-             tile_rows: int, box: Any, n_threads: int, thread: int) -> bool:  # fmt: skip
-    """Do the thread's share, of rows or of columns."""
-    if n_threads > 1 and n < n_threads * lanes(features) and not layers[0, NARROW]:
-        return columns_of(params, layers, layer_numbers, work, features, outputs, n, box, n_threads, thread)
-    return rows_of(params, layers, layer_numbers, work, features, outputs, n, tile_rows, n_threads, thread)
+def layer_columns(net: Net, layer: Layer, x: Pointer, ld_x: int, n: int, first_run: int, last_run: int) -> None:
+    """Overwrite a layer's outputs of n rows, in runs of four vectors of columns."""
+    v = lanes(x)
+    columns = whole_vectors(layer.n_out, v)
+    begin = first_run * 4 * v
+    end = min(columns, last_run * 4 * v)
+    w = at(net.params, layer.w)
+    z = at(net.work, layer.output)
+    gemm(
+        x, ld_x, 1, at(w, begin), layer.ld_out, at(net.params, layer.bias + begin), 0, at(z, begin), layer.ld_out,
+        n, end - begin, layer.n_in, nothing(w), nothing(w),
+    )  # fmt: skip
+    for r in range(n):
+        part = at(z, r * layer.ld_out + begin)
+        activate(layer.activation, layer.alpha, layer.function, part, part, end - begin)
+    if not is_zero_at_zero(layer.activation) and end == columns:
+        clear_padding(z, layer.ld_out, n, layer.n_out)
+
+
+@device_function
+def forward_share(net: Net, features: Pointer, outputs: Pointer, n: int, box: Any, n_threads: int,
+                  thread: int) -> bool:  # fmt: skip
+    """Compute the thread's share, of rows or of columns; return whether the features it read are finite."""
+    if n_threads > 1 and n < n_threads * lanes(features) and not net.layers[0].narrow:
+        return forward_columns(net, features, outputs, n, box, n_threads, thread)
+    return forward_rows(net, features, outputs, n, n_threads, thread)
 
 
 @device_function
@@ -176,8 +169,8 @@ def call_helpers(box: Any, n_helpers: int) -> int:
 
 
 @device_function
-def await_helpers(box: Any, n_helpers: int, good: bool) -> bool:
-    """Wait until no helper is at work; returns whether `good` and all they read was finite."""
+def await_helpers(box: Any, n_helpers: int, all_finite: bool) -> bool:
+    """Wait until no helper is at work; return whether `all_finite` and all that they read was finite."""
     for h in range(n_helpers):
         line = HELPERS + h * HELPER_SIZE
         spins = 0
@@ -188,25 +181,22 @@ def await_helpers(box: Any, n_helpers: int, good: bool) -> bool:
             else:
                 yield_cpu()
         if box[line + TEAM] > 0:
-            good = good and box[line + FINITE] != 0
+            all_finite = all_finite and box[line + FINITE] != 0
             box[line + TEAM] = 0
-    return good
+    return all_finite
 
 
 @kernel
-def predict(params: Any, layers: Any, layer_numbers: Any, work: Any, features: Any, outputs: Any, tile_rows: int,
+def predict(params: Any, layers: Table[Layer], work: Any, features: Any, outputs: Any, tile_rows: int,
             box: Any, n_helpers: int, helper: int) -> bool:  # fmt: skip
     """Outputs of the net for all rows of `features`, unless one of them is NaN or infinite; or help with it.
 
     Parameters
     ----------
-    params, layers, layer_numbers : see `layout`
-    work : a (V, V) block of scratch for each thread, and then buffers of `tile_rows` rows a thread; overwritten
+    params, layers, work, tile_rows : see `Net`; `work` is overwritten
     features : (n, I), read-only
     outputs : (n, O)
         Overwritten; in part only when False is returned.
-    tile_rows : int
-        Whole vectors.
     box : int64, as described above; a cache line more than `n_helpers`
     n_helpers : int
         Helpers that may be there.
@@ -218,6 +208,7 @@ def predict(params: Any, layers: Any, layer_numbers: Any, work: Any, features: A
     bool
         Whether all features are finite; of no meaning to a helper, who returns when it was left alone.
     """
+    net = Net(params, layers, work, tile_rows)
     here = at(params, 0)
     if helper < 0:
         n = features.shape[0]
@@ -228,10 +219,8 @@ def predict(params: Any, layers: Any, layer_numbers: Any, work: Any, features: A
             box[ROWS] = n
             box[0] = 0  # nobody has come to a barrier yet
             n_threads = call_helpers(box, n_helpers)
-        good = share_of(
-            params, layers, layer_numbers, work, at(features, 0), at(outputs, 0), n, tile_rows, box, n_threads, 0
-        )
-        return await_helpers(box, n_helpers, good) if n_threads > 1 else good
+        all_finite = forward_share(net, at(features, 0), at(outputs, 0), n, box, n_threads, 0)
+        return await_helpers(box, n_helpers, all_finite) if n_threads > 1 else all_finite
 
     line = HELPERS + helper * HELPER_SIZE
     compare_and_swap(box, line + STATE, WAKING, READY)
@@ -239,11 +228,11 @@ def predict(params: Any, layers: Any, layer_numbers: Any, work: Any, features: A
     while True:
         state = atomic_load(box, line + STATE)
         if state == GO:
-            good = share_of(
-                params, layers, layer_numbers, work, pointer_to(box[FEATURES], here), pointer_to(box[OUTPUTS], here),
-                box[ROWS], tile_rows, box, box[line + TEAM], box[line + RANK],
+            all_finite = forward_share(
+                net, pointer_to(box[FEATURES], here), pointer_to(box[OUTPUTS], here), box[ROWS], box,
+                box[line + TEAM], box[line + RANK],
             )  # fmt: skip
-            box[line + FINITE] = 1 if good else 0
+            box[line + FINITE] = 1 if all_finite else 0
             atomic_store(box, line + STATE, READY)
             rounds = 0
         elif state == READY and rounds >= PATIENCE and compare_and_swap(box, line + STATE, READY, ASLEEP):

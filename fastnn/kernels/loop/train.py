@@ -1,33 +1,29 @@
 """Steps of training: the one entry point for descent, gradients and evaluation.
 
-Every thread of a team calls `train` with the same arguments and its own number.
+Every thread of a team calls `train` with the same arguments and its own number. A step consists of phases, at the end
+of each of which the threads wait for each other (`wait`); a function that contains such a barrier says so, and returns
+ABORTED, or False, if the team has stopped.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NamedTuple
 
 from fastnn.kernels.ids import NO_METRIC
 from fastnn.kernels.lang.barrier import any_nonfinite, barrier, flag_nonfinite
 from fastnn.kernels.lang.compiler import device_function, kernel, noinline
 from fastnn.kernels.lang.fp_control import flush_subnormals, restore_control
-from fastnn.kernels.lang.simd import (
-    at,
-    broadcast,
-    cast_like,
-    lanes,
-    load,
-    mask_tail,
-    sum_lanes,
-)
+from fastnn.kernels.lang.protocols import Pointer
+from fastnn.kernels.lang.simd import at, broadcast, cast_like, lanes, load, mask_tail, sum_lanes
 from fastnn.kernels.lang.struct_pointer import by_reference
-from fastnn.kernels.loop.forward_backward import batch_tile
+from fastnn.kernels.loop.addressing import row_at
+from fastnn.kernels.loop.forward_backward import Batch, batch_tile
 from fastnn.kernels.loop.update import (
     accumulate_grad_norm,
     clipped_tile,
     constrain_layer,
-    finalize_constrained_tile,
+    finish_tile,
     fused_tile,
     penalize_stored_tile,
     refresh_transposed,
@@ -37,55 +33,61 @@ from fastnn.kernels.loop.update import (
     update_from_gradient,
 )
 from fastnn.kernels.maths.rng import permute
-from fastnn.kernels.nn.optimizers import advance_product, rates_of_step
+from fastnn.kernels.nn.dispatch import advance, coefficients, read_scalars
 from fastnn.kernels.nn.stochastic import step_key
 from fastnn.kernels.tables import (
     ABORTED,
-    BATCH,
-    BATCH_TILE,
-    BEGIN,
-    CHUNK,
-    CLIP_NORM,
-    CONSTRAINED,
-    END,
-    EPOCH,
-    EPOCH_STEPS,
     EVALUATE,
-    LEARNING_RATE,
     LOSS_NOT_FINITE,
-    LOSS_SUM,
-    MAX_NORM,
-    METRIC,
-    METRIC_LENGTH,
-    METRIC_SUM,
-    MODE,
-    MOMENT_PRODUCT,
-    N_ROWS,
-    N_THREADS,
-    NUMBERS,
+    MEETING_STRIDE,
     OK,
-    OPTIMIZER,
-    PENALTY_SUM,
-    ROW_LOSS,
-    ROW_METRIC,
-    SEED,
-    SHARD_GRAD,
-    SHARD_LOSS,
-    SHARD_METRIC,
-    SHARD_ROWS,
-    SHARDS,
-    SHUFFLE,
-    STEPS_DONE,
     TRAIN,
-    TRAINED_TILES,
-    WEIGHT_SUM,
     WEIGHTS_NOT_FINITE,
+    Data,
+    Plan,
+    State,
 )
 
 
+class Step(NamedTuple):
+    """One step; the same for all threads."""
+
+    number: int  # counted over the epochs of the run
+    place: int  # place of the batch's first row in the epoch
+    rows: int  # rows of the batch
+    n_shards: int  # parts that the batch is cut into; 0 if it is not
+    weight_sum: float  # of the rows
+    batch: Batch
+    scalars: Any  # the optimizer's own numbers after this update, a tuple of floats
+    rates: Any  # coefficients of the update, see `dispatch`
+    is_fused: bool  # whether each tile is updated as soon as its gradient is computed
+
+
+class BatchSums(NamedTuple):
+    """Sums over the rows of a batch of weight times value."""
+
+    loss: float
+    first_metric: float
+    second_metric: float
+
+
 @device_function
-def sum_row(p: Any, n: int) -> float:
-    """Sum of n elements; the row is padded to whole vectors."""
+def wait(plan: Plan, sync: Any, thread: int) -> bool:
+    """Wait until all threads have come to this barrier; return whether the team goes on."""
+    slot = thread * MEETING_STRIDE
+    plan.meetings[slot] += 1
+    return barrier(sync, plan.layout.n_threads, plan.meetings[slot])
+
+
+@device_function
+def is_finite(x: float) -> bool:
+    """Return whether x is neither infinite nor NaN."""
+    return x - x == 0.0
+
+
+@device_function
+def sum_row(p: Pointer, n: int) -> float:
+    """Return the sum of n elements; the row is padded to whole vectors."""
     v = lanes(p)
     zero = broadcast(p, 0.0)
     total = zero
@@ -95,248 +97,325 @@ def sum_row(p: Any, n: int) -> float:
 
 
 @device_function
-def sum_of_weights(data: Any, place: int, rows: int) -> float:
-    """Sum of the sample weights of the rows at `place`; their number where there are no weights."""
+def add_rows(state: State, plan: Plan, first: int, rows: int, sums: BatchSums) -> BatchSums:
+    """Return `sums` plus losses and metrics of some rows of the chunk, from the `first`."""
+    first_metric = sums.first_metric
+    second_metric = sums.second_metric
+    metrics = plan.layout.row_metric + first
+    loss = sums.loss + sum_row(at(state.work, plan.layout.row_loss + first), rows)
+    if plan.metrics[0] != NO_METRIC:
+        first_metric += sum_row(at(state.work, metrics), rows)
+    if plan.metrics[1] != NO_METRIC:
+        second_metric += sum_row(at(state.work, metrics + plan.layout.metric_length), rows)
+    return BatchSums(loss, first_metric, second_metric)
+
+
+@device_function
+def sum_of_weights(data: Data, place: int, rows: int) -> float:
+    """Return the sum of the sample weights of the rows at `place`; their number if there are no weights."""
     if not data.sample_weight.size:
         return float(rows)
     total = 0.0
     for r in range(place, place + rows):
-        source = data.order[r] if data.order.size else r
-        total += data.sample_weight[source]
+        total += data.sample_weight[row_at(data, r)]
     return total
 
 
-@device_function
-def run_shard(state: Any, plan: Any, data: Any, shard: int, place: int, rows: int, norm: Any, key: Any,
-              thread: int) -> None:  # fmt: skip
-    """Losses and gradient of one shard of a batch, the rows at `place` of the epoch, by one thread alone.
+# --------------------------------------------------------------------------------------- before the first region
 
-    Overwrites the shard's row of `shard_sums` and its gradient, and of `work` what belongs to the thread.
+
+@device_function
+def refresh_all(state: State, plan: Plan, sync: Any, thread: int) -> bool:
+    """Copy all W into W^T, for weights may have been written to from outside since the last run. Ends at a barrier."""
+    if plan.run.mode != EVALUATE:
+        for tile in range(plan.tile_ranges[thread], plan.tile_ranges[thread + 1]):
+            refresh_transposed(state, plan, tile)
+        if thread == 0:
+            for tile in range(plan.layout.trained_tiles, plan.tiles.size):
+                refresh_transposed(state, plan, tile)
+    return wait(plan, sync, thread)
+
+
+@device_function
+def order_rows(plan: Plan, number: int, sync: Any, thread: int) -> bool:
+    """Overwrite the order of the rows if the step begins an epoch with an order of its own. Ends at a barrier then."""
+    if not plan.run.shuffle or number % plan.run.epoch_steps != 0:
+        return True
+    if thread == 0:
+        permute(plan.order, plan.run.seed, plan.run.epoch + number // plan.run.epoch_steps)
+    return wait(plan, sync, thread)
+
+
+@device_function
+def new_step(state: State, plan: Plan, data: Data, number: int, steps_done: int, scalars: Any) -> Step:
+    """Return step `number` of the run, before which `steps_done` updates have been made."""
+    layout = plan.layout
+    run = plan.run
+    place = number % run.epoch_steps * layout.batch
+    rows = min(layout.batch, run.n_rows - place)
+    weight_sum = sum_of_weights(data, place, rows)
+    # A batch whose rows all weigh nothing has no gradient, not one of 0 / 0.
+    batch_weight = cast_like(at(state.work, 0), weight_sum if weight_sum > 0.0 else 1.0)
+    n_shards = (rows + layout.shard_rows - 1) // layout.shard_rows if layout.shards > 0 else 0
+    t = steps_done + 1.0
+    advanced = advance(run.optimizer, plan.hyper, scalars, t)
+    rate = plan.step_rates[number] if plan.step_rates.size else run.learning_rate
+    return Step(
+        number,
+        place,
+        rows,
+        n_shards,
+        weight_sum,
+        Batch(batch_weight, step_key(run.seed, steps_done)),
+        advanced,
+        coefficients(run.optimizer, rate, run.weight_decay, plan.hyper, advanced, t),
+        run.mode == TRAIN and rows <= layout.chunk and n_shards == 0 and run.clip_norm == 0.0,
+    )
+
+
+# ---------------------------------------------------------------------------------- losses and gradient of a batch
+
+
+@device_function
+def run_shard(state: State, plan: Plan, data: Data, step: Step, shard: int, thread: int) -> None:
+    """Compute losses and gradient of one shard of a batch, by one thread alone.
+
+    Overwrites the shard's row of `shard_totals` and its gradient, and of `work` what belongs to the thread.
     """
-    settings = plan.settings
-    chunk = settings[CHUNK]
-    tile_rows = settings[BATCH_TILE]
-    mine = thread * chunk  # where the thread's rows begin in `work`
-    grad = at(state.work, settings[SHARD_GRAD] + shard * state.params.size)
+    layout = plan.layout
+    begin = shard * layout.shard_rows
+    rows = min(layout.shard_rows, step.rows - begin)
+    thread_base = thread * layout.chunk  # first of the thread's rows in `work`
+    grad = at(state.work, layout.shard_grad + shard * state.params.size)
+    sums = BatchSums(0.0, 0.0, 0.0)
+    for done in range(0, rows, layout.chunk):
+        part = min(layout.chunk, rows - done)
+        place = step.place + begin + done - thread_base
+        for row in range(0, part, layout.batch_tile):
+            tile_rows = min(layout.batch_tile, part - row)
+            batch_tile(state, plan, data, step.batch, place, thread_base + row, tile_rows, thread)
+        sums = add_rows(state, plan, thread_base, part, sums)
+        for tile in range(layout.trained_tiles):
+            stored_tile(state, plan, tile, thread_base, part, grad, done == 0)
+    totals = plan.shard_totals[shard]
+    totals.loss = sums.loss
+    totals.first_metric = sums.first_metric
+    totals.second_metric = sums.second_metric
+
+
+@device_function
+def shard_phase(state: State, plan: Plan, data: Data, step: Step, sync: Any, thread: int) -> Any:
+    """Compute the gradient of each shard of a batch; return status and BatchSums. Contains a barrier."""
     loss = 0.0
     first_metric = 0.0
     second_metric = 0.0
-    for done in range(0, rows, chunk):
-        part = min(chunk, rows - done)
-        for row in range(0, part, tile_rows):
-            part_rows = min(tile_rows, part - row)
-            batch_tile(state, plan, data, place + done - mine, mine + row, part_rows, norm, key, thread)
-        loss += sum_row(at(state.work, settings[ROW_LOSS] + mine), part)
-        if settings[METRIC] != NO_METRIC:
-            first_metric += sum_row(at(state.work, settings[ROW_METRIC] + mine), part)
-        if settings[METRIC + 1] != NO_METRIC:
-            second_metric += sum_row(at(state.work, settings[ROW_METRIC] + settings[METRIC_LENGTH] + mine), part)
-        for tile in range(settings[TRAINED_TILES]):
-            stored_tile(state, plan, tile, mine, part, grad, done == 0)
-    plan.shard_sums[shard, SHARD_LOSS] = loss
-    plan.shard_sums[shard, SHARD_METRIC] = first_metric
-    plan.shard_sums[shard, SHARD_METRIC + 1] = second_metric
+    n_threads = plan.layout.n_threads
+    for shard in range(thread * step.n_shards // n_threads, (thread + 1) * step.n_shards // n_threads):
+        run_shard(state, plan, data, step, shard, thread)
+    if not wait(plan, sync, thread):
+        return ABORTED, BatchSums(loss, first_metric, second_metric)
+    for shard in range(step.n_shards):
+        totals = plan.shard_totals[shard]
+        loss += totals.loss
+        first_metric += totals.first_metric
+        second_metric += totals.second_metric
+    return OK if is_finite(loss) else LOSS_NOT_FINITE, BatchSums(loss, first_metric, second_metric)
 
 
 @device_function
-def run_steps(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
-    """What `train` does."""
-    noinline()
-    settings = plan.settings
-    numbers = plan.numbers
-    mode = settings[MODE]
-    n_rows = settings[N_ROWS]
-    batch = settings[BATCH]
-    chunk = settings[CHUNK]
-    tile_rows = settings[BATCH_TILE]
-    n_threads = settings[N_THREADS]
-    optimizer = settings[OPTIMIZER]
-    end = settings[END]
-    step = settings[BEGIN]
-    steps_done = numbers[STEPS_DONE]
-    clip_norm = numbers[CLIP_NORM]
-    product = numbers[MOMENT_PRODUCT]
-    tile_begin = plan.shares[thread]
-    tile_end = plan.shares[thread + 1]
-    sharded = settings[SHARDS] > 0
-    meeting = 0
-    status = OK
+def batch_phase(state: State, plan: Plan, data: Data, step: Step, sync: Any, thread: int) -> Any:
+    """Compute losses and gradient of a batch, chunk by chunk, and update if the step is fused.
 
-    # Weights may have been written to from outside since the last call.
-    if mode != EVALUATE:
-        for tile in range(tile_begin, tile_end):
-            refresh_transposed(state, plan, tile)
-        if thread == 0:
-            for tile in range(settings[TRAINED_TILES], plan.tiles.shape[0]):
-                refresh_transposed(state, plan, tile)
-    meeting += 1
-    if not barrier(sync, n_threads, meeting):
-        return ABORTED
-
-    epoch_steps = settings[EPOCH_STEPS]
-    while step < end and status == OK:
-        step_of_epoch = step % epoch_steps
-        if step_of_epoch == 0 and settings[SHUFFLE] != 0:
-            if thread == 0:
-                permute(plan.order, settings[SEED], settings[EPOCH] + step // epoch_steps)
-            meeting += 1
-            if not barrier(sync, n_threads, meeting):
-                return ABORTED
-        place = step_of_epoch * batch
-        rows = min(batch, n_rows - place)
-        whole = sum_of_weights(data, place, rows)
-        # A batch whose rows all weigh nothing has no gradient, not one of 0 / 0.
-        norm = cast_like(at(state.work, 0), whole if whole > 0.0 else 1.0)
-        fused = mode == TRAIN and rows <= chunk and not sharded and clip_norm == 0.0
-        t = steps_done + 1.0
-        key = step_key(settings[SEED], int(steps_done))
-        product_now = advance_product(optimizer, numbers, product, t)
-        rate = plan.step_rates[step] if plan.step_rates.size else numbers[LEARNING_RATE]
-        step_loss = 0.0
-        first_metric = 0.0
-        second_metric = 0.0
-        n_shards = 0
-        if sharded:
-            n_shards = (rows + settings[SHARD_ROWS] - 1) // settings[SHARD_ROWS]
-            for shard in range(thread * n_shards // n_threads, (thread + 1) * n_shards // n_threads):
-                first = shard * settings[SHARD_ROWS]
-                shard_rows = min(settings[SHARD_ROWS], rows - first)
-                run_shard(state, plan, data, shard, place + first, shard_rows, norm, key, thread)
-            meeting += 1
-            if not barrier(sync, n_threads, meeting):
-                return ABORTED
-            for shard in range(n_shards):
-                step_loss += plan.shard_sums[shard, SHARD_LOSS]
-                first_metric += plan.shard_sums[shard, SHARD_METRIC]
-                second_metric += plan.shard_sums[shard, SHARD_METRIC + 1]
-            if step_loss - step_loss != 0.0:
-                status = LOSS_NOT_FINITE
-        done = rows if sharded else 0
-        while done < rows:
-            part = min(chunk, rows - done)
-            n_tiles = (part + tile_rows - 1) // tile_rows
-            for tile in range(thread * n_tiles // n_threads, (thread + 1) * n_tiles // n_threads):
-                row = tile * tile_rows
-                batch_tile(state, plan, data, place + done, row, min(tile_rows, part - row), norm, key, thread)
-            meeting += 1
-            if not barrier(sync, n_threads, meeting):
-                return ABORTED
-            step_loss += sum_row(at(state.work, settings[ROW_LOSS]), part)
-            if settings[METRIC] != NO_METRIC:
-                first_metric += sum_row(at(state.work, settings[ROW_METRIC]), part)
-            if settings[METRIC + 1] != NO_METRIC:
-                second_metric += sum_row(at(state.work, settings[ROW_METRIC] + settings[METRIC_LENGTH]), part)
-            if step_loss - step_loss != 0.0:
-                status = LOSS_NOT_FINITE
-                break
-            if fused:
-                rates = rates_of_step(optimizer, rate, numbers, t, product_now)
-                for tile in range(tile_begin, tile_end):
-                    if not fused_tile(state, plan, tile, part, rates, thread):
-                        flag_nonfinite(sync)
-            elif mode != EVALUATE:
-                for tile in range(tile_begin, tile_end):
-                    stored_tile(state, plan, tile, 0, part, at(state.grad, 0), done == 0)
-            meeting += 1
-            if not barrier(sync, n_threads, meeting):
-                return ABORTED
-            done += part
-        if status == OK and mode != EVALUATE and not fused:
-            rates = rates_of_step(optimizer, rate, numbers, t, product_now)
-            for tile in range(tile_begin, tile_end):
-                good = True
-                if mode == TRAIN and clip_norm > 0.0:
-                    if sharded:
-                        sharded_gradient_tile(state, plan, tile, n_shards)
-                    else:
-                        penalize_stored_tile(state, plan, tile)
-                    accumulate_grad_norm(state, plan, tile)
-                elif sharded and mode == TRAIN:
-                    good = sharded_tile(state, plan, tile, n_shards, rates, thread)
-                elif sharded:
-                    sharded_gradient_tile(state, plan, tile, n_shards)
-                elif mode == TRAIN:
-                    good = update_from_gradient(state, plan, tile, rates)
-                else:
-                    penalize_stored_tile(state, plan, tile)
-                if not good:
+    Returns status and BatchSums. Contains barriers: after region 1 and after region 2 of each chunk.
+    """
+    layout = plan.layout
+    sums = BatchSums(0.0, 0.0, 0.0)
+    for done in range(0, step.rows, layout.chunk):
+        part = min(layout.chunk, step.rows - done)
+        n_tiles = (part + layout.batch_tile - 1) // layout.batch_tile
+        for tile in range(thread * n_tiles // layout.n_threads, (thread + 1) * n_tiles // layout.n_threads):
+            row = tile * layout.batch_tile
+            rows = min(layout.batch_tile, part - row)
+            batch_tile(state, plan, data, step.batch, step.place + done, row, rows, thread)
+        if not wait(plan, sync, thread):
+            return ABORTED, sums
+        sums = add_rows(state, plan, 0, part, sums)
+        if not is_finite(sums.loss):
+            return LOSS_NOT_FINITE, sums
+        if step.is_fused:
+            for tile in range(plan.tile_ranges[thread], plan.tile_ranges[thread + 1]):
+                if not fused_tile(state, plan, tile, part, step.rates, thread):
                     flag_nonfinite(sync)
-            meeting += 1
-            if not barrier(sync, n_threads, meeting):
-                return ABORTED
-            if mode == TRAIN and clip_norm > 0.0:
-                squares = 0.0
-                for tile in range(settings[TRAINED_TILES]):
-                    squares += plan.squares[tile]
-                length = math.sqrt(squares)
-                # A length that is not a number makes the weights so, which is noticed there.
-                factor = 1.0 if length <= clip_norm else clip_norm / length
-                for tile in range(tile_begin, tile_end):
-                    if not clipped_tile(state, plan, tile, rates, factor):
-                        flag_nonfinite(sync)
-                meeting += 1
-                if not barrier(sync, n_threads, meeting):
-                    return ABORTED
-        if status == OK and mode == TRAIN and settings[CONSTRAINED] != 0:
-            for k in range(plan.layers.shape[0]):
-                if plan.layer_numbers[k, MAX_NORM] > 0.0:
-                    constrain_layer(state, plan, k, n_threads, thread)
-            meeting += 1
-            if not barrier(sync, n_threads, meeting):
-                return ABORTED
-            for tile in range(tile_begin, tile_end):
-                finalize_constrained_tile(state, plan, tile)
-            meeting += 1
-            if not barrier(sync, n_threads, meeting):
-                return ABORTED
+        elif plan.run.mode != EVALUATE:
+            for tile in range(plan.tile_ranges[thread], plan.tile_ranges[thread + 1]):
+                stored_tile(state, plan, tile, 0, part, at(state.grad, 0), done == 0)
+        if not wait(plan, sync, thread):
+            return ABORTED, sums
+    return OK, sums
+
+
+# ------------------------------------------------------------------------------------------- update of the weights
+
+
+@device_function
+def finish_gradient(state: State, plan: Plan, n_shards: int, tile: int) -> None:
+    """Complete the tile's block of `grad`: the sum of the shards, if there are such, and the penalty's gradient."""
+    if n_shards > 0:
+        sharded_gradient_tile(state, plan, tile, n_shards)
+    else:
+        penalize_stored_tile(state, plan, tile)
+
+
+@device_function
+def gradient_phase(state: State, plan: Plan, step: Step, sync: Any, thread: int) -> bool:
+    """Complete the gradient in `grad`, and sum its squares if they are needed. Ends at a barrier."""
+    for tile in range(plan.tile_ranges[thread], plan.tile_ranges[thread + 1]):
+        finish_gradient(state, plan, step.n_shards, tile)
+        if plan.run.mode == TRAIN:
+            accumulate_grad_norm(state, plan, tile)
+    return wait(plan, sync, thread)
+
+
+@device_function
+def update_phase(state: State, plan: Plan, step: Step, sync: Any, thread: int) -> bool:
+    """Update the weights from the gradient of the batch, or from those of its shards. Ends at a barrier."""
+    for tile in range(plan.tile_ranges[thread], plan.tile_ranges[thread + 1]):
+        if step.n_shards > 0:
+            all_finite = sharded_tile(state, plan, tile, step.n_shards, step.rates, thread)
+        else:
+            all_finite = update_from_gradient(state, plan, tile, step.rates)
+        if not all_finite:
+            flag_nonfinite(sync)
+    return wait(plan, sync, thread)
+
+
+@device_function
+def clipped_update_phase(state: State, plan: Plan, step: Step, sync: Any, thread: int) -> bool:
+    """Update the weights from the gradient, scaled down to `clip_norm`. Ends at a barrier."""
+    squares = 0.0
+    for tile in range(plan.layout.trained_tiles):
+        squares += plan.squares[tile]
+    length = math.sqrt(squares)
+    limit = plan.run.clip_norm
+    # A length that is NaN makes the weights NaN, which `clipped_tile` reports.
+    factor = 1.0 if length <= limit else limit / length
+    for tile in range(plan.tile_ranges[thread], plan.tile_ranges[thread + 1]):
+        if not clipped_tile(state, plan, tile, step.rates, factor):
+            flag_nonfinite(sync)
+    return wait(plan, sync, thread)
+
+
+@device_function
+def constrain_phase(state: State, plan: Plan, sync: Any, thread: int) -> bool:
+    """Scale weights down to the layers' max_norm, then update averages and W^T. Each half ends at a barrier."""
+    for k in range(plan.layers.size):
+        if plan.layers[k].max_norm > 0.0:
+            constrain_layer(state, plan, k, plan.layout.n_threads, thread)
+    if not wait(plan, sync, thread):
+        return False
+    for tile in range(plan.tile_ranges[thread], plan.tile_ranges[thread + 1]):
+        finish_tile(state, plan, tile)
+    return wait(plan, sync, thread)
+
+
+@device_function
+def update_weights(state: State, plan: Plan, step: Step, sync: Any, thread: int) -> bool:
+    """Run the phases that follow the gradient of a batch; contains the barriers of those."""
+    is_training = plan.run.mode == TRAIN
+    if not step.is_fused:
+        if is_training and plan.run.clip_norm == 0.0:
+            if not update_phase(state, plan, step, sync, thread):
+                return False
+        else:
+            if not gradient_phase(state, plan, step, sync, thread):
+                return False
+            if is_training and not clipped_update_phase(state, plan, step, sync, thread):
+                return False
+    return constrain_phase(state, plan, sync, thread) if is_training and plan.layout.constrained else True
+
+
+@device_function
+def add_step(plan: Plan, step: Step, sums: BatchSums) -> None:
+    """Add a step to `totals`, which go to `epoch_totals` and are cleared at the end of an epoch; by one thread."""
+    totals = plan.totals[0]
+    totals.loss += sums.loss
+    if plan.step_losses.size:
+        plan.step_losses[step.number] = sums.loss / step.batch.weight
+    totals.first_metric += sums.first_metric
+    totals.second_metric += sums.second_metric
+    totals.weight += step.weight_sum
+    penalty = 0.0
+    for tile in range(plan.penalties.size):
+        penalty += plan.penalties[tile]
+    totals.penalty += penalty
+    epoch_steps = plan.run.epoch_steps
+    if step.number % epoch_steps == epoch_steps - 1:
+        plan.epoch_totals[step.number // epoch_steps] = totals
+        totals.loss = 0.0
+        totals.weight = 0.0
+        totals.penalty = 0.0
+        totals.first_metric = 0.0
+        totals.second_metric = 0.0
+
+
+@device_function
+def run_steps(state: State, plan: Plan, data: Data, sync: Any, thread: int) -> int:
+    """Do what `train` does."""
+    noinline()
+    plan.meetings[thread * MEETING_STRIDE] = 0
+    progress = plan.progress[0]
+    number = progress.step
+    steps_done = progress.steps_done
+    scalars = read_scalars(plan.scalars)
+    status = OK
+    if not refresh_all(state, plan, sync, thread):
+        return ABORTED
+    while number < plan.end_step and status == OK:
+        if not order_rows(plan, number, sync, thread):
+            return ABORTED
+        step = new_step(state, plan, data, number, steps_done, scalars)
+        if step.n_shards > 0:
+            status, sums = shard_phase(state, plan, data, step, sync, thread)
+        else:
+            status, sums = batch_phase(state, plan, data, step, sync, thread)
+        if status == ABORTED:
+            return ABORTED
         if status == OK:
+            if plan.run.mode != EVALUATE and not update_weights(state, plan, step, sync, thread):
+                return ABORTED
             if thread == 0:
-                numbers[LOSS_SUM] += step_loss
-                if plan.step_losses.size:
-                    plan.step_losses[step] = step_loss / norm
-                numbers[METRIC_SUM] += first_metric
-                numbers[METRIC_SUM + 1] += second_metric
-                numbers[WEIGHT_SUM] += whole
-                penalty = 0.0
-                for tile in range(plan.penalties.size):
-                    penalty += plan.penalties[tile]
-                numbers[PENALTY_SUM] += penalty
-                if step_of_epoch == epoch_steps - 1:
-                    for k in range(LOSS_SUM, NUMBERS):
-                        plan.epoch_sums[step // epoch_steps, k] = numbers[k]
-                        numbers[k] = 0.0
-            step += 1
-            if mode == TRAIN:
-                steps_done += 1.0
-                product = product_now
+                add_step(plan, step, sums)
+            number += 1
+            if plan.run.mode == TRAIN:
+                steps_done += 1
+                scalars = step.scalars
                 if any_nonfinite(sync):
                     status = WEIGHTS_NOT_FINITE
-
-    # All have read where to begin before thread 0 says where it ended.
-    meeting += 1
-    if not barrier(sync, n_threads, meeting):
+    # All have read where to begin before thread 0 writes where the run ended.
+    if not wait(plan, sync, thread):
         return ABORTED
     if thread == 0:
-        settings[BEGIN] = step
-        numbers[STEPS_DONE] = steps_done
-        numbers[MOMENT_PRODUCT] = product
+        progress.step = number
+        progress.steps_done = steps_done
+        for k in range(plan.scalars.size):
+            plan.scalars[k] = scalars[k]
     return status
 
 
 @kernel
-def train(state: Any, plan: Any, data: Any, sync: Any, thread: int) -> int:
-    """Run steps `settings[BEGIN]` to `settings[END]` of some epochs.
+def train(state: State, plan: Plan, data: Data, sync: Any, thread: int) -> int:
+    """Run the steps from `progress.step` to before `end_step` of some epochs.
 
     Parameters
     ----------
     state, plan, data : State, Plan, Data
-        See `layout`. TRAIN overwrites params, slots, work (and grad, for batches of several chunks);
+        See `tables`. TRAIN overwrites params, slots, work (and grad, for batches of several chunks);
         GRADIENT overwrites work and grad; EVALUATE overwrites work, and is for a plan without shards. All add
-        to the sums in `plan.numbers` and move `settings[BEGIN]`.
+        to `totals` and overwrite `progress`.
     sync : (SYNC_SIZE,) int64
         Fresh counters, shared by the team (`barrier.new_sync`).
     thread : int
-        Number of the calling thread, below `settings[N_THREADS]`.
+        Number of the calling thread, below `plan.layout.n_threads`.
 
     Returns
     -------

@@ -7,19 +7,31 @@ the error messages of Numba show the text.
 
 from __future__ import annotations
 
+import inspect
 import linecache
 from collections.abc import Mapping
 from typing import Any
 
 from fastnn.kernels.lang.compiler import device_function
-from fastnn.kernels.lang.simd import at, broadcast, call_native, lanes, load, store
+from fastnn.kernels.lang.simd import (
+    at,
+    broadcast,
+    call_native,
+    fma,
+    lanes,
+    load,
+    select_finite,
+    store,
+    sum_lanes,
+)
 from fastnn.kernels.nn.losses import custom_row, lanewise_row
 from fastnn.kernels.nn.losses_blocked import custom_block, lanewise_block
-from fastnn.kernels.nn.rules import ACTIVATIONS, CUSTOM, LOSSES, ActivationRule
+from fastnn.kernels.nn.rules import ACTIVATIONS, CUSTOM, LOSSES, OPTIMIZERS, ActivationRule, OptimizerRule
 from fastnn.kernels.nn.softmax import clear_padding
 
 _ACTIVATIONS = ACTIVATIONS.freeze()
 _LOSSES = LOSSES.freeze()
+_OPTIMIZERS = OPTIMIZERS.freeze()
 
 #: Names that the generated texts use besides those of the rules' functions.
 _COMMON = {
@@ -28,11 +40,14 @@ _COMMON = {
     "call_native": call_native,
     "custom_block": custom_block,
     "custom_row": custom_row,
+    "fma": fma,
     "lanes": lanes,
     "lanewise_block": lanewise_block,
     "lanewise_row": lanewise_row,
     "load": load,
+    "select_finite": select_finite,
     "store": store,
+    "sum_lanes": sum_lanes,
 }
 
 
@@ -236,4 +251,100 @@ targets_are_classes = is_one_of(
     "targets_are_classes",
     [rule.code for rule in _LOSSES if rule.targets == "classes"],
     "Return whether a loss compares with classes that exclude each other.",
+)
+
+# ---------------------------------------------------------------------------------------------------- optimizers
+
+#: Hyperparameters and scalars of any optimizer, at most; the arrays that hold them have these lengths.
+N_HYPER = max(1, *(len(rule.hyper) for rule in _OPTIMIZERS))
+N_SCALARS = max(1, *(len(rule.scalars) for rule in _OPTIMIZERS))
+
+
+def n_coefficients(rule: OptimizerRule) -> int:
+    """Return the number of coefficients: what `step` takes besides gradient, weight and slots."""
+    signature = inspect.signature(getattr(rule.step, "py_func", rule.step))
+    return len(signature.parameters) - 2 - len(rule.slots)
+
+
+def _items(name: str, count: int, first: int = 0) -> list[str]:
+    return [f"{name}[{k}]" for k in range(first, first + count)]
+
+
+def _arguments(rule: OptimizerRule) -> list[str]:
+    return _items("hyper", len(rule.hyper)) + _items("scalars", len(rule.scalars))
+
+
+def _coefficients() -> Any:
+    longest = max(map(n_coefficients, _OPTIMIZERS))
+    branches, functions = [], {}
+    for rule in _OPTIMIZERS:
+        functions[f"{rule.name}_coefficients"] = rule.coefficients
+        count = n_coefficients(rule)
+        numbers = ["kept", *_items("c", count), *["0.0"] * (longest - count)]
+        call = f"c = {rule.name}_coefficients({', '.join(['rate', 't', *_arguments(rule)])})"
+        branches.append((rule.code, rule.name, [call, f"return {', '.join(numbers)}"]))
+    text = '''def coefficients(code, rate, weight_decay, hyper, scalars, t):
+    """Return the numbers of update t: the share of the weights that the decay leaves, and those of the rule."""
+    kept = 1.0 - rate * weight_decay
+''' + ladder(branches, [f"return {', '.join(['kept'] + ['0.0'] * longest)}"])
+    return generate("coefficients", text, functions)
+
+
+def _advance() -> Any:
+    branches, functions = [], {}
+    for rule in _OPTIMIZERS:
+        if rule.scalars:
+            assert rule.advance is not None
+            functions[f"{rule.name}_advance"] = rule.advance
+            count = len(rule.scalars)
+            numbers = [*_items("new", count), *_items("scalars", N_SCALARS - count, count)]
+            call = f"new = {rule.name}_advance({', '.join(['t', *_arguments(rule)])})"
+            branches.append((rule.code, rule.name, [call, f"return ({', '.join(numbers)},)"]))
+    text = '''def advance(code, hyper, scalars, t):
+    """Return the scalars of update t, given those of the update before, a tuple."""
+''' + ladder(branches, ["return scalars"])
+    return generate("advance", text, functions)
+
+
+def _update() -> Any:
+    branches, functions = [], {}
+    for rule in _OPTIMIZERS:
+        functions[f"{rule.name}_step"] = rule.step
+        coefficients = [f"c{k}" for k in range(n_coefficients(rule))]
+        guarded = rule.slots if rule.guarded is None else rule.guarded
+        results = ["new", *(f"new_{slot}" for slot in rule.slots)]
+        olds = [f"old_{slot}" for slot in rule.slots]
+        body = [f"{c} = broadcast(w, rates[{k + 1}])" for k, c in enumerate(coefficients)]
+        body += [f"at_{slot} = at(slots, {k} * size)" for k, slot in enumerate(rule.slots)]
+        body += ["for i in range(0, n, v):", "    old = load(at(w, i))"]
+        body += [f"    old_{slot} = load(at(at_{slot}, i))" for slot in rule.slots]
+        arguments = ["load(at(g, i))", "old * kept", *olds, *coefficients]
+        body += [f"    {', '.join(results)} = {rule.name}_step({', '.join(arguments)})"]
+        body += [f"    new = fma(new_{slot}, zero, new)" for slot in guarded]
+        body += ["    bad = fma(new, zero, bad)"]
+        body += [f"    store(at(at_{slot}, i), select_finite(new, new_{slot}, old_{slot}))" for slot in rule.slots]
+        body += ["    store(at(w, i), select_finite(new, new, old))"]
+        branches.append((rule.code, rule.name, body))
+    text = '''def update(code, rates, w, g, slots, size, n):
+    """Update n weights (whole vectors); return whether all stayed finite.
+
+    Reads `g`; overwrites `w` and the rule's slots, which lie at `slots`, `size` elements apart. Where a weight would
+    become infinite or NaN, it and its slots keep their values. `rates` come from `coefficients`.
+    """
+    v = lanes(w)
+    zero = broadcast(w, 0.0)
+    kept = broadcast(w, rates[0])
+    bad = zero
+''' + ladder(branches, ["return sum_lanes(bad) == 0.0"])
+    return generate("update", text, functions)
+
+
+coefficients = _coefficients()
+advance = _advance()
+update = _update()
+read_scalars = generate(
+    "read_scalars",
+    f'def read_scalars(p):\n    """Return the scalars in an array as a tuple."""\n'
+    f"    return ({', '.join(_items('p', N_SCALARS))},)\n",
+    {},
 )

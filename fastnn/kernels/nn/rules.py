@@ -243,6 +243,53 @@ class LossRule:
 LOSSES: Registry[LossRule] = Registry("loss")
 
 
+@dataclass(frozen=True, kw_only=True)
+class OptimizerRule:
+    """An update of weights from a gradient.
+
+    Parameters
+    ----------
+    name : str
+    formula : str
+        For the documentation, in one line.
+    hyper : tuple of str
+        Hyperparameters: fields of the class in `fastnn.optimizers`.
+    coefficients : device function (rate, t, *hyper, *scalars) -> tuple of floats
+        The numbers of update t = 1, 2, ..., computed once per step; `rate` is the learning rate.
+    step : device function (g, w, *slots, *coefficients) -> w or (w, *slots)
+        Vectors: the gradient, the weights (after the weight decay), the slots; the new ones are returned. Where a new
+        weight is infinite or NaN, the weight and its slots keep their values.
+    slots : tuple of str
+        Names of the arrays, as large as the weights, that are kept between steps; zero before the first.
+    guarded : tuple of str or None
+        Slots whose overflow would not make the weight infinite or NaN by itself; None for all.
+    scalars : tuple of (str, float)
+        Name and first value of the numbers that are kept between steps, under which models are saved.
+    advance : device function (t, *hyper, *scalars) -> tuple of floats
+        The scalars of update t from those of the update before; needed where there are scalars.
+    """
+
+    name: str
+    formula: str
+    coefficients: Callable[..., Any]
+    step: Callable[..., Any]
+    hyper: tuple[str, ...] = ()
+    slots: tuple[str, ...] = ()
+    guarded: tuple[str, ...] | None = None
+    scalars: tuple[tuple[str, float], ...] = ()
+    advance: Callable[..., Any] | None = None
+    aliases: tuple[str, ...] = ()
+    code: int = CUSTOM
+
+
+OPTIMIZERS: Registry[OptimizerRule] = Registry("optimizer")
+
+
+def initial_scalars(code: int) -> tuple[float, ...]:
+    """Return the first values of the numbers that an optimizer keeps between steps."""
+    return next(tuple(value for _, value in rule.scalars) for rule in OPTIMIZERS if rule.code == code)
+
+
 C = TypeVar("C", bound=type)
 
 

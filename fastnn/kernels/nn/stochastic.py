@@ -25,7 +25,6 @@ from fastnn.kernels.lang.simd import (
 )
 from fastnn.kernels.maths.elementary import cos_of_turns, log
 from fastnn.kernels.maths.rng import GOLDEN, mix, random_bits, stream_key, uniform
-from fastnn.kernels.tables import NOISE, ROW_FUNCTION
 
 #: Random numbers that the user's function of a row gets.
 ROW_RANDOMS = 16
@@ -116,14 +115,14 @@ def augment(plan: Any, data: Any, key: Any, place: int, rows: int, x: Any, ld: i
         for r in range(rows):
             partner = partner_of(data, key, place + r, n_rows)
             mix_row(at(x, r * ld), at(data.features, partner * n), share_of_row(plan.mixing, key, place + r), n)
-    function = plan.settings[ROW_FUNCTION]
+    function = plan.run.row_function
     if function != 0:
         for r in range(rows):
             for j in range(0, ROW_RANDOMS, v):
                 store(at(scratch, j), uniform(x, key_of(key, CHANGE), (place + r) * ROW_RANDOMS + j))
             row = at(x, r * ld)
             call_native(function, row, scratch, row, n)
-    noise = plan.numbers[NOISE]
+    noise = plan.run.noise
     if noise > 0.0:
         # G. Box, M. Muller, 1958: sqrt(-2 ln u) cos(2 pi u').
         one = broadcast(x, 1.0)

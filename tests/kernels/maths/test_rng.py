@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastnn._engine.engine import shuffled
+from fastnn._data.rows import shuffled
 from fastnn.kernels.lang.compiler import kernel
 from fastnn.kernels.maths import rng as kernels
 

@@ -23,29 +23,41 @@ from driver import (
 )
 
 from fastnn._engine.thread_team import ThreadTeam
-from fastnn.kernels import tables
 from fastnn.kernels.lang.compiler import kernel
 from fastnn.kernels.lang.simd import at, n_lanes
+from fastnn.kernels.nn import dispatch, rules
 from fastnn.kernels.nn import optimizers as kernels
 
 
 @kernel
-def update_four(optimizer, numbers, t, w, g, m, v, top, n):
-    product = 1.0
+def update_slots(optimizer, numbers, scalars, t, w, g, slots, n):
+    now = dispatch.read_scalars(scalars)
     for k in range(int(t)):
-        product = kernels.advance_product(optimizer, numbers, product, k + 1.0)
-    rates = kernels.rates_of_step(optimizer, numbers[tables.LEARNING_RATE], numbers, t, product)
-    return kernels.update(optimizer, rates, at(w, 0), at(g, 0), at(m, 0), at(v, 0), at(top, 0), n)
+        now = dispatch.advance(optimizer, numbers[1:], now, k + 1.0)
+    rates = dispatch.coefficients(optimizer, numbers[0], 0.0, numbers[1:], now, t)
+    return dispatch.update(optimizer, rates, at(w, 0), at(g, 0), at(slots, 0), w.size, n)
+
+
+def first_scalars(optimizer):
+    scalars = np.zeros(dispatch.N_SCALARS)
+    wanted = rules.initial_scalars(optimizer)
+    scalars[: len(wanted)] = wanted
+    return scalars
 
 
 def update(optimizer, numbers, t, w, g, m, v, n, top=None):
     """One update; without `top`, AMSGrad's third slot begins from zero."""
-    return update_four(optimizer, numbers, t, w, g, m, v, np.zeros_like(w) if top is None else top, n)
+    given = (m, v, np.zeros_like(w) if top is None else top)
+    slots = np.concatenate(given)
+    good = update_slots(optimizer, numbers, first_scalars(optimizer), t, w, g, slots, n)
+    for slot, changed in zip(given, slots.reshape(3, -1), strict=True):
+        slot[:] = changed
+    return good
 
 
 @kernel
-def rates(optimizer, numbers, t):
-    return kernels.rates_of_step(optimizer, numbers[tables.LEARNING_RATE], numbers, t, 1.0)
+def rates(optimizer, numbers, scalars, t):
+    return dispatch.coefficients(optimizer, numbers[0], 0.0, numbers[1:], dispatch.read_scalars(scalars), t)
 
 
 @kernel
@@ -54,8 +66,9 @@ def add_penalty(l1, l2, w, g, n):
 
 
 def numbers_of(code):
-    numbers = np.zeros(tables.NUMBERS)
-    numbers[tables.LEARNING_RATE : tables.SETTING_2 + 1] = RATES[code]
+    """Learning rate and hyperparameters, padded with zeros."""
+    numbers = np.zeros(1 + dispatch.N_HYPER)
+    numbers[: len(RATES[code])] = RATES[code]
     return numbers
 
 
@@ -132,8 +145,8 @@ def test_a_weight_that_would_overflow_keeps_its_value(dtype):
     g = np.zeros(n, dtype)
     g[2] = np.finfo(dtype).max / 2
     numbers = numbers_of(ids.SGD)
-    numbers[tables.LEARNING_RATE] = 1e9
-    m = v = np.zeros(n, dtype)
+    numbers[0] = 1e9
+    m, v = np.zeros((2, n), dtype)
     assert not update(ids.SGD, numbers, 1.0, w, g, m, v, n)
     np.testing.assert_array_equal(w, 1)
 
@@ -169,9 +182,12 @@ def test_each_weight_has_its_own_result_wherever_it_lies(optimizer, dtype):
 def test_adams_corrections_of_the_start():
     numbers = numbers_of(ids.ADAM)
     for t in (1.0, 2.0, 1000.0):
-        lr, b1, b2, eps, corrected, unbias, kept = rates(ids.ADAM, numbers, t)
+        kept, minus_corrected, b1, rest1, b2, rest2, unbias, eps, *_ = rates(
+            ids.ADAM, numbers, first_scalars(ids.ADAM), t
+        )
+        lr, corrected = RATES[ids.ADAM][0], -minus_corrected
         assert (lr, b1, b2, eps) == RATES[ids.ADAM]
-        assert kept == 1
+        assert (kept, rest1, rest2) == (1, 1 - b1, 1 - b2)
         assert corrected == pytest.approx(lr / (1 - b1**t), rel=1e-14)
         assert unbias == pytest.approx(1 / np.sqrt(1 - b2**t), rel=1e-14)
     # The first step of Adam is the learning rate, whatever the gradient's size.

@@ -11,10 +11,9 @@ import pytest
 from driver import RATES, architecture, assert_same_net, engine, net_of, problem, train
 from scipy import stats
 
-from fastnn._engine.engine import AugmentationPlan
+from fastnn._data.rows import AugmentationPlan
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn.custom import MachineCode
-from fastnn.kernels import tables
 from fastnn.kernels.lang.compiler import kernel
 from fastnn.kernels.lang.simd import at, lanes, n_lanes, store
 from fastnn.kernels.maths.rng import uniform
@@ -149,7 +148,7 @@ def seen_features(made, rows, **options):
     train(made, rows, batch=len(rows.x), optimizer=ids.SGD, rates=(0.0, 0.0, 0.0, 0.0), **options)
     space = made._workspaces["train"]
     arch = made.architecture
-    ld, place = arch.leading_dimensions()[0], space.layers[0, tables.INPUT]
+    ld, place = arch.leading_dimensions()[0], space.layers["input"][0]
     return space.work[place : place + len(rows.x) * ld].reshape(-1, ld)[:, : arch.sizes[0]].copy()
 
 
@@ -161,7 +160,7 @@ def test_noise_is_normal_and_stays_inside_the_rows(dtype):
     added = (seen - rows.x).astype(np.float64)
     assert stats.kstest(added.ravel() / 0.3, "norm").pvalue > 1e-3
     space = made._workspaces["train"]
-    ld, place = arch.leading_dimensions()[0], space.layers[0, tables.INPUT]
+    ld, place = arch.leading_dimensions()[0], space.layers["input"][0]
     assert not space.work[place : place + 500 * ld].reshape(-1, ld)[:, 13:].any()
     again = seen_features(engine(arch), rows, changes=AugmentationPlan(noise=0.3), seed_of_noise=SEED)
     np.testing.assert_array_equal(seen, again)

@@ -1,0 +1,171 @@
+"""Preparation: from the arguments of a call to validated, converted rows; each array is read and checked once."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+
+from fastnn._data.arrays import Targets, as_features, as_sample_weight, as_targets, split_validation
+from fastnn._data.class_weight import ClassWeight, apply_class_weight
+from fastnn._data.rows import Rows
+from fastnn.losses import Loss
+
+ValidationData: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]
+
+_NAMES = ("X", "y", "sample_weight")
+
+
+@dataclass(frozen=True)
+class RowFormat:
+    """What a net requires of its data.
+
+    Parameters
+    ----------
+    loss : Loss
+    dtype : numpy.dtype
+        float32 or float64.
+    n_features, n_outputs : int or None
+        Widths of input and output; None accepts any.
+    """
+
+    loss: Loss
+    dtype: np.dtype[Any]
+    n_features: int | None
+    n_outputs: int | None
+
+
+def prepare(
+    X: Any,
+    y: Any,
+    form: RowFormat,
+    *,
+    sample_weight: Any = None,
+    class_weight: ClassWeight | None = None,
+    names: Sequence[str] = _NAMES,
+) -> Rows:
+    """Validate and convert the data of one role.
+
+    Parameters
+    ----------
+    X, y, sample_weight, class_weight
+        As for `Model.fit`.
+    form : RowFormat
+    names : sequence of str
+        What errors call X, y and sample_weight.
+
+    Returns
+    -------
+    Rows
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is invalid, or two contradict each other.
+    """
+    return _finished(_checked(X, y, form, sample_weight, names), form, class_weight)
+
+
+def prepare_training(
+    X: Any,
+    y: Any,
+    form: RowFormat,
+    *,
+    sample_weight: Any = None,
+    class_weight: ClassWeight | None = None,
+    validation_data: ValidationData | None = None,
+    validation_split: float = 0.0,
+    seed: int = 0,
+) -> tuple[Rows, Rows | None]:
+    """Validate and convert the data of a fit.
+
+    Parameters
+    ----------
+    X, y, sample_weight, class_weight, validation_data, validation_split
+        As for `Model.fit`.
+    form : RowFormat
+    seed : int
+        Seed of the rows drawn for validation.
+
+    Returns
+    -------
+    training : Rows
+    validation : Rows or None
+
+    Raises
+    ------
+    TypeError, ValueError
+        If an argument is invalid, or two contradict each other.
+    """
+    training = _checked(X, y, form, sample_weight, _NAMES)
+    validation: Rows | None = None
+    if not isinstance(validation_split, numbers.Real) or isinstance(validation_split, bool | np.bool_):
+        raise TypeError(f"validation_split is {validation_split!r}, but must be a number in [0, 1).")
+    if validation_data is not None and validation_split:
+        raise ValueError("validation_data and validation_split are both given; one of them is enough.")
+    if validation_split:
+        training, validation = _split(training, validation_split, seed)
+    elif validation_data is not None:
+        validation = _held_out(validation_data, training, form)
+    rows = _finished(training, form, class_weight)
+    if validation_split:  # both parts share their arrays, but class weights are those of training alone
+        assert validation is not None
+        return rows, replace(validation, targets=rows.targets)
+    return rows, None if validation is None else _finished(validation, form, None)
+
+
+def _checked(X: Any, y: Any, form: RowFormat, sample_weight: Any, names: Sequence[str]) -> Rows:
+    """Validate and convert; the targets are as given, before label smoothing and the like."""
+    features = as_features(X, dtype=form.dtype, n_features=form.n_features, name=names[0])
+    n_rows = len(features)
+    targets = as_targets(
+        y, loss=form.loss, n_rows=n_rows, n_outputs=form.n_outputs, dtype=form.dtype, name=names[1]
+    )
+    weights = as_sample_weight(sample_weight, n_rows=n_rows, dtype=form.dtype, name=names[2])
+    return Rows(features, targets, weights, y)
+
+
+def _finished(rows: Rows, form: RowFormat, class_weight: Any) -> Rows:
+    """Multiply class weights into those of the rows, then bring the targets into the form of the kernels."""
+    if class_weight is not None:
+        weights = apply_class_weight(
+            class_weight,
+            targets=rows.targets,
+            sample_weight=rows.sample_weight,
+            index=rows.index,
+            loss=form.loss,
+            dtype=form.dtype,
+        )
+        rows = replace(rows, sample_weight=weights)
+    targets = rows.targets
+    if targets.labels.size:
+        return rows
+    return replace(rows, targets=Targets(form.loss.prepare(targets.values), targets.labels, targets.n_outputs))
+
+
+def _split(rows: Rows, validation_split: float, seed: int) -> tuple[Rows, Rows]:
+    """Draw rows for validation; neither part may consist of rows of weight 0 alone."""
+    parts = split_validation(rows.n, float(validation_split), seed, name="validation_split")
+    for part, role in zip(parts, ("training", "validation"), strict=True):
+        if rows.sample_weight.size and not rows.sample_weight[part].any():
+            raise ValueError(
+                f"sample_weight is 0 in all {len(part)} rows that validation_split={validation_split!r} leaves "
+                f"for {role}: leave out rows of weight 0 before, or give validation_data."
+            )
+    index, held_back = parts
+    return replace(rows, index=index), replace(rows, index=held_back)
+
+
+def _held_out(validation_data: Any, training: Rows, form: RowFormat) -> Rows:
+    """Validate and convert `validation_data`, which must be as wide as the rows of training."""
+    if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
+        kind = type(validation_data).__name__
+        if isinstance(validation_data, tuple | list):
+            kind += f" of {len(validation_data)}"
+        raise TypeError(f"validation_data is a {kind}, but must be a tuple (X, y) or (X, y, sample_weight).")
+    X, y, sample_weight = (*validation_data, None)[:3]
+    like = replace(form, n_features=training.features.shape[1], n_outputs=training.targets.n_outputs)
+    return _checked(X, y, like, sample_weight, tuple(f"validation_data[{k}]" for k in range(3)))

@@ -1,0 +1,36 @@
+"""Errors of fastnn's own."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+from fastnn.history import History
+
+
+class DivergenceError(FloatingPointError):
+    """The loss or a weight is no longer finite; the model keeps its last finite weights.
+
+    Attributes
+    ----------
+    epoch : int
+        Number of the epoch, counted over all fits from 0.
+    learning_rate : float
+        The rate of the step that failed; NaN for a full-batch solver.
+    history : History
+        The epochs before.
+    """
+
+    def __init__(self, message: str, *, epoch: int, learning_rate: float, history: History) -> None:
+        super().__init__(message)
+        self.epoch = epoch
+        self.learning_rate = learning_rate
+        self.history = history
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Return what pickle needs: without it a process pool could not return the error, and would wait for ever."""
+        settings: dict[str, Any] = {"epoch": self.epoch, "learning_rate": self.learning_rate, "history": self.history}
+        return functools.partial(type(self), **settings), (str(self),)
+
+
+DivergenceError.__module__ = "fastnn"  # where users import it from: pickles and tracebacks name this path

@@ -1,0 +1,166 @@
+"""Descent: epochs of updates by mini-batches, with the first-order optimizers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn._data.rows import Rows, Shuffle, shuffled
+from fastnn._engine.engine import Sums
+from fastnn._engine.thread_team import ThreadTeam
+from fastnn._errors import DivergenceError
+from fastnn._training.loop import Fit, Loop
+from fastnn._training.net import Net
+from fastnn._training.objective import compiled_metrics, function_metrics, values_of
+from fastnn._training.progress import ProgressBar
+from fastnn.history import History
+from fastnn.kernels.tables import LOSS_NOT_FINITE, OK, WEIGHTS_NOT_FINITE
+from fastnn.optimizers import FirstOrderOptimizer
+from fastnn.schedules import Schedule, rates_of_steps
+
+
+def check(net: Net) -> None:
+    """Accept every built net."""
+
+
+def work(net: Net, fit: Fit) -> int:
+    """Return the floating-point operations of all epochs, which compiled code may run in one go."""
+    return net.flops_per_row(training=True) * fit.training.n * fit.epochs
+
+
+def run(loop: Loop) -> DivergenceError | None:
+    """Run epochs until one of them ends the training; return the error to be raised where it diverged."""
+    net, fit, can_fuse_epochs = loop.net, loop.fit, loop.can_fuse_epochs
+    order = np.empty(fit.training.n, np.int64) if fit.shuffle and fit.batch < fit.training.n else None
+    while loop.begin_epoch():
+        limit = fit.epochs - loop.n_done if can_fuse_epochs else 1
+        finished: list[tuple[Sums, float]] = []
+        rates: list[npt.NDArray[np.float64]] = []
+        steps_before = net.built().steps_done
+        sums: Sums | None = None
+        try:
+            sums = _run_epochs(loop, order, limit, finished, rates)
+        finally:  # Ctrl-C may come as soon as the weights are those of a later epoch
+            for (one, seconds), rates_of_epoch in zip(finished, rates, strict=False):
+                rate = float(rates_of_epoch[-1])
+                net.epochs_done += 1
+                if can_fuse_epochs or sums is None:
+                    loop.record_epoch({**values_of(net, one), "learning_rate": rate, "seconds": seconds})
+        if sums.status != OK:
+            # After a loss that is not finite there was no step, but weights are checked after theirs.
+            failed = net.built().steps_done - steps_before - (sums.status == WEIGHTS_NOT_FINITE)
+            rate = float(rates[failed // len(rates[0])][failed % len(rates[0])])
+            return _divergence(sums, net.epochs_done, rate, loop.record)
+        if not can_fuse_epochs:
+            loop.end_epoch(values_of(net, sums), {"learning_rate": rate}, seconds=finished[0][1])
+    return None
+
+
+def _run_epochs(
+    loop: Loop,
+    order: npt.NDArray[np.int64] | None,
+    limit: int,
+    finished: list[tuple[Sums, float]],
+    rates: list[npt.NDArray[np.float64]],
+) -> Sums:
+    """Run one epoch or several, at most `limit`.
+
+    Adds to `finished` as `Engine.train_epochs` does, and before that to `rates` the rates of each epoch's steps.
+    """
+    net, fit, team = loop.net, loop.fit, loop.team
+    training = fit.training
+    optimizer = _first_order(net)
+    with net.kernel_lock:
+        engine = net.built()
+        shuffle = None
+        if order is not None:
+            shuffle = Shuffle(order, net.spec.seed, net.epochs_done)
+            if training.index is not None:  # the order is one of a part of the rows
+                order, shuffle = shuffled(order, net.spec.seed, net.epochs_done), None
+        epochs = 1
+        rate = optimizer.learning_rate
+        # A user's function is called when its epoch begins, and may read the model then.
+        known = isinstance(rate, Schedule) or not callable(rate)
+        if limit > 1 and known and (order is None or shuffle is not None):
+            epochs = min(limit, engine.epochs_per_slice(training.n, fit.batch, team))
+        new_rates = rates_of_steps(rate, net.epochs_done, epochs, -(-training.n // fit.batch))
+        rates.extend(new_rates)
+        options = _options(net)
+        if callable(rate):
+            options["step_rates"] = np.array(new_rates, order="C").reshape(-1)
+        return engine.train_epochs(
+            training.data(order),
+            epochs,
+            finished,
+            batch=fit.batch,
+            rates=(float(new_rates[0, 0]), *optimizer.hyper),
+            team=team,
+            shuffle=shuffle,
+            changes=fit.augmentation,
+            on_slice=_display(net, fit.progress),
+            **options,
+        )
+
+
+def _first_order(net: Net) -> FirstOrderOptimizer:
+    assert isinstance(net.optimizer, FirstOrderOptimizer)
+    return net.optimizer
+
+
+def _options(net: Net) -> dict[str, Any]:
+    """Return what the engine takes of the net's settings, besides the rates."""
+    optimizer = _first_order(net)
+    return {
+        "optimizer": optimizer.rule.code,
+        "weight_decay": optimizer.weight_decay,
+        "clip_value": optimizer.clipvalue or 0.0,
+        "clip_norm": optimizer.global_clipnorm or 0.0,
+        "ema_decay": optimizer.ema_momentum or 0.0,
+        "metrics": compiled_metrics(net),
+        "seed": net.spec.seed,
+    }
+
+
+def _display(net: Net, progress: ProgressBar) -> Callable[[int, Sums], None]:
+    """Return a function that shows the rows done and the sums so far after each slice."""
+
+    def show(rows: int, sums: Sums) -> None:
+        values = values_of(net, sums)
+        progress.update(rows, values.pop("loss"), values)
+
+    return show
+
+
+def train_on_batch(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float]:
+    """Make one update by all rows of a built net; return loss and metrics before it.
+
+    Raises
+    ------
+    DivergenceError
+        If the loss or a weight is not finite.
+    """
+    optimizer = _first_order(net)
+    with net.kernel_lock:
+        metrics = function_metrics(net, rows)
+        rate = float(rates_of_steps(optimizer.learning_rate, net.epochs_done, 1, 1)[0, 0])
+        sums = net.built().train_epoch(
+            rows.data(), batch=rows.n, rates=(rate, *optimizer.hyper), team=team, **_options(net)
+        )
+    if sums.status != OK:
+        raise _divergence(sums, net.epochs_done, rate, net.history)
+    return values_of(net, sums) | metrics
+
+
+def _divergence(sums: Sums, epoch: int, rate: float, record: History) -> DivergenceError:
+    """Return the error of a run that ended because loss or weights were not finite."""
+    what = "the loss" if sums.status == LOSS_NOT_FINITE else "a weight"
+    return DivergenceError(
+        f"training diverged in epoch {epoch}: {what} is no longer finite with learning_rate={rate:g}. The model "
+        "keeps its last finite weights. Try a smaller learning_rate (a tenth), or data scaled to about 1.",
+        epoch=epoch,
+        learning_rate=rate,
+        history=record,
+    )

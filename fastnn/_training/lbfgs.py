@@ -1,0 +1,116 @@
+"""L-BFGS: the quasi-Newton method of SciPy on the loss and gradient of all rows."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastnn._data.rows import Rows
+from fastnn._engine.engine import Engine, Sums
+from fastnn._engine.thread_team import ThreadTeam
+from fastnn._errors import DivergenceError
+from fastnn._training import full_batch
+from fastnn._training.blas import one_blas_thread
+from fastnn._training.full_batch import End, NotFiniteError, OnIteration
+from fastnn._training.loop import Fit, Loop
+from fastnn._training.net import Net
+from fastnn._training.objective import compiled_metrics, loss_of, values_of
+from fastnn.kernels.tables import OK
+from fastnn.optimizers import LBFGS
+
+
+class _Objective:
+    """Loss with penalty and its gradient at any x, computed in the model's dtype."""
+
+    def __init__(self, net: Net, rows: Rows, team: ThreadTeam) -> None:
+        self._net = net
+        self._engine = Engine(net.built().architecture, 0, team.n_threads)
+        self._engine.params[:] = net.built().params
+        self.index = self._engine.parameter_index()
+        self._data = rows.data()
+        self._metrics = compiled_metrics(net)
+        self._team = team
+        self._last: tuple[np.ndarray, Sums] | None = None
+        self._wall = math.nan
+
+    def start(self) -> np.ndarray:
+        """Return the parameters that the net has."""
+        return self._engine.params[self.index].astype(np.float64)
+
+    def _evaluate(self, x: np.ndarray) -> tuple[Sums, np.ndarray]:
+        self._engine.params[self.index] = x
+        sums, grad = self._engine.flat_gradient(self._data, team=self._team, metrics=self._metrics)
+        self._last = x.copy(), sums
+        return sums, grad
+
+    def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """Loss and gradient (n_params,) float64.
+
+        Where the loss is not finite, a higher one than that of the start and no slope: the line search comes back.
+        """
+        sums, grad = self._evaluate(x)
+        loss = loss_of(self._net, sums)
+        if sums.status == OK and math.isfinite(loss):
+            if math.isnan(self._wall):
+                self._wall = 10.0 * abs(loss) + 1.0
+            return loss, grad[self.index].astype(np.float64, copy=False)
+        if math.isnan(self._wall):
+            raise NotFiniteError
+        return self._wall, np.zeros(x.size)
+
+    def values(self, x: np.ndarray) -> dict[str, float]:
+        """Loss and metrics at x by their names; usually the point that was looked at last."""
+        if self._last is None or not np.array_equal(self._last[0], x):
+            self._evaluate(x)
+        assert self._last is not None
+        return values_of(self._net, self._last[1])
+
+
+def check(net: Net) -> None:
+    """Raise ValueError unless the method can train a built net."""
+    full_batch.check(net)
+
+
+def work(net: Net, fit: Fit) -> int:
+    """Return the floating-point operations of one evaluation, after which threads meet in Python."""
+    return net.flops_per_row(training=True) * fit.training.n
+
+
+def run(loop: Loop) -> DivergenceError | None:
+    """Run iterations until one of them ends the training; return the error to be raised where it diverged."""
+    return full_batch.run(loop, lambda on_iteration: _minimise(loop, on_iteration))
+
+
+def _minimise(loop: Loop, on_iteration: OnIteration) -> End:
+    """Minimise the loss by L-BFGS until it converges, all epochs are done or `on_iteration` returns False."""
+    from scipy import optimize  # where used: it takes some 100 ms to import
+
+    settings = loop.net.optimizer
+    assert isinstance(settings, LBFGS)
+    objective = _Objective(loop.net, loop.fit.training, loop.team)
+
+    def callback(intermediate_result: Any) -> None:
+        x = np.array(intermediate_result.x)
+        if not on_iteration(x, objective.values(x), {}):
+            raise StopIteration
+
+    options = {
+        "maxiter": loop.fit.epochs + 1,  # the last one is ended by the callback
+        "maxcor": settings.maxcor,
+        "gtol": settings.gtol,
+        "ftol": settings.ftol,
+        "maxfun": settings.max_fun,
+    }
+    with one_blas_thread():
+        found = optimize.minimize(
+            objective, objective.start(), jac=True, method="L-BFGS-B", callback=callback, options=options
+        )
+    if found.status == 0:
+        return "converged", str(found.message)
+    if found.status == 1:
+        return "max_fun", f"{found.nfev} evaluations of the loss, as many as max_fun={settings.max_fun} allows"
+    if found.status == 2:
+        return "stalled", "no step along the search direction lowers the loss, as far as rounding lets it be seen"
+    return None

@@ -1,0 +1,345 @@
+"""Net: specification, parameters and progress of a network, on which training, evaluation and persistence work.
+
+`fastnn.model.Model` is the public face of one.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn import initializers, losses, metrics, optimizers, regularizers
+from fastnn._compatibility import as_metrics, as_optimizer, check_output, check_solver
+from fastnn._data.prepare import RowFormat
+from fastnn._engine.architecture import Architecture
+from fastnn._engine.engine import Engine
+from fastnn._engine.inference import WORK_FOR_THREADS
+from fastnn._engine.thread_team import ThreadTeam, as_n_threads, available_threads
+from fastnn._validation import as_dtype, as_seed, positive_integer
+from fastnn.custom import CustomActivation, CustomLoss, activation_code, loss_code
+from fastnn.history import History
+from fastnn.kernels.maths.isfinite import all_finite
+from fastnn.kernels.tables import param_offsets
+from fastnn.layers import Dense, Dropout, as_layers, changed
+from fastnn.losses import Loss
+from fastnn.metrics import Metric
+from fastnn.optimizers import Optimizer
+from fastnn.regularizers import Regularizer
+
+Array: TypeAlias = npt.NDArray[Any]
+
+@dataclass(frozen=True)
+class Spec:
+    """What a net is made from; none of it changes once there are weights.
+
+    Parameters
+    ----------
+    layers : tuple of Dense
+        Empty while the width of the output is unknown.
+    loss : Loss
+    metrics : tuple of Metric
+    seed : int
+    dtype : numpy.dtype
+    n_threads : int
+        Maximum number of threads.
+    """
+
+    layers: tuple[Dense, ...]
+    loss: Loss
+    metrics: tuple[Metric, ...]
+    seed: int
+    dtype: np.dtype[Any]
+    n_threads: int
+
+
+class Net:
+    """A network in training: its specification, and all that changes.
+
+    Parameters
+    ----------
+    spec : Spec
+    optimizer : Optimizer
+    regularizer : Regularizer
+
+    Attributes
+    ----------
+    spec : Spec
+    optimizer, regularizer
+        Set by `set_optimizer` and `set_regularizer`.
+    trainable : tuple of bool
+        For each layer whether training changes it; set by `set_trainable`.
+    engine : Engine or None
+        Parameters, optimizer slots and buffers; None before `build`.
+    epochs_done : int
+        Epochs over all fits; the order of rows follows from it.
+    history : History
+        All epochs of all fits.
+    stop_training : bool or str
+        Set by a callback: training ends after this epoch; a text becomes `History.stopped`.
+    kernel_lock : threading.RLock
+        Held while kernels run, as their buffers are the engine's.
+    fit_lock : threading.Lock
+        Held during a training.
+    """
+
+    def __init__(self, spec: Spec, optimizer: Optimizer, regularizer: Regularizer) -> None:
+        self.spec = spec
+        self.optimizer = optimizer
+        self.regularizer = regularizer
+        self.trainable = tuple(layer.trainable for layer in spec.layers)
+        self.engine: Engine | None = None
+        self.epochs_done = 0
+        self.history = History()
+        self.stop_training: bool | str = False
+        self.kernel_lock = threading.RLock()
+        self.fit_lock = threading.Lock()
+        self._n_predicting = min(spec.n_threads, available_threads())  # more threads would displace each other
+
+    # ------------------------------------------------------------------------------------------- widths
+
+    @property
+    def n_features(self) -> int | None:
+        """Columns of X; None before `build`."""
+        return None if self.engine is None else self.engine.architecture.sizes[0]
+
+    @property
+    def n_outputs(self) -> int | None:
+        """Columns of the output; None without layers before `build`."""
+        if self.engine is not None:
+            return self.engine.architecture.sizes[-1]
+        return self.spec.layers[-1].units if self.spec.layers else None
+
+    @property
+    def form(self) -> RowFormat:
+        """What the net requires of its data."""
+        return RowFormat(self.spec.loss, self.spec.dtype, self.n_features, self.n_outputs)
+
+    def flops_per_row(self, *, training: bool) -> int:
+        """Return the floating-point operations per row in the matrix products."""
+        return self.built().architecture.flops_per_row(training=training)
+
+    # ----------------------------------------------------------------------------------------- building
+
+    def built(self) -> Engine:
+        """Return the engine.
+
+        Raises
+        ------
+        ValueError
+            If there are no weights yet.
+        """
+        if self.engine is None:
+            raise ValueError("the model has no weights yet: call fit, or build(n_features), first.")
+        return self.engine
+
+    def build(self, n_features: int, n_outputs: int | None = None) -> None:
+        """Allocate the parameters and draw the start weights, unless that is done; see `Model.build`."""
+        known = self.n_outputs
+        if known is None and n_outputs is None:
+            raise ValueError("n_outputs is missing: with an empty list of layers the output's width must be given.")
+        if known is not None and n_outputs is not None and n_outputs != known:
+            raise ValueError(f"n_outputs is {n_outputs}, but the last layer has {known} units.")
+        if self.n_features is not None and n_features != self.n_features:
+            raise ValueError(
+                f"n_features is {n_features}, but the model is built for {self.n_features}; make a new Model."
+            )
+        if self.engine is not None:
+            return
+        spec = replace(self.spec, layers=self.spec.layers or (Dense(n_outputs or 1),))
+        check_output(spec.layers[-1], spec.loss)
+        engine = _new_engine(spec, n_features, self.optimizer, self.regularizer, self.trainable)
+        rng = np.random.default_rng(spec.seed)
+        for layer, weights in zip(spec.layers, engine.weights(), strict=True):
+            n_in, n_out = weights.shape
+            weights[...] = initializers.initial_weights(layer.kernel_initializer, layer.activation, n_in, n_out, rng)
+        self.spec = spec
+        self.trainable = self.trainable or (True,)
+        self.engine = engine
+
+    def allocate(self, n_features: int) -> Engine:
+        """Allocate the parameters without drawing start weights, to be overwritten, and return the engine."""
+        self.engine = _new_engine(self.spec, n_features, self.optimizer, self.regularizer, self.trainable)
+        return self.engine
+
+    # ----------------------------------------------------------------------------------------- settings
+
+    def set_optimizer(self, optimizer: Optimizer) -> None:
+        """Replace the optimizer; one of the same kind keeps the slots, another one starts with slots of zeros."""
+        if self.engine is not None:
+            averaged = optimizers.averages(optimizer)
+            if getattr(optimizer, "rule", None) is not getattr(self.optimizer, "rule", None):  # a solver has none
+                self.engine.reset_slots(optimizer.n_slots, averaged=averaged)
+            self.engine.set_averaged(averaged)
+        self.optimizer = optimizer
+
+    def set_regularizer(self, regularizer: Regularizer) -> None:
+        """Replace the regularizer, from the next step on."""
+        new, old = ((r.l1, r.l2) for r in (regularizer, self.regularizer))
+        if self.engine is not None and new != old:
+            self.engine.set_penalties((new,) * len(self.spec.layers))
+        self.regularizer = regularizer
+
+    def set_trainable(self, trainable: tuple[bool, ...]) -> None:
+        """Choose the layers that training changes."""
+        self.trainable = trainable
+        if self.engine is not None:
+            self.engine.set_trained(trainable)
+
+    # ------------------------------------------------------------------------------------------ running
+
+    @contextmanager
+    def team(self, work: int) -> Iterator[ThreadTeam]:
+        """Provide threads for `work` floating-point operations: one where more would not pay."""
+        with ThreadTeam(self.spec.n_threads if work >= WORK_FOR_THREADS else 1) as team:
+            yield team
+
+    def outputs(self, features: Array) -> Array | None:
+        """Return the outputs (n, n_outputs) of prepared features; None where one is NaN or infinite."""
+        with self.kernel_lock:
+            return self.built().predict(features, self._n_predicting)
+
+    @contextmanager
+    def in_training(self, call: str) -> Iterator[None]:
+        """Refuse a second training at the same time; one that fails before its first step builds nothing."""
+        if not self.fit_lock.acquire(blocking=False):
+            raise RuntimeError(
+                f"{call} was called while this model is in training, from one of its callbacks or from another "
+                "thread: wait for the end, or train a copy (copy.copy(model))."
+            )
+        spec, trainable, engine, done = self.spec, self.trainable, self.engine, self.epochs_done
+        try:
+            yield
+        except (TypeError, ValueError, MemoryError):
+            made = self.engine
+            if engine is None and self.epochs_done == done and made is not None and not made.steps_done:
+                self.spec, self.trainable, self.engine = spec, trainable, None
+            raise
+        finally:
+            self.fit_lock.release()
+
+    def check_trainable(self) -> None:
+        """Raise ValueError unless training changes a layer."""
+        if self.trainable and not any(self.trainable):
+            raise ValueError("there is nothing to train: all layers are frozen. Set model.trainable first.")
+
+    def check_weights(self) -> None:
+        """Raise ValueError unless all weights are finite: what was written into them from outside is no divergence."""
+        if self.engine is None or all_finite(self.engine.params):
+            return
+        for name, arrays in (("weights", self.engine.weights()), ("biases", self.engine.biases())):
+            for k, array in enumerate(arrays):
+                if not np.isfinite(array).all():
+                    raise ValueError(
+                        f"{name}[{k}] of the model holds NaN or infinity: write finite numbers into it, or make a new "
+                        "Model."
+                    )
+
+
+def new_net(
+    layers: Sequence[Dense | Dropout | int] | npt.NDArray[np.integer],
+    *,
+    loss: str | Loss,
+    optimizer: str | Optimizer,
+    regularizer: str | Regularizer | None,
+    metrics: Sequence[str | Metric | metrics.MetricFunction] | None,
+    seed: int | None,
+    dtype: npt.DTypeLike,
+    n_threads: int | None,
+) -> Net:
+    """Validate the arguments of `Model` and make a net of them, without weights."""
+    given = as_layers(layers)
+    a_loss = losses.get(loss)
+    a_regularizer = regularizers.get(regularizer)
+    some_metrics = as_metrics(metrics, a_loss)
+    a_seed = as_seed(seed)
+    a_dtype = as_dtype(dtype)
+    an_optimizer = as_optimizer(optimizer, a_dtype)
+    check_solver(an_optimizer, a_loss, a_regularizer)
+    spec = Spec(given, a_loss, some_metrics, a_seed, a_dtype, as_n_threads(n_threads))
+    if given:
+        check_output(given[-1], a_loss)
+    return Net(spec, an_optimizer, a_regularizer)
+
+
+def with_new_head(
+    net: Net,
+    layers: Sequence[Dense | Dropout | int],
+    *,
+    n_replaced: int,
+    trainable: bool,
+    settings: dict[str, Any],
+) -> Net:
+    """Make a net of the lower layers, with copies of their weights, and a new head; see `Model.replace_head`."""
+    engine = net.built()
+    own = net.spec.layers
+    n_kept = len(own) - positive_integer(n_replaced, "n_replaced")
+    if n_kept < 1:
+        raise ValueError(f"n_replaced is {n_replaced}, but of the {len(own)} layers at least one must be kept.")
+    kept = [changed(layer, trainable=bool(trainable)) for layer in own[:n_kept]]
+    given = {name: getattr(net.spec, name) for name in ("loss", "seed", "dtype", "n_threads")}
+    given |= {"optimizer": net.optimizer, "regularizer": net.regularizer, "metrics": None}
+    made = new_net([*kept, *layers], **(given | settings))
+    made.build(engine.architecture.sizes[0])
+    for new, old in ((made.built().weights(), engine.weights()), (made.built().biases(), engine.biases())):
+        for k in range(n_kept):
+            new[k][...] = old[k]
+    return made
+
+
+def _new_engine(
+    spec: Spec, n_features: int, optimizer: Optimizer, regularizer: Regularizer, trainable: tuple[bool, ...]
+) -> Engine:
+    """Allocate the parameters (zeros) and slots of a net.
+
+    Raises
+    ------
+    MemoryError
+        If they do not fit into memory.
+    """
+    averaged = optimizers.averages(optimizer)
+    try:
+        architecture = _architecture(spec, n_features, regularizer, trainable)
+        _check_address_space(architecture, 1 + optimizer.n_slots + averaged)
+        return Engine(architecture, optimizer.n_slots, spec.n_threads, averaged=averaged)
+    except (MemoryError, OverflowError) as error:
+        net = "-".join(str(n) for n in (n_features, *(layer.units for layer in spec.layers)))
+        raise MemoryError(f"layers make a net {net}, which does not fit into memory ({error}).") from error
+
+
+def _architecture(
+    spec: Spec, n_features: int, regularizer: Regularizer, trainable: tuple[bool, ...]
+) -> Architecture:
+    """Return the architecture in the terms of the kernels."""
+    layers = spec.layers
+    return Architecture(
+        sizes=(n_features, *(layer.units for layer in layers)),
+        activations=tuple((layer.activation.rule.code, layer.activation.alpha) for layer in layers),
+        use_bias=tuple(layer.use_bias for layer in layers),
+        penalties=((regularizer.l1, regularizer.l2),) * len(layers),
+        loss=spec.loss.rule.code,
+        fused_output=spec.loss.link is layers[-1].activation.rule,
+        dtype=spec.dtype,
+        loss_parameters=spec.loss.parameters(layers[-1].units),
+        trained=trainable or tuple(layer.trainable for layer in layers),
+        max_norms=tuple(layer.max_norm or 0.0 for layer in layers),
+        dropouts=tuple(layer.dropout for layer in layers),
+        functions=tuple(
+            activation_code(layer.activation, spec.dtype) if isinstance(layer.activation, CustomActivation) else None
+            for layer in layers
+        ),
+        loss_function=loss_code(spec.loss, spec.dtype) if isinstance(spec.loss, CustomLoss) else None,
+    )
+
+
+def _check_address_space(architecture: Architecture, n_arrays: int) -> None:
+    """Raise MemoryError where NumPy would raise ValueError: for arrays larger than an address can be."""
+    needed = n_arrays * param_offsets(architecture.sizes, architecture.dtype)[1] * architecture.dtype.itemsize
+    if needed > sys.maxsize:
+        raise MemoryError(f"{needed} bytes are needed")

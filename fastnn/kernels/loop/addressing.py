@@ -1,0 +1,26 @@
+"""Where rows of the data and a thread's scratch lie."""
+
+from __future__ import annotations
+
+from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.protocols import Pointer
+from fastnn.kernels.lang.simd import at
+from fastnn.kernels.tables import Data, Plan, State
+
+
+@device_function
+def whole_vectors(n: int, v: int) -> int:
+    """Return the smallest multiple of v not below n."""
+    return (n + v - 1) // v * v
+
+
+@device_function
+def row_at(data: Data, place: int) -> int:
+    """Return the row of the data at a place of the epoch."""
+    return data.order[place] if data.order.size else place
+
+
+@device_function
+def scratch_of(state: State, plan: Plan, thread: int) -> Pointer:
+    """Return the thread's scratch in `work`."""
+    return at(state.work, plan.layout.scratch + thread * plan.layout.scratch_size)
