@@ -1,6 +1,6 @@
 """fastnn: a fast multilayer-perceptron core for CPUs.
 
-Train with `Model`; see README.md for a first example and docs/design.md for how it works.
+Train with `Model`; see docs/start.md for a first example and docs/architecture.md for how it works.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -13,6 +13,8 @@ from fastnn.custom import MachineCode, compiled, row_code
 from fastnn.kernels.nn.stochastic import ROW_RANDOMS
 from fastnn.optimizers import Optimizer
 
+__all__ = ["Augmentation"]
+
 #: Quantiles of the share of a row in its mixture.
 N_QUANTILES = 1024
 

@@ -25,6 +25,8 @@ from fastnn._training.net import Net
 from fastnn._validation import finite_number, positive_integer
 from fastnn.optimizers import Optimizer, with_learning_rate
 
+__all__ = ["LearningRates"]
+
 Array = npt.NDArray[np.float64]
 
 #: Share of the steps at the start from which nothing is concluded: their smoothed losses are means of a few batches.

@@ -40,6 +40,8 @@ from fastnn.history import History
 from fastnn.layers import Dense, Dropout
 from fastnn.lr_finder import LearningRates, RangeTest, check_has_rate, range_test
 
+__all__ = ["Model"]
+
 Array: TypeAlias = npt.NDArray[Any]
 
 if TYPE_CHECKING:

@@ -225,7 +225,10 @@ def test_readme_gets_what_is_between_the_markers(data, tmp_path, capsys):
     readme.write_text("before\n", encoding="utf-8")
     with pytest.raises(ValueError, match="must have a line <!-- speed -->"):
         compare.main(["report", str(folder), "--readme", str(readme)])
-    readme.write_text(f"before\n{report.START}\nwas here\n{report.END}\nafter\n", encoding="utf-8")
+    page = tmp_path / "docs" / "performance.md"
+    page.parent.mkdir()
+    for file in (readme, page):
+        file.write_text(f"before\n{report.START}\nwas here\n{report.END}\nafter\n", encoding="utf-8")
     for again in (folder, tmp_path / "docs" / "figures"):
         compare.main(["report", str(again), "--readme", str(readme)])
         text = readme.read_text(encoding="utf-8")
@@ -233,6 +236,11 @@ def test_readme_gets_what_is_between_the_markers(data, tmp_path, capsys):
         assert text.endswith("<!-- /speed -->\nafter\n")
         assert "was here" not in text
         assert "**50.0 (0.500)**" in text
+        assert "**Inference.**" not in text
+        text = page.read_text(encoding="utf-8")
+        assert text.startswith("before\n<!-- speed -->\n**Inference.**")
+        assert text.endswith("<!-- /speed -->\nafter\n")
+        assert "was here" not in text
     assert (tmp_path / "docs/figures/comparison.json").exists()
 
 

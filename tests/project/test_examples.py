@@ -59,7 +59,7 @@ def test_remedies_against_overfitting(capsys):
 
 
 def test_xor_needs_a_hidden_layer(capsys):
-    accuracies = load("linear_or_not").main(epochs=60)
+    accuracies = load("nonlinear_separability").main(epochs=60)
     assert accuracies["left or right: logistic regression"] > 0.98
     assert accuracies["XOR: logistic regression"] < 0.8
     assert accuracies["XOR: two hidden units"] > 0.95
@@ -90,7 +90,9 @@ def test_curves_are_fitted_in_a_few_steps(capsys):
         ("optimizers_race", {"epochs": 3, "rates": (0.01,)}),
         ("learning_rate", {"epochs": 2, "rows": 300}),
         ("overfitting", {"epochs": 2}),
-        ("linear_or_not", {"epochs": 2}),
+        ("nonlinear_separability", {"epochs": 2}),
+        ("curve_fitting", {"adam_epochs": 2, "iterations": 2}),
+        ("transfer", {"epochs": 1, "copies": 1}),
     ],
 )
 def test_pictures_are_written(name, settings, tmp_path):
