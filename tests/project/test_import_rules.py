@@ -149,7 +149,7 @@ def test_there_is_no_circle_of_modules():
     """Of any length, inside a room, too."""
     graph = file_graph()
     longest_chain({(a, b) for a, below in graph.items() for b in below})
-    with pytest.raises(AssertionError, match="circle: a -> b -> c -> a"):
+    with pytest.raises(AssertionError, match=r"circle: (a -> b -> c -> a|b -> c -> a -> b|c -> a -> b -> c)"):
         longest_chain({("a", "b"), ("b", "c"), ("c", "a")})
 
 
