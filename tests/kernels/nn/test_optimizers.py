@@ -331,11 +331,7 @@ def test_running_average_of_the_parameters(kind, limit, dtype):
     assert made.steps_done == 5
     assert not np.allclose(made.params, mean, atol=1e-3)
     # Predictions and evaluations are made with it, gradients without it.
-<<<<<<< HEAD
     plain = engine(replace(arch, max_norms=()), limits=LIMITS_OF.get(kind, WORKSPACE_LIMITS))
-=======
-    plain = engine(replace(arch, max_norms=()), limits=limits)  # which decide how sums of losses are rounded
->>>>>>> tables
     plain.params[:] = made.final_params
     np.testing.assert_array_equal(made.predict(rows.x), plain.predict(rows.x))
     assert not np.array_equal(start, made.predict(rows.x))
