@@ -134,8 +134,8 @@ def warn_of_public_path(reason: str) -> None:
     """Warn that the public way is taken: why, and what it costs."""
     warnings.warn(
         f"fastnn compiles by Numba's public functions alone, because {reason}. Results are the same to the bit; "
-        "compiling takes about four times as long, and so do training steps of tiny nets. FASTNN_COMPILER=public chooses this "
-        "without a warning; a newer fastnn may support this Numba.",
+        "compiling takes about four times as long, and so do training steps of tiny nets. FASTNN_COMPILER=public "
+        "chooses this without a warning; a newer fastnn may support this Numba.",
         RuntimeWarning,
         stacklevel=2,
     )
