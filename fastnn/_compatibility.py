@@ -8,7 +8,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 
 from fastnn import activations, losses, metrics, optimizers, regularizers
-from fastnn._validation import positive_integer
+from fastnn._validation import must_be, positive_integer
 from fastnn.kernels.nn.rules import CUSTOM
 from fastnn.layers import Dense
 
@@ -96,7 +96,7 @@ def as_metrics(given: Any, loss: losses.Loss) -> tuple[metrics.Metric, ...]:
         given = (given,)
     if not isinstance(given, Iterable):
         raise TypeError(
-            f"metrics is {given!r}, but must be a sequence of names such as ['accuracy'] or functions, or None."
+            must_be("metrics", "a sequence of names such as ['accuracy'] or functions, or None", given)
         )
     found = tuple(dict.fromkeys(metrics.get(m, loss=loss) for m in given))
     names = [metric.name for metric in found]

@@ -64,7 +64,7 @@ def canonical_name(argument: str, given: str, names: Collection[str], aliases: M
     """
     known = ", ".join(names)
     if not isinstance(given, str):
-        raise TypeError(f"{argument} must be one of the names {known}; got {reprlib.repr(given)}.")
+        raise TypeError(must_be(argument, f"one of the names {known}", given))
     name = aliases.get(given, given)
     if name in names:
         return name
@@ -96,13 +96,13 @@ def finite_number(argument: str, given: float) -> float:
         If it is infinite, NaN or beyond the range of a float.
     """
     if isinstance(given, bool) or not isinstance(given, numbers.Real):
-        raise TypeError(f"{argument} must be a number; got {reprlib.repr(given)}.")
+        raise TypeError(must_be(argument, "a number", given))
     try:
         number = float(given)
     except OverflowError:
         number = math.inf
     if not math.isfinite(number):
-        raise ValueError(f"{argument} must be a finite number; got {reprlib.repr(given)}.")
+        raise ValueError(must_be(argument, "a finite number", given))
     return number
 
 
@@ -144,9 +144,9 @@ def number_in(argument: str, given: float, interval: str) -> float:
 def positive_integer(value: Any, name: str) -> int:
     """Insist on an integer of at least 1; bools are none."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} is {value!r}, but must be an integer of at least 1.")
+        raise TypeError(must_be(name, "an integer of at least 1", value))
     if value < 1:
-        raise ValueError(f"{name} is {value}, but must be at least 1.")
+        raise ValueError(must_be(name, "at least 1", value))
     return int(value)
 
 
@@ -155,9 +155,9 @@ def as_seed(seed: Any) -> int:
     if seed is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
     if not isinstance(seed, numbers.Integral) or isinstance(seed, bool | np.bool_):
-        raise TypeError(f"seed is {seed!r}, but must be an integer or None.")
+        raise TypeError(must_be("seed", "an integer or None", seed))
     if not 0 <= int(seed) < 2**63:
-        raise ValueError(f"seed is {seed}, but must be in 0 .. 2**63 - 1.")
+        raise ValueError(must_be("seed", "in 0 .. 2**63 - 1", seed))
     return int(seed)
 
 
@@ -168,7 +168,7 @@ def as_dtype(dtype: Any) -> np.dtype[Any]:
     except TypeError:
         found = np.dtype(object)
     if dtype is None or found not in (np.dtype(np.float32), np.dtype(np.float64)) or not found.isnative:
-        raise ValueError(f"dtype is {dtype!r}, but must be 'float32' or 'float64'.")
+        raise ValueError(must_be("dtype", "'float32' or 'float64'", dtype))
     return found
 
 
@@ -177,9 +177,9 @@ def as_max_seconds(value: Any) -> float | None:
     if value is None:
         return None
     if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
-        raise TypeError(f"max_seconds is {value!r}, but must be a number of seconds, or None.")
+        raise TypeError(must_be("max_seconds", "a number of seconds, or None", value))
     if not float(value) > 0.0:
-        raise ValueError(f"max_seconds is {value!r}, but must be above 0, or None for no limit.")
+        raise ValueError(must_be("max_seconds", "above 0, or None for no limit", value))
     return float(value)
 
 
@@ -189,10 +189,10 @@ def as_verbose(verbose: Any) -> bool | Literal["auto"]:
         return "auto"
     if isinstance(verbose, bool | np.bool_ | numbers.Integral):
         return bool(verbose)
-    raise ValueError(f"verbose is {verbose!r}, but must be True, False or 'auto'.")
+    raise ValueError(must_be("verbose", "True, False or 'auto'", verbose))
 
 
 def check_bool(value: Any, name: str) -> None:
     """Insist on True or False."""
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} is {value!r}, but must be True or False.")
+        raise TypeError(must_be(name, "True or False", value))

@@ -399,7 +399,7 @@ class Activation:
             if alpha <= 0.0:
                 raise ValueError(must_be(f"alpha of {name}", "above 0", alpha, f"Try Activation({name!r}, {default})."))
         elif alpha != 0.0:
-            raise ValueError(f"alpha has no meaning for {name}; got {alpha!r}. Leave it out.")
+            raise ValueError(f"alpha has no meaning for {name}, got {alpha!r}. Leave it out.")
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "alpha", alpha)
 

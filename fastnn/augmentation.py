@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._data.rows import AugmentationPlan
-from fastnn._validation import finite_number
+from fastnn._validation import finite_number, must_be
 from fastnn.custom import MachineCode, compiled, row_code
 from fastnn.kernels.nn.stochastic import ROW_RANDOMS
 from fastnn.optimizers import Optimizer
@@ -69,7 +69,7 @@ class Augmentation:
         for name in ("mixup", "noise"):
             value = finite_number(name, getattr(self, name))
             if value < 0.0:
-                raise ValueError(f"{name} must be at least 0; got {value!r}.")
+                raise ValueError(must_be(name, "at least 0", value))
             object.__setattr__(self, name, value)
         if self.function is not None:
             compiled(self.function, "function")
@@ -115,7 +115,7 @@ def check_augmentation(augmentation: Any, optimizer: Optimizer) -> None:
     if augmentation is None:
         return
     if not isinstance(augmentation, Augmentation):
-        raise TypeError(f"augmentation is {augmentation!r}, but must be a fastnn.Augmentation, or None.")
+        raise TypeError(must_be("augmentation", "a fastnn.Augmentation, or None", augmentation))
     if optimizer.full_batch:
         raise ValueError(
             f"augmentation is {augmentation!r}, but optimizer={optimizer!r} needs the same rows in each "

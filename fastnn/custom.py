@@ -16,6 +16,7 @@ import numba
 import numpy as np
 from numba.extending import is_jitted
 
+from fastnn._validation import must_be
 from fastnn.activations import Activation
 from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.lang.simd import FUNCTIONS
@@ -53,14 +54,14 @@ class MachineCode:
 def compiled(function: Any, argument: str) -> Any:
     """The function as one that compiled code can call; Python functions are compiled."""
     if not callable(function) or isinstance(function, type):
-        raise TypeError(f"{argument} must be a function; got {reprlib.repr(function)}.")
+        raise TypeError(must_be(argument, "a function", function))
     if JIT_DISABLED or is_jitted(function):
         return function
     try:
         return numba.njit(error_model="numpy")(function)
     except TypeError as error:
         raise TypeError(
-            f"{argument} must be a Python function or one compiled by numba.njit; got {reprlib.repr(function)}."
+            f"{argument} must be a Python function or one compiled by numba.njit, got {reprlib.repr(function)}."
         ) from error
 
 

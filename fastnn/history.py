@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from fastnn._figure import new_figure
+from fastnn._validation import must_be
 
 __all__ = ["History"]
 
@@ -93,13 +94,13 @@ class History:
         """
         last = self._epoch[-1] if self._epoch else -1
         if epoch <= last:
-            raise ValueError(f"epoch must be above the last one, {last}; got {epoch}.")
+            raise ValueError(must_be("epoch", f"above the last one, {last}", epoch))
         row = {}
         for name, value in values.items():
             try:
                 row[name] = float(value)
             except (TypeError, ValueError):
-                raise TypeError(f"values[{name!r}] must be a number; got {value!r}.") from None
+                raise TypeError(must_be(f"values[{name!r}]", "a number", value)) from None
         n = len(self._epoch)
         try:
             for name in row:
@@ -200,7 +201,7 @@ class History:
             axes = new_figure(2 if metrics else 1).axes
         panels = list(axes) if isinstance(axes, Sequence) or hasattr(axes, "flat") else [axes]
         if not 1 <= len(panels) <= 2:
-            raise ValueError(f"axes are {len(panels)}, but must be one (losses) or two (losses, metrics).")
+            raise ValueError(must_be("axes", "one (losses) or two (losses, metrics)", len(panels)))
         self._plot_into(panels[0], losses, "loss")
         if len(panels) == 2:
             self._plot_into(panels[1], metrics, "metrics")

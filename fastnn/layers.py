@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import activations, initializers
-from fastnn._validation import finite_number
+from fastnn._validation import finite_number, must_be
 from fastnn.activations import Activation
 
 __all__ = ["Dense", "Dropout"]
@@ -78,11 +78,11 @@ class Dense:
     ) -> None:
         for name, flag in (("use_bias", use_bias), ("trainable", trainable)):
             if not isinstance(flag, (bool, np.bool_)):
-                raise TypeError(f"{name} must be True or False; got {reprlib.repr(flag)}.")
+                raise TypeError(must_be(name, "True or False", flag))
         if max_norm is not None:
             max_norm = finite_number("max_norm", max_norm)
             if max_norm <= 0.0:
-                raise ValueError(f"max_norm must be above 0, or None for no limit; got {max_norm!r}.")
+                raise ValueError(must_be("max_norm", "above 0, or None for no limit", max_norm))
         object.__setattr__(self, "units", _count("units", units))
         object.__setattr__(self, "activation", activations.get(activation))
         object.__setattr__(self, "kernel_initializer", initializers.get(kernel_initializer))
@@ -131,7 +131,7 @@ class Dropout:
 def _rate(argument: str, given: float) -> float:
     rate = finite_number(argument, given)
     if not 0.0 <= rate < 1.0:
-        raise ValueError(f"{argument} must be at least 0 and below 1; got {rate!r}.")
+        raise ValueError(must_be(argument, "at least 0 and below 1", rate))
     return rate
 
 
@@ -147,9 +147,9 @@ def _count(argument: str, given: int) -> int:
             raise TypeError
         count = operator.index(given)
     except TypeError:
-        raise TypeError(f"{argument} must be an integer of at least 1; got {reprlib.repr(given)}.") from None
+        raise TypeError(must_be(argument, "an integer of at least 1", given)) from None
     if count < 1:
-        raise ValueError(f"{argument} must be at least 1; got {count}.")
+        raise ValueError(must_be(argument, "at least 1", count))
     return count
 
 
@@ -177,7 +177,7 @@ def as_layers(layers: Sequence[Dense | Dropout | int] | NDArray[np.integer]) -> 
     is_sequence = layers.ndim > 0 if isinstance(layers, np.ndarray) else isinstance(layers, Sequence)
     if isinstance(layers, (str, bytes)) or not is_sequence:
         raise TypeError(
-            f"layers must be a sequence of Dense, Dropout or int, such as [64, 10]; got {reprlib.repr(layers)}."
+            f"layers must be a sequence of Dense, Dropout or int, such as [64, 10], got {reprlib.repr(layers)}."
         )
     last = len(layers) - 1
     result: list[Dense] = []

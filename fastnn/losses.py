@@ -9,7 +9,6 @@ A loss with settings is made by a function of its name: ``huber(delta=2.0)``, ``
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeAlias
@@ -17,7 +16,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._validation import canonical_name, finite_number
+from fastnn._validation import canonical_name, finite_number, must_be
 from fastnn.kernels.lang.compiler import device_function
 from fastnn.kernels.lang.simd import (
     absolute,
@@ -419,34 +418,34 @@ class Loss:
         object.__setattr__(self, "quantiles", self._checked_quantiles())
         smoothing = finite_number("label_smoothing", self.label_smoothing)
         if not 0.0 <= smoothing < 1.0:
-            raise ValueError(f"label_smoothing must be at least 0 and below 1; got {smoothing!r}.")
+            raise ValueError(must_be("label_smoothing", "at least 0 and below 1", smoothing))
         if smoothing and "label_smoothing" not in self.rule.settings:
-            raise ValueError(f"label_smoothing has no meaning for {name}; got {smoothing!r}. Leave it out.")
+            raise ValueError(f"label_smoothing has no meaning for {name}, got {smoothing!r}. Leave it out.")
         object.__setattr__(self, "label_smoothing", smoothing)
 
     def _checked_delta(self) -> float | None:
         if "delta" not in self.rule.settings:
             if self.delta is not None:
-                raise ValueError(f"delta has no meaning for {self.name}; got {self.delta!r}. Leave it out.")
+                raise ValueError(f"delta has no meaning for {self.name}, got {self.delta!r}. Leave it out.")
             return None
         delta = finite_number("delta", 1.0 if self.delta is None else self.delta)
         if delta <= 0.0:
-            raise ValueError(f"delta must be above 0; got {delta!r}. For small deltas there is 'absolute_error'.")
+            raise ValueError(must_be("delta", "above 0", delta, "For small deltas there is 'absolute_error'."))
         return delta
 
     def _checked_quantiles(self) -> tuple[float, ...]:
         given = self.quantiles
         if isinstance(given, str) or not isinstance(given, Iterable):
-            raise TypeError(f"quantiles must be levels such as (0.1, 0.5, 0.9); got {reprlib.repr(given)}.")
+            raise TypeError(must_be("quantiles", "levels such as (0.1, 0.5, 0.9)", given))
         levels = tuple(finite_number("quantiles", q) for q in given)
         if "quantiles" not in self.rule.settings:
             if levels:
-                raise ValueError(f"quantiles have no meaning for {self.name}; got {levels!r}. Leave them out.")
+                raise ValueError(f"quantiles have no meaning for {self.name}, got {levels!r}. Leave them out.")
             return ()
         if not all(0.0 < q < 1.0 for q in levels):
-            raise ValueError(f"quantiles must be above 0 and below 1; got {levels!r}.")
+            raise ValueError(must_be("quantiles", "above 0 and below 1", levels))
         if len(set(levels)) < len(levels):
-            raise ValueError(f"quantiles must differ from each other; got {levels!r}.")
+            raise ValueError(f"quantiles must differ from each other, got {levels!r}.")
         return levels or (0.5,)
 
     @property
@@ -590,5 +589,5 @@ def get(spec: str | Loss) -> Loss:
     if isinstance(spec, Loss):
         return spec
     if not isinstance(spec, str):
-        raise TypeError(f"loss must be a name such as 'squared_error', or a Loss; got {reprlib.repr(spec)}.")
+        raise TypeError(must_be("loss", "a name such as 'squared_error', or a Loss", spec))
     return Loss(spec)

@@ -22,7 +22,7 @@ from fastnn._errors import DivergenceError
 from fastnn._figure import new_figure
 from fastnn._training.descent import train_on_batch
 from fastnn._training.net import Net
-from fastnn._validation import finite_number, positive_integer
+from fastnn._validation import finite_number, must_be, positive_integer
 from fastnn.optimizers import Optimizer, with_learning_rate
 
 __all__ = ["LearningRates"]
@@ -138,16 +138,16 @@ class RangeTest:
         """Validate the settings."""
         start, end = finite_number("start", self.start), finite_number("end", self.end)
         if not 0.0 < start < end:
-            raise ValueError(f"start and end must be rates with 0 < start < end; got start={start:g}, end={end:g}.")
+            raise ValueError(f"start and end must be rates with 0 < start < end, got start={start:g}, end={end:g}.")
         steps = positive_integer(self.steps, "steps")
         if steps < 10:
-            raise ValueError(f"steps must be at least 10, for a curve to be seen; got {steps}.")
+            raise ValueError(must_be("steps", "at least 10, for a curve to be seen", steps))
         smoothing = finite_number("smoothing", self.smoothing)
         if not 0.0 <= smoothing < 1.0:
-            raise ValueError(f"smoothing must be at least 0 and below 1; got {smoothing!r}.")
+            raise ValueError(must_be("smoothing", "at least 0 and below 1", smoothing))
         divergence = finite_number("divergence", self.divergence)
         if divergence <= 1.0:
-            raise ValueError(f"divergence must be above 1, a multiple of the best loss; got {divergence!r}.")
+            raise ValueError(must_be("divergence", "above 1, a multiple of the best loss", divergence))
 
 
 def range_test(trial: Net, rows: Rows, settings: RangeTest, *, batch_size: BatchSize) -> LearningRates:

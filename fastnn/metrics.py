@@ -15,7 +15,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._validation import canonical_name
+from fastnn._validation import canonical_name, must_be
 from fastnn.history import NO_METRICS
 from fastnn.kernels import ids
 from fastnn.losses import Loss
@@ -90,7 +90,7 @@ class Metric:
                 f"metric {reprlib.repr(self.function)} cannot be called as function(y_true, y_pred) -> float."
             )
         if not isinstance(self.name, str) or not self.name:
-            raise TypeError(f"name must be a text such as 'balanced_accuracy'; got {self.name!r}.")
+            raise TypeError(must_be("name", "a text such as 'balanced_accuracy'", self.name))
         if self.name in _TAKEN or self.name.startswith("val_"):
             raise ValueError(
                 f"metric name {self.name!r} is taken: History has {', '.join(_TAKEN)} and val_... already. Use "
@@ -174,14 +174,14 @@ def get(spec: str | Metric | MetricFunction, *, loss: Loss | None = None) -> Met
         metric = Metric(name, spec)
     else:
         raise TypeError(
-            "metric must be a name such as 'accuracy', a function(y_true, y_pred) or a Metric; got "
+            "metric must be a name such as 'accuracy', a function(y_true, y_pred) or a Metric, got "
             f"{reprlib.repr(spec)}."
         )
     if metric.function is not None or loss is None:
         return metric
     if metric.name == "accuracy" and not loss.classification:
         raise ValueError(
-            f"metric 'accuracy' needs a loss of classification; got loss={loss.name!r}. "
+            f"metric 'accuracy' needs a loss of classification, got loss={loss.name!r}. "
             "Use 'mean_absolute_error', or a loss such as 'softmax_crossentropy'."
         )
     if metric.name != "accuracy" and not loss.rule.predictions:
@@ -191,7 +191,7 @@ def get(spec: str | Metric | MetricFunction, *, loss: Loss | None = None) -> Met
         )
     if metric.name != "accuracy" and loss.classification:
         raise ValueError(
-            f"metric {metric.name!r} needs a loss of regression; got loss={loss.name!r}, whose outputs are logits. "
+            f"metric {metric.name!r} needs a loss of regression, got loss={loss.name!r}, whose outputs are logits. "
             "Use 'accuracy'."
         )
     return metric

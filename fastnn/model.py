@@ -33,7 +33,7 @@ from fastnn._training.fit import train
 from fastnn._training.loop import Fit
 from fastnn._training.net import Net, new_net, with_new_head
 from fastnn._training.progress import bar
-from fastnn._validation import as_max_seconds, as_verbose, check_bool, positive_integer
+from fastnn._validation import as_max_seconds, as_verbose, check_bool, must_be, positive_integer
 from fastnn.augmentation import Augmentation, check_augmentation
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.history import History
@@ -295,7 +295,7 @@ class Model:
         given = tuple(trainable) if isinstance(trainable, Iterable) else (trainable,)
         if len(given) != len(net.spec.layers) or not all(isinstance(flag, bool | np.bool_) for flag in given):
             raise ValueError(
-                f"trainable is {given!r}, but must be one True or False for each of the {len(net.spec.layers)} layers."
+                must_be("trainable", f"one True or False for each of the {len(net.spec.layers)} layers", given)
             )
         if net.fit_lock.locked():
             raise ValueError("trainable cannot be changed while a fit is under way: set it between two fits.")

@@ -15,7 +15,7 @@ from typing import Any, ClassVar, TypeAlias, TypeVar
 
 import numpy as np
 
-from fastnn._validation import canonical_name, number_in
+from fastnn._validation import canonical_name, must_be, number_in
 from fastnn.kernels.lang.compiler import device_function
 from fastnn.kernels.lang.simd import fma, maximum, sqrt
 from fastnn.kernels.nn.optimizers import sign
@@ -92,7 +92,7 @@ class FirstOrderOptimizer:
                 value = as_learning_rate(value)
             elif isinstance(declared.default, bool):
                 if not isinstance(value, (bool, np.bool_)):
-                    raise TypeError(f"{name} must be True or False; got {reprlib.repr(value)}.")
+                    raise TypeError(must_be(name, "True or False", value))
                 value = bool(value)
             elif value is not None or declared.default is not None:
                 value = number_in(name, value, declared.metadata["interval"])
@@ -260,7 +260,7 @@ class SGD(FirstOrderOptimizer):
         """Check the arguments."""
         super().__post_init__()
         if self.nesterov and self.momentum == 0.0:
-            raise ValueError("nesterov=True needs a momentum above 0; got momentum=0.0. Try momentum=0.9.")
+            raise ValueError("nesterov=True needs a momentum above 0, got momentum=0.0. Try momentum=0.9.")
 
     @property
     def rule(self) -> OptimizerRule:

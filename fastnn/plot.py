@@ -18,7 +18,7 @@ import numpy.typing as npt
 from fastnn._compatibility import BatchSize
 from fastnn._errors import DivergenceError
 from fastnn._figure import new_figure
-from fastnn._validation import finite_number, positive_integer
+from fastnn._validation import finite_number, must_be, positive_integer
 from fastnn.callbacks import Callback, Trainable
 from fastnn.lr_finder import LearningRates, check_has_rate
 from fastnn.model import Model
@@ -183,7 +183,7 @@ def learning_rates(
         try:
             left, right = axes
         except (TypeError, ValueError):
-            raise ValueError(f"axes must be two matplotlib.axes.Axes, for losses and map; got {axes!r}.") from None
+            raise ValueError(must_be("axes", "two matplotlib.axes.Axes, for losses and map", axes)) from None
 
     def run(rate: float) -> tuple[_Run, Model]:
         one = _Run(rate, X, y, sample_weight)
@@ -229,10 +229,10 @@ def _too_high(rate: float, run: Callable[[float], tuple[_Run, Model]]) -> tuple[
 
 def _check_rates(rates: Sequence[float]) -> list[float]:
     if not isinstance(rates, Sequence | np.ndarray) or isinstance(rates, str) or len(rates) != 3:
-        raise ValueError(f"rates must be three rates, too low, just right and too high, or None; got {rates!r}.")
+        raise ValueError(must_be("rates", "three rates, too low, just right and too high, or None", rates))
     checked = [finite_number(f"rates[{k}]", rate) for k, rate in enumerate(rates)]
     if not 0.0 < checked[0] < checked[1] < checked[2]:
-        raise ValueError(f"rates must rise, from above 0; got {checked}.")
+        raise ValueError(f"rates must rise, from above 0, got {checked}.")
     return checked
 
 

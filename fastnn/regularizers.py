@@ -9,7 +9,7 @@ import reprlib
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
-from fastnn._validation import canonical_name, finite_number
+from fastnn._validation import canonical_name, finite_number, must_be
 
 __all__ = ["L1", "L1L2", "L2", "get"]
 
@@ -18,7 +18,7 @@ def _check(regularizer: Regularizer) -> None:
     for field in fields(regularizer):
         value = finite_number(field.name, getattr(regularizer, field.name))
         if value < 0.0:
-            raise ValueError(f"{field.name} must be at least 0; got {value!r}.")
+            raise ValueError(must_be(field.name, "at least 0", value))
         object.__setattr__(regularizer, field.name, value)
 
 

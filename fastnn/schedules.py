@@ -19,7 +19,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._validation import finite_number
+from fastnn._validation import finite_number, must_be
 
 __all__ = ["Constant", "Cosine", "Exponential", "InverseScaling", "OneCycle", "PiecewiseConstant", "Schedule", "Step"]
 
@@ -73,14 +73,14 @@ def _check(schedule: Schedule, **ranges: str) -> None:
             words = f"{'above' if interval[0] == '(' else 'at least'} {low:g}"
             if high != math.inf:
                 words += f" and {'below' if interval[-1] == ')' else 'at most'} {high:g}"
-            raise ValueError(f"{name} must be {words}; got {value!r}.")
+            raise ValueError(must_be(name, words, value))
         object.__setattr__(schedule, name, value)
 
 
 def _check_flag(schedule: Schedule, name: str) -> None:
     value = getattr(schedule, name)
     if not isinstance(value, bool | np.bool_):
-        raise TypeError(f"{name} must be True or False; got {reprlib.repr(value)}.")
+        raise TypeError(must_be(name, "True or False", value))
     object.__setattr__(schedule, name, bool(value))
 
 
@@ -88,14 +88,14 @@ def _check_numbers(schedule: Schedule, name: str, *, rising: bool) -> tuple[floa
     """Turn a field into a tuple of finite numbers, that are at least 0 or that rise from above 0."""
     given = getattr(schedule, name)
     if not isinstance(given, Iterable) or isinstance(given, str | bytes):
-        raise TypeError(f"{name} must be a sequence of numbers; got {reprlib.repr(given)}.")
+        raise TypeError(must_be(name, "a sequence of numbers", given))
     values = tuple(finite_number(f"{name}[{k}]", value) for k, value in enumerate(given))
     if not values:
-        raise ValueError(f"{name} must have at least one number; got none.")
+        raise ValueError(f"{name} must have at least one number, got none.")
     if rising and any(a >= b for a, b in zip((0.0, *values), values, strict=False)):
-        raise ValueError(f"{name} must rise, from above 0; got {values}.")
+        raise ValueError(f"{name} must rise, from above 0, got {values}.")
     if min(values) < 0.0:
-        raise ValueError(f"{name} must be at least 0; got {values}.")
+        raise ValueError(must_be(name, "at least 0", values))
     object.__setattr__(schedule, name, values)
     return values
 
@@ -157,7 +157,7 @@ class Step(Schedule):
         _check(self, learning_rate="(0,inf)", gamma="(0,1]")
         if (self.step_size is None) == (self.milestones is None):
             raise ValueError(
-                "one of step_size (every so many epochs) and milestones (at these epochs) must be given; got "
+                "one of step_size (every so many epochs) and milestones (at these epochs) must be given, got "
                 f"step_size={self.step_size!r} and milestones={self.milestones!r}."
             )
         if self.step_size is not None:
@@ -205,7 +205,7 @@ class PiecewiseConstant(Schedule):
         values = _check_numbers(self, "values", rising=False)
         if len(boundaries) != len(values):
             raise ValueError(
-                f"values must have one rate for each boundary, the rate from there on; got {len(values)} for "
+                f"values must have one rate for each boundary, the rate from there on, got {len(values)} for "
                 f"{len(boundaries)} (the rate before the first one is learning_rate)."
             )
 
@@ -356,10 +356,10 @@ class Cosine(Schedule):
         )  # fmt: skip
         _check_flag(self, "restarts")
         if self.min_lr > self.learning_rate:
-            raise ValueError(f"min_lr must be at most learning_rate, {self.learning_rate!r}; got {self.min_lr!r}.")
+            raise ValueError(must_be("min_lr", f"at most learning_rate, {self.learning_rate!r}", self.min_lr))
         if self.warmup >= self.epochs:
             raise ValueError(
-                f"warmup must be below epochs, {self.epochs!r}, which contains it; got {self.warmup!r}."
+                f"warmup must be below epochs, {self.epochs!r}, which contains it, got {self.warmup!r}."
             )
         if self.start_factor and not self.warmup:
             raise ValueError(f"start_factor={self.start_factor!r} is that of a warm-up; give warmup=1 (epochs), say.")
@@ -466,12 +466,12 @@ def as_learning_rate(given: Any) -> LearningRate:
         If it is none of these.
     """
     if isinstance(given, type):
-        raise TypeError(f"learning_rate must be an instance, such as {given.__name__}(...); got the class itself.")
+        raise TypeError(f"learning_rate must be an instance, such as {given.__name__}(...), got the class itself.")
     if callable(given):
         return given
     value = finite_number("learning_rate", given)
     if value <= 0.0:
-        raise ValueError(f"learning_rate must be above 0; got {value!r}.")
+        raise ValueError(must_be("learning_rate", "above 0", value))
     return value
 
 

@@ -6,13 +6,12 @@
 from __future__ import annotations
 
 import numbers
-import reprlib
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import ClassVar
 
 import numpy as np
 
-from fastnn._validation import finite_number
+from fastnn._validation import finite_number, must_be
 
 __all__ = ["LBFGS", "LevenbergMarquardt"]
 
@@ -35,20 +34,20 @@ def _check_solver(solver: LBFGS | LevenbergMarquardt) -> None:
             continue
         if name in ("maxcor", "max_fun", "max_memory"):
             if not isinstance(value, numbers.Integral) or isinstance(value, (bool, np.bool_)):
-                raise TypeError(f"{name} must be an integer of at least 1; got {reprlib.repr(value)}.")
+                raise TypeError(must_be(name, "an integer of at least 1", value))
             if value < 1:
-                raise ValueError(f"{name} must be at least 1; got {value}.")
+                raise ValueError(must_be(name, "at least 1", value))
             value = int(value)
         else:
             value = finite_number(name, value)
             if name == "mu_dec" and not 0.0 < value < 1.0:
-                raise ValueError(f"mu_dec must be above 0 and below 1; got {value!r}.")
+                raise ValueError(must_be("mu_dec", "above 0 and below 1", value))
             if name == "mu_inc" and value <= 1.0:
-                raise ValueError(f"mu_inc must be above 1; got {value!r}.")
+                raise ValueError(must_be("mu_inc", "above 1", value))
             if name in ("mu", "mu_max") and value <= 0.0:
-                raise ValueError(f"{name} must be above 0; got {value!r}.")
+                raise ValueError(must_be(name, "above 0", value))
             if value < 0.0:
-                raise ValueError(f"{name} must be at least 0; got {value!r}.")
+                raise ValueError(must_be(name, "at least 0", value))
         object.__setattr__(solver, name, value)
 
 
@@ -174,5 +173,5 @@ class LevenbergMarquardt(Solver):
         """Check the arguments."""
         _check_solver(self)
         if not isinstance(self.acceleration, (bool, np.bool_)):
-            raise TypeError(f"acceleration must be True or False; got {reprlib.repr(self.acceleration)}.")
+            raise TypeError(must_be("acceleration", "True or False", self.acceleration))
         object.__setattr__(self, "acceleration", bool(self.acceleration))

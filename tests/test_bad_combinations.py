@@ -134,7 +134,7 @@ WORDS = {
     ),
     "delta of squares": (
         lambda: losses.Loss("mse", delta=1.0),
-        "delta has no meaning for squared_error; got 1.0. Leave",
+        "delta has no meaning for squared_error, got 1.0. Leave",
     ),
     "quantiles of huber": (lambda: losses.Loss("huber", quantiles=(0.5,)), "quantiles have no meaning for huber"),
     "two limits": (
@@ -376,7 +376,7 @@ CALLS = {
     "no flags": (
         lambda m: setattr(m, "trainable", [1, 0]),
         regressor,
-        r"trainable is \(1, 0\), but must be one True or",
+        r"trainable must be one True or .* got \(1, 0\)",
     ),
     "probabilities of values": (
         lambda m: m.predict_proba(X),

@@ -206,12 +206,12 @@ def test_units_must_be_an_integer(units):
 
 @pytest.mark.parametrize("units", [0, -1])
 def test_units_must_be_positive(units):
-    with pytest.raises(ValueError, match=f"units must be at least 1; got {units}"):
+    with pytest.raises(ValueError, match=f"units must be at least 1, got {units}"):
         Dense(units)
 
 
 def test_dense_refuses_other_wrong_arguments():
-    with pytest.raises(TypeError, match="use_bias must be True or False; got 1"):
+    with pytest.raises(TypeError, match="use_bias must be True or False, got 1"):
         Dense(3, use_bias=1)
     with pytest.raises(ValueError, match="activation 'reul' is unknown"):
         Dense(3, "reul")
@@ -247,11 +247,11 @@ def test_layers_must_be_a_sequence(given):
 
 
 def test_layers_name_the_entry_that_is_wrong():
-    with pytest.raises(ValueError, match=r"layers\[1\] must be at least 1; got 0"):
+    with pytest.raises(ValueError, match=r"layers\[1\] must be at least 1, got 0"):
         as_layers([3, 0, 2])
-    with pytest.raises(TypeError, match=r"layers\[0\] must be an integer of at least 1; got '3'"):
+    with pytest.raises(TypeError, match=r"layers\[0\] must be an integer of at least 1, got '3'"):
         as_layers(["3", 2])
-    with pytest.raises(TypeError, match=r"layers\[2\] must be an integer of at least 1; got True"):
+    with pytest.raises(TypeError, match=r"layers\[2\] must be an integer of at least 1, got True"):
         as_layers([3, 2, True])
     with pytest.raises(TypeError, match=r"layers\[1\] must be an instance"):
         as_layers([3, layers.Dense, 2])
@@ -318,7 +318,7 @@ def test_targets_in_the_form_of_the_loss():
 def test_unknown_loss():
     with pytest.raises(ValueError, match=r"loss 'squared_eror' is unknown; did you mean 'squared_error'\?"):
         losses.get("squared_eror")
-    with pytest.raises(TypeError, match="loss must be a name such as 'squared_error', or a Loss; got None"):
+    with pytest.raises(TypeError, match="loss must be a name such as 'squared_error', or a Loss, got None"):
         losses.get(None)
 
 
@@ -374,7 +374,7 @@ def test_optimizer(spec, instance, learning_rate, code, n_slots, settings):
 @pytest.mark.parametrize("make", [SGD, AdaGrad, RMSProp, Adam])
 def test_learning_rate_is_checked(make):
     for wrong in (0.0, -1e-3):
-        with pytest.raises(ValueError, match=f"learning_rate must be above 0; got {wrong!r}"):
+        with pytest.raises(ValueError, match=f"learning_rate must be above 0, got {wrong!r}"):
             make(wrong)
     for wrong in (math.nan, math.inf, 10**400):
         with pytest.raises(ValueError, match="learning_rate must be a finite number"):
@@ -405,7 +405,7 @@ def test_epsilon_is_checked(make):
 def test_nesterov_is_checked():
     with pytest.raises(ValueError, match="nesterov=True needs a momentum above 0"):
         SGD(nesterov=True)
-    with pytest.raises(TypeError, match="nesterov must be True or False; got 1"):
+    with pytest.raises(TypeError, match="nesterov must be True or False, got 1"):
         SGD(momentum=0.9, nesterov=1)
 
 
@@ -449,7 +449,7 @@ def test_regularizer(spec, l1, l2):
 
 def test_regularizers_are_checked():
     for make, name in ((L1, "l1"), (L2, "l2"), (L1L2, "l1"), (L1L2, "l2")):
-        with pytest.raises(ValueError, match=f"{name} must be at least 0; got -0.1"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 0, got -0.1"):
             make(**{name: -0.1})
         with pytest.raises(ValueError, match=f"{name} must be a finite number"):
             make(**{name: math.nan})
@@ -495,7 +495,7 @@ def test_accuracy_goes_with_classification_only():
         assert metrics.get("mae", loss=Loss(name)).name == "mean_absolute_error"
         for spec in ("accuracy", Metric("accuracy")):
             with pytest.raises(
-                ValueError, match=f"'accuracy' needs a loss of classification; got loss='{name}'"
+                ValueError, match=f"'accuracy' needs a loss of classification, got loss='{name}'"
             ):
                 metrics.get(spec, loss=Loss(name))
 
@@ -503,7 +503,7 @@ def test_accuracy_goes_with_classification_only():
 def test_unknown_metric():
     with pytest.raises(ValueError, match=r"metric 'acuracy' is unknown; did you mean 'accuracy'\?"):
         metrics.get("acuracy")
-    with pytest.raises(TypeError, match=r"metric must be a name such as 'accuracy', .* or a Metric; got None"):
+    with pytest.raises(TypeError, match=r"metric must be a name such as 'accuracy', .* or a Metric, got None"):
         metrics.get(None)
 
 

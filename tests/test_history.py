@@ -78,9 +78,9 @@ def test_a_failed_append_leaves_all_as_it_was():
         with pytest.raises(TypeError, match=r"values\['(loss|new)'\] must be a number"):
             h.append(5, values)
     for epoch in (4, 0, -1):
-        with pytest.raises(ValueError, match=f"epoch must be above the last one, 4; got {epoch}"):
+        with pytest.raises(ValueError, match=f"epoch must be above the last one, 4, got {epoch}"):
             h.append(epoch, {"new": 1.0})
-    with pytest.raises(ValueError, match="above the last one, -1; got -1"):
+    with pytest.raises(ValueError, match="above the last one, -1, got -1"):
         History().append(-1, {})
     assert_same(h, History.from_dict(before))
 
@@ -227,7 +227,7 @@ def test_silent(monkeypatch):
 
 @pytest.mark.parametrize("verbose", [2, -1, "yes", None, 1.5, [True]])
 def test_verbose_is_checked(verbose):
-    with pytest.raises(ValueError, match="verbose must be True, False or 'auto'; got"):
+    with pytest.raises(ValueError, match="verbose must be True, False or 'auto', got"):
         progress.bar(verbose, epochs=2, rows=100)
 
 
@@ -531,7 +531,7 @@ def test_plot_into_axes_that_are_there():
     for axes in (figure.subplots(1, 2), tuple(figure.subplots(1, 2))):
         assert h.plot(axes=axes) is figure
         assert list(lines(axes[1])) == ["accuracy"]
-    with pytest.raises(ValueError, match="axes are 3, but must be one"):
+    with pytest.raises(ValueError, match=r"axes must be one .* got 3"):
         h.plot(axes=figure.subplots(1, 3))
 
 

@@ -251,14 +251,14 @@ def test_result():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"start": 0.0}, "0 < start < end; got start=0, end=10"),
-        ({"start": 1.0, "end": 0.1}, "0 < start < end; got start=1, end=0.1"),
+        ({"start": 0.0}, "0 < start < end, got start=0, end=10"),
+        ({"start": 1.0, "end": 0.1}, "0 < start < end, got start=1, end=0.1"),
         ({"end": math.inf}, "end must be a finite number"),
         ({"steps": 5}, "steps must be at least 10"),
-        ({"steps": 10.5}, "steps is 10.5, but must be an integer"),
-        ({"smoothing": 1.0}, "smoothing must be at least 0 and below 1; got 1.0"),
+        ({"steps": 10.5}, "steps must be an integer of at least 1, got 10.5"),
+        ({"smoothing": 1.0}, "smoothing must be at least 0 and below 1, got 1.0"),
         ({"divergence": 1.0}, "divergence must be above 1"),
-        ({"batch_size": 0}, "batch_size is 0"),
+        ({"batch_size": 0}, "batch_size must be .* got 0"),
         ({"sample_weight": [1.0]}, "sample_weight"),
     ],
 )

@@ -221,7 +221,7 @@ def test_save_writes_the_trained_model(capsys, models, tmp_path):
         (["--learning-rate", "-1"], "learning_rate must be above 0"),
         (["--l2", "-1"], "l2 must be at least 0"),
         (["--loss", "hinge"], "loss 'hinge' is unknown"),
-        (["--dtype", "float16"], "dtype is 'float16'"),
+        (["--dtype", "float16"], "dtype must be .* got 'float16'"),
         (["--seed", "-1"], "seed is -1"),
         (["--save", "/no/such/folder/model.npz"], "argument --save"),
         (["--save", "."], "argument --save"),

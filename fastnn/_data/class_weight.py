@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._data.arrays import Targets, as_sample_weight
+from fastnn._validation import must_be
 from fastnn.losses import Loss
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -60,7 +61,7 @@ def apply_class_weight(
         weights = _from_mapping(class_weight, n_classes)
     else:
         raise TypeError(
-            f"class_weight is {class_weight!r}, but must be a dict such as {{0: 1.0, 1: 5.0}}, 'balanced' or None."
+            must_be("class_weight", "a dict such as {0: 1.0, 1: 5.0}, 'balanced' or None", class_weight)
         )
     rows = weights[labels]
     if sample_weight.size:
@@ -74,7 +75,7 @@ def _labels(targets: Targets, loss: Loss) -> tuple[npt.NDArray[np.int64], int]:
     """Class of each row, and how many classes there are."""
     if not loss.classification:
         raise ValueError(
-            f"class_weight needs a loss of classification; got loss={loss.name!r}. Use sample_weight for single rows."
+            f"class_weight needs a loss of classification, got loss={loss.name!r}. Use sample_weight for single rows."
         )
     if targets.labels.size:
         return targets.labels, targets.n_outputs
@@ -102,6 +103,6 @@ def _from_mapping(given: Mapping[int, float], n_classes: int) -> npt.NDArray[np.
         if not isinstance(label, numbers.Real) or not 0 <= label < n_classes or label != int(label):
             raise ValueError(f"class_weight has the key {label!r}, but the labels are 0 to {n_classes - 1}.")
         if not isinstance(weight, numbers.Real) or not math.isfinite(weight) or weight < 0:
-            raise ValueError(f"class_weight[{label!r}] is {weight!r}, but must be a finite number of at least 0.")
+            raise ValueError(must_be(f"class_weight[{label!r}]", "a finite number of at least 0", weight))
         weights[int(label)] = float(weight)
     return weights

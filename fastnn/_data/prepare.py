@@ -12,6 +12,7 @@ import numpy as np
 from fastnn._data.arrays import Targets, as_features, as_sample_weight, as_targets, split_validation
 from fastnn._data.class_weight import ClassWeight, apply_class_weight
 from fastnn._data.rows import Rows
+from fastnn._validation import must_be
 from fastnn.losses import Loss
 
 ValidationData: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]
@@ -103,7 +104,7 @@ def prepare_training(
     training = _checked(X, y, form, sample_weight, _NAMES)
     validation: Rows | None = None
     if not isinstance(validation_split, numbers.Real) or isinstance(validation_split, bool | np.bool_):
-        raise TypeError(f"validation_split is {validation_split!r}, but must be a number in [0, 1).")
+        raise TypeError(must_be("validation_split", "a number in [0, 1)", validation_split))
     if validation_data is not None and validation_split:
         raise ValueError("validation_data and validation_split are both given; one of them is enough.")
     if validation_split:
@@ -165,7 +166,7 @@ def _held_out(validation_data: Any, training: Rows, form: RowFormat) -> Rows:
         kind = type(validation_data).__name__
         if isinstance(validation_data, tuple | list):
             kind += f" of {len(validation_data)}"
-        raise TypeError(f"validation_data is a {kind}, but must be a tuple (X, y) or (X, y, sample_weight).")
+        raise TypeError(f"validation_data must be a tuple (X, y) or (X, y, sample_weight), got a {kind}.")
     X, y, sample_weight = (*validation_data, None)[:3]
     like = replace(form, n_features=training.features.shape[1], n_outputs=training.targets.n_outputs)
     return _checked(X, y, like, sample_weight, tuple(f"validation_data[{k}]" for k in range(3)))

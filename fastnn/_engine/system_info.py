@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._engine.thread_team import ThreadTeam, available_threads, region_cost
+from fastnn._validation import must_be
 from fastnn._version import __version__
 from fastnn.kernels.lang import compiler, flags, simd
 from fastnn.kernels.linalg.roofline import N_CHAINS, READ_VECTORS, fma_loop, read_loop
@@ -51,7 +52,7 @@ def _threads(n_threads: int | None) -> int:
     if n_threads is None:
         return available_threads()
     if n_threads < 1:
-        raise ValueError(f"n_threads must be at least 1; got {n_threads}.")
+        raise ValueError(must_be("n_threads", "at least 1", n_threads))
     return n_threads
 
 
@@ -87,11 +88,11 @@ def fma_peak(
     """
     wanted = np.dtype(dtype)
     if wanted not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ValueError(f"dtype must be float32 or float64; got {wanted}.")
+        raise ValueError(must_be("dtype", "float32 or float64", wanted))
     n_threads = _threads(n_threads)
     bits = simd.VECTOR_BITS if vector_bits is None else vector_bits
     if bits not in vector_widths():
-        raise ValueError(f"vector_bits must be one of {', '.join(map(str, vector_widths()))}; got {bits}.")
+        raise ValueError(must_be("vector_bits", f"one of {', '.join(map(str, vector_widths()))}", bits))
     width = _VECTORS * simd.n_lanes(wanted)
     vectors = aligned_zeros(n_threads * width, wanted).reshape(n_threads, width)
     vectors[:] = np.linspace(1.0, 3.0, width)
@@ -135,7 +136,7 @@ def read_bandwidth(n_bytes: int, n_threads: int | None = None) -> float:
         If `n_bytes` or `n_threads` is below 1.
     """
     if n_bytes < 1:
-        raise ValueError(f"n_bytes must be at least 1; got {n_bytes}.")
+        raise ValueError(must_be("n_bytes", "at least 1", n_bytes))
     n_threads = _threads(n_threads)
     dtype = np.dtype(np.float32)
     a_round = READ_VECTORS * simd.n_lanes(dtype)

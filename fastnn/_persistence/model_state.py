@@ -16,7 +16,7 @@ from fastnn import activations, losses, optimizers, regularizers, schedules
 from fastnn._engine.thread_team import as_n_threads
 from fastnn._persistence import npz
 from fastnn._training.net import Net, new_net
-from fastnn._validation import finite_number, positive_integer
+from fastnn._validation import finite_number, must_be, positive_integer
 from fastnn.custom import CustomActivation, CustomLoss
 from fastnn.history import History
 from fastnn.layers import Dense
@@ -222,5 +222,5 @@ def _fields(optimizer: optimizers.Optimizer) -> dict[str, Any]:
 
 def _count(value: Any, name: str) -> int:
     if not isinstance(value, int) or isinstance(value, bool) or value < 0:
-        raise ValueError(f"{name} is {value!r}, but must be an integer of at least 0")
+        raise ValueError(must_be(name, "an integer of at least 0", value))
     return value

@@ -24,6 +24,8 @@ from typing import IO, Any, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from fastnn._validation import must_be
+
 FORMAT = "fastnn-model"
 FORMAT_VERSION = 1
 
@@ -68,7 +70,7 @@ def write(path: PathOrFile, header: Mapping[str, Any], arrays: Mapping[str, NDAr
     entries = {"header": np.frombuffer(text.encode(), dtype=np.uint8)}
     for name, given in arrays.items():
         if not isinstance(name, str):
-            raise TypeError(f"arrays must have strings as names; got {name!r}.")
+            raise TypeError(f"arrays must have strings as names, got {name!r}.")
         if name == "header":
             raise ValueError(
                 "arrays must not have the name 'header', which the file needs itself; use another."
@@ -81,7 +83,7 @@ def write(path: PathOrFile, header: Mapping[str, Any], arrays: Mapping[str, NDAr
     if isinstance(path, (str, os.PathLike)):
         _write_path(path, entries)
     elif isinstance(path, io.TextIOBase) or not hasattr(path, "write"):
-        raise TypeError(f"path must be a path or a file opened with mode 'wb'; got {reprlib.repr(path)}.")
+        raise TypeError(must_be("path", "a path or a file opened with mode 'wb'", path))
     else:
         _write_archive(path, entries)
 
@@ -158,7 +160,7 @@ def read(path: PathOrFile) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
         with open(path, "rb") as file:
             data = file.read()
     elif isinstance(path, io.TextIOBase) or not hasattr(path, "read"):
-        raise TypeError(f"path must be a path or a file opened with mode 'rb'; got {reprlib.repr(path)}.")
+        raise TypeError(must_be("path", "a path or a file opened with mode 'rb'", path))
     else:
         label = f"the file {getattr(path, 'name', path)!r}"
         data = path.read()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import importlib
-import reprlib
 import sys
 import time
 from collections.abc import Mapping
@@ -16,6 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from fastnn._validation import must_be
 from fastnn.history import NO_METRICS
 
 _INTERVAL = 0.1  # seconds between two drawings: the eye sees no more, and epochs may last microseconds
@@ -208,7 +208,7 @@ def bar(verbose: bool | Literal["auto"], *, epochs: int, rows: int) -> ProgressB
     """
     auto = isinstance(verbose, str) and verbose == "auto"
     if not auto and not (isinstance(verbose, (bool, int, np.bool_)) and verbose in (0, 1)):
-        raise ValueError(f"verbose must be True, False or 'auto'; got {reprlib.repr(verbose)}.")
+        raise ValueError(must_be("verbose", "True, False or 'auto'", verbose))
     if not verbose:
         return ProgressBar()
     if not (_Stderr().isatty() or _in_notebook()):

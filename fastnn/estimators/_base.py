@@ -31,7 +31,7 @@ from fastnn import activations, optimizers
 from fastnn._data.prepare import prepare
 from fastnn._data.rows import Rows
 from fastnn._engine.thread_team import available_threads
-from fastnn._validation import as_dtype
+from fastnn._validation import as_dtype, must_be
 from fastnn.activations import Activation
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.estimators._stopping import Rules, StoppingState, Task, descend, solve
@@ -165,9 +165,9 @@ class BaseMLP(BaseEstimator):
         given = self.hidden_layer_sizes
         sizes = list(given) if isinstance(given, Iterable) else [given]
         if not all(isinstance(size, Integral) for size in sizes):
-            raise TypeError(f"hidden_layer_sizes must be integers > 0, got {sizes}.")
+            raise TypeError(must_be("hidden_layer_sizes", "integers > 0", sizes))
         if any(size <= 0 for size in sizes):
-            raise ValueError(f"hidden_layer_sizes must be > 0, got {sizes}.")
+            raise ValueError(must_be("hidden_layer_sizes", "> 0", sizes))
         return sizes
 
     def _activations(self, n_hidden: int) -> list[Activation]:

@@ -114,19 +114,19 @@ def test_all_threads_are_the_default(quick, monkeypatch):
 
 @pytest.mark.parametrize("dtype", ["float16", "int32", "complex64", ">f4"])
 def test_other_types_are_refused(dtype):
-    with pytest.raises(ValueError, match=r"^dtype must be float32 or float64; got "):
+    with pytest.raises(ValueError, match=r"^dtype must be float32 or float64, got "):
         system_info.fma_peak(dtype)
 
 
 @pytest.mark.parametrize("n_threads", [0, -1])
 def test_no_threads_are_refused(n_threads):
-    with pytest.raises(ValueError, match=rf"^n_threads must be at least 1; got {n_threads}\.$"):
+    with pytest.raises(ValueError, match=rf"^n_threads must be at least 1, got {n_threads}\.$"):
         system_info.fma_peak(n_threads=n_threads)
 
 
 @pytest.mark.parametrize("bits", [0, 64, 384, 1024])
 def test_other_widths_are_refused(bits):
-    with pytest.raises(ValueError, match=rf"^vector_bits must be one of .*128; got {bits}\.$"):
+    with pytest.raises(ValueError, match=rf"^vector_bits must be one of .*128, got {bits}\.$"):
         system_info.fma_peak(vector_bits=bits)
 
 
@@ -171,12 +171,12 @@ def test_the_bandwidth_counts_the_bytes_that_are_read(quick, monkeypatch, n_byte
 
 @pytest.mark.parametrize("n_bytes", [0, -1])
 def test_no_bytes_are_refused(n_bytes):
-    with pytest.raises(ValueError, match=rf"^n_bytes must be at least 1; got {n_bytes}\.$"):
+    with pytest.raises(ValueError, match=rf"^n_bytes must be at least 1, got {n_bytes}\.$"):
         system_info.read_bandwidth(n_bytes)
 
 
 def test_reading_with_no_threads_is_refused():
-    with pytest.raises(ValueError, match=r"^n_threads must be at least 1; got 0\.$"):
+    with pytest.raises(ValueError, match=r"^n_threads must be at least 1, got 0\.$"):
         system_info.read_bandwidth(100, 0)
 
 

@@ -599,7 +599,7 @@ def test_the_kind_of_method_stays_in_a_fit(solver):
 @pytest.mark.parametrize("name", ["maxcor", "max_fun"])
 def test_counts_are_checked(name):
     for wrong in (0, -1):
-        with pytest.raises(ValueError, match=f"{name} must be at least 1; got {wrong}"):
+        with pytest.raises(ValueError, match=f"{name} must be at least 1, got {wrong}"):
             fastnn.LBFGS(**{name: wrong})
     for wrong in (1.0, True, "3", None):
         with pytest.raises(TypeError, match=f"{name} must be an integer of at least 1"):
@@ -608,7 +608,7 @@ def test_counts_are_checked(name):
 
 @pytest.mark.parametrize("name", ["gtol", "ftol"])
 def test_tolerances_are_checked(name):
-    with pytest.raises(ValueError, match=f"{name} must be at least 0; got -1"):
+    with pytest.raises(ValueError, match=f"{name} must be at least 0, got -1"):
         fastnn.LBFGS(**{name: -1.0})
     with pytest.raises(ValueError, match=f"{name} must be a finite number"):
         fastnn.LBFGS(**{name: np.nan})
@@ -618,21 +618,21 @@ def test_tolerances_are_checked(name):
 
 def test_the_numbers_of_levenberg_marquardt_are_checked():
     for name, wrong, text in (
-        ("mu", 0.0, "mu must be above 0; got 0.0"),
-        ("mu_max", -1, "mu_max must be above 0; got -1.0"),
-        ("mu_dec", 1.0, "mu_dec must be above 0 and below 1; got 1.0"),
+        ("mu", 0.0, "mu must be above 0, got 0.0"),
+        ("mu_max", -1, "mu_max must be above 0, got -1.0"),
+        ("mu_dec", 1.0, "mu_dec must be above 0 and below 1, got 1.0"),
         ("mu_dec", 0.0, "mu_dec must be above 0 and below 1"),
-        ("mu_inc", 1, "mu_inc must be above 1; got 1.0"),
+        ("mu_inc", 1, "mu_inc must be above 1, got 1.0"),
         ("gtol", -1e-9, "gtol must be at least 0"),
         ("ftol", np.inf, "ftol must be a finite number"),
-        ("max_memory", 0, "max_memory must be at least 1; got 0"),
+        ("max_memory", 0, "max_memory must be at least 1, got 0"),
     ):
         with pytest.raises(ValueError, match=text):
             fastnn.LevenbergMarquardt(**{name: wrong})
     for name, wrong, text in (
         ("mu", "1", "mu must be a number"),
         ("max_memory", 1e9, "max_memory must be an integer"),
-        ("acceleration", 1, "acceleration must be True or False; got 1"),
+        ("acceleration", 1, "acceleration must be True or False, got 1"),
     ):
         with pytest.raises(TypeError, match=text):
             fastnn.LevenbergMarquardt(**{name: wrong})
