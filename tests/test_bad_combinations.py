@@ -162,7 +162,7 @@ FITS = {
     "lbfgs and dropout": (
         lambda: classifier(layers=[Dropout(0.1), 5, 3], optimizer="lbfgs"),
         {"y": Y},
-        "LBFGS.*leave dropout out, or take an optimizer such as 'adam'",
+        "LBFGS.*remove dropout, or use an optimizer such as 'adam'",
     ),
     "lm and dropout": (
         lambda: regressor(layers=[Dense(5, dropout=0.1), 2], optimizer="lm"),

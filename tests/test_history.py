@@ -227,7 +227,7 @@ def test_silent(monkeypatch):
 
 @pytest.mark.parametrize("verbose", [2, -1, "yes", None, 1.5, [True]])
 def test_verbose_is_checked(verbose):
-    with pytest.raises(ValueError, match="verbose must be True, False or 'auto'; got"):
+    with pytest.raises(ValueError, match="verbose must be True, False or 'auto', got"):
         progress.bar(verbose, epochs=2, rows=100)
 
 

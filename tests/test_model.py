@@ -210,7 +210,7 @@ def test_an_empty_list_of_layers_takes_its_width_from_the_targets(loss, y, n_out
         (classifier(), (True,), TypeError, "n_features is True"),
         (classifier(), (4, 2), ValueError, "n_outputs is 2, but the last layer has 3 units"),
         (classifier(), (4, 0), ValueError, "n_outputs is 0"),
-        (classifier([]), (4,), ValueError, "n_outputs is missing"),
+        (classifier([]), (4,), ValueError, "n_outputs must be given"),
         (classifier([]), (4, 1), ValueError, "at least 2.*binary_crossentropy"),
         (regressor([2**62]), (4,), MemoryError, "layers make a net 4-4611686018427387904"),
     ],

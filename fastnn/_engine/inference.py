@@ -1,4 +1,4 @@
-"""Predictions: buffers, tables and a crew of helpers, and no more Python than there must be."""
+"""Predictions: buffers, tables and worker threads of one net."""
 
 from __future__ import annotations
 
@@ -16,26 +16,29 @@ from fastnn.kernels.lang.simd import n_lanes
 from fastnn.kernels.linalg.microkernel import TILE_ROWS
 from fastnn.kernels.loop.predict import predict as predict_kernel
 
-#: Operations of a prediction from which on helpers join in if they are awake (some 5 us of one core), are woken (50),
-#: and are waited for (200), for so many rounds of spinning (some 100 us).
+#: Floating-point operations per prediction from which on workers that are spinning take part (about 5 us of one core),
+#: sleeping ones are started (50 us), and the calling thread waits for them (200 us), for at most `WAIT_FOR_WORKERS`
+#: rounds of spinning (about 100 us).
 WORK_FOR_A_WORKER, WORK_FOR_THREADS, WORK_TO_WAIT_FOR = 500_000, 5_000_000, 20_000_000
 WAIT_FOR_WORKERS = 5_000
-#: Operations after which the interpreter may look up (some 20 ms of one core).
+#: Floating-point operations per slice, after which control returns to Python (about 20 ms of one core).
 WORK_PER_SLICE = 2_000_000_000
-#: Predictions that follow each other within so many seconds are a series, for which helpers are kept awake.
+#: Maximum seconds between the predictions of a series, for which workers are kept spinning.
 SERIES = 0.001
 #: Rows whose arithmetic takes as long as it takes to read the weights.
 ROWS_PER_WEIGHT_READ = 3
 
 
 class InferencePlan:
-    """What predictions need: buffers, tables and a crew.
+    """Buffers, tables and worker threads for predictions with one set of parameters.
 
     Parameters
     ----------
     architecture : Architecture
-    params : (P,)
-    n_threads : most threads that work together
+    params : ndarray
+        (P,), in the layout of `Engine.params`.
+    n_threads : int
+        Maximum number of threads per prediction.
     """
 
     def __init__(self, architecture: Architecture, params: np.ndarray, n_threads: int) -> None:
@@ -56,7 +59,7 @@ class InferencePlan:
         self._n_out = architecture.sizes[-1]
         self._dtype = dtype
         self._flops_per_row = architecture.flops_per_row(training=False)
-        # A helper that came too late joins in at the next slice, and Ctrl-C is heard.
+        # Between slices late workers take part and KeyboardInterrupt is raised.
         self._slice_rows = tables.round_up(max(1, WORK_PER_SLICE // self._flops_per_row), tile_rows)
         net, none = self._net, (readonly(np.empty((0, 0), dtype)), np.empty((0, 0), dtype))
         self._crew = InferenceWorkers(
@@ -65,9 +68,9 @@ class InferencePlan:
         self._last = 0.0
 
     def __call__(self, features: np.ndarray) -> np.ndarray | None:
-        """Outputs of the net; None where a feature is NaN or infinite.
+        """Return the outputs (n, O) of the net; None if a feature is NaN or infinite.
 
-        Small predictions are done by the calling thread, with no more Python than there must be.
+        Predictions of little work run in the calling thread alone.
         """
         n = len(features)
         outputs = np.empty((n, self._n_out), self._dtype)
@@ -92,7 +95,7 @@ class InferencePlan:
         )
 
     def _call_workers(self, work: int) -> None:
-        """Wake sleeping helpers for work that is worth it, or for what seems to become a series."""
+        """Start sleeping workers for enough work, or for the second prediction of a series."""
         now = time.perf_counter()
         if self._crew.is_asleep():
             if work >= WORK_FOR_THREADS:

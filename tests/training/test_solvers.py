@@ -280,7 +280,7 @@ def test_a_net_with_nothing_to_train_is_refused(solver):
 def test_max_norm_is_refused(solver):
     model = model_of(solver).build(1)
     engine_of(model).architecture = dataclasses.replace(engine_of(model).architecture, max_norms=(1.0, 0.0))
-    with pytest.raises(ValueError, match="cannot hold weights within a norm: leave max-norm out"):
+    with pytest.raises(ValueError, match="does not support max-norm: remove max_norm"):
         model.fit(*curve())
 
 
@@ -838,7 +838,7 @@ def test_a_net_that_is_too_large_is_refused():
     X, y = curve()
     model = model_of(fastnn.LevenbergMarquardt(max_memory=4000))
     recorder = Recorder()
-    text = r"0\.0 MB for the normal equations of 16 parameters, and may take 0\.0 MB: use optimizer='lbfgs'"
+    text = r"0\.0 MB for the normal equations of 16 parameters, the limit is 0\.0 MB: use optimizer='lbfgs'"
     with pytest.raises(MemoryError, match=text):
         model.fit(X, y, callbacks=recorder)
     assert recorder.calls == []
