@@ -1,6 +1,6 @@
 """fastnn: a fast multilayer-perceptron core for CPUs.
 
-Train with `Model`; see README.md for a first example and docs/design.md for how it works.
+`Model` is the main class; README.md has a first example, docs/design.md explains the design.
 """
 
 from typing import TYPE_CHECKING, Any
@@ -65,7 +65,7 @@ __all__ += optimizers.__all__
 
 
 def __getattr__(name: str) -> Any:
-    """Give the estimators, which need scikit-learn, to who asks for them."""
+    """Import the estimators, which require scikit-learn, on first access."""
     if name in ("MLPClassifier", "MLPRegressor"):
         from fastnn import estimators
 

@@ -234,12 +234,12 @@ FITS = {
     "checkpoints of functions": (
         lambda: regressor(layers=[Dense(5, OWN_ACTIVATION), 2]),
         {"callbacks": ModelCheckpoint(SAVED)},
-        "activation 'square' is a function of your own",
+        "activation 'square' is a custom function",
     ),
     "checkpoints of an own loss": (
         lambda: regressor(loss=OWN_LOSS),
         {"callbacks": ModelCheckpoint(SAVED)},
-        "loss 'difference' is a function of your own",
+        "loss 'difference' is a custom function",
     ),
     "checkpoints of a rate": (
         lambda: regressor(optimizer=Adam(lambda epoch: 0.1)),
@@ -371,12 +371,12 @@ CALLS = {
         lambda: regressor(optimizer="lm"),
         "l1=0.01.*use L2",
     ),
-    "too few flags": (lambda m: setattr(m, "trainable", [True]), regressor, r"trainable is \(True,\), .*2 layers"),
-    "one flag": (lambda m: setattr(m, "trainable", False), regressor, r"trainable is \(False,\), .*2 layers"),
+    "too few flags": (lambda m: setattr(m, "trainable", [True]), regressor, r"trainable must be .*2 layers, got \(True,\)"),
+    "one flag": (lambda m: setattr(m, "trainable", False), regressor, r"trainable must be .*2 layers, got \(False,\)"),
     "no flags": (
         lambda m: setattr(m, "trainable", [1, 0]),
         regressor,
-        r"trainable is \(1, 0\), but must be one True or",
+        r"trainable must be a bool for each of .*, got \(1, 0\)",
     ),
     "probabilities of values": (
         lambda m: m.predict_proba(X),

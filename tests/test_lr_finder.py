@@ -248,7 +248,7 @@ def test_result():
         ({"end": math.inf}, "end must be a finite number"),
         ({"steps": 5}, "steps must be at least 10"),
         ({"steps": 10.5}, "steps is 10.5, but must be an integer"),
-        ({"smoothing": 1.0}, "smoothing must be at least 0 and below 1; got 1.0"),
+        ({"smoothing": 1.0}, "smoothing must be at least 0 and below 1, got 1.0"),
         ({"divergence": 1.0}, "divergence must be above 1"),
         ({"batch_size": 0}, "batch_size is 0"),
         ({"sample_weight": [1.0]}, "sample_weight"),
@@ -265,5 +265,5 @@ def test_wrong_settings(options, text):
 
 def test_an_optimizer_without_a_rate_is_refused():
     model = new_model(fastnn.LBFGS())
-    with pytest.raises(ValueError, match=r"optimizer is LBFGS\(.*\), which has no learning_rate; use one that has"):
+    with pytest.raises(ValueError, match=r"optimizer must have a learning_rate, got LBFGS\(.*\)\. Use one"):
         model.lr_find(X, Y)

@@ -101,7 +101,7 @@ def test_without_a_seed_each_model_is_its_own():
 def test_what_the_engine_is_built_from_cannot_be_exchanged(name):
     for model in (classifier(), classifier().build(3)):
         before = getattr(model, name)
-        with pytest.raises(AttributeError, match=f"{name} of a Model cannot be changed; make a new Model"):
+        with pytest.raises(AttributeError, match=f"{name} of a Model is read-only; make a new Model"):
             setattr(model, name, before)
         assert getattr(model, name) is before
 

@@ -98,7 +98,7 @@ def test_frozen_layers_and_thawed_ones():
         one.fit(X, y, epochs=1)
     assert_same_parameters(model, loaded)
     assert not np.array_equal(model.weights[0], first)
-    with pytest.raises(ValueError, match="one True or False for each of the 2 layers"):
+    with pytest.raises(ValueError, match="a bool for each of the 2 layers"):
         model.trainable = [True]
 
 

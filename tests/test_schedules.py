@@ -504,5 +504,5 @@ def test_files_with_damaged_schedules():
         damaged = io.BytesIO()
         fastnn._persistence.npz.write(damaged, header, arrays)
         damaged.seek(0)
-        with pytest.raises(ValueError, match="what it describes is no model"):
+        with pytest.raises(ValueError, match="its content is no valid model"):
             fastnn.load(damaged)
