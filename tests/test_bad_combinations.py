@@ -167,12 +167,12 @@ FITS = {
     "lm and dropout": (
         lambda: regressor(layers=[Dense(5, dropout=0.1), 2], optimizer="lm"),
         {},
-        "leave dropout out, or",
+        "remove dropout, or",
     ),
     "lm and max_norm": (
         lambda: regressor(layers=[Dense(5, max_norm=1.0), 2], optimizer="lm"),
         {},
-        "leave max-norm out",
+        "remove max_norm",
     ),
     "lm and own functions": (
         lambda: regressor(layers=[Dense(5, OWN_ACTIVATION), 2], optimizer="lm"),
@@ -371,7 +371,7 @@ CALLS = {
         lambda: regressor(optimizer="lm"),
         "l1=0.01.*use L2",
     ),
-    "too few flags": (lambda m: setattr(m, "trainable", [True]), regressor, r"trainable must be .*2 layers, got \(True,\)"),
+    "too few flags": (lambda m: setattr(m, "trainable", [True]), regressor, r"trainable must .*2 layers, got \(True"),
     "one flag": (lambda m: setattr(m, "trainable", False), regressor, r"trainable must be .*2 layers, got \(False,\)"),
     "no flags": (
         lambda m: setattr(m, "trainable", [1, 0]),

@@ -243,8 +243,8 @@ def test_result():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"start": 0.0}, "0 < start < end; got start=0, end=10"),
-        ({"start": 1.0, "end": 0.1}, "0 < start < end; got start=1, end=0.1"),
+        ({"start": 0.0}, "0 < start < end, got \\(0.0, 10.0\\)"),
+        ({"start": 1.0, "end": 0.1}, "0 < start < end, got \\(1.0, 0.1\\)"),
         ({"end": math.inf}, "end must be a finite number"),
         ({"steps": 5}, "steps must be at least 10"),
         ({"steps": 10.5}, "steps is 10.5, but must be an integer"),

@@ -27,7 +27,7 @@ from fastnn.kernels.lang.simd import (
 
 @device_function
 def fill_one_hot_row(t: Any, label: int, n: int, off: Any) -> None:
-    """Overwrite n elements at `t` (whole vectors) with a smoothed label: `off`, and at the label the rest."""
+    """Overwrite n elements at `t` (whole vectors) with a smoothed label: `off`, at the label 1 - (n - 1) off."""
     v = lanes(t)
     zero = broadcast(t, 0.0)
     rest = broadcast(t, off)
@@ -72,7 +72,7 @@ def custom_row(function: int, u: Any, t: Any, d: Any, values: Any, n: int, facto
 
 @device_function
 def argmax(row: Any, n: int) -> int:
-    """Place of the first of the largest of n elements."""
+    """Return the index of the first maximum of n elements."""
     best = load_scalar(row)
     place = 0
     for j in range(1, n):
@@ -85,21 +85,21 @@ def argmax(row: Any, n: int) -> int:
 
 @device_function
 def metric_row(code: int, u: Any, t: Any, label: int, n: int, threshold: float, several: bool) -> float:
-    """One metric of one row.
+    """Return one metric of one row.
 
     Parameters
     ----------
     code : metric
     u, t : outputs and targets
     label : class, or -1
-    n : O
-    threshold : outputs above it count as class 1 where classes do not compete
-    several : whether the outputs compete (softmax), so that the largest is the class
+    n : number of outputs
+    threshold : outputs above it count as class 1 if outputs are independent
+    several : whether the outputs are those of exclusive classes (softmax), of which the largest is predicted
 
     Returns
     -------
     float
-        Accuracy: 1 or 0 for competing outputs, else the share of right outputs. Otherwise the mean over
+        Accuracy: 1 or 0 for exclusive classes, else the fraction of correct outputs. Otherwise the mean over
         outputs of (u - t)^2 or |u - t|.
     """
     if code == ACCURACY:

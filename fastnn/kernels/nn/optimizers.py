@@ -1,4 +1,4 @@
-"""What all optimizers share: clipping, norms, penalties and running averages, over runs of vectors.
+"""Operations common to all optimizers: clipping, norms, penalties and running averages, over runs of vectors.
 
 The arithmetic of each optimizer is in `fastnn.optimizers`, the selection by code in `dispatch`.
 """

@@ -65,7 +65,7 @@ def softmax_rows(z: Any, ld: int, rows: int, n: int) -> None:
 
 @device_function
 def softmax_rows_backward(y: Any, d: Any, ld: int, rows: int, n: int) -> None:
-    """Turn dE/dy at `d` into dE/dz = y (dE/dy - sum of y dE/dy), row by row, in place."""
+    """Replace dE/dy at `d` by dE/dz = y (dE/dy - sum of y dE/dy), row by row."""
     v = lanes(y)
     for r in range(rows):
         p = at(y, r * ld)
@@ -80,7 +80,7 @@ def softmax_rows_backward(y: Any, d: Any, ld: int, rows: int, n: int) -> None:
 
 @device_function
 def clear_padding(z: Any, ld: int, rows: int, n: int) -> None:
-    """Overwrite with zeros what follows n elements of each row, up to whole vectors."""
+    """Overwrite the padding after n elements of each row, up to whole vectors, with zeros."""
     v = lanes(z)
     if n % v != 0:
         last = n - n % v
