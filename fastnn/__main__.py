@@ -117,7 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     descent.add_argument("--batch-size", type=_batch_size, default=64, metavar="N",
                          help="images per update, 'all' for batch descent (%(default)s)")  # fmt: skip
     descent.add_argument("--epochs", type=_count, default=30, metavar="N", help="(%(default)s)")
-    descent.add_argument("--seed", type=int, default=0, metavar="N", help="seed of start weights and order of rows (%(default)s)")
+    descent.add_argument("--seed", type=int, default=0, metavar="N", help="seed of weights and order (%(default)s)")
     descent.add_argument("--threads", type=_count, metavar="N", help="maximum number of threads (all processors)")
 
     output = parser.add_argument_group("output")
@@ -134,7 +134,7 @@ def _activation(name: str, alpha: float | None) -> Activation:
 def _optimizer(name: str, learning_rate: float | None, momentum: float | None) -> optimizers.Optimizer:
     optimizer = optimizers.get(name)
     if isinstance(optimizer, optimizers.Solver):
-        raise ValueError(f"optimizer must be one for mini-batches, got {name!r}, a full-batch solver. Use 'adam', for example.")
+        raise ValueError(f"optimizer must be one for mini-batches, got {name!r}. Use one such as 'adam'.")
     if learning_rate is not None:
         optimizer = dataclasses.replace(optimizer, learning_rate=learning_rate)
     if momentum is not None:

@@ -211,7 +211,7 @@ def test_save_writes_the_trained_model(capsys, models, tmp_path):
         (["--batch-size", "1.5"], "argument --batch-size: must be an integer of at least 1, got '1.5'"),
         (["--threads", "-1"], "argument --threads: must be an integer of at least 1, got '-1'"),
         (["--label-smoothing", "1"], "argument --label-smoothing: must be a number of at least 0 and below 1, got '1'"),
-        (["--label-smoothing", "nan"], "argument --label-smoothing: must be a number of at least 0 and below 1, got 'nan'"),
+        (["--label-smoothing", "nan"], "--label-smoothing: must be a number of at least 0 and below 1, got 'nan'"),
         (["--activation", "rely"], "did you mean 'relu'"),
         (["--activation", "softmax"], "softmax"),
         (["--alpha", "0.1"], "alpha has no meaning for relu"),
