@@ -1,6 +1,6 @@
-"""How the tests (and the processes they start) build an Engine, feed it and run it.
+"""Construction and calls of an Engine for the tests and the processes that they start.
 
-One place, so that a test says only what it is about. Nothing here has state.
+Nothing here has state.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ LOSSES_OF_ANY_WIDTH = {
 
 
 class FixedPace(SliceTuner):
-    """So many threads, and so many steps a slice, whatever the clock says."""
+    """Tuner with a fixed number of threads and of steps per slice, independent of the clock."""
 
     def __init__(self, n_threads: int, steps: int = 1 << 40) -> None:
         super().__init__(n_threads)
@@ -181,7 +181,7 @@ def train(
     **options,
 ) -> list[Sums]:
     """Epochs with a fixed number of threads; shuffled where a seed is given."""
-    assert made.n_threads >= n_threads, "the engine has no room for so many threads"
+    assert made.n_threads >= n_threads, "the engine has no buffers for this number of threads"
     rates = RATES[optimizer] if rates is None else rates
     order = None if seed is None else np.empty(len(rows.x), np.int64)
     sums = []

@@ -1,6 +1,6 @@
-"""Settings that are right by themselves and make no sense together: each is refused, and nothing has changed then.
+"""Settings that are valid alone and inconsistent together: each raises, and changes nothing.
 
-The tables say what is combined and what the error must tell: the name of the argument, what was given, and what would
+The tables say what is combined and what the error must state: the name of the argument, the value, and what would
 do. Single arguments out of their range are in test_bad_input.py, those of the estimators in test_estimators.py.
 """
 
@@ -156,7 +156,7 @@ def test_words(make, match):
 SAVED = "would/never/be/written.npz"
 FROZEN = {"layers": [Dense(5, trainable=False), Dense(2, trainable=False)]}
 
-#: Model, what fit gets, what the error tells.
+#: Model, arguments of fit, text of the error.
 FITS = {
     # solvers and options
     "lbfgs and dropout": (
@@ -413,7 +413,7 @@ def test_other_calls(call, make, match):
     assert model.optimizer is optimizer
 
 
-def test_a_model_without_layers_forgets_what_a_refused_fit_told_it():
+def test_a_model_without_layers_is_unchanged_by_an_invalid_fit():
     model = Model([], loss="squared_error", seed=0)
     with pytest.raises(ValueError, match="val_loss"):
         model.fit(X, T, callbacks=EarlyStopping())

@@ -1,4 +1,4 @@
-"""lr_find: it leaves no trace, and what it suggests is near what a grid of trainings finds."""
+"""lr_find: it does not change the model, and its suggestions are near those of a grid of trainings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line: what it trains, what it prints, and with which status it ends."""
+"""The command line: trainings, output and exit status."""
 
 from __future__ import annotations
 
@@ -224,7 +224,7 @@ def test_save_writes_the_trained_model(capsys, models, tmp_path):
         (["--seed", "-1"], "seed is -1"),
         (["--save", "/no/such/folder/model.npz"], "argument --save"),
         (["--save", "."], "argument --save"),
-        (["tell"], "invalid choice: 'tell'"),
+        (["report"], "invalid choice: 'report'"),
         (["info", "--epochs", "3"], "unrecognized arguments"),
     ],
 )
@@ -237,7 +237,7 @@ def test_arguments_that_make_no_sense(capsys, arguments, message):
     assert message in err
 
 
-def test_divergence_is_told_without_a_traceback(capsys):
+def test_divergence_is_reported_without_a_traceback(capsys):
     assert main([*SHORT, "--quiet", "--optimizer", "sgd", "--loss", "sum_of_squares", "--learning-rate", "1e30"]) == 1
     out, err = capsys.readouterr()
     assert out == ""
@@ -256,7 +256,7 @@ def test_a_file_that_cannot_be_written(capsys, monkeypatch, tmp_path):
     monkeypatch.setattr(fastnn.Model, "save", refuse)
     assert main([*SHORT, "--quiet", "--save", str(tmp_path / "model.npz")]) == 1
     out, err = capsys.readouterr()
-    assert "test accuracy" in out  # what was reached is told before
+    assert "test accuracy" in out  # what was reached is printed before
     assert "No space left on device" in err
 
 

@@ -1,4 +1,4 @@
-"""Model: what it is made of, its views, and all that looks at a net without training it."""
+"""Model: its parts, its views, and all methods that do not train."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a user can ask of training besides the plain formula: dropout, limits, averages, augmentation, own functions."""
+"""Options of training: dropout, limits, averages, augmentation, custom functions."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_rates_of_dropout(rate):
 
 def test_dropout_regularizes():
     X, y = data(100)
-    y[::5] = 1 - y[::5]  # something to learn by heart
+    y[::5] = 1 - y[::5]  # random labels, which a net can only memorize
     X_test, y_test = data(2000, seed=1)
     scores = {}
     for rate in (0.0, 0.5):
@@ -102,7 +102,7 @@ def test_frozen_layers_and_thawed_ones():
         model.trainable = [True]
 
 
-def test_the_summary_tells_what_is_unusual():
+def test_the_summary_has_the_settings_that_are_not_defaults():
     model = classifier([Dense(16, "relu", max_norm=2), Dropout(0.25), Dense(8, trainable=False), 2])
     head, first, second, third, _ = summary_of(model).splitlines()
     assert head.endswith("parameters")

@@ -1,4 +1,4 @@
-"""Plots: what is on the figures, and that the model is left alone."""
+"""Plots: content of the figures, and that the model is not changed."""
 
 from __future__ import annotations
 

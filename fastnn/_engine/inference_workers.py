@@ -21,8 +21,8 @@ _crews: weakref.WeakSet[InferenceWorkers] = weakref.WeakSet()
 class InferenceWorkers:
     """Worker threads for the predictions of one net.
 
-    A worker starts at the first `wake`, waits for work first spinning in compiled code, then in a semaphore, and ends
-    after `IDLE` seconds without work. A forked child starts without workers.
+    A worker starts when it is first required, waits for work first spinning in compiled code, then in a semaphore, and
+    ends after `IDLE` seconds without work. A forked child starts without workers.
 
     Parameters
     ----------

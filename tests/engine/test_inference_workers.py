@@ -1,4 +1,4 @@
-"""Predictions by several threads: the same bits as by one, whoever is awake, and nothing left behind."""
+"""Predictions by several threads: the same bits as by one, for any number of running workers, and no thread is left."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def test_large_predictions_are_made_in_slices(all_help, monkeypatch, dtype):
 
 
 @pytest.mark.parametrize("n", [1, 8, 64])
-def test_what_is_not_finite_is_found_by_whoever_reads_it(all_help, n, dtype):
+def test_what_is_not_finite_is_found_by_each_thread(all_help, n, dtype):
     made = engine(architecture((20, 300, 3), dtype=dtype), n_threads=2)
     for row in {0, n // 2, n - 1}:
         for bad in (np.nan, np.inf, -np.inf):
@@ -107,7 +107,7 @@ def test_what_is_not_finite_is_found_by_whoever_reads_it(all_help, n, dtype):
     assert made.predict(np.zeros((n, 20), dtype), 2) is not None
 
 
-def test_small_work_wakes_nobody():
+def test_small_work_starts_no_worker():
     made = engine(architecture((10, 64, 64, 1)), n_threads=2)
     for _ in range(10):
         made.predict(np.zeros((1, 10)), 2)

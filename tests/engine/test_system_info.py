@@ -1,4 +1,4 @@
-"""FMA peak, bandwidths and the report on the machine. How fast it is, no test can ask; that sums are right, one can."""
+"""FMA peak, bandwidths and the report on the machine: results and texts, not rates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ compiled_only = pytest.mark.skipif(compiler.JIT_DISABLED, reason="nothing is com
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Short measurements: the tests are about what is told, not about how precisely."""
+    """Short measurements: the tests check what is reported, not its precision."""
     monkeypatch.setattr(system_info, "_MEASUREMENT", 1e-4)
     monkeypatch.setattr(system_info, "_REPEATS", 2)
 

@@ -1,4 +1,4 @@
-"""MLPClassifier and MLPRegressor: as scikit-learn's, and what is new."""
+"""MLPClassifier and MLPRegressor: compatibility with scikit-learn's, and the additional parameters."""
 
 from __future__ import annotations
 

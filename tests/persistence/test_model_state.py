@@ -1,4 +1,4 @@
-"""Keeping a model: files, pickles and copies are the same model; what is no model says so."""
+"""Persistence: files, pickles and copies are the same model; invalid files raise."""
 
 from __future__ import annotations
 
@@ -390,7 +390,7 @@ def test_wrong_arrays(tmp_path, name):
             fastnn.load(path)
 
 
-def test_arrays_that_nobody_asked_for_are_ignored(tmp_path):
+def test_additional_arrays_are_ignored(tmp_path):
     model = trained()
     header, arrays = npz.read(io.BytesIO(bits(model)))
     npz.write(tmp_path / "model.npz", header, {**arrays, "params.7.weights": np.ones(3), "more": np.ones(3)})

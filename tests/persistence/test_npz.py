@@ -1,4 +1,4 @@
-"""Files: exact round trips, atomic writing, and an error of one kind for whatever is no model."""
+"""Files: exact round trips, atomic writing, and one kind of error for all invalid files."""
 
 from __future__ import annotations
 

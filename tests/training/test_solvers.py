@@ -1,4 +1,4 @@
-"""Full-batch solvers: what they reach, how they end, what they refuse, and what surrounds them in a fit."""
+"""Full-batch solvers: optima, reasons of the end, invalid settings, and callbacks and records of a fit."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def flat(model):
 
 
 class Recorder(fastnn.Callback):
-    """Writes down what it is told, and the weights at that time."""
+    """Callback that records its arguments, and the weights at that time."""
 
     def __init__(self, stop_after=None):
         self.calls = []
@@ -183,7 +183,7 @@ def test_lbfgs_comes_near_the_minimum_of_a_loss_with_kinks(loss):
     assert wanted * (1 - 1e-9) <= history["loss"][-1] < 1.01 * wanted
 
 
-def test_the_history_tells_of_the_weights_that_the_model_has(solver, dtype):
+def test_the_history_is_that_of_the_weights_of_the_model(solver, dtype):
     X, y = curve()
     def worst(y_true, y_pred):
         return np.abs(y_true - y_pred).max()
@@ -474,7 +474,7 @@ def test_early_stopping_goes_back_to_the_best_weights(solver):
     assert not np.array_equal(flat(model), recorder.weights[-1])
 
 
-def test_the_names_told_before_are_those_told_after(solver, tmp_path):
+def test_the_names_before_are_those_after(solver, tmp_path):
     X, y = curve()
     model = model_of(solver, metrics=["r2"])
     told = []
@@ -801,7 +801,7 @@ def test_single_precision_is_double_precision_rounded():
     np.testing.assert_array_equal(flat(single), flat(double).astype(np.float32))
 
 
-@pytest.mark.parametrize("n", [100, 1024])  # batches of so many rows are cut into shards elsewhere
+@pytest.mark.parametrize("n", [100, 1024])  # elsewhere batches of this size are split into shards
 def test_blocks_change_nothing_but_rounding(n, monkeypatch):
     X, y = curve(n)
     model = model_of("lm")

@@ -64,7 +64,7 @@ def _user_cache_folder() -> Path | None:
 
 
 def find_cache_folder() -> Path | None:
-    """Return the first usable of: FASTNN_CACHE_DIR, Numba's own setting, the user's cache folder, a temporary one.
+    """Return the first usable of: FASTNN_CACHE_DIR, Numba's setting, the cache folder of this user, a temporary one.
 
     Warns and returns None if no folder is writable.
     """
