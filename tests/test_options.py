@@ -356,7 +356,7 @@ def test_models_with_own_functions_are_copied_and_pickled_but_not_saved():
     with pytest.raises(TypeError, match="activation 'softsign' is a custom function"):
         model.save(io.BytesIO())
     plain = Model([1], loss=fastnn.custom.loss(log_cosh, log_cosh_slope))
-    with pytest.raises(TypeError, match="loss 'log_cosh' is a function of your own"):
+    with pytest.raises(TypeError, match="loss 'log_cosh' is a custom function"):
         plain.save(io.BytesIO())
 
 

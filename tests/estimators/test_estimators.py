@@ -351,7 +351,7 @@ def test_wrong_validation_rows_are_refused():
     net = MLPClassifier(early_stopping=True)
     for given, message in (
         ({"X_val": X}, "y_val must be given"),
-        ({"y_val": y}, "X_val is missing"),
+        ({"y_val": y}, "X_val must be given"),
         ({"X_val": X, "y_val": y[:-1]}, "y_val has 59 rows, but X_val has 60"),
         ({"X_val": X, "y_val": np.full(N, 7)}, "y_val must only have the classes of y"),
         ({"X_val": X[:, :2], "y_val": y}, "X has 2 features, but MLPClassifier is expecting 4"),

@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import (
     at,
     broadcast,
@@ -162,7 +163,7 @@ outputs_are_probabilities = is_one_of(
 
 @device_function
 def activate_output(
-    code: int, alpha: float, function: int, z: Any, y: Any, ld: int, rows: int, n: int
+    code: int, alpha: float, function: int, z: Pointer, y: Pointer, ld: int, rows: int, n: int
 ) -> None:
     """Overwrite the rows at `y` by the activation of those at `z` (which may be the same).
 
@@ -176,7 +177,7 @@ def activate_output(
 
 @device_function
 def activate_output_backward(
-    code: int, alpha: float, function: int, z: Any, y: Any, d: Any, ld: int, rows: int, n: int
+    code: int, alpha: float, function: int, z: Pointer, y: Pointer, d: Pointer, ld: int, rows: int, n: int
 ) -> None:
     """Replace dE/dy at `d` by dE/dz."""
     if not activate_rows_backward(code, y, d, ld, rows, n):

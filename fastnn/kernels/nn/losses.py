@@ -11,6 +11,7 @@ from typing import Any
 
 from fastnn.kernels.ids import ACCURACY, MEAN_ABSOLUTE_ERROR
 from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import (
     at,
     broadcast,
@@ -26,7 +27,7 @@ from fastnn.kernels.lang.simd import (
 
 
 @device_function
-def fill_one_hot_row(t: Any, label: int, n: int, off: Any) -> None:
+def fill_one_hot_row(t: Pointer, label: int, n: int, off: Any) -> None:
     """Overwrite n elements at `t` (whole vectors) with a smoothed label: `off`, at the label 1 - (n - 1) off."""
     v = lanes(t)
     zero = broadcast(t, 0.0)
@@ -37,7 +38,7 @@ def fill_one_hot_row(t: Any, label: int, n: int, off: Any) -> None:
 
 
 @device_function
-def lanewise_row(value_and_slope: Any, u: Any, t: Any, p: Any, d: Any, n: int, factor: Any) -> Any:
+def lanewise_row(value_and_slope: Any, u: Pointer, t: Pointer, p: Pointer, d: Pointer, n: int, factor: Any) -> Any:
     """Overwrite `d` with factor times the slopes of a loss of single outputs; return the sum of its values."""
     v = lanes(u)
     zero = broadcast(u, 0.0)
@@ -51,7 +52,7 @@ def lanewise_row(value_and_slope: Any, u: Any, t: Any, p: Any, d: Any, n: int, f
 
 
 @device_function
-def custom_row(function: int, u: Any, t: Any, d: Any, values: Any, n: int, factor: Any) -> Any:
+def custom_row(function: int, u: Pointer, t: Pointer, d: Pointer, values: Pointer, n: int, factor: Any) -> Any:
     """Overwrite `d` with factor times the slopes of a custom loss; return the sum of its values.
 
     The function overwrites n outputs by slopes; n elements at `values` are scratch.
@@ -71,7 +72,7 @@ def custom_row(function: int, u: Any, t: Any, d: Any, values: Any, n: int, facto
 
 
 @device_function
-def argmax(row: Any, n: int) -> int:
+def argmax(row: Pointer, n: int) -> int:
     """Return the index of the first maximum of n elements."""
     best = load_scalar(row)
     place = 0
@@ -84,7 +85,7 @@ def argmax(row: Any, n: int) -> int:
 
 
 @device_function
-def metric_row(code: int, u: Any, t: Any, label: int, n: int, threshold: float, several: bool) -> float:
+def metric_row(code: int, u: Pointer, t: Pointer, label: int, n: int, threshold: float, several: bool) -> float:
     """Return one metric of one row.
 
     Parameters

@@ -14,6 +14,7 @@ from typing import Any
 
 from fastnn.kernels.ids import ACCURACY, MEAN_ABSOLUTE_ERROR
 from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.protocols import Pointer, Vector
 from fastnn.kernels.lang.simd import (
     absolute,
     at,
@@ -31,7 +32,7 @@ from fastnn.kernels.lang.simd import (
 
 
 @device_function
-def one_hot_block(labels: Any, order: Any, place: int, rows: int, t: Any, n: int, off: Any) -> None:
+def one_hot_block(labels: Any, order: Any, place: int, rows: int, t: Pointer, n: int, off: Any) -> None:
     """Overwrite the (n, V) block at `t` with the smoothed labels of the rows at `place` of the epoch.
 
     `off` is the target of each class except the label's.
@@ -48,7 +49,7 @@ def one_hot_block(labels: Any, order: Any, place: int, rows: int, t: Any, n: int
 
 
 @device_function
-def lanewise_block(value_and_slope: Any, u: Any, t: Any, p: Any, n: int, factor: Any) -> Any:
+def lanewise_block(value_and_slope: Any, u: Pointer, t: Pointer, p: Pointer, n: int, factor: Vector) -> Vector:
     """Overwrite the block at `u` with factor times the slopes of a loss of single outputs; return sums of values."""
     v = lanes(u)
     total = broadcast(u, 0.0)
@@ -60,7 +61,7 @@ def lanewise_block(value_and_slope: Any, u: Any, t: Any, p: Any, n: int, factor:
 
 
 @device_function
-def custom_block(function: int, u: Any, t: Any, n: int, factor: Any) -> Any:
+def custom_block(function: int, u: Pointer, t: Pointer, n: int, factor: Vector) -> Vector:
     """Overwrite the block at `u` with the slopes of a custom loss times factor; return the sum of its values.
 
     The function overwrites outputs by slopes, and targets by values.
@@ -75,7 +76,7 @@ def custom_block(function: int, u: Any, t: Any, n: int, factor: Any) -> Any:
 
 
 @device_function
-def argmax_block(u: Any, n: int) -> Any:
+def argmax_block(u: Pointer, n: int) -> Vector:
     """Return the index of the first maximum of n outputs of each row, a vector of floats."""
     v = lanes(u)
     best = load(u)
@@ -88,7 +89,7 @@ def argmax_block(u: Any, n: int) -> Any:
 
 
 @device_function
-def metric_block(code: int, u: Any, t: Any, n: int, threshold: float, several: bool) -> Any:
+def metric_block(code: int, u: Pointer, t: Pointer, n: int, threshold: float, several: bool) -> Vector:
     """Return one metric of V rows, a vector; see `losses.metric_row`."""
     v = lanes(u)
     one = broadcast(u, 1.0)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import (
     at,
     broadcast,
@@ -51,7 +52,9 @@ def key_of(key: Any, purpose: int) -> Any:
 
 
 @device_function
-def drop(key: Any, rate: float, place: int, x: Any, ld_x: int, mask: Any, out: Any, ld: int, rows: int, n: int) -> None:
+def drop(
+    key: Any, rate: float, place: int, x: Pointer, ld_x: int, mask: Pointer, out: Pointer, ld: int, rows: int, n: int
+) -> None:
     """Overwrite the rows at `out` with those at `x`, each element times 0 (with probability `rate`) or 1 / (1 - rate).
 
     The factors are written to `mask`; whole vectors of each row of n elements are overwritten. `place` is the first
@@ -69,7 +72,7 @@ def drop(key: Any, rate: float, place: int, x: Any, ld_x: int, mask: Any, out: A
 
 
 @device_function
-def mask_rows(mask: Any, d: Any, ld: int, rows: int, n: int) -> None:
+def mask_rows(mask: Pointer, d: Pointer, ld: int, rows: int, n: int) -> None:
     """Multiply n elements (whole vectors) of each row at `d` by those at `mask`."""
     for r in range(rows):
         for j in range(r * ld, r * ld + n, lanes(d)):
@@ -97,14 +100,14 @@ def share_of_row(mixing: Any, key: Any, place: int) -> float:
 
 
 @device_function
-def mix_row(target: Any, source: Any, share: float, n: int) -> None:
+def mix_row(target: Pointer, source: Pointer, share: float, n: int) -> None:
     """Overwrite n elements at `target` with share times themselves plus (1 - share) times those at `source`."""
     for j in range(n):
         store_scalar(at(target, j), share * load_scalar(at(target, j)) + (1.0 - share) * load_scalar(at(source, j)))
 
 
 @device_function
-def augment(plan: Any, data: Any, key: Any, place: int, rows: int, x: Any, ld: int, n: int, n_rows: int,
+def augment(plan: Any, data: Any, key: Any, place: int, rows: int, x: Pointer, ld: int, n: int, n_rows: int,
             scratch: Any) -> None:  # fmt: skip
     """Change the features of the rows at `place` of the epoch, which were gathered to `x`: mixture, function, noise.
 
