@@ -149,7 +149,7 @@ def remarks(section: dict[str, Any]) -> list[str]:
 
 def caption(name: str, section: dict[str, Any]) -> str:
     """Return the explanation of the figures and their source."""
-    unit = "a call (NumPy array in, NumPy array out)" if name == "inference" else "a step"
+    unit = "per call (NumPy array in, NumPy array out)" if name == "inference" else "per step"
     if name != "inference":
         unit += " (forward, back-propagation, optimizer; Adam, float32 unless said otherwise)"
     start, end = section["peaks"]
@@ -197,22 +197,48 @@ def markdown(data: dict[str, Any]) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def readme_part(data: dict[str, Any], figure: str | None) -> str:
-    """Return the text between the markers of a README at the root of the project."""
+def tables(data: dict[str, Any], names: list[str]) -> list[str]:
+    """Return caption, table and remarks of the sections that were measured."""
     parts = []
-    for name in (name for name in ("training", "inference") if name in data):
+    for name in (name for name in names if name in data):
         section = data[name]
         parts += [
             f"**{TITLES[name]}.** {caption(name, section)}", "\n".join(wide_table(section)),
             "\n".join(remarks(section)),
         ]  # fmt: skip
+    return parts
+
+
+def readme_part(data: dict[str, Any]) -> str:
+    """Return the text between the markers of README.md: the table of training."""
+    return "\n\n".join(tables(data, ["training"]))
+
+
+def page_part(data: dict[str, Any], figure: str | None) -> str:
+    """Return the text between the markers of docs/performance.md: the other tables, the figure and the source."""
+    parts = tables(data, ["inference", "more"])
     if figure is not None:
         parts.append(f"![Time of a training step against the width of the hidden layers]({figure})")
     parts.append(
-        "All samples, versions and losses: [docs/figures/comparison.json](docs/figures/comparison.json). "
-        "These tables are made of it by `python -m asv_bench.compare report asv_bench/results --readme README.md`."
+        "All samples, versions and losses are in `docs/figures/comparison.json`. These tables and that of the README "
+        "are generated from it by `python -m asv_bench.compare report asv_bench/results --readme README.md`."
     )
     return "\n\n".join(parts)
+
+
+def fill(page: Path, part: str) -> None:
+    """Replace the text between the markers of a page.
+
+    Raises
+    ------
+    ValueError
+        If the page has no markers.
+    """
+    text = page.read_text(encoding="utf-8")
+    if START not in text or END not in text:
+        raise ValueError(f"{page.name} must have a line {START} and a line {END}.")
+    pattern = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
+    page.write_text(pattern.sub(lambda _: f"{START}\n{part}\n{END}", text, count=1), encoding="utf-8")
 
 
 def plot(section: dict[str, Any], path: Path) -> bool:
@@ -253,30 +279,29 @@ def plot(section: dict[str, Any], path: Path) -> bool:
 
 
 def write(folder: Path, *, readme: Path | None = None) -> None:
-    """Write comparison.md and width.svg from the folder's comparison.json, and optionally into a README.
+    """Write comparison.md and width.svg from the folder's comparison.json, and optionally fill in a README.
 
-    With a README, its figures are copied to docs/figures beside it.
+    With a README, docs/performance.md beside it (if there is one) is filled in, too, and the figures are copied to
+    docs/figures.
 
     Raises
     ------
     ValueError
-        If the README has no markers.
+        If a page has no markers.
     """
     data = json.loads((folder / "comparison.json").read_text(encoding="utf-8"))
     (folder / "comparison.md").write_text(markdown(data), encoding="utf-8")
     plotted = "width" in data and plot(data["width"], folder / "width.svg")
     if readme is None:
         return
-    text = readme.read_text(encoding="utf-8")
-    if START not in text or END not in text:
-        raise ValueError(f"{readme.name} must have a line {START} and a line {END}.")
+    fill(readme, readme_part(data))
     figures = readme.parent / "docs" / "figures"
     figures.mkdir(parents=True, exist_ok=True)
     names = ["comparison.json", "width.svg"] if plotted else ["comparison.json"]
     for name in names:
         content = (folder / name).read_bytes()
         (figures / name).write_bytes(content)
-    shown = "docs/figures/width.svg" if (figures / "width.svg").exists() else None
-    part = f"{START}\n{readme_part(data, shown)}\n{END}"
-    pattern = re.compile(f"{re.escape(START)}.*?{re.escape(END)}", re.DOTALL)
-    readme.write_text(pattern.sub(lambda _: part, text, count=1), encoding="utf-8")
+    page = readme.parent / "docs" / "performance.md"
+    if page.exists():
+        shown = "figures/width.svg" if (figures / "width.svg").exists() else None
+        fill(page, page_part(data, shown))

@@ -1,10 +1,11 @@
-"""Batch, mini-batch and stochastic descent on one problem: the loss over epochs, updates and seconds.
+"""Batch, mini-batch and stochastic descent
+========================================
 
-    python examples/batch_or_stochastic.py [picture.png]
+Batch descent uses all rows per update, mini-batch descent a few of them, stochastic descent one row. The gradient of
+more rows is less noisy, so that the step can be longer, but it costs more to compute. The ranking depends on the axis:
+per epoch many updates are best, per update many rows, and per second mini-batches.
 
-Batch descent uses all rows for one update, stochastic descent one row, mini-batch descent some. An update by more rows
-goes in a better direction, so it can be longer, but costs more. Which one wins depends on what is counted: for an epoch
-many updates are best, for an update many rows, and on the clock the best is between both.
+Run it with ``python examples/batch_or_stochastic.py [picture.png]``.
 """
 
 from __future__ import annotations
@@ -16,22 +17,22 @@ import numpy as np
 import fastnn
 
 ROWS = 640
-#: Name: rows an update, learning rate (each the best of a few), epochs (as a multiple of those of stochastic descent).
+#: Name: rows per update, learning rate (each the best of a few), epochs (as a multiple of those of stochastic descent).
 KINDS = {"batch": (ROWS, 1.2, 16), "mini-batch": (32, 0.5, 4), "stochastic": (1, 0.04, 1)}
 
 
 def main(picture: str | None = None, *, epochs: int = 40) -> dict[str, fastnn.History]:
-    """Train the same net by each; returns the histories, whose val_loss is that of all rows after the epoch."""
+    """Train the same net with each; return the histories, whose val_loss is that of all rows after the epoch."""
     X, y, _, _ = fastnn.datasets.load_digits()
     X, y = X[:ROWS], y[:ROWS]
     histories = {}
     for name, (batch_size, rate, times) in KINDS.items():
         model = fastnn.Model([32, 10], loss="softmax_crossentropy", optimizer=fastnn.SGD(rate), seed=0)
-        model.lr_find(X, y)  # kernels are compiled or loaded by a copy, outside the clock
+        model.lr_find(X, y)  # compiles or loads the kernels, on a copy, before the timing
         histories[name] = model.fit(X, y, epochs=times * epochs, batch_size=batch_size, validation_data=(X, y))
 
     def loss_at(name: str, places: np.ndarray, place: float) -> str:
-        k = int(np.searchsorted(places, place, side="right")) - 1  # the last epoch until there
+        k = int(np.searchsorted(places, place, side="right")) - 1  # the last epoch up to that point
         return f"{histories[name]['val_loss'][k]:11.4f}" if k >= 0 else f"{'-':>11}"
 
     axes = {"epochs": {}, "updates": {}, "seconds": {}}
@@ -57,7 +58,9 @@ def main(picture: str | None = None, *, epochs: int = 40) -> dict[str, fastnn.Hi
             for name in KINDS:
                 ax.loglog(places[name], histories[name]["val_loss"], label=name)
             ax.set_xlabel(axis)
-        ax.legend()
+            ax.grid(alpha=0.3)
+        figure.axes[0].set_ylabel("training loss")
+        figure.axes[0].legend()
         figure.savefig(picture)
     return histories
 

@@ -1,10 +1,11 @@
-"""The learning rate: too low, just right and too high; how to find it, and how to change it while the net trains.
+"""Learning rates: too low, just right, too high
+=============================================
 
-    python examples/learning_rate.py [picture.png]
+`fastnn.Model.lr_find` trains a copy of the model with a rate that grows at every step, and records the loss. A
+schedule starts with large steps and ends with small ones. The picture is drawn by `fastnn.plot.learning_rates`: on
+the left the loss for three rates, on the right the paths of the weights in a plane through them.
 
-`lr_find` tries rates that grow with every step and watches the loss. A schedule begins with large steps, which get
-far, and ends with small ones, which settle. The picture is `fastnn.plot.learning_rates`: what three rates do to the
-loss, and the paths of the weights.
+Run it with ``python examples/learning_rate.py [picture.png]``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ Rate = float | schedules.Schedule
 
 
 def main(picture: str | None = None, *, rows: int = 3823, epochs: int = 15) -> dict[str, float]:
-    """Train with several rates; returns the training losses at the end."""
+    """Train with several rates; return the final training losses."""
     X, y, X_test, y_test = fastnn.datasets.load_digits()
     X, y = X[:rows], y[:rows]
 
@@ -26,9 +27,9 @@ def main(picture: str | None = None, *, rows: int = 3823, epochs: int = 15) -> d
         optimizer = fastnn.SGD(rate, momentum=0.9)
         return fastnn.Model([64, 10], loss="softmax_crossentropy", optimizer=optimizer, seed=0)
 
-    found = new_model().lr_find(X, y)  # the model is left as it was
+    found = new_model().lr_find(X, y)  # trains a copy
     good = found.valley
-    assert good is not None  # it would be where no rate makes the loss fall
+    assert good is not None  # None if no rate lowers the loss
     print(f"lr_find: steep {found.steep:.2g}, valley {good:.2g}, minimum {found.minimum:.2g}")
 
     rates: dict[str, Rate] = {

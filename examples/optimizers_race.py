@@ -1,10 +1,11 @@
-"""The optimizers raced on one problem, each at the best of a few learning rates.
+"""Comparing optimizers
+====================
 
-    python examples/optimizers_race.py [picture.png]
+A surface of two variables is learned from 500 points, by the same net from the same start in the same number of
+epochs. Each optimizer uses the best of several learning rates. The first nine take one step per mini-batch; an epoch of
+L-BFGS and of Levenberg-Marquardt is one iteration over all rows, which needs no learning rate.
 
-A surface of two variables is learnt from some hundred points, by the same net from the same start in the same number
-of epochs. The first nine take a step for each mini-batch; an epoch of L-BFGS and of Levenberg-Marquardt is one
-iteration over all rows, which needs no learning rate.
+Run it with ``python examples/optimizers_race.py [picture.png]``.
 """
 
 from __future__ import annotations
@@ -32,14 +33,14 @@ RATES = (1e-3, 3e-3, 1e-2, 3e-2, 1e-1, 3e-1, 1.0)
 
 
 def surface(n: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Points of two hills and a valley, (n, 2), and their heights, (n,)."""
+    """Return points of two hills and a valley (n, 2), and their heights (n,)."""
     x = np.random.default_rng(seed).uniform(-1, 1, (n, 2))
     hills = np.exp(-8 * ((x - 0.4) ** 2).sum(1)) + 0.7 * np.exp(-6 * ((x + 0.4) ** 2).sum(1))
     return x, hills - 0.8 * np.exp(-10 * ((x - (0.5, -0.5)) ** 2).sum(1))
 
 
 def main(picture: str | None = None, *, epochs: int = 500, rates: Sequence[float] = RATES) -> dict[str, float]:
-    """Train by each; returns the mean squared errors on all rows at the end."""
+    """Train with each; return the final mean squared errors on all rows."""
     X, y = surface(500, seed=0)
 
     def train(optimizer: fastnn.Adam | fastnn.LBFGS | str) -> tuple[fastnn.History, float, float]:
@@ -53,7 +54,7 @@ def main(picture: str | None = None, *, epochs: int = 500, rates: Sequence[float
             return model.history, float("inf"), 0.0
         return history, model.evaluate(X, y)["loss"], time.perf_counter() - start
 
-    train("adam"), train("lm")  # compiles or loads the kernels, outside the clock
+    train("adam"), train("lm")  # compiles or loads the kernels, before the timing
     best = {}
     for name, make in OPTIMIZERS.items():
         best[name] = min(((*train(make(rate)), f"{rate:g}") for rate in rates), key=lambda run: run[1])

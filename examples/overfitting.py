@@ -1,9 +1,10 @@
-"""Few noisy rows, a large net, and what helps: L2, dropout, early stopping, noise and mixtures of rows.
+"""Overfitting and remedies
+========================
 
-    python examples/overfitting.py [picture.png]
+Of 200 digits, 30 have a wrong label. The net has enough weights to memorize them, so its loss on the training rows goes
+to zero while the loss on other digits rises. L2, dropout, early stopping, noise and mixup reduce the overfitting.
 
-Of 200 digits, 30 have a wrong label. The net has weights enough to learn these by heart, so its loss on the training
-rows goes to zero, and that on other digits rises. With each remedy it learns less by heart, and more that is true.
+Run it with ``python examples/overfitting.py [picture.png]``.
 """
 
 from __future__ import annotations
@@ -33,15 +34,15 @@ def train(
     """Train the net with one of the remedies."""
     layers = [fastnn.Dense(256, "relu"), fastnn.Dropout(dropout), fastnn.Dense(10)]
     model = fastnn.Model(layers, loss="softmax_crossentropy", regularizer=regularizer, seed=0)
-    if stop:  # a fifth of the rows is held back, and tells when to stop
+    if stop:  # a fifth of the rows is held back for the stopping rule
         model.fit(X, y, epochs=epochs, validation_split=0.2, callbacks=fastnn.EarlyStopping(patience=10))
-    else:  # the test rows are watched for the picture alone
+    else:  # the test rows are evaluated for the picture only
         model.fit(X, y, epochs=epochs, augmentation=augmentation, validation_data=test)
     return model
 
 
 def main(picture: str | None = None, *, epochs: int = 500) -> dict[str, tuple[float, float]]:
-    """Train with each; returns the losses without penalty on the training rows and on the test rows."""
+    """Train with each; return the losses without penalty on the training rows and on the test rows."""
     X, y, X_test, y_test = fastnn.datasets.load_digits()
     X, y = X[:ROWS], y[:ROWS].copy()
     y[:WRONG] = (y[:WRONG] + 1 + np.arange(WRONG) % 9) % 10
@@ -50,7 +51,7 @@ def main(picture: str | None = None, *, epochs: int = 500) -> dict[str, tuple[fl
     for name, remedy in REMEDIES.items():
         model = train(X, y, epochs=epochs, test=(X_test, y_test), **remedy)
         histories[name] = model.history
-        model.regularizer = None  # losses without the penalty, so that they can be compared
+        model.regularizer = None  # comparable losses, without the penalty
         training, test = model.evaluate(X, y), model.evaluate(X_test, y_test)
         results[name] = training["loss"], test["loss"]
         print(f"{name:16} {training['loss']:13.3f} {test['loss']:11.3f} {test['accuracy']:15.1%}")
@@ -60,7 +61,7 @@ def main(picture: str | None = None, *, epochs: int = 500) -> dict[str, tuple[fl
         figure = Figure(figsize=(7, 5), layout="constrained")
         ax = figure.subplots()
         for name, history in histories.items():
-            if name != "early stopping":  # which was validated on other rows
+            if name != "early stopping":  # validated on other rows
                 ax.plot(history["val_accuracy"], label=name)
         ax.set_xlabel("epoch")
         ax.set_ylabel("test accuracy")

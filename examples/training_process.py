@@ -1,10 +1,11 @@
-"""The training process step by step: first in a loop of one's own, then by `fit`.
+"""The training process, step by step
+==================================
 
-    python examples/training_process.py [picture.png]
+First in an explicit loop, then by `fastnn.Model.fit`: random start, then epochs. In each epoch the rows are shuffled
+and cut into batches, and each batch makes one update. After an epoch the loss on the validation rows is computed; if
+it has not fallen for 5 epochs, training stops and the best weights are restored. `fastnn.Model.fit` does the same.
 
-Random start, then epochs; in each the rows are shuffled and cut into batches, and each batch makes one update. After
-an epoch the loss on rows held back (validation) is looked at: where it has not fallen for some epochs, training stops
-and goes back to the best weights. `fit` does the same.
+Run it with ``python examples/training_process.py [picture.png]``.
 """
 
 from __future__ import annotations
@@ -25,10 +26,10 @@ def new_model() -> fastnn.Model:
 
 
 def train_by_hand(model: fastnn.Model, X: np.ndarray, y: np.ndarray, validation: tuple, epochs: int) -> list[float]:
-    """Train with early stopping; returns the validation losses."""
+    """Train with early stopping; return the validation losses."""
     rng = np.random.default_rng(0)
     losses: list[float] = []
-    parameters = [*model.weights, *model.biases]  # views of the model's
+    parameters = [*model.weights, *model.biases]  # writable views
     for epoch in range(epochs):
         order = rng.permutation(len(X))
         in_epoch = []
@@ -48,12 +49,13 @@ def train_by_hand(model: fastnn.Model, X: np.ndarray, y: np.ndarray, validation:
 
 
 def main(picture: str | None = None, *, epochs: int = 100) -> dict[str, float]:
-    """Train in both ways; returns the test accuracies, and by how much the weights differ without shuffling."""
+    """Train in both ways; return the test accuracies, and the largest difference of weights without shuffling."""
     X, y, X_test, y_test = fastnn.datasets.load_digits()
     X, y, validation = X[:3000], y[:3000], (X[3000:], y[3000:])
 
     model = new_model().build(X.shape[1])
-    print(f"random start:     validation loss {model.evaluate(*validation)['loss']:.4f}; guessing is {np.log(10):.4f}")
+    loss = model.evaluate(*validation)["loss"]
+    print(f"random start:     validation loss {loss:.4f} (uniform guessing: {np.log(10):.4f})")
     model.train_on_batch(X[:BATCH], y[:BATCH])
     print(f"after one update: validation loss {model.evaluate(*validation)['loss']:.4f}")
     losses = train_by_hand(model, X, y, validation, epochs)

@@ -1,14 +1,18 @@
-"""Transfer learning: what a net has learnt from many rows of one problem helps with another that has few.
+"""Transfer learning
+=================
 
-    python examples/transfer.py
+Layers trained on a problem with many rows help with a related problem that has few. Each digit is placed at random in
+a larger image, and a net learns the digits 0 to 4 from many of them. Then 5 to 9 are learned from few
+rows: by a new net, by a new head on the trained layers (`fastnn.Model.replace_head` freezes them), and by tuning all
+layers after that (`fastnn.Model.trainable`). The invariance to position need not be learned again. The gain depends on
+that: with ``side=8`` the digits are not moved, and the new net is the best one.
 
-Each digit lies somewhere in a larger picture, and a net learns 0 to 4 from many of these. Then 5 to 9 are to be learnt
-from a few rows: by a new net, by a new head on the layers that are kept (`replace_head` freezes them), and by tuning
-all layers after that (`trainable`). What a stroke looks like wherever it lies need not be learnt again. It pays where
-that is the hard part: with side=8 the digits lie where they are, few rows tell all, and the new net is the best one.
+Run it with ``python examples/transfer.py [picture.png]``.
 """
 
 from __future__ import annotations
+
+import sys
 
 import numpy as np
 
@@ -16,7 +20,7 @@ import fastnn
 
 
 def placed(X: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
-    """Pictures of side x side pixels, a row each, with the images of 8 x 8 at random places."""
+    """Return images of side x side pixels, one per row, with the 8 x 8 images at random positions."""
     pictures = np.zeros((len(X), side, side), X.dtype)
     for picture, image, (i, j) in zip(pictures, X, rng.integers(0, side - 7, (len(X), 2)), strict=True):
         picture[i : i + 8, j : j + 8] = image.reshape(8, 8)
@@ -24,13 +28,15 @@ def placed(X: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def part(X: np.ndarray, y: np.ndarray, digits: range, rows: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """The first rows of each of the digits (None: all), with labels from 0."""
+    """Return the first rows of each digit (None: all), with labels from 0."""
     chosen = np.concatenate([np.flatnonzero(y == digit)[:rows] for digit in digits])
     return X[chosen], y[chosen] - digits[0]
 
 
-def main(*, side: int = 12, rows: int = 10, copies: int = 3, epochs: int = 20) -> dict[str, float]:
-    """Train in the three ways; returns the accuracies on the digits 5 to 9 of the test part."""
+def main(
+    picture: str | None = None, *, side: int = 12, rows: int = 10, copies: int = 3, epochs: int = 20
+) -> dict[str, float]:
+    """Train in the three ways; return the accuracies on the digits 5 to 9 of the test part."""
     rng = np.random.default_rng(0)
     X, y, X_test, y_test = fastnn.datasets.load_digits()
     y = np.tile(y, copies)
@@ -42,7 +48,7 @@ def main(*, side: int = 12, rows: int = 10, copies: int = 3, epochs: int = 20) -
     def new_model() -> fastnn.Model:
         return fastnn.Model([256, 64, 5], loss="softmax_crossentropy", optimizer=fastnn.Adam(0.003), seed=0)
 
-    def tell(name: str, model: fastnn.Model) -> None:
+    def report(name: str, model: fastnn.Model) -> None:
         accuracies[name] = model.evaluate(*test)["accuracy"]
         print(f"5 to 9 from {len(few[0])} rows, {name:16} test accuracy {accuracies[name]:.1%}")
 
@@ -53,16 +59,27 @@ def main(*, side: int = 12, rows: int = 10, copies: int = 3, epochs: int = 20) -
 
     new = new_model()
     new.fit(*few, epochs=10 * epochs)
-    tell("a new net:", new)
+    report("a new net:", new)
     model = first.replace_head([5])
     model.fit(*few, epochs=10 * epochs)
-    tell("a new head:", model)
+    report("a new head:", model)
     model.trainable = [True] * len(model.layers)
-    model.optimizer = fastnn.Adam(3e-4)  # small steps, which do not destroy what is there
+    model.optimizer = fastnn.Adam(3e-4)  # small steps preserve the trained layers
     model.fit(*few, epochs=5 * epochs)
-    tell("then all layers:", model)
+    report("then all layers:", model)
+    if picture:
+        from matplotlib.figure import Figure
+
+        figure = Figure(figsize=(9, 3.5), layout="constrained")
+        images, bars = figure.subplots(1, 2)
+        images.imshow(np.hstack(few[0][:: max(1, len(few[0]) // 5)][:5].reshape(-1, side, side)), cmap="gray_r")
+        images.set(title=f"digits at random positions, {side} x {side} pixels", xticks=[], yticks=[])
+        bars.barh([name.rstrip(":") for name in accuracies], list(accuracies.values()))
+        bars.invert_yaxis()
+        bars.set(xlabel="test accuracy on the digits 5 to 9", xlim=(0, 1))
+        figure.savefig(picture)
     return accuracies
 
 
 if __name__ == "__main__":
-    main()
+    main(*sys.argv[1:])

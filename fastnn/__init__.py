@@ -1,6 +1,6 @@
 """fastnn: a fast multilayer-perceptron core for CPUs.
 
-`Model` is the main class; README.md has a first example, docs/design.md explains the design.
+Train with `Model`; see docs/start.md for a first example and docs/architecture.md for how it works.
 """
 
 from typing import TYPE_CHECKING, Any

@@ -13,15 +13,18 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-import fastnn
-from fastnn import optimizers, regularizers
+from fastnn import datasets, optimizers, regularizers
 from fastnn._data.rows import shuffled
 from fastnn._engine import system_info
 from fastnn._engine.thread_team import region_cost
+from fastnn._errors import DivergenceError
+from fastnn._version import __version__
 from fastnn.activations import Activation
 from fastnn.activations import get as get_activation
 from fastnn.kernels.lang import compiler, simd
 from fastnn.kernels.nn.rules import ACTIVATIONS, OPTIMIZERS
+from fastnn.layers import Dense
+from fastnn.model import Model
 
 N_CLASSES = 10
 
@@ -79,7 +82,7 @@ def _parser() -> argparse.ArgumentParser:
         description=DESCRIPTION,
         epilog=EPILOG,
     )
-    parser.add_argument("--version", action="version", version=f"fastnn {fastnn.__version__}")
+    parser.add_argument("--version", action="version", version=f"fastnn {__version__}")
     commands = parser.add_subparsers(
         dest="command", title="commands", metavar="command", prog=prog, help="without one: train with the given options"
     )
@@ -144,10 +147,10 @@ def _optimizer(name: str, learning_rate: float | None, momentum: float | None) -
     return optimizer
 
 
-def _model(arguments: argparse.Namespace) -> fastnn.Model:
+def _model(arguments: argparse.Namespace) -> Model:
     activation = _activation(arguments.activation, arguments.alpha)
-    return fastnn.Model(
-        [*(fastnn.Dense(units, activation) for units in arguments.layers), fastnn.Dense(N_CLASSES)],
+    return Model(
+        [*(Dense(units, activation) for units in arguments.layers), Dense(N_CLASSES)],
         loss=arguments.loss,
         optimizer=_optimizer(arguments.optimizer, arguments.learning_rate, arguments.momentum),
         regularizer=regularizers.L1L2(arguments.l1, arguments.l2),
@@ -163,7 +166,7 @@ def _make_ready(dtype: npt.DTypeLike) -> float:
     X = np.ones((2, 1), dtype)
     y = X.copy()
     y.flags.writeable = False  # another type to Numba
-    model = fastnn.Model([1], loss="squared_error", seed=0, dtype=dtype, n_threads=1)
+    model = Model([1], loss="squared_error", seed=0, dtype=dtype, n_threads=1)
     model.fit(X, y, batch_size=1, verbose=False)
     model.predict(X)
     return time.perf_counter() - start
@@ -178,8 +181,8 @@ def _verbose(quiet: bool) -> bool:
     return True
 
 
-def _train(arguments: argparse.Namespace, model: fastnn.Model) -> int:
-    digits = fastnn.datasets.load_digits(dtype=model.dtype)
+def _train(arguments: argparse.Namespace, model: Model) -> int:
+    digits = datasets.load_digits(dtype=model.dtype)
     X, X_test = digits.X_train, digits.X_test
     spread = arguments.label_smoothing
     classes = np.eye(N_CLASSES, dtype=model.dtype)
@@ -187,7 +190,7 @@ def _train(arguments: argparse.Namespace, model: fastnn.Model) -> int:
     model.build(X.shape[1])
     if not arguments.quiet:
         print(
-            f"fastnn {fastnn.__version__}, {system_info.processor_name()}, {simd.VECTOR_BITS}-bit vectors, "
+            f"fastnn {__version__}, {system_info.processor_name()}, {simd.VECTOR_BITS}-bit vectors, "
             f"up to {model.n_threads} threads"
         )
         print(f"digits: {len(X):,} images of 8x8 pixels for training, {len(X_test):,} for testing\n")
@@ -246,7 +249,7 @@ def _warmup() -> int:
         system_info.read_bandwidth(1, 1)  # one dtype for both
         region_cost(2, 1)
         shuffled(np.empty(1, np.int64), 0, 0)  # used by validation_split
-        fastnn.Model([1], loss="squared_error", optimizer="lm").fit(np.ones((2, 1)), np.ones(2))  # float64 for both
+        Model([1], loss="squared_error", optimizer="lm").fit(np.ones((2, 1)), np.ones(2))  # float64 for both
         print(f"{dtype}: ready after {seconds + time.perf_counter() - start:.1f} s", flush=True)
     where = compiler.CACHE_FOLDER
     print(f"cached in {where}" if where else "not cached: later processes compile again (see python -m fastnn info)")
@@ -283,7 +286,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (TypeError, ValueError) as error:
             parser.error(str(error))
         return _train(arguments, model)
-    except (fastnn.DivergenceError, MemoryError, OSError) as error:
+    except (DivergenceError, MemoryError, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -9,7 +9,6 @@ import numpy as np
 
 from fastnn import activations, losses, metrics, optimizers, regularizers
 from fastnn._validation import positive_integer
-from fastnn.augmentation import Augmentation
 from fastnn.kernels.nn.rules import CUSTOM
 from fastnn.layers import Dense
 
@@ -86,19 +85,6 @@ def check_pieces(call: str, optimizer: optimizers.Optimizer) -> None:
         raise ValueError(
             f"{call} learns from one piece of the data after the other, but optimizer={optimizer!r} fits all "
             "rows that it is given at once: call fit with all data, or take an optimizer such as 'adam'."
-        )
-
-
-def check_augmentation(augmentation: Any, optimizer: optimizers.Optimizer) -> None:
-    """Validate the augmentation of a fit, which full-batch solvers refuse."""
-    if augmentation is None:
-        return
-    if not isinstance(augmentation, Augmentation):
-        raise TypeError(f"augmentation is {augmentation!r}, but must be a fastnn.Augmentation, or None.")
-    if optimizer.full_batch:
-        raise ValueError(
-            f"augmentation is {augmentation!r}, but optimizer={optimizer!r} needs the same rows in each "
-            "iteration: leave augmentation out, or take an optimizer such as 'adam'."
         )
 
 

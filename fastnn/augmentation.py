@@ -11,6 +11,9 @@ from fastnn._data.rows import AugmentationPlan
 from fastnn._validation import finite_number
 from fastnn.custom import MachineCode, compiled, row_code
 from fastnn.kernels.nn.stochastic import ROW_RANDOMS
+from fastnn.optimizers import Optimizer
+
+__all__ = ["Augmentation"]
 
 #: Quantiles of the share of a row in its mixture.
 N_QUANTILES = 1024
@@ -105,3 +108,16 @@ class Augmentation:
             ) from error
         if not np.isfinite(row).all():
             raise ValueError("function of the augmentation makes NaN or infinity of a row of zeros.")
+
+
+def check_augmentation(augmentation: Any, optimizer: Optimizer) -> None:
+    """Validate the augmentation of a fit, which full-batch solvers refuse; None is no augmentation."""
+    if augmentation is None:
+        return
+    if not isinstance(augmentation, Augmentation):
+        raise TypeError(f"augmentation is {augmentation!r}, but must be a fastnn.Augmentation, or None.")
+    if optimizer.full_batch:
+        raise ValueError(
+            f"augmentation is {augmentation!r}, but optimizer={optimizer!r} needs the same rows in each "
+            "iteration: leave augmentation out, or take an optimizer such as 'adam'."
+        )

@@ -18,6 +18,17 @@ from fastnn.history import History
 from fastnn.layers import Dense
 from fastnn.optimizers import Optimizer, with_learning_rate
 
+__all__ = [
+    "CSVLogger",
+    "Callback",
+    "EarlyStopping",
+    "LambdaCallback",
+    "LearningRateScheduler",
+    "ModelCheckpoint",
+    "ReduceLROnPlateau",
+    "TerminateOnNaN",
+]
+
 Logs: TypeAlias = Mapping[str, float]
 Mode: TypeAlias = Literal["auto", "min", "max"]
 

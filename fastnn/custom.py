@@ -22,6 +22,8 @@ from fastnn.kernels.lang.simd import FUNCTIONS
 from fastnn.kernels.nn.rules import ActivationRule, LossRule
 from fastnn.losses import Loss
 
+__all__ = ["activation", "loss"]
+
 #: Where derivatives are compared with central differences, how far apart these are, and how far both may differ.
 POINTS = (-7.1, -2.3, -0.9, -0.31, 0.23, 0.77, 1.9, 6.7)
 STEP = 1e-5

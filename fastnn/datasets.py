@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+__all__ = ["Digits", "load_digits"]
+
 _FILES = Path(__file__).with_name("datasets_files")
 _DARKEST = 16
 

@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 
 from fastnn._figure import new_figure
 
+__all__ = ["History"]
+
 #: Settings of optimizers and solvers that may change from epoch to epoch, and are recorded with each.
 LOGGED_SETTINGS = ("learning_rate", "mu")
 #: Names in the logs that are neither losses nor metrics; not plotted, not shown by progress displays.

@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from fastnn._validation import canonical_name
 from fastnn.activations import Activation
 
+__all__ = ["get", "initial_weights"]
+
 _NAMES = (
     "auto",
     "glorot_uniform",

@@ -15,6 +15,8 @@ from fastnn import activations, initializers
 from fastnn._validation import finite_number
 from fastnn.activations import Activation
 
+__all__ = ["Dense", "Dropout"]
+
 
 # The constructor is written out because it takes more than it keeps: a name comes in, an Activation stays.
 @dataclass(frozen=True, init=False)

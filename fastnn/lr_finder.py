@@ -25,6 +25,8 @@ from fastnn._training.net import Net
 from fastnn._validation import finite_number, must_be, positive_integer
 from fastnn.optimizers import Optimizer, with_learning_rate
 
+__all__ = ["LearningRates"]
+
 Array = npt.NDArray[np.float64]
 
 #: Fraction of the steps at the start that is ignored, as their smoothed losses are means of few batches.

@@ -20,6 +20,8 @@ from fastnn.history import NO_METRICS
 from fastnn.kernels import ids
 from fastnn.losses import Loss
 
+__all__ = ["Metric", "get"]
+
 Array: TypeAlias = npt.NDArray[Any]
 MetricFunction: TypeAlias = Callable[[Array, Array], float]
 

@@ -19,7 +19,6 @@ from fastnn._compatibility import (
     as_batch_size,
     as_metrics,
     as_optimizer,
-    check_augmentation,
     check_pieces,
     check_solver,
 )
@@ -35,11 +34,13 @@ from fastnn._training.loop import Fit
 from fastnn._training.net import Net, new_net, with_new_head
 from fastnn._training.progress import bar
 from fastnn._validation import as_max_seconds, as_verbose, check_bool, must_be, positive_integer
-from fastnn.augmentation import Augmentation
+from fastnn.augmentation import Augmentation, check_augmentation
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.history import History
 from fastnn.layers import Dense, Dropout
 from fastnn.lr_finder import LearningRates, RangeTest, check_has_rate, range_test
+
+__all__ = ["Model"]
 
 Array: TypeAlias = npt.NDArray[Any]
 

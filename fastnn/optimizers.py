@@ -656,7 +656,7 @@ class Lion(FirstOrderOptimizer):
     )
 
 
-# ----------------------------------------------------------------------------------------------- resolving names
+# ------------------------------------------------------------------------------------------- what a user states
 
 named(lbfgs={})(LBFGS)
 named(lm={})(LevenbergMarquardt)

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
 
+__all__ = ["learning_rates", "range_test"]
+
 Array = npt.NDArray[np.float64]
 
 _LABELS = ("too low", "just right", "too high")

@@ -11,6 +11,8 @@ from typing import TypeAlias
 
 from fastnn._validation import canonical_name, finite_number
 
+__all__ = ["L1", "L1L2", "L2", "get"]
+
 
 def _check(regularizer: Regularizer) -> None:
     for field in fields(regularizer):

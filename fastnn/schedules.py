@@ -21,6 +21,8 @@ import numpy.typing as npt
 
 from fastnn._validation import finite_number
 
+__all__ = ["Constant", "Cosine", "Exponential", "InverseScaling", "OneCycle", "PiecewiseConstant", "Schedule", "Step"]
+
 Array: TypeAlias = npt.NDArray[np.float64]
 
 

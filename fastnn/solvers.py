@@ -14,6 +14,8 @@ import numpy as np
 
 from fastnn._validation import finite_number
 
+__all__ = ["LBFGS", "LevenbergMarquardt"]
+
 
 @dataclass(frozen=True)
 class Solver:

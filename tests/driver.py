@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import ids
@@ -20,7 +20,8 @@ from fastnn import optimizers
 from fastnn._data.rows import as_data, shuffled
 from fastnn._engine.architecture import Architecture
 from fastnn._engine.autotune import SliceTuner
-from fastnn._engine.engine import Engine, Sums
+from fastnn._engine.engine import Engine, RunOptions, StepOptions, Sums
+from fastnn._engine.limits import InferenceLimits, WorkspaceLimits
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn.kernels.nn import rules
 
@@ -90,9 +91,19 @@ def architecture(
     )
 
 
-def engine(arch, *, n_slots=3, n_threads=1, seed=0, averaged=False) -> Engine:
-    """Engine with random weights (and biases where the net has such)."""
-    made = Engine(arch, n_slots, n_threads, averaged=averaged)
+#: Limits that let small batches be taken in chunks, or in shards.
+SMALL_CHUNKS = WorkspaceLimits(min_chunk=24, chunk_bytes=1)
+SMALL_SHARDS = WorkspaceLimits(min_shard_rows=16)
+LIMITS_OF = {"chunks": SMALL_CHUNKS, "shards": SMALL_SHARDS}
+#: Every prediction waits for all workers.
+ALL_HELP = InferenceLimits(
+    work_for_a_worker=0, work_for_threads=0, work_to_wait_for=0, wait_for_workers=100_000_000
+)
+
+
+def engine(arch, *, n_slots=3, n_threads=1, seed=0, averaged=False, **limits) -> Engine:
+    """Engine with random weights (and biases where the net has such); `limits` as Engine takes them."""
+    made = Engine(arch, n_slots, n_threads, averaged=averaged, **limits)
     rng = np.random.default_rng(seed)
     for w, b, used in zip(made.weights(), made.biases(), arch.use_bias, strict=True):
         w[:] = rng.standard_normal(w.shape) * (1.5 / w.shape[0]) ** 0.5
@@ -182,34 +193,27 @@ def train(
 ) -> list[Sums]:
     """Epochs with a fixed number of threads; shuffled where a seed is given."""
     assert made.n_threads >= n_threads, "the engine has no buffers for this number of threads"
-    rates = RATES[optimizer] if rates is None else rates
+    of_step = {field.name: options.pop(field.name) for field in fields(StepOptions) if field.name in options}
+    step = StepOptions(optimizer, RATES[optimizer] if rates is None else rates, **of_step)
+    run = RunOptions(batch, metrics, seed=seed_of_noise if seed is None else seed, **options)
     order = None if seed is None else np.empty(len(rows.x), np.int64)
     sums = []
 
-    def run(crew):
+    def run_epochs(crew):
         for epoch in range(epochs):
             if order is not None:
                 shuffled(order, seed, epoch)
             sums.append(
                 made.train_epoch(
-                    rows.data(order),
-                    batch=batch,
-                    optimizer=optimizer,
-                    rates=rates,
-                    metrics=metrics,
-                    team=crew,
-                    pace=FixedPace(n_threads, slice_steps),
-                    on_slice=on_slice,
-                    seed=seed_of_noise if seed is None else seed,
-                    **options,
+                    rows.data(order), step, run, team=crew, pace=FixedPace(n_threads, slice_steps), on_slice=on_slice
                 )
             )
 
     if team is not None:
-        run(team)
+        run_epochs(team)
     else:
         with ThreadTeam(n_threads) as crew:
-            run(crew)
+            run_epochs(crew)
     return sums
 
 

@@ -350,6 +350,7 @@ def test_weights_may_be_changed_between_epochs():
     assert max(np.abs(w).max() for w in model.weights) <= np.float32(0.1)
 
 
+@pytest.mark.slow
 def test_labels_that_change_during_training_do_not_end_the_process():
     script = (
         "import numpy as np, fastnn\n"

@@ -558,8 +558,8 @@ def test_names_of_optimizers_are_documented_and_have_the_defaults_of_their_class
         assert optimizers.get(rule.name).rule is rule
 
 
-def test_readme_names_every_rule():
-    text = Path(fastnn.__file__).parent.with_name("README.md").read_text(encoding="utf-8")
+def test_the_start_page_names_every_rule():
+    text = (Path(fastnn.__file__).parents[1] / "docs" / "start.md").read_text(encoding="utf-8")
     words = set(re.findall(r"\w+", text))
     assert {*rules.ACTIVATIONS.names, *rules.LOSSES.names} <= words
     assert set(optimizers.__all__) <= words

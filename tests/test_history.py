@@ -343,10 +343,13 @@ def test_a_broken_stderr_never_raises(monkeypatch, after, kind, arguments, strea
 
 @pytest.mark.usefixtures("every_update_draws")
 def test_a_closed_or_missing_stderr_never_raises(monkeypatch):
+    """Each line would raise; that a display writes to the stream at all is shown by its content before it is closed."""
     pytest.importorskip("tqdm")
     for verbose in (True, "auto"):
         stream = Terminal()
         monkeypatch.setattr(sys, "stderr", stream)
+        two_epochs(progress.bar(verbose, epochs=2, rows=100))
+        assert stream.getvalue()
         bar = progress.bar(verbose, epochs=2, rows=100)
         stream.close()
         two_epochs(bar)

@@ -92,7 +92,10 @@ def test_no_trace(built, end, dtype, monkeypatch):
 def test_a_model_that_asks_the_data_for_its_width_stays_unbuilt():
     model = fastnn.Model([], loss="softmax_crossentropy", seed=0)
     found = model.lr_find(X, LABELS)
-    assert found.valley is not None
+    # The same as where the width is given.
+    given = fastnn.Model([3], loss="softmax_crossentropy", seed=0).lr_find(X, LABELS)
+    np.testing.assert_array_equal(found.losses, given.losses)
+    assert found.valley == given.valley
     assert not model.built
     assert model.layers == ()
     assert model.n_outputs is None
@@ -176,9 +179,11 @@ def test_rows_without_weight_have_no_part():
 
 def test_classes_lists_and_regularizers():
     model = new_model(loss="softmax_crossentropy", layers=[5, 3], regularizer="l2")
-    assert model.lr_find(X.tolist(), LABELS.tolist(), batch_size=7).valley is not None
+    listed, plain = model.lr_find(X.tolist(), LABELS.tolist(), batch_size=7), model.lr_find(X, LABELS, batch_size=7)
+    np.testing.assert_array_equal(listed.losses, plain.losses)
     model = new_model(loss="binary_crossentropy", layers=[5, 1])
-    assert model.lr_find(X, LABELS > 0).valley is not None
+    booleans, floats = model.lr_find(X, LABELS > 0), model.lr_find(X, (LABELS > 0).astype(float)[:, None])
+    np.testing.assert_array_equal(booleans.losses, floats.losses)
 
 
 def test_class_weights_count():
@@ -193,7 +198,10 @@ def test_metrics_are_not_asked():
     def broken(y_true, y_pred):
         raise AssertionError
 
-    new_model(metrics=[broken]).lr_find(X, Y)
+    with pytest.raises(AssertionError):
+        new_model(metrics=[broken]).fit(X, Y)
+    found, without = new_model(metrics=[broken]).lr_find(X, Y), new_model().lr_find(X, Y)
+    np.testing.assert_array_equal(found.losses, without.losses)
 
 
 def test_the_longest_fall():

@@ -180,6 +180,7 @@ except ImportError as error:
     assert run_python(code).strip() == 'plots need matplotlib, which is not installed: pip install "fastnn[plot]".'
 
 
+@pytest.mark.slow
 def test_pyplot_is_not_needed():
     code = """
 import sys

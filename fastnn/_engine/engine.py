@@ -8,22 +8,22 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from fastnn._data.rows import AugmentationPlan, Shuffle
-from fastnn._engine import workspace
 from fastnn._engine.architecture import Architecture, address_of, set_penalties
 from fastnn._engine.autotune import SliceTuner
 from fastnn._engine.inference import InferencePlan
+from fastnn._engine.limits import INFERENCE_LIMITS, WORKSPACE_LIMITS, InferenceLimits, WorkspaceLimits
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import NO_NUMBERS, NO_ORDER, Workspace
 from fastnn.kernels import tables
 from fastnn.kernels.loop.train import train as train_kernel
 from fastnn.kernels.nn.rules import initial_scalars
-from fastnn.kernels.tables import Data, Run, State
+from fastnn.kernels.tables import Data, Plan, Run, State
 
 
 @dataclass
@@ -52,6 +52,62 @@ class Sums:
     penalty: float = 0.0
     steps: int = 0
     status: int = tables.OK
+
+
+@dataclass(frozen=True)
+class StepOptions:
+    """How a step updates the weights, given the gradient.
+
+    Parameters
+    ----------
+    optimizer : id
+    rates : learning rate and the optimizer's hyperparameters
+    weight_decay : share of the weights that a step subtracts, times the learning rate
+    clip_value, clip_norm : upper limit of the size of each element of the gradient, and of its norm; 0 for none
+    ema_decay : of the running average, if the engine has one
+    """
+
+    optimizer: int
+    rates: tuple[float, ...]
+    weight_decay: float = 0.0
+    clip_value: float = 0.0
+    clip_norm: float = 0.0
+    ema_decay: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class RunOptions:
+    """Which batches a run consists of, and what is measured.
+
+    Parameters
+    ----------
+    batch : rows per batch; the last one of an epoch may have fewer
+    metrics : ids, N_METRICS at most
+    shuffle : how each epoch's order is made, in the memory of `Data.order`; None leaves that as it is
+    seed : of dropout and augmentation; that of `shuffle`, if it is given
+    changes : how features and targets are changed at random
+    step_rates : (steps of the run,) float64, the learning rate of each step; or (0,) for that of `StepOptions.rates`
+    step_losses : of the same shape, overwritten with the mean loss of each step's batch, without penalty; or (0,)
+    """
+
+    batch: int
+    metrics: tuple[int, ...] = ()
+    shuffle: Shuffle | None = None
+    seed: int = 0
+    changes: AugmentationPlan | None = None
+    step_rates: np.ndarray = field(default_factory=lambda: NO_NUMBERS)
+    step_losses: np.ndarray = field(default_factory=lambda: NO_NUMBERS)
+
+    def plan(self, plan: Plan, settings: Run, end_step: int) -> Plan:
+        """Return the plan of a slice of the run, which ends before `end_step`."""
+        return plan._replace(
+            run=settings,
+            end_step=end_step,
+            order=NO_ORDER if self.shuffle is None else self.shuffle.order,
+            step_rates=self.step_rates,
+            step_losses=self.step_losses,
+            mixing=NO_NUMBERS if self.changes is None else self.changes.mixing,
+        )
 
 
 def _n_rows(data: Data) -> int:
@@ -92,7 +148,18 @@ class Engine:
         Numbers that the optimizer keeps between steps; empty before the first step. See `kernels.nn.rules`.
     """
 
-    def __init__(self, architecture: Architecture, n_slots: int, n_threads: int, *, averaged: bool = False) -> None:
+    def __init__(
+        self,
+        architecture: Architecture,
+        n_slots: int,
+        n_threads: int,
+        *,
+        averaged: bool = False,
+        limits: WorkspaceLimits = WORKSPACE_LIMITS,
+        inference_limits: InferenceLimits = INFERENCE_LIMITS,
+    ) -> None:
+        self._limits = limits
+        self._inference_limits = inference_limits
         self.architecture = architecture
         self.n_threads = n_threads
         self.offsets, size = tables.param_offsets(architecture.sizes, architecture.dtype)
@@ -207,7 +274,8 @@ class Engine:
         if found is None or found.batch != batch or found.max_threads < team.n_threads:
             n_threads = max(self.n_threads, team.n_threads)
             found = Workspace(
-                self.architecture, batch, n_threads, gradients=purpose != "evaluate", dropout=purpose == "train"
+                self.architecture, batch, n_threads, gradients=purpose != "evaluate", dropout=purpose == "train",
+                limits=self._limits,
             )
             self._workspaces[purpose] = found
         return found
@@ -221,152 +289,117 @@ class Engine:
             self._grad = tables.aligned_zeros(self.params.size, self.architecture.dtype)
         return self._grad
 
-    def train_epoch(self, data: Data, **options: Any) -> Sums:
-        """Run one pass over the data in their order and return its sums; see `train_epochs`."""
-        return self.train_epochs(data, 1, [], **options)
+    def train_epoch(
+        self, data: Data, step: StepOptions, run: RunOptions, *, team: ThreadTeam, pace: SliceTuner | None = None,
+        on_slice: Callable[[int, Sums], None] | None = None,
+    ) -> Sums:  # fmt: skip
+        """Make one pass over the data in the order that they come in; return the last sums of `train_epochs`."""
+        return self.train_epochs(data, 1, [], step, run, team=team, pace=pace, on_slice=on_slice)
 
     def train_epochs(
         self,
         data: Data,
         epochs: int,
         finished: list[tuple[Sums, float]],
+        step: StepOptions,
+        run: RunOptions,
         *,
-        batch: int,
-        optimizer: int,
-        rates: tuple[float, ...],
-        metrics: tuple[int, ...],
         team: ThreadTeam,
-        shuffle: Shuffle | None = None,
-        weight_decay: float = 0.0,
-        clip_value: float = 0.0,
-        clip_norm: float = 0.0,
-        ema_decay: float = 0.0,
-        seed: int = 0,
-        changes: AugmentationPlan | None = None,
-        step_rates: np.ndarray = NO_NUMBERS,
-        step_losses: np.ndarray = NO_NUMBERS,
         pace: SliceTuner | None = None,
         on_slice: Callable[[int, Sums], None] | None = None,
     ) -> Sums:
-        """Run passes over the data in mini-batches.
+        """Make passes over the data in mini-batches.
 
         Parameters
         ----------
-        data : Data
-            From `as_data`.
-        epochs : int
-            Number of passes, at most `MAX_EPOCHS`.
-        finished : list of (Sums, float)
-            Sums and seconds of each epoch are appended, also where an exception ends the run.
-        batch : int
-            Rows per batch; the last one of an epoch may be shorter.
-        optimizer : int
-            Code of the optimizer.
-        rates : tuple of float
-            Learning rate and the optimizer's hyperparameters.
-        metrics : tuple of int
-            Codes, at most `N_METRICS`.
-        team : ThreadTeam
-        shuffle : Shuffle or None
-            How each epoch's order is made, in the memory of `data.order`; None leaves that unchanged.
-        weight_decay : float
-            Decoupled weight decay: a step subtracts ``learning_rate * weight_decay * w`` from a weight.
-        clip_value, clip_norm : float
-            Upper bounds of an element's absolute value and of the norm of the whole gradient; 0 for no bound.
-        ema_decay : float
-            Decay of the running average, if the engine has one.
-        seed : int
-            Seed of dropout and augmentation; that of `shuffle`, if given, takes precedence.
-        changes : AugmentationPlan or None
-            Random changes of features and targets.
-        step_rates : ndarray
-            (epochs * steps per epoch,) float64, the learning rate of each step; (0,) for that of `rates`.
-        step_losses : ndarray
-            Of the same shape, overwritten with the mean loss of each step's batch, without penalty; or (0,).
-        pace : SliceTuner or None
-            Steps per slice and threads; None for the tuner of earlier epochs of the same batch size.
-        on_slice : callable or None
-            Called after each slice with the rows done of the epoch and the sums so far.
+        data : from `as_data`
+        epochs : number of passes, at most MAX_EPOCHS
+        finished : sums and seconds of each epoch are appended, also if an exception ends the run
+        step : how weights are updated
+        run : batches, order, randomness, metrics
+        team : the threads
+        pace : how the threads are used; by default as was measured in epochs of the same batch size
+        on_slice : called after each slice with the rows done of the epoch and the sums so far
 
         Returns
         -------
         Sums
-            Those of the last epoch. A status other than OK means that training diverged and that epoch is unfinished.
+            Those of the last epoch, with a status other than OK (and the epoch not finished) if training diverged.
         """
         n_rows = _n_rows(data)
-        space = self._workspace("train", batch, team)
-        grad = self._gradient_buffer() if batch > space.chunk or clip_norm else self._grad
-        if self.averaged and not self.steps_done:
-            self.slots[-1] = self.params
-            self._predictor = None
+        n_steps = -(-n_rows // run.batch)
+        n_metrics = len(run.metrics)
+        space = self._begin(step, run, team)
+        grad = self._gradient_buffer() if run.batch > space.chunk or step.clip_norm else self._grad
         state = State(self.params, self.slots.reshape(-1), grad, space.work)
+        settings = self._settings(step, run, n_rows)
+        pace = space.pace(team.n_threads) if pace is None else pace
         sums = Sums()
-        n_steps = -(-n_rows // batch)
-        if pace is None:
-            pace = space.pace(team.n_threads)
-        space.begin(metrics)
-        change = AugmentationPlan() if changes is None else changes
-        run = Run(
-            mode=tables.TRAIN,
-            n_rows=n_rows,
-            epoch_steps=n_steps,
-            loss=self.architecture.loss,
-            optimizer=optimizer,
-            learning_rate=float(rates[0]),
-            weight_decay=float(weight_decay),
-            clip_value=float(clip_value),
-            clip_norm=float(clip_norm),
-            ema_slot=len(self.slots) - 1 if self.averaged else -1,
-            ema_decay=float(ema_decay),
-            seed=_as_int64(seed if shuffle is None else shuffle.seed),
-            shuffle=shuffle is not None,
-            epoch=0 if shuffle is None else shuffle.epoch,
-            augment=changes is not None,
-            row_function=address_of(change.function),
-            noise=float(change.noise),
-        )
-        order = NO_ORDER if shuffle is None else shuffle.order
-        progress = space.progress
-        progress["steps_done"] = self.steps_done
-        if not self.steps_done:
-            self.scalars = initial_scalars(optimizer)
-        space.hyper[: len(rates) - 1] = rates[1:]
-        space.scalars[: len(self.scalars)] = self.scalars
-        step, done, seconds = 0, 0, 0.0
-        while step < epochs * n_steps:
+        number, done, seconds = 0, 0, 0.0
+        while number < epochs * n_steps:
             n_threads, count = pace.next()
-            plan = space.plan(n_threads)._replace(
-                run=run,
-                end_step=min(step + count, epochs * n_steps),
-                order=order,
-                step_rates=step_rates,
-                step_losses=step_losses,
-                mixing=change.mixing,
-            )
+            plan = run.plan(space.plan(n_threads), settings, min(number + count, epochs * n_steps))
             start = time.perf_counter()
             try:
                 sums.status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
             finally:  # KeyboardInterrupt may be raised as soon as the kernel returns
-                reached, self.steps_done = progress[0].item()
+                reached, self.steps_done = space.progress[0].item()
                 self.scalars = tuple(map(float, space.scalars[: len(self.scalars)]))
                 seconds += time.perf_counter() - start
                 n_new = reached // n_steps - done
                 for totals in space.epoch_totals[done : done + n_new]:
-                    finished.append((_sums_of(totals, len(metrics), n_steps), seconds / n_new))
+                    finished.append((_sums_of(totals, n_metrics, n_steps), seconds / n_new))
                 done += n_new
-            pace.learn(n_threads, reached - step, time.perf_counter() - start)
-            step = reached
+            pace.learn(n_threads, reached - number, time.perf_counter() - start)
+            number = reached
             if n_new:
                 seconds = 0.0
             status = sums.status
-            at_end = step % n_steps == 0
-            sums = finished[-1][0] if n_new and at_end else _sums_of(space.totals[0], len(metrics), step % n_steps)
+            at_end = number % n_steps == 0
+            sums = finished[-1][0] if n_new and at_end else _sums_of(space.totals[0], n_metrics, number % n_steps)
             sums.status = status
             if status != tables.OK:
                 break
             if on_slice is not None:
-                on_slice(n_rows if at_end else step % n_steps * batch, sums)
+                on_slice(n_rows if at_end else number % n_steps * run.batch, sums)
         return sums
+
+    def _begin(self, step: StepOptions, run: RunOptions, team: ThreadTeam) -> Workspace:
+        """Prepare the workspace of training for a run, and the optimizer's memory for its first step."""
+        space = self._workspace("train", run.batch, team)
+        space.begin(run.metrics)
+        if not self.steps_done:
+            self.scalars = initial_scalars(step.optimizer)
+            if self.averaged:
+                self.slots[-1] = self.params
+                self._predictor = None
+        space.progress["steps_done"] = self.steps_done
+        space.hyper[: len(step.rates) - 1] = step.rates[1:]
+        space.scalars[: len(self.scalars)] = self.scalars
+        return space
+
+    def _settings(self, step: StepOptions, run: RunOptions, n_rows: int) -> Run:
+        """Settings of a run of training, of the types that the kernel is compiled for."""
+        shuffle, changes = run.shuffle, AugmentationPlan() if run.changes is None else run.changes
+        return Run(
+            mode=tables.TRAIN,
+            n_rows=n_rows,
+            epoch_steps=-(-n_rows // run.batch),
+            loss=self.architecture.loss,
+            optimizer=step.optimizer,
+            learning_rate=float(step.rates[0]),
+            weight_decay=float(step.weight_decay),
+            clip_value=float(step.clip_value),
+            clip_norm=float(step.clip_norm),
+            ema_slot=len(self.slots) - 1 if self.averaged else -1,
+            ema_decay=float(step.ema_decay),
+            seed=_as_int64(run.seed if shuffle is None else shuffle.seed),
+            shuffle=shuffle is not None,
+            epoch=0 if shuffle is None else shuffle.epoch,
+            augment=run.changes is not None,
+            row_function=address_of(changes.function),
+            noise=float(changes.noise),
+        )
 
     def evaluate(self, data: Data, *, metrics: tuple[int, ...], team: ThreadTeam) -> Sums:
         """Return the sums of loss and metrics over all rows, without penalty."""
@@ -396,7 +429,7 @@ class Engine:
     def _whole(self, data: Data, mode: int, metrics: tuple[int, ...], team: ThreadTeam) -> Sums:
         n_rows = _n_rows(data)
         # Without a gradient no sum over the rows of a chunk is needed, so a small chunk suffices.
-        batch = min(n_rows, workspace.MIN_CHUNK) if mode == tables.EVALUATE else n_rows
+        batch = min(n_rows, self._limits.min_chunk) if mode == tables.EVALUATE else n_rows
         space = self._workspace("evaluate" if mode == tables.EVALUATE else "gradient", batch, team)
         params = self.final_params if mode == tables.EVALUATE else self.params
         state = State(params, self.slots.reshape(-1), self._grad, space.work)
@@ -424,5 +457,7 @@ class Engine:
         """Return the outputs f(x) of all rows, (n, O); None if a feature is NaN or infinite."""
         predictor = self._predictor
         if predictor is None or predictor.n_threads < n_threads:
-            predictor = self._predictor = InferencePlan(self.architecture, self.final_params, n_threads)
+            predictor = self._predictor = InferencePlan(
+                self.architecture, self.final_params, n_threads, self._inference_limits
+            )
         return predictor(features)

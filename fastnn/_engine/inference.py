@@ -9,24 +9,13 @@ import numpy as np
 from fastnn._data.rows import readonly
 from fastnn._engine.architecture import Architecture, layer_table
 from fastnn._engine.inference_workers import InferenceWorkers
-from fastnn._engine.workspace import MAX_BATCH_TILE, Arena, batch_tile_rows
+from fastnn._engine.limits import INFERENCE_LIMITS, WORKSPACE_LIMITS, InferenceLimits
+from fastnn._engine.workspace import Arena, batch_tile_rows
 from fastnn.kernels import tables
 from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.lang.simd import n_lanes
 from fastnn.kernels.linalg.microkernel import TILE_ROWS
 from fastnn.kernels.loop.predict import predict as predict_kernel
-
-#: Floating-point operations per prediction from which on workers that are spinning take part (about 5 us of one core),
-#: sleeping ones are started (50 us), and the calling thread waits for them (200 us), for at most `WAIT_FOR_WORKERS`
-#: rounds of spinning (about 100 us).
-WORK_FOR_A_WORKER, WORK_FOR_THREADS, WORK_TO_WAIT_FOR = 500_000, 5_000_000, 20_000_000
-WAIT_FOR_WORKERS = 5_000
-#: Floating-point operations per slice, after which control returns to Python (about 20 ms of one core).
-WORK_PER_SLICE = 2_000_000_000
-#: Maximum seconds between the predictions of a series, for which workers are kept spinning.
-SERIES = 0.001
-#: Rows whose arithmetic takes as long as it takes to read the weights.
-ROWS_PER_WEIGHT_READ = 3
 
 
 class InferencePlan:
@@ -35,20 +24,22 @@ class InferencePlan:
     Parameters
     ----------
     architecture : Architecture
-    params : ndarray
-        (P,), in the layout of `Engine.params`.
-    n_threads : int
-        Maximum number of threads per prediction.
+    params : (P,)
+    n_threads : most threads that work together
+    limits : from what work on they do
     """
 
-    def __init__(self, architecture: Architecture, params: np.ndarray, n_threads: int) -> None:
+    def __init__(
+        self, architecture: Architecture, params: np.ndarray, n_threads: int, limits: InferenceLimits = INFERENCE_LIMITS
+    ) -> None:
         dtype = architecture.dtype
         lanes = n_lanes(dtype)
         lds = architecture.leading_dimensions()
         self.n_threads = n_threads
+        self._limits = limits
         table = layer_table(architecture, training=False)
         block = tables.round_up(TILE_ROWS, lanes)
-        tile_rows = batch_tile_rows(MAX_BATCH_TILE, 2 * max(lds) * dtype.itemsize, 1, block)
+        tile_rows = batch_tile_rows(WORKSPACE_LIMITS.max_batch_tile, 2 * max(lds) * dtype.itemsize, 1, block)
         arena = Arena(dtype)
         arena.take(n_threads * lanes * lanes)  # scratch comes first
         buffers = [arena.take(n_threads * tile_rows * ld) for ld in lds]
@@ -60,7 +51,7 @@ class InferencePlan:
         self._dtype = dtype
         self._flops_per_row = architecture.flops_per_row(training=False)
         # Between slices late workers take part and KeyboardInterrupt is raised.
-        self._slice_rows = tables.round_up(max(1, WORK_PER_SLICE // self._flops_per_row), tile_rows)
+        self._slice_rows = tables.round_up(max(1, limits.work_per_slice // self._flops_per_row), tile_rows)
         net, none = self._net, (readonly(np.empty((0, 0), dtype)), np.empty((0, 0), dtype))
         self._crew = InferenceWorkers(
             n_threads - 1, lambda box, number: predict_kernel(*net, *none, tile_rows, box, n_threads - 1, number)
@@ -85,8 +76,8 @@ class InferencePlan:
 
     def _run(self, features: np.ndarray, outputs: np.ndarray, n: int) -> bool:
         helpers = 0
-        work = self._flops_per_row * max(n, ROWS_PER_WEIGHT_READ)
-        if work >= WORK_FOR_A_WORKER and self.n_threads > 1 and not JIT_DISABLED:
+        work = self._flops_per_row * max(n, self._limits.rows_per_weight_read)
+        if work >= self._limits.work_for_a_worker and self.n_threads > 1 and not JIT_DISABLED:
             helpers = self.n_threads - 1
             self._call_workers(work)
         params, layers, buffers = self._net
@@ -98,8 +89,8 @@ class InferencePlan:
         """Start sleeping workers for enough work, or for the second prediction of a series."""
         now = time.perf_counter()
         if self._crew.is_asleep():
-            if work >= WORK_FOR_THREADS:
-                self._crew.wake(WAIT_FOR_WORKERS if work >= WORK_TO_WAIT_FOR else 0)
-            elif now - self._last < SERIES:
+            if work >= self._limits.work_for_threads:
+                self._crew.wake(self._limits.wait_for_workers if work >= self._limits.work_to_wait_for else 0)
+            elif now - self._last < self._limits.series_seconds:
                 self._crew.wake(0)
         self._last = now

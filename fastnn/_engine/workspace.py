@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn._engine.architecture import Architecture, address_of, layer_table
 from fastnn._engine.autotune import MAX_EPOCHS, SliceTuner
+from fastnn._engine.limits import WORKSPACE_LIMITS, WorkspaceLimits
 from fastnn.kernels import ids, tables
 from fastnn.kernels.lang.simd import CACHE_LINE, n_lanes
 from fastnn.kernels.linalg.microkernel import TILE_ROWS
@@ -17,29 +18,13 @@ from fastnn.kernels.nn.rules import derivative_from_input
 from fastnn.kernels.nn.stochastic import ROW_RANDOMS
 from fastnn.kernels.tables import Layout, Plan, Run
 
-#: Maximum number of elements of a weight tile: its gradient (128 KiB in float32) stays in the second-level cache.
-MAX_TILE_ELEMENTS = 32_768
-#: Maximum bytes per row of a weight tile.
-MAX_TILE_ROW_BYTES = 2_048
-#: Minimum number of weight tiles of a net with enough weights, and so the number of threads that can share them.
-MIN_TILES = 16
-#: Rows per batch tile: its activations and deltas stay in the caches, and weights are read once per tile.
-MIN_BATCH_TILE, MAX_BATCH_TILE = 64, 128
-BATCH_TILE_BYTES = 512 * 1024
-#: Minimum rows per chunk; a chunk may have more rows if their activations take at most `CHUNK_BYTES`.
-MIN_CHUNK = 1024
-#: Maximum number of shards per batch, and minimum rows per shard.
-MAX_SHARDS = 8
-MIN_SHARD_ROWS = 256
-CHUNK_BYTES = 1024 * 1024
-
 NO_ORDER = np.empty(0, np.int64)
 NO_NUMBERS = np.empty(0)
 NO_RUN = Run(mode=tables.EVALUATE, n_rows=0, epoch_steps=1, loss=0)
 
 
-def weight_tiles(architecture: Architecture) -> np.ndarray:
-    """Cut all weights into tiles; (n_tiles,) `tables.Tile`. A function of the architecture alone.
+def weight_tiles(architecture: Architecture, limits: WorkspaceLimits = WORKSPACE_LIMITS) -> np.ndarray:
+    """Cut all weights into tiles; (n_tiles,) `tables.Tile`. A function of these alone.
 
     Tiles of layers that are not trained come last.
     """
@@ -52,8 +37,8 @@ def weight_tiles(architecture: Architecture) -> np.ndarray:
             architecture.narrow(), pairwise(architecture.sizes), pairwise(lds), strict=True
         )
     )
-    elements = min(MAX_TILE_ELEMENTS, total // MIN_TILES)
-    widest = MAX_TILE_ROW_BYTES // dtype.itemsize
+    elements = min(limits.max_tile_elements, total // limits.min_tiles)
+    widest = limits.max_tile_row_bytes // dtype.itemsize
     offsets, _ = tables.param_offsets(architecture.sizes, dtype)
     tiles = []
     for k, narrow in enumerate(architecture.narrow()):
@@ -95,9 +80,11 @@ def tile_ranges(tiles: np.ndarray, n_threads: int) -> np.ndarray:
     return bounds.astype(np.int64)
 
 
-def batch_tile_rows(rows: int, bytes_per_row: int, n_threads: int, multiple: int) -> int:
+def batch_tile_rows(
+    rows: int, bytes_per_row: int, n_threads: int, multiple: int, limits: WorkspaceLimits = WORKSPACE_LIMITS
+) -> int:
     """Return the rows per batch tile: about the size of the caches, the number of tiles a multiple of `n_threads`."""
-    most = min(MAX_BATCH_TILE, max(MIN_BATCH_TILE, BATCH_TILE_BYTES // bytes_per_row))
+    most = min(limits.max_batch_tile, max(limits.min_batch_tile, limits.batch_tile_bytes // bytes_per_row))
     n_tiles = tables.round_up(-(-rows // most), n_threads)
     return tables.round_up(-(-rows // n_tiles), multiple)
 
@@ -120,15 +107,15 @@ class Arena:
         return tables.aligned_zeros(self.end, self.dtype)
 
 
-def count_shards(architecture: Architecture, batch: int) -> int:
-    """Return the number of shards per batch, each with a gradient of its own; 0 where sharding would be slower.
+def count_shards(architecture: Architecture, batch: int, limits: WorkspaceLimits = WORKSPACE_LIMITS) -> int:
+    """Parts that each batch is cut into, each with a gradient of its own; 0 where that does not pay.
 
     Without shards all threads share the rows of a batch, and then the weights: each activation is read by all
     threads, and its cache line is transferred between cores, which dominates for small nets. With shards one thread
     processes a shard from its rows to its gradient, and only gradients are exchanged. The result is a function of
     the shapes alone, because the sum over shards is rounded differently from the sum over rows.
     """
-    n_shards = min(MAX_SHARDS, batch // MIN_SHARD_ROWS)
+    n_shards = min(limits.max_shards, batch // limits.min_shard_rows)
     if n_shards < 2:
         return 0
     _, size = tables.param_offsets(architecture.sizes, architecture.dtype)
@@ -141,25 +128,26 @@ class Workspace:
 
     def __init__(
         self, architecture: Architecture, batch: int, n_threads: int, *, gradients: bool = True, shards: bool = True,
-        dropout: bool = False,
+        dropout: bool = False, limits: WorkspaceLimits = WORKSPACE_LIMITS,
     ) -> None:  # fmt: skip
         dtype = architecture.dtype
         lds = architecture.leading_dimensions()
         self.bytes_per_row = 2 * sum(lds) * dtype.itemsize
         self.batch = batch
+        self.limits = limits
         # Rows are processed in blocks of one vector of lanes (see kernels.linalg.gemm).
         self.block = tables.round_up(TILE_ROWS, n_lanes(dtype))
-        self.n_shards = count_shards(architecture, batch) if gradients and shards else 0
+        self.n_shards = count_shards(architecture, batch, limits) if gradients and shards else 0
         self.shard_rows = tables.round_up(-(-batch // self.n_shards), self.block) if self.n_shards else 0
         if self.n_shards:
-            self.chunk = min(self.shard_rows, MAX_BATCH_TILE)
+            self.chunk = min(self.shard_rows, limits.shard_chunk)
             rows = n_threads * self.chunk
         else:
-            self.chunk = min(batch, max(MIN_CHUNK, CHUNK_BYTES // self.bytes_per_row))
+            self.chunk = min(batch, max(limits.min_chunk, limits.chunk_bytes // self.bytes_per_row))
             rows = tables.round_up(self.chunk, self.block)
         self.layers = layer_table(architecture, training=True)
         self.loss_function = address_of(architecture.loss_function)
-        self.tiles = weight_tiles(architecture)
+        self.tiles = weight_tiles(architecture, limits)
         self.progress = tables.new_table(tables.Progress, 1)
         self.totals = tables.new_table(tables.Totals, 1)
         self.epoch_totals = tables.new_table(tables.Totals, MAX_EPOCHS)
@@ -225,7 +213,7 @@ class Workspace:
             n_threads=n_threads,
             batch=self.batch,
             chunk=self.chunk,
-            batch_tile=batch_tile_rows(self.chunk, self.bytes_per_row, sharing, self.block),
+            batch_tile=batch_tile_rows(self.chunk, self.bytes_per_row, sharing, self.block, self.limits),
             shards=self.n_shards,
             shard_rows=self.shard_rows,
             trained_tiles=self.n_trained,

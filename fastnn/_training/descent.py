@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastnn._data.rows import Rows, Shuffle, shuffled
-from fastnn._engine.engine import Sums
+from fastnn._engine.engine import RunOptions, StepOptions, Sums
 from fastnn._engine.thread_team import ThreadTeam
+from fastnn._engine.workspace import NO_NUMBERS
 from fastnn._errors import DivergenceError
 from fastnn._training.loop import Fit, Loop
 from fastnn._training.net import Net
@@ -88,20 +88,21 @@ def _run_epochs(
             epochs = min(limit, engine.epochs_per_slice(training.n, fit.batch, team))
         new_rates = rates_of_steps(rate, net.epochs_done, epochs, -(-training.n // fit.batch))
         rates.extend(new_rates)
-        options = _options(net)
-        if callable(rate):
-            options["step_rates"] = np.array(new_rates, order="C").reshape(-1)
         return engine.train_epochs(
             training.data(order),
             epochs,
             finished,
-            batch=fit.batch,
-            rates=(float(new_rates[0, 0]), *optimizer.hyper),
+            _step_options(optimizer, float(new_rates[0, 0])),
+            RunOptions(
+                batch=fit.batch,
+                metrics=compiled_metrics(net),
+                shuffle=shuffle,
+                seed=net.spec.seed,
+                changes=fit.augmentation,
+                step_rates=np.array(new_rates, order="C").reshape(-1) if callable(rate) else NO_NUMBERS,
+            ),
             team=team,
-            shuffle=shuffle,
-            changes=fit.augmentation,
             on_slice=_display(net, fit.progress),
-            **options,
         )
 
 
@@ -110,18 +111,16 @@ def _first_order(net: Net) -> FirstOrderOptimizer:
     return net.optimizer
 
 
-def _options(net: Net) -> dict[str, Any]:
-    """Return the options of `Engine.train_epochs` that follow from the net's settings, except the rates."""
-    optimizer = _first_order(net)
-    return {
-        "optimizer": optimizer.rule.code,
-        "weight_decay": optimizer.weight_decay,
-        "clip_value": optimizer.clipvalue or 0.0,
-        "clip_norm": optimizer.global_clipnorm or 0.0,
-        "ema_decay": optimizer.ema_momentum or 0.0,
-        "metrics": compiled_metrics(net),
-        "seed": net.spec.seed,
-    }
+def _step_options(optimizer: FirstOrderOptimizer, learning_rate: float) -> StepOptions:
+    """Return the settings of an optimizer in the engine's terms."""
+    return StepOptions(
+        optimizer=optimizer.rule.code,
+        rates=(learning_rate, *optimizer.hyper),
+        weight_decay=optimizer.weight_decay,
+        clip_value=optimizer.clipvalue or 0.0,
+        clip_norm=optimizer.global_clipnorm or 0.0,
+        ema_decay=optimizer.ema_momentum or 0.0,
+    )
 
 
 def _display(net: Net, progress: ProgressBar) -> Callable[[int, Sums], None]:
@@ -147,7 +146,10 @@ def train_on_batch(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float]:
         metrics = function_metrics(net, rows)
         rate = float(rates_of_steps(optimizer.learning_rate, net.epochs_done, 1, 1)[0, 0])
         sums = net.built().train_epoch(
-            rows.data(), batch=rows.n, rates=(rate, *optimizer.hyper), team=team, **_options(net)
+            rows.data(),
+            _step_options(optimizer, rate),
+            RunOptions(batch=rows.n, metrics=compiled_metrics(net), seed=net.spec.seed),
+            team=team,
         )
     if sums.status != OK:
         raise _divergence(sums, net.epochs_done, rate, net.history)

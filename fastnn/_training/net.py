@@ -20,7 +20,7 @@ from fastnn._compatibility import as_metrics, as_optimizer, check_output, check_
 from fastnn._data.prepare import RowFormat
 from fastnn._engine.architecture import Architecture
 from fastnn._engine.engine import Engine
-from fastnn._engine.inference import WORK_FOR_THREADS
+from fastnn._engine.limits import WORK_FOR_THREADS
 from fastnn._engine.thread_team import ThreadTeam, as_n_threads, available_threads
 from fastnn._validation import as_dtype, as_seed, positive_integer
 from fastnn.custom import CustomActivation, CustomLoss, activation_code, loss_code

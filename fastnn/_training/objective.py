@@ -89,7 +89,7 @@ def probabilities(spec: Spec, outputs: Array) -> Array:
 
 
 def _link(spec: Spec) -> ActivationRule:
-    """Return the activation between logits and predictions: that of the loss, else the last layer's."""
+    """Return the activation between logits and predictions: that in the loss, else the last layer's."""
     link = spec.loss.link
     return link if link is not None and link.probabilities else spec.layers[-1].activation.rule
 

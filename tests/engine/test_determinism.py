@@ -7,8 +7,9 @@ import threading
 import ids
 import numpy as np
 import pytest
-from driver import ACTIVATIONS, LOSSES, OPTIMIZERS, architecture, engine, problem, train
+from driver import ACTIVATIONS, LOSSES, OPTIMIZERS, SMALL_CHUNKS, architecture, engine, problem, train
 
+from fastnn._engine.limits import WORKSPACE_LIMITS
 from fastnn._engine.thread_team import ThreadTeam
 
 #: Widths that end before, on and after whole vectors, wide enough for several weight tiles, and nets of one weight.
@@ -24,9 +25,9 @@ SIZES = [
 ]
 
 
-def trained(arch, rows, *, n_threads, **options):
+def trained(arch, rows, *, n_threads, limits=WORKSPACE_LIMITS, **options):
     """Parameters and slots after training, and the sums of the epochs."""
-    made = engine(arch, n_threads=n_threads)
+    made = engine(arch, n_threads=n_threads, limits=limits)
     sums = train(made, rows, n_threads=n_threads, **options)
     return made.params.copy(), made.slots.copy(), sums
 
@@ -69,14 +70,13 @@ def test_same_bits_for_each_activation_and_loss(activation, loss):
     assert_same(trained(arch, rows, n_threads=2, batch=33, epochs=2), alone)
 
 
-def test_same_bits_when_a_batch_is_cut_into_chunks(monkeypatch, dtype):
-    monkeypatch.setattr("fastnn._engine.workspace.MIN_CHUNK", 24)
-    monkeypatch.setattr("fastnn._engine.workspace.CHUNK_BYTES", 1)
+def test_same_bits_when_a_batch_is_cut_into_chunks(dtype):
     arch = architecture((6, 40, 3), dtype=dtype, penalty=(1e-3, 1e-3))
     rows = problem(arch, 211, weighted=True)
-    alone = trained(arch, rows, n_threads=1, batch=100, epochs=3, seed=2)
+    alone = trained(arch, rows, n_threads=1, limits=SMALL_CHUNKS, batch=100, epochs=3, seed=2)
     for n_threads in (2, 4):
-        assert_same(trained(arch, rows, n_threads=n_threads, batch=100, epochs=3, seed=2), alone)
+        found = trained(arch, rows, n_threads=n_threads, limits=SMALL_CHUNKS, batch=100, epochs=3, seed=2)
+        assert_same(found, alone)
 
 
 @pytest.mark.parametrize("steps", [1, 2, 5])

@@ -12,6 +12,7 @@ import pytest
 from driver import (
     OPTIMIZERS,
     RATES,
+    SMALL_SHARDS,
     FixedPace,
     architecture,
     assert_same_net,
@@ -28,7 +29,8 @@ from hypothesis import strategies as st
 from fastnn._data.rows import as_data
 from fastnn._engine import workspace
 from fastnn._engine.autotune import SLICE, SliceTuner
-from fastnn._engine.engine import Engine
+from fastnn._engine.engine import Engine, RunOptions, StepOptions
+from fastnn._engine.limits import WORKSPACE_LIMITS, WorkspaceLimits
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import tile_ranges, weight_tiles
 from fastnn.kernels import tables
@@ -47,9 +49,9 @@ def close_sums(got, wanted, tolerance=1e-10):
         assert a == pytest.approx(b, rel=tolerance, abs=tolerance)
 
 
-def compare(arch, n, *, weighted=False, labels=None, tolerance=1e-11, n_threads=1, **options):
+def compare(arch, n, *, weighted=False, labels=None, tolerance=1e-11, n_threads=1, limits=WORKSPACE_LIMITS, **options):
     """Train by the engine and by the oracle; weights and sums must agree."""
-    made = engine(arch, n_threads=n_threads)
+    made = engine(arch, n_threads=n_threads, limits=limits)
     net = net_of(made)
     rows = problem(arch, n, weighted=weighted, labels=labels)
     got = train(made, rows, n_threads=n_threads, **options)
@@ -204,7 +206,7 @@ def test_last_short_batch_and_batches_larger_than_the_data(n, batch):
 @pytest.mark.parametrize("n_out", [1, 2, 3, 8, 9, 16, 17, 33])
 def test_each_loss_with_few_and_many_outputs(n_out, labels):
     for loss in ("squared_error", "sum_of_squares", "binary_crossentropy", "softmax_crossentropy"):
-        rates = (1e-3, 0.0, 0.0, 0.0) if loss == "sum_of_squares" else None
+        rates = (1e-3,) if loss == "sum_of_squares" else None
         optimizer = ids.SGD if rates else ids.ADAM
         compare(
             architecture([4, 6, n_out], hidden="tanh", loss=loss), 50,
@@ -297,8 +299,7 @@ def test_order_may_name_some_of_the_rows(solo):
     made = engine(arch)
     net = net_of(made)
     sums = made.train_epoch(
-        rows.data(chosen), batch=8, optimizer=ids.SGD, rates=RATES[ids.SGD], metrics=(), team=solo,
-        pace=FixedPace(1),
+        rows.data(chosen), StepOptions(ids.SGD, RATES[ids.SGD]), RunOptions(8), team=solo, pace=FixedPace(1)
     )  # fmt: skip
     rule = naive.Optimizer(ids.SGD, RATES[ids.SGD][0])
     wanted = naive.train_epoch(net, *rows.oracle(), batch=8, optimizer=rule, order=chosen)
@@ -313,15 +314,13 @@ def test_order_may_name_some_of_the_rows(solo):
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("chunk", [8, 24, 100])
-def test_a_batch_in_chunks_gives_the_same_bits(monkeypatch, chunk, n_threads, dtype):
+def test_a_batch_in_chunks_gives_the_same_bits(chunk, n_threads, dtype):
     arch = architecture([5, 33, 7, 3], loss="softmax_crossentropy", penalty=(1e-3, 1e-3), dtype=dtype)
     rows = problem(arch, 230, weighted=True)
     options = {"batch": 110, "epochs": 3, "seed": 6, "n_threads": n_threads, "metrics": (ids.ACCURACY,)}
     whole = engine(arch, n_threads=n_threads)
     wanted = train(whole, rows, **options)
-    monkeypatch.setattr(workspace, "MIN_CHUNK", chunk)
-    monkeypatch.setattr(workspace, "CHUNK_BYTES", 1)
-    cut = engine(arch, n_threads=n_threads)
+    cut = engine(arch, n_threads=n_threads, limits=WorkspaceLimits(min_chunk=chunk, chunk_bytes=1))
     got = train(cut, rows, **options)
     assert cut._workspaces["train"].chunk == chunk
     assert whole._workspaces["train"].chunk == 110
@@ -333,10 +332,9 @@ def test_a_batch_in_chunks_gives_the_same_bits(monkeypatch, chunk, n_threads, dt
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_a_batch_of_all_rows_in_chunks_follows_the_oracle(monkeypatch, n_threads):
-    monkeypatch.setattr(workspace, "MIN_CHUNK", 16)
-    monkeypatch.setattr(workspace, "CHUNK_BYTES", 1)
-    compare(architecture([5, 9, 3]), 203, batch=203, epochs=4, weighted=True, n_threads=n_threads)
+def test_a_batch_of_all_rows_in_chunks_follows_the_oracle(n_threads):
+    limits = WorkspaceLimits(min_chunk=16, chunk_bytes=1)
+    compare(architecture([5, 9, 3]), 203, batch=203, epochs=4, weighted=True, n_threads=n_threads, limits=limits)
 
 
 def test_memory_does_not_grow_with_a_large_batch():
@@ -357,11 +355,9 @@ def check_gradient(made, rows, team):
 
 
 @pytest.mark.parametrize("chunk", [16, 50, 1024])
-def test_gradient_and_evaluation_over_chunks(monkeypatch, chunk, team):
-    monkeypatch.setattr(workspace, "MIN_CHUNK", chunk)
-    monkeypatch.setattr(workspace, "CHUNK_BYTES", 1)
+def test_gradient_and_evaluation_over_chunks(chunk, team):
     arch = architecture([5, 9, 3], loss="softmax_crossentropy", penalty=(1e-3, 1e-2))
-    made = engine(arch, n_threads=team.n_threads)
+    made = engine(arch, n_threads=team.n_threads, limits=WorkspaceLimits(min_chunk=chunk, chunk_bytes=1))
     rows = problem(arch, 333, weighted=True)
     net = check_gradient(made, rows, team)
     scores = made.evaluate(rows.data(), metrics=(ids.ACCURACY,), team=team)
@@ -373,21 +369,20 @@ def test_gradient_and_evaluation_over_chunks(monkeypatch, chunk, team):
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("sizes", [(5, 9, 3), (3, 8, 20, 1), (7, 2)], ids=str)
-def test_a_batch_in_shards_follows_the_oracle(monkeypatch, sizes, n_threads):
-    monkeypatch.setattr(workspace, "MIN_SHARD_ROWS", 16)
+def test_a_batch_in_shards_follows_the_oracle(sizes, n_threads):
     arch = architecture(sizes)
-    assert workspace.Workspace(arch, 200, n_threads).n_shards == 8
+    assert workspace.Workspace(arch, 200, n_threads, limits=SMALL_SHARDS).n_shards == 8
     # The last batch of the epoch fills some shards only.
-    compare(arch, 450, batch=200, epochs=3, weighted=True, n_threads=n_threads, metrics=(ids.MEAN_SQUARED_ERROR,))
-    assert workspace.Workspace(arch, 200, n_threads, gradients=False).n_shards == 0
+    compare(arch, 450, batch=200, epochs=3, weighted=True, n_threads=n_threads, limits=SMALL_SHARDS,
+            metrics=(ids.MEAN_SQUARED_ERROR,))  # fmt: skip
+    assert workspace.Workspace(arch, 200, n_threads, gradients=False, limits=SMALL_SHARDS).n_shards == 0
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS.keys())
-def test_shards_have_the_same_bits_for_any_number_of_threads(monkeypatch, optimizer, dtype):
-    monkeypatch.setattr(workspace, "MIN_SHARD_ROWS", 16)
+def test_shards_have_the_same_bits_for_any_number_of_threads(optimizer, dtype):
     arch = architecture((5, 33, 7, 3), hidden="sigmoid", penalty=(1e-3, 1e-2), dtype=dtype)
     rows = problem(arch, 530, weighted=True)
-    made = [engine(arch, n_threads=n) for n in (1, 2, 3, 4)]
+    made = [engine(arch, n_threads=n, limits=SMALL_SHARDS) for n in (1, 2, 3, 4)]
     sums = [train(one, rows, batch=530, epochs=3, optimizer=optimizer, n_threads=k + 1) for k, one in enumerate(made)]
     assert made[0]._workspaces["train"].n_shards > 1
     for k in (1, 2, 3):
@@ -607,12 +602,10 @@ def test_slots_can_be_started_anew():
 
 @pytest.mark.parametrize("chunk", [None, 8])
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_a_loss_that_is_not_finite_leaves_the_weights_before_the_step(monkeypatch, n_threads, chunk, dtype):
-    if chunk:
-        monkeypatch.setattr(workspace, "MIN_CHUNK", chunk)
-        monkeypatch.setattr(workspace, "CHUNK_BYTES", 1)
+def test_a_loss_that_is_not_finite_leaves_the_weights_before_the_step(n_threads, chunk, dtype):
+    limits = WorkspaceLimits(min_chunk=chunk, chunk_bytes=1) if chunk else WORKSPACE_LIMITS
     arch = architecture([4, 9, 3], hidden="identity", dtype=dtype)
-    made = engine(arch, n_threads=n_threads)
+    made = engine(arch, n_threads=n_threads, limits=limits)
     rows = problem(arch, 400)
     states = [(made.params.copy(), made.slots.copy(), 0)]
 
@@ -674,12 +667,10 @@ def test_a_nan_weight_is_not_overlooked(n_out, labels, solo, dtype):
 
 
 @pytest.mark.parametrize("chunk", [None, 8])
-def test_weights_that_would_not_stay_finite_keep_their_values(monkeypatch, chunk, team, dtype):
-    if chunk:
-        monkeypatch.setattr(workspace, "MIN_CHUNK", chunk)
-        monkeypatch.setattr(workspace, "CHUNK_BYTES", 1)
+def test_weights_that_would_not_stay_finite_keep_their_values(chunk, team, dtype):
+    limits = WorkspaceLimits(min_chunk=chunk, chunk_bytes=1) if chunk else WORKSPACE_LIMITS
     arch = architecture([4, 9, 3], hidden="tanh", dtype=dtype)
-    made = engine(arch, n_threads=team.n_threads)
+    made = engine(arch, n_threads=team.n_threads, limits=limits)
     rows = problem(arch, 60)
     rows.x[:, 0] *= 1e-6
     rows.t *= 1e6
@@ -747,8 +738,9 @@ def test_each_step_may_have_its_own_rate_and_report_its_loss(loss, n_threads, dt
         four = [a[part] if len(a) else a for a in data[:4]]
         _, *settings = RATES[ids.ADAM]
         with ThreadTeam(1) as solo:
-            sums = plain.train_epoch(as_data(*four), batch=8, optimizer=ids.ADAM, rates=(rate, *settings),
-                                     metrics=(), team=solo)  # fmt: skip
+            sums = plain.train_epoch(
+                as_data(*four), StepOptions(ids.ADAM, (rate, *settings)), RunOptions(8), team=solo
+            )
         assert step_losses[k] == pytest.approx(sums.loss / sums.weight, rel=1e-6)
     for a, b in zip(made.weights(), plain.weights(), strict=True):
         np.testing.assert_array_equal(a, b)
@@ -854,7 +846,7 @@ def test_the_clock_chooses_but_the_result_is_the_same(dtype):
     train(fixed, rows, epochs=5)
     with ThreadTeam(2) as team:
         for _ in range(5):
-            free.train_epoch(rows.data(), batch=8, optimizer=ids.ADAM, rates=RATES[ids.ADAM], metrics=(), team=team)
+            free.train_epoch(rows.data(), StepOptions(ids.ADAM, RATES[ids.ADAM]), RunOptions(8), team=team)
     assert free._workspaces["train"].pace(2)._is_warm, "what was learnt of the speed was not kept"
     assert free.params.tobytes() == fixed.params.tobytes()
 

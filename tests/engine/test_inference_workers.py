@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from driver import architecture, engine
+from driver import ALL_HELP, architecture, engine
 
 from fastnn._engine import inference
 from fastnn._engine import inference_workers as crews
+from fastnn._engine.limits import InferenceLimits
 from fastnn._engine.thread_team import available_threads
 from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.loop.predict import ASLEEP
@@ -39,12 +41,9 @@ def short_sleep(monkeypatch):
     wait_until(lambda: not helpers_alive())
 
 
-@pytest.fixture
-def all_help(monkeypatch):
-    """Every prediction waits for all helpers."""
-    for name in ("WORK_FOR_A_WORKER", "WORK_FOR_THREADS", "WORK_TO_WAIT_FOR"):
-        monkeypatch.setattr(inference, name, 0)
-    monkeypatch.setattr(inference, "WAIT_FOR_WORKERS", 100_000_000)
+def helped(arch, n_threads, **changed):
+    """Engine whose predictions wait for all workers, whatever their size."""
+    return engine(arch, n_threads=n_threads, inference_limits=replace(ALL_HELP, **changed))
 
 
 def wait_until(condition, seconds=60.0):
@@ -56,8 +55,8 @@ def wait_until(condition, seconds=60.0):
 
 @pytest.mark.parametrize("n_threads", [2, 3])
 @pytest.mark.parametrize(("sizes", "hidden", "output"), NETS, ids=str)
-def test_helpers_change_no_bit(all_help, sizes, hidden, output, n_threads, dtype):
-    made = engine(architecture(sizes, hidden=hidden, output=output, dtype=dtype), n_threads=n_threads)
+def test_helpers_change_no_bit(sizes, hidden, output, n_threads, dtype):
+    made = helped(architecture(sizes, hidden=hidden, output=output, dtype=dtype), n_threads)
     alone = inference.InferencePlan(made.architecture, made.params, 1)
     rng = np.random.default_rng(0)
     for n in (1, 2, 7, 8, 15, 16, 31, 33, 64, 300):
@@ -66,10 +65,10 @@ def test_helpers_change_no_bit(all_help, sizes, hidden, output, n_threads, dtype
 
 
 @pytest.mark.skipif(available_threads() < 2, reason="one processor")
-def test_helpers_really_help(all_help):
+def test_helpers_really_help():
     # Rows go to the helpers' own buffers: what lies there afterwards is not zero any more.
     sizes = (20, 64, 64)
-    made = engine(architecture(sizes, hidden="sigmoid"), n_threads=2)
+    made = helped(architecture(sizes, hidden="sigmoid"), 2)
     made.predict(np.ones((64, 20)), 2)
     _, layers, work = made._predictor._net
     rows = made._predictor._tile_rows
@@ -82,13 +81,11 @@ def test_helpers_really_help(all_help):
     wait_until(both_took_part)
 
 
-def test_large_predictions_are_made_in_slices(all_help, monkeypatch, dtype):
-    monkeypatch.setattr(inference, "WORK_PER_SLICE", 1)
-    made = engine(architecture((5, 7, 3), dtype=dtype), n_threads=2)
+def test_large_predictions_are_made_in_slices(dtype):
+    made = helped(architecture((5, 7, 3), dtype=dtype), 2, work_per_slice=1)
     x = np.random.default_rng(0).standard_normal((1000, 5)).astype(dtype)
     cut = made.predict(x, 2)
     assert made._predictor._slice_rows < 1000
-    monkeypatch.setattr(inference, "WORK_PER_SLICE", 10**9)
     whole = inference.InferencePlan(made.architecture, made.params, 1)
     assert whole._slice_rows > 1000
     np.testing.assert_array_equal(cut, whole(x))
@@ -97,14 +94,16 @@ def test_large_predictions_are_made_in_slices(all_help, monkeypatch, dtype):
 
 
 @pytest.mark.parametrize("n", [1, 8, 64])
-def test_what_is_not_finite_is_found_by_each_thread(all_help, n, dtype):
-    made = engine(architecture((20, 300, 3), dtype=dtype), n_threads=2)
+def test_what_is_not_finite_is_found_by_whoever_reads_it(n, dtype):
+    made = helped(architecture((20, 300, 3), dtype=dtype), 2)
     for row in {0, n // 2, n - 1}:
         for bad in (np.nan, np.inf, -np.inf):
             x = np.zeros((n, 20), dtype)
             x[row, 19] = bad
             assert made.predict(x, 2) is None
-    assert made.predict(np.zeros((n, 20), dtype), 2) is not None
+    zeros = np.zeros((n, 20), dtype)
+    alone = inference.InferencePlan(made.architecture, made.params, 1)
+    np.testing.assert_array_equal(made.predict(zeros, 2), alone(zeros))
 
 
 def test_small_work_starts_no_worker():
@@ -118,19 +117,19 @@ def test_small_work_starts_no_worker():
 def test_a_series_of_predictions_wakes_the_helpers(monkeypatch):
     calls = []
     monkeypatch.setattr(crews.InferenceWorkers, "wake", lambda crew, rounds: calls.append(rounds))
-    made = engine(architecture((784, 256, 128, 10)), n_threads=2)
+    arch = architecture((784, 256, 128, 10))
+    never, always = (engine(arch, n_threads=2, inference_limits=InferenceLimits(series_seconds=s)) for s in (0, 1000))
     x = np.zeros((4, 784))
-    monkeypatch.setattr(inference, "SERIES", 0.0)
-    made.predict(x, 2)
-    made.predict(x, 2)
+    never.predict(x, 2)
+    never.predict(x, 2)
     assert calls == []
-    monkeypatch.setattr(inference, "SERIES", 1000.0)
-    made.predict(x, 2)
+    always.predict(x, 2)
+    always.predict(x, 2)
     assert calls == [0]  # woken, but not waited for
 
 
-def test_helpers_sleep_and_then_end(all_help):
-    made = engine(architecture((5, 7, 3)), n_threads=3)
+def test_helpers_sleep_and_then_end():
+    made = helped(architecture((5, 7, 3)), 3)
     x = np.ones((40, 5))
     wanted = made.predict(x, 3)
     crew = made._predictor._crew
@@ -141,11 +140,11 @@ def test_helpers_sleep_and_then_end(all_help):
     assert len(helpers_alive()) == 2
 
 
-def test_a_crew_does_not_keep_its_owner_alive(all_help):
+def test_a_crew_does_not_keep_its_owner_alive():
     import gc
     import weakref
 
-    made = engine(architecture((5, 7, 3)), n_threads=2)
+    made = helped(architecture((5, 7, 3)), 2)
     made.predict(np.ones((40, 5)), 2)
     ghost = weakref.ref(made)
     del made
@@ -156,8 +155,8 @@ def test_a_crew_does_not_keep_its_owner_alive(all_help):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 @pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
-def test_a_fork_takes_no_helpers_along(all_help):
-    made = engine(architecture((5, 7, 3)), n_threads=2)
+def test_a_fork_takes_no_helpers_along():
+    made = helped(architecture((5, 7, 3)), 2)
     x = np.ones((40, 5))
     wanted = made.predict(x, 2)
     child = os.fork()
@@ -168,8 +167,8 @@ def test_a_fork_takes_no_helpers_along(all_help):
     assert status == 0
 
 
-def test_two_nets_predict_at_once_in_threads(all_help):
-    made = [engine(architecture((20, 300, 3)), n_threads=2) for _ in range(2)]
+def test_two_nets_predict_at_once_in_threads():
+    made = [helped(architecture((20, 300, 3)), 2) for _ in range(2)]
     x = np.random.default_rng(0).standard_normal((50, 20))
     wanted = [one.predict(x, 2).copy() for one in made]
     failures = []

@@ -106,6 +106,7 @@ LEFT_OUT = {
 }
 
 
+@pytest.mark.slow
 def test_scikit_learns_own_tests():
     """The file as it is installed, with our classes in the place of the ones that it imports."""
     path = Path(neural_network.__file__).parent / "tests" / "test_mlp.py"
@@ -197,6 +198,7 @@ def test_sample_weights_count_as_in_scikit_learn(kind):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_lbfgs_gets_as_far_as_scikit_learns(kind):
     nets = pair(kind, solver="lbfgs", activation="tanh", alpha=1.0, max_iter=400, tol=1e-6)
@@ -566,6 +568,7 @@ def test_dropout_leaves_out_outputs_of_hidden_layers():
     assert same_weights(small("multioutput", dropout=0.0).fit(X, y), small("multioutput").fit(X, y))
 
 
+@pytest.mark.slow
 def test_dropout_works_against_overfitting():
     rng = np.random.default_rng(0)
     X = rng.standard_normal((600, 6))
@@ -858,6 +861,7 @@ def test_column_names_are_looked_at():
 # ---------------------------------------------------------------------------- in scikit-learn's tools
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backend", ["loky", "threading"])
 def test_grid_search_with_several_workers(backend):
     X, y = table(120), targets("multiclass", 120)

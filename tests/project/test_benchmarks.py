@@ -22,6 +22,7 @@ if not FOLDER.is_dir():
     pytest.skip("asv_bench is no part of this distribution", allow_module_level=True)
 
 MODULES = sorted(path.stem for path in FOLDER.glob("*.py") if path.stem != "__init__")
+assert len(MODULES) >= 5  # so that the rules below are not rules for nothing
 #: What asv takes for a benchmark.
 BENCHMARK = re.compile(r"(time|track|peakmem)_")
 
@@ -73,6 +74,7 @@ def test_parameters_have_names(module):
         assert cases(suite), suite
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(compiler.JIT_DISABLED, reason="they are for compiled code")
 @pytest.mark.parametrize(("suite", "name"), BENCHMARKS)
 def test_the_smallest_case_runs(monkeypatch, suite, name):

@@ -90,6 +90,7 @@ def peers(*kinds):
     return [Peer(kind.__name__, f"test_compare:{kind.__name__}", ("numpy",)) for kind in kinds]
 
 
+@pytest.mark.slow
 def test_time_counts_only_where_the_losses_are_the_same():
     found = compare.measure(
         WORK, peers(Known, Near, Far, NotFinite, Other, Broken, Dying), n_threads=1, rounds=2, turn=0.0
@@ -146,6 +147,7 @@ def test_sample_warms_up_and_repeats():
     assert len(calls) > 2
 
 
+@pytest.mark.slow
 def test_fastnn_and_numpy_do_the_work():
     ours = [peer for peer in TRAINERS if peer.name == "fastnn"]
     one = compare.measure(WORK, ours, n_threads=1, rounds=1, turn=0.0)["peers"]["fastnn"]
@@ -223,7 +225,10 @@ def test_readme_gets_what_is_between_the_markers(data, tmp_path, capsys):
     readme.write_text("before\n", encoding="utf-8")
     with pytest.raises(ValueError, match="must have a line <!-- speed -->"):
         compare.main(["report", str(folder), "--readme", str(readme)])
-    readme.write_text(f"before\n{report.START}\nwas here\n{report.END}\nafter\n", encoding="utf-8")
+    page = tmp_path / "docs" / "performance.md"
+    page.parent.mkdir()
+    for file in (readme, page):
+        file.write_text(f"before\n{report.START}\nwas here\n{report.END}\nafter\n", encoding="utf-8")
     for again in (folder, tmp_path / "docs" / "figures"):
         compare.main(["report", str(again), "--readme", str(readme)])
         text = readme.read_text(encoding="utf-8")
@@ -231,6 +236,11 @@ def test_readme_gets_what_is_between_the_markers(data, tmp_path, capsys):
         assert text.endswith("<!-- /speed -->\nafter\n")
         assert "was here" not in text
         assert "**50.0 (0.500)**" in text
+        assert "**Inference.**" not in text
+        text = page.read_text(encoding="utf-8")
+        assert text.startswith("before\n<!-- speed -->\n**Inference.**")
+        assert text.endswith("<!-- /speed -->\nafter\n")
+        assert "was here" not in text
     assert (tmp_path / "docs/figures/comparison.json").exists()
 
 
@@ -243,7 +253,8 @@ def test_plot(data, tmp_path):
     assert text == (tmp_path / "again.svg").read_text(encoding="utf-8")
 
 
-def test_a_peer_that_is_not_installed_is_reported():
+@pytest.mark.slow
+def test_a_peer_that_is_not_installed_is_told():
     absent = Peer("Absent", "nowhere:Missing", ("numpy", "no_such_package"))
     found = compare.run_section("training", [WORK], [TRAINERS[0], absent], 1, 1)
     assert found["missing"] == {"Absent": ["no_such_package"]}

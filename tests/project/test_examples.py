@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.slow
+
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
@@ -34,7 +36,9 @@ def test_optimizers_race(capsys):
     errors = load("optimizers_race").main(epochs=40, rates=(0.003, 0.1))
     assert len(errors) == 11
     assert errors["Levenberg-Marquardt"] < min(error for name, error in errors.items() if name != "Levenberg-Marquardt")
-    assert errors["Adam"] < errors["SGD"]
+    # The best of the other rules had 0.54 of plain descent's error; which one it is may differ by the processor.
+    rules = set(errors) - {"SGD", "L-BFGS", "Levenberg-Marquardt"}
+    assert min(errors[name] for name in rules) < 0.8 * errors["SGD"]
     assert "best rate" in capsys.readouterr().out
 
 
@@ -55,7 +59,7 @@ def test_remedies_against_overfitting(capsys):
 
 
 def test_xor_needs_a_hidden_layer(capsys):
-    accuracies = load("linear_or_not").main(epochs=60)
+    accuracies = load("nonlinear_separability").main(epochs=60)
     assert accuracies["left or right: logistic regression"] > 0.98
     assert accuracies["XOR: logistic regression"] < 0.8
     assert accuracies["XOR: two hidden units"] > 0.95
@@ -86,7 +90,9 @@ def test_curves_are_fitted_in_a_few_steps(capsys):
         ("optimizers_race", {"epochs": 3, "rates": (0.01,)}),
         ("learning_rate", {"epochs": 2, "rows": 300}),
         ("overfitting", {"epochs": 2}),
-        ("linear_or_not", {"epochs": 2}),
+        ("nonlinear_separability", {"epochs": 2}),
+        ("curve_fitting", {"adam_epochs": 2, "iterations": 2}),
+        ("transfer", {"epochs": 1, "copies": 1}),
     ],
 )
 def test_pictures_are_written(name, settings, tmp_path):

@@ -29,6 +29,7 @@ def run(text, name):
     return namespace
 
 
+@pytest.mark.slow
 def test_all_blocks_run_and_their_models_are_right(tmp_path, monkeypatch, capsys):
     pytest.importorskip("sklearn", minversion="1.7")
     monkeypatch.chdir(tmp_path)

@@ -12,6 +12,8 @@ from scipy import optimize, special
 import fastnn
 from fastnn import Adam, Dense, Model, losses
 
+pytestmark = pytest.mark.slow  # whole trainings: some have 4000 epochs
+
 OPTIMIZERS = {
     "sgd": fastnn.SGD(0.3),
     "momentum": fastnn.SGD(0.05, momentum=0.9),

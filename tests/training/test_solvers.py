@@ -127,7 +127,7 @@ def naive_loss(loss, u, t):
         classes = u.shape[1] if loss.name == "softmax_crossentropy" else 2
         t = t * (1 - loss.label_smoothing) + loss.label_smoothing / classes
         parameters = 0.0
-    return float(naive.loss_rows(loss.code, u, t, parameters).mean())
+    return float(naive.loss_rows(loss.rule.code, u, t, parameters).mean())
 
 
 @pytest.mark.parametrize(

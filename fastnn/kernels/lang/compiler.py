@@ -23,7 +23,7 @@ from fastnn.kernels.lang.cache import CACHE_FOLDER
 from fastnn.kernels.lang.flags import FLAGS, JIT_DISABLED, MODE
 from fastnn.kernels.lang.numba_private import numba_cache_at
 
-__all__ = ["CACHE_FOLDER", "FLAGS", "JIT_DISABLED", "MODE", "device_function", "kernel", "noinline"]
+__all__ = ["CACHE_FOLDER", "FLAGS", "JIT_DISABLED", "MODE", "alwaysinline", "device_function", "kernel", "noinline"]
 
 
 def noinline() -> None:
@@ -34,15 +34,29 @@ def noinline() -> None:
     """
 
 
-@type_callable(noinline)
-def _type_noinline(context: Any) -> Any:
-    return lambda: types.void
+def alwaysinline() -> None:
+    """Mark the function that this statement stands in: it is copied into its caller.
+
+    For functions with one caller that run in each step: LLVM takes them for functions that others may call as well, and
+    leaves large ones alone.
+    """
 
 
-@lower_builtin(noinline)
-def _lower_noinline(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> Any:
-    builder.function.attributes.add("noinline")
-    return context.get_dummy_value()
+def _sets_attribute(marker: Callable[[], None], attribute: str) -> None:
+    """Let a call of `marker` in compiled code set an attribute of the function that it stands in."""
+
+    @type_callable(marker)
+    def typer(context: Any) -> Any:
+        return lambda: types.void
+
+    @lower_builtin(marker)
+    def lower(context: Any, builder: ir.IRBuilder, sig: Any, args: Any) -> Any:
+        builder.function.attributes.add(attribute)
+        return context.get_dummy_value()
+
+
+_sets_attribute(noinline, "noinline")
+_sets_attribute(alwaysinline, "alwaysinline")
 
 
 def kernel(function: Callable[..., Any]) -> Any:

@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 from fastnn.kernels.ids import NO_METRIC
 from fastnn.kernels.lang.barrier import any_nonfinite, barrier, flag_nonfinite
-from fastnn.kernels.lang.compiler import device_function, kernel, noinline
+from fastnn.kernels.lang.compiler import alwaysinline, device_function, kernel, noinline
 from fastnn.kernels.lang.fp_control import flush_subnormals, restore_control
 from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import at, broadcast, cast_like, lanes, load, mask_tail, sum_lanes
@@ -74,6 +74,7 @@ class BatchSums(NamedTuple):
 @device_function
 def wait(plan: Plan, sync: Any, thread: int) -> bool:
     """Wait until all threads have reached this barrier; return whether the team continues."""
+    alwaysinline()
     slot = thread * MEETING_STRIDE
     plan.meetings[slot] += 1
     return barrier(sync, plan.layout.n_threads, plan.meetings[slot])
@@ -139,6 +140,7 @@ def refresh_all(state: State, plan: Plan, sync: Any, thread: int) -> bool:
 @device_function
 def order_rows(plan: Plan, number: int, sync: Any, thread: int) -> bool:
     """Overwrite the order of the rows if the step begins an epoch with an order of its own. Ends at a barrier then."""
+    alwaysinline()
     if not plan.run.shuffle or number % plan.run.epoch_steps != 0:
         return True
     if thread == 0:
@@ -149,6 +151,7 @@ def order_rows(plan: Plan, number: int, sync: Any, thread: int) -> bool:
 @device_function
 def new_step(state: State, plan: Plan, data: Data, number: int, steps_done: int, scalars: Any) -> Step:
     """Return step `number` of the run, before which `steps_done` updates have been made."""
+    alwaysinline()
     layout = plan.layout
     run = plan.run
     place = number % run.epoch_steps * layout.batch
@@ -228,6 +231,7 @@ def batch_phase(state: State, plan: Plan, data: Data, step: Step, sync: Any, thr
 
     Returns status and BatchSums. Contains barriers: after region 1 and after region 2 of each chunk.
     """
+    alwaysinline()
     layout = plan.layout
     sums = BatchSums(0.0, 0.0, 0.0)
     for done in range(0, step.rows, layout.chunk):
@@ -321,6 +325,7 @@ def constrain_phase(state: State, plan: Plan, sync: Any, thread: int) -> bool:
 @device_function
 def update_weights(state: State, plan: Plan, step: Step, sync: Any, thread: int) -> bool:
     """Run the phases that follow the gradient of a batch; contains the barriers of those."""
+    alwaysinline()
     is_training = plan.run.mode == TRAIN
     if not step.is_fused:
         if is_training and plan.run.clip_norm == 0.0:
@@ -337,6 +342,7 @@ def update_weights(state: State, plan: Plan, step: Step, sync: Any, thread: int)
 @device_function
 def add_step(plan: Plan, step: Step, sums: BatchSums) -> None:
     """Add a step to `totals`, which go to `epoch_totals` and are cleared at the end of an epoch; by one thread."""
+    alwaysinline()
     totals = plan.totals[0]
     totals.loss += sums.loss
     if plan.step_losses.size:

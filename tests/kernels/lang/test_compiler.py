@@ -105,21 +105,6 @@ def test_compiled_functions_bear_one_of_the_marks(module):
                 assert name in known, f"{module}.{node.name} is decorated by {name}"
 
 
-@pytest.mark.parametrize("module", KERNELS)
-def test_the_compiled_floor_imports_nothing_from_above(module):
-    for node in ast.walk(parsed(module)):
-        if isinstance(node, ast.ImportFrom):
-            assert node.level == 0, "relative import"
-            found = [node.module]
-        elif isinstance(node, ast.Import):
-            found = [alias.name for alias in node.names]
-        else:
-            continue
-        for name in found:
-            if name.split(".")[0] == "fastnn":
-                assert name.startswith("fastnn.kernels"), f"{module} imports {name}"
-
-
 @pytest.mark.parametrize("module", [m for m in MODULES if not m.endswith("__init__")])
 def test_compiled_functions_have_docstrings(module):
     tree = parsed(module)
@@ -209,6 +194,7 @@ def run_shuffle(before="pass", **environment):
     return run_python(SHUFFLE.format(before=before), **environment).strip().split("|")
 
 
+@pytest.mark.slow
 @compiled_only
 def test_a_process_without_a_place_compiles_after_one_warning(tmp_path):
     blocked = tmp_path / "file"
@@ -222,6 +208,7 @@ def test_a_process_without_a_place_compiles_after_one_warning(tmp_path):
     assert (folder, warned) == ("None", "1")
 
 
+@pytest.mark.slow
 @compiled_only
 def test_a_process_whose_chosen_place_is_blocked_takes_another_silently(tmp_path):
     blocked = tmp_path / "file"
@@ -250,6 +237,7 @@ print(made.params.tobytes().hex())
 """
 
 
+@pytest.mark.slow
 @compiled_only
 def test_a_fresh_process_finds_the_compiled_kernels(tmp_path):
     first = run_python(TRAIN, FASTNN_CACHE_DIR=tmp_path).split()
@@ -310,11 +298,13 @@ print("done")
 """
 
 
+@pytest.mark.slow
 @needs_fork
 def test_a_forked_process_trains_too():
     assert run_python(FORK).split() == ["done"]
 
 
+@pytest.mark.slow
 def test_numbas_threading_layer_does_not_matter():
     # workqueue aborts the process when two threads enter it; nothing here ever does.
     code = """
@@ -412,6 +402,7 @@ def compare(found, wanted):
         np.testing.assert_allclose(found[name], wanted[name], rtol=tolerance, atol=tolerance, err_msg=name)
 
 
+@pytest.mark.slow
 def test_the_kernels_run_as_plain_python(tmp_path, compiled_results):
     path = tmp_path / "plain.npz"
     # The twins meet overflow and NaN on their way, as compiled code does, and must be as silent.
@@ -425,6 +416,7 @@ OTHER_PROCESSORS = {
 }
 
 
+@pytest.mark.slow
 @compiled_only
 @pytest.mark.skipif("avx2" not in fastnn.kernels.lang.simd.FEATURES, reason="this processor could not run the code")
 @pytest.mark.parametrize("name", OTHER_PROCESSORS)
@@ -453,6 +445,7 @@ print(wrong)
 """
 
 
+@pytest.mark.slow
 @compiled_only
 @pytest.mark.parametrize("name", OTHER_PROCESSORS)
 def test_batch_tiles_begin_at_whole_blocks_on_other_processors(name):

@@ -227,7 +227,7 @@ def test_one_warning_where_numba_lacks(what):
     assert mode == "public"
     (warning,) = warned
     assert named in warning
-    assert "twice as long" in warning
+    assert "four times as long" in warning
     assert "FASTNN_COMPILER=public" in warning
 
 

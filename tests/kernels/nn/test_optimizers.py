@@ -9,6 +9,7 @@ import naive
 import numpy as np
 import pytest
 from driver import (
+    LIMITS_OF,
     N_SLOTS,
     OPTIMIZERS,
     RATES,
@@ -22,6 +23,7 @@ from driver import (
     train_naive,
 )
 
+from fastnn._engine.limits import WORKSPACE_LIMITS
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn.kernels.lang.compiler import kernel
 from fastnn.kernels.lang.simd import at, n_lanes
@@ -272,22 +274,12 @@ def test_decay_and_clipping_follow_the_formula(options, sizes, n_threads, optimi
     assert_same_net(made, net, 1e-10)
 
 
-def cut_into(kind, monkeypatch):
-    """Let the engine take a batch in chunks, or in shards."""
-    if kind == "chunks":
-        monkeypatch.setattr("fastnn._engine.workspace.MIN_CHUNK", 24)
-        monkeypatch.setattr("fastnn._engine.workspace.CHUNK_BYTES", 1)
-    if kind == "shards":
-        monkeypatch.setattr("fastnn._engine.workspace.MIN_SHARD_ROWS", 16)
-
-
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("kind", ["chunks", "shards"])
 @pytest.mark.parametrize("options", [{"weight_decay": 0.3}, {"clip_value": 0.02}, {"clip_norm": 0.2}], ids=str)
-def test_decay_and_clipping_of_large_batches(options, kind, n_threads, monkeypatch):
-    cut_into(kind, monkeypatch)
+def test_decay_and_clipping_of_large_batches(options, kind, n_threads):
     arch = architecture([6, 9, 3], hidden="tanh", penalty=(1e-3, 1e-2))
-    made, rows = engine(arch, n_threads=n_threads), problem(arch, 64)
+    made, rows = engine(arch, limits=LIMITS_OF.get(kind, WORKSPACE_LIMITS), n_threads=n_threads), problem(arch, 64)
     net = net_of(made)
     train(made, rows, epochs=3, batch=64, n_threads=n_threads, **options)
     train_naive(net, rows, epochs=3, batch=64, **options)
@@ -325,11 +317,11 @@ def test_weights_of_an_output_are_no_longer_than_the_limit(sizes, n_threads, dty
 
 @pytest.mark.parametrize("kind", ["whole", "chunks", "shards"])
 @pytest.mark.parametrize("limit", [0.0, 0.3])
-def test_running_average_of_the_parameters(kind, limit, monkeypatch, dtype):
-    cut_into(kind, monkeypatch)
+def test_running_average_of_the_parameters(kind, limit, dtype):
     arch = replace(architecture([6, 19, 3], dtype=dtype), max_norms=(limit,) * 2)
     rows = problem(arch, 64)
-    made = engine(arch, n_threads=2, averaged=True)
+    limits = LIMITS_OF.get(kind, WORKSPACE_LIMITS)
+    made = engine(arch, limits=limits, n_threads=2, averaged=True)
     mean = made.params.astype(np.float64)
     start = made.predict(rows.x)
     for _ in range(5):
@@ -339,7 +331,7 @@ def test_running_average_of_the_parameters(kind, limit, monkeypatch, dtype):
     assert made.steps_done == 5
     assert not np.allclose(made.params, mean, atol=1e-3)
     # Predictions and evaluations are made with it, gradients without it.
-    plain = engine(replace(arch, max_norms=()))
+    plain = engine(replace(arch, max_norms=()), limits=LIMITS_OF.get(kind, WORKSPACE_LIMITS))
     plain.params[:] = made.final_params
     np.testing.assert_array_equal(made.predict(rows.x), plain.predict(rows.x))
     assert not np.array_equal(start, made.predict(rows.x))
@@ -371,11 +363,10 @@ def test_an_average_may_begin_and_end_later():
 @pytest.mark.parametrize("trained", [(False, False, True), (True, False, False), (False, True, False)], ids=str)
 @pytest.mark.parametrize("kind", ["whole", "chunks", "shards", "clipped"])
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_frozen_layers_keep_their_weights_and_the_others_learn_as_ever(trained, kind, n_threads, monkeypatch):
-    cut_into(kind, monkeypatch)
+def test_frozen_layers_keep_their_weights_and_the_others_learn_as_ever(trained, kind, n_threads):
     options = {"clip_norm": 0.1} if kind == "clipped" else {}
     arch = architecture([6, 20, 7, 3], hidden="tanh")
-    made, rows = engine(arch, n_threads=n_threads), problem(arch, 64)
+    made, rows = engine(arch, limits=LIMITS_OF.get(kind, WORKSPACE_LIMITS), n_threads=n_threads), problem(arch, 64)
     before, net = [w.copy() for w in (*made.weights(), *made.biases())], net_of(made)
     made.set_trained(trained)
     train(made, rows, batch=32, optimizer=ids.SGD, n_threads=n_threads, **options)

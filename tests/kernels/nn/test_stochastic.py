@@ -8,10 +8,11 @@ import ids
 import naive
 import numpy as np
 import pytest
-from driver import RATES, architecture, assert_same_net, engine, net_of, problem, train
+from driver import LIMITS_OF, RATES, architecture, assert_same_net, engine, net_of, problem, train
 from scipy import stats
 
 from fastnn._data.rows import AugmentationPlan
+from fastnn._engine.limits import WORKSPACE_LIMITS
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn.custom import MachineCode
 from fastnn.kernels.lang.compiler import kernel
@@ -87,22 +88,13 @@ def test_inverted_dropout(dtype):
     np.testing.assert_array_equal(masks_of(arch, 50, 3, place=50)[1], first[1][50:])
 
 
-def cut_into(kind, monkeypatch):
-    if kind == "chunks":
-        monkeypatch.setattr("fastnn._engine.workspace.MIN_CHUNK", 24)
-        monkeypatch.setattr("fastnn._engine.workspace.CHUNK_BYTES", 1)
-    if kind == "shards":
-        monkeypatch.setattr("fastnn._engine.workspace.MIN_SHARD_ROWS", 16)
-
-
 @pytest.mark.parametrize("hidden", ["relu", "tanh", "gelu"])
 @pytest.mark.parametrize("kind", ["whole", "chunks", "shards"])
 @pytest.mark.parametrize("dropouts", [(0.0, 0.5, 0.0), (0.3, 0.5, 0.2)], ids=str)
 @pytest.mark.parametrize("n_threads", [1, 2])
-def test_steps_with_dropout_follow_the_gradient_of_what_is_left(dropouts, kind, hidden, n_threads, monkeypatch):
-    cut_into(kind, monkeypatch)
+def test_steps_with_dropout_follow_the_gradient_of_what_is_left(dropouts, kind, hidden, n_threads):
     arch = replace(architecture([6, 20, 9, 3], hidden=hidden, penalty=(1e-3, 1e-2)), dropouts=dropouts)
-    made, rows = engine(arch, n_threads=n_threads), problem(arch, 64)
+    made, rows = engine(arch, limits=LIMITS_OF.get(kind, WORKSPACE_LIMITS), n_threads=n_threads), problem(arch, 64)
     net = net_of(made)
     train(made, rows, batch=32, optimizer=ids.SGD, n_threads=n_threads, seed_of_noise=SEED)
     for step in (0, 1):

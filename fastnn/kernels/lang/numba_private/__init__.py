@@ -51,8 +51,8 @@ class PrivateName(NamedTuple):
     seen: str = "0.61 to 0.68"
 
 
-_COMPILE = "each function is optimized by itself: compiling takes about twice as long"
-_REFERENCES = "arrays' reference counts are updated at each call: tiny steps take about twice as long"
+_COMPILE = "each function is optimized by itself: compiling takes about four times as long"
+_REFERENCES = "arrays' reference counts are updated at each call: tiny steps take about four times as long"
 
 NAMES: tuple[PrivateName, ...] = (
     PrivateName("numba.core.codegen", "JITCodeLibrary", None,
@@ -134,8 +134,8 @@ def warn_of_public_path(reason: str) -> None:
     """Warn that the public way is taken: why, and what it costs."""
     warnings.warn(
         f"fastnn compiles by Numba's public functions alone, because {reason}. Results are the same to the bit; "
-        "compiling takes about twice as long and training of tiny nets is slower. FASTNN_COMPILER=public chooses this "
-        "without a warning; a newer fastnn may support this Numba.",
+        "compiling takes about four times as long, and so do training steps of tiny nets. FASTNN_COMPILER=public "
+        "chooses this without a warning; a newer fastnn may support this Numba.",
         RuntimeWarning,
         stacklevel=2,
     )

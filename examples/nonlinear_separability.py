@@ -1,11 +1,12 @@
-"""Logistic regression, the problem that a linear model cannot solve, and the net that can.
+"""Linear separability, XOR and hidden units
+=========================================
 
-    python examples/linear_or_not.py [picture.png]
+Four clouds of points. If the two on the left are one class, a line separates the classes, and logistic regression (a
+net without hidden layers) finds it. If the two on a diagonal are one class (XOR), no line separates them: at most three
+of the four clouds lie on the correct side. A net with two hidden units solves it: in the plane of the
+outputs of its hidden units a line separates the classes again. The picture shows both planes.
 
-Four clouds of points. Where the two on the left are one class, a line separates the classes, and logistic regression,
-a net without hidden layer, finds it. Where the two on a diagonal are one class (XOR), no line does: three clouds of the
-four can be on the right side of one, no more. Two hidden units solve it: they move the points so that, in the plane of
-their outputs, a line separates the classes again. The picture shows both planes.
+Run it with ``python examples/nonlinear_separability.py [picture.png]``.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import fastnn
 
 
 def clouds(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Points around the corners of a square, (n, 2), and two kinds of classes: left or right, XOR; (n,) each."""
+    """Return points around the corners of a square (n, 2), and two labelings (n,): left or right, and XOR."""
     rng = np.random.default_rng(seed)
     corner = rng.integers(0, 2, (n, 2))
     points = (2 * corner - 1) + 0.3 * rng.standard_normal((n, 2))
@@ -32,37 +33,38 @@ def train(layers: list[fastnn.Dense], X: np.ndarray, y: np.ndarray, epochs: int,
 
 
 def main(picture: str | None = None, *, epochs: int = 100) -> dict[str, float]:
-    """Train the models; returns their accuracies on new points."""
+    """Train the models; return their accuracies on new points."""
     X, side, xor = clouds(1000, seed=0)
     X_test, side_test, xor_test = clouds(1000, seed=1)
     accuracies = {}
 
-    def tell(name: str, model: fastnn.Model, X: np.ndarray, y: np.ndarray) -> None:
+    def report(name: str, model: fastnn.Model, X: np.ndarray, y: np.ndarray) -> None:
         accuracies[name] = model.evaluate(X, y)["accuracy"]
         print(f"{name:40} test accuracy {accuracies[name]:.1%}")
 
-    tell("left or right: logistic regression", train([], X, side, epochs), X_test, side_test)
-    tell("XOR: logistic regression", train([], X, xor, epochs), X_test, xor_test)
-    # From most starts two units are stuck with three clouds, and three or more units hardly ever are; seed 1 is lucky.
+    report("left or right: logistic regression", train([], X, side, epochs), X_test, side_test)
+    report("XOR: logistic regression", train([], X, xor, epochs), X_test, xor_test)
+    # From most starts two units end with three of the four clouds, three or more units rarely do; seed 1 succeeds.
     net = train([fastnn.Dense(2, "tanh"), fastnn.Dense(1)], X, xor, epochs, seed=1)
-    tell("XOR: two hidden units", net, X_test, xor_test)
+    report("XOR: two hidden units", net, X_test, xor_test)
 
     def hidden(X: np.ndarray) -> np.ndarray:
         return np.tanh(X @ net.weights[0] + net.biases[0])
 
     linear = train([], hidden(X), xor, epochs)
-    tell("XOR: logistic regression on their outputs", linear, hidden(X_test), xor_test)
+    report("XOR: logistic regression on their outputs", linear, hidden(X_test), xor_test)
     if picture:
         from matplotlib.figure import Figure
 
         figure = Figure(figsize=(9, 4), layout="constrained")
         left, right = figure.subplots(1, 2)
         left.scatter(*X_test.T, c=xor_test, cmap="coolwarm", s=6)
-        left.set_title("as given")
+        left.set(title="input space: no line separates them", xlabel="x1", ylabel="x2")
         right.scatter(*hidden(X_test).T, c=xor_test, cmap="coolwarm", s=6)
         (a, b), c = linear.weights[0][:, 0], linear.biases[0][0]
         right.axline((0, -c / b), slope=-a / b, color="k")  # a x + b y + c = 0
-        right.set(title="outputs of the hidden units", xlim=(-1.1, 1.1), ylim=(-1.1, 1.1))
+        right.set(title="outputs of the hidden units: a line does", xlim=(-1.15, 1.15), ylim=(-1.15, 1.15))
+        right.set(xlabel="hidden unit 1", ylabel="hidden unit 2")
         figure.savefig(picture)
     return accuracies
 

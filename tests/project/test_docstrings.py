@@ -1,0 +1,111 @@
+"""Docstrings of public objects are complete numpydoc."""
+
+import importlib
+import inspect
+import pkgutil
+
+import pytest
+
+import fastnn
+
+validate = pytest.importorskip("numpydoc.validate").validate
+
+#: Public modules: the flat ones without an underscore.
+NOUNS = [m.name for m in pkgutil.iter_modules(fastnn.__path__) if not m.name.startswith("_") and m.name != "kernels"]
+
+#: GL07: order of sections; GL08: no docstring; PR01, PR02: parameters without a description, and the reverse; RT01 and
+#: RT03: return values without a section or a description; SS03 to SS06: the summary ends with a period, is one line,
+#: and begins with a verb in the imperative; YD01: what a generator yields.
+CHECKS = {"GL07", "GL08", "PR01", "PR02", "RT01", "RT03", "SS03", "SS04", "SS05", "SS06", "YD01"}
+#: Docstrings that are not complete yet. A name is removed once its docstring is; none is added.
+INCOMPLETE = frozenset({
+    "fastnn.activations.elu",
+    "fastnn.activations.get",
+    "fastnn.activations.leaky_relu",
+    "fastnn.augmentation.Augmentation.changes",
+    "fastnn.callbacks.Callback.on_epoch_begin",
+    "fastnn.callbacks.Callback.on_epoch_end",
+    "fastnn.callbacks.Callback.on_train_begin",
+    "fastnn.callbacks.Callback.on_train_end",
+    "fastnn.datasets.Digits",
+    "fastnn.estimators.MLPClassifier.predict",
+    "fastnn.estimators.MLPClassifier.predict_log_proba",
+    "fastnn.estimators.MLPClassifier.predict_proba",
+    "fastnn.estimators.MLPRegressor",
+    "fastnn.estimators.MLPRegressor.predict",
+    "fastnn.history.History.to_dict",
+    "fastnn.load",
+    "fastnn.losses.Loss.parameters",
+    "fastnn.losses.Loss.prepare",
+    "fastnn.losses.binary_crossentropy",
+    "fastnn.losses.get",
+    "fastnn.losses.huber",
+    "fastnn.losses.quantile",
+    "fastnn.losses.softmax_crossentropy",
+    "fastnn.lr_finder.LearningRates",
+    "fastnn.lr_finder.LearningRates.plot",
+    "fastnn.metrics.Metric.value",
+    "fastnn.metrics.get",
+    "fastnn.model.Model.build",
+    "fastnn.model.Model.flops_per_row",
+    "fastnn.model.Model.gradient",
+    "fastnn.model.Model.predict",
+    "fastnn.model.Model.predict_proba",
+    "fastnn.model.Model.save",
+    "fastnn.plot.learning_rates",
+    "fastnn.plot.range_test",
+})
+
+
+def overrides(kind, member):
+    """Return whether a base class describes the member, so that it need not be described again."""
+    return any(hasattr(base, member) for base in kind.__mro__[1:])
+
+
+def public_objects():
+    """Return full name: object, for every public name and the public members of classes that are defined here."""
+    found = {}
+    for noun in NOUNS:
+        try:
+            module = importlib.import_module(f"fastnn.{noun}")
+        except ImportError:  # an extra
+            continue
+        for name in module.__all__:
+            value = getattr(module, name)
+            found[f"fastnn.{noun}.{name}"] = value
+            if not inspect.isclass(value):
+                continue
+            for member, thing in inspect.getmembers(value):
+                thing = getattr(thing, "fget", thing)
+                if member.startswith("_") or not inspect.isfunction(thing):
+                    continue
+                if thing.__module__.startswith("fastnn") and not overrides(value, member):
+                    found[f"fastnn.{noun}.{name}.{member}"] = thing
+    found["fastnn.load"] = fastnn.load
+    return found
+
+
+OBJECTS = public_objects()
+
+
+def problems(name):
+    return [f"{code}: {text}" for code, text in validate(name)["errors"] if code in CHECKS]
+
+
+def test_there_are_objects_to_validate():
+    assert len(OBJECTS) > 100
+
+
+@pytest.mark.parametrize("name", sorted(OBJECTS))
+def test_docstring(name):
+    if name not in INCOMPLETE:
+        assert problems(name) == []
+
+
+def test_the_incomplete_ones_exist():
+    assert set(OBJECTS) >= INCOMPLETE
+
+
+def test_a_bad_docstring_is_found(monkeypatch):
+    monkeypatch.setattr(fastnn.load, "__doc__", "Reads a model\n")
+    assert {problem[:4] for problem in problems("fastnn.load")} >= {"PR01", "SS03"}
