@@ -1,13 +1,13 @@
-"""fastnn and its peers on the same work, interleaved in one run.
+"""Compare fastnn with its peers on the same workloads, interleaved in one run.
 
     python -m asv_bench.compare training|more|inference|width|all [--only tiny,mnist] [--peers jax,torch]
     python -m asv_bench.compare report FOLDER [--readme README.md]
 
-Each peer has a process of its own (`peers.worker`), and only one of them runs at a time. Each round gives each
-peer a turn, so that a drift of the machine meets all. Before a time counts, the peer must have found the
-same: the losses of the first two epochs from the same weights over the same batches, or the outputs of a
-prediction. The figures go to comparison.json in the folder ``--out``; `report` makes the tables and the
-plot of them again, and can put them into a README.
+Each peer has a process of its own (`peers.worker`), and only one of them runs at a time. In each round each peer has
+one turn, so that drift of the machine affects all. A time is valid only if the peer's results agree: the losses of the
+first two epochs from the same weights over the same batches, or the outputs of a prediction. The figures are written
+to comparison.json in the folder ``--out``; `report` creates the tables and the plot from it, and can write them into
+a README.
 """
 
 from __future__ import annotations
@@ -32,9 +32,9 @@ from asv_bench.peers.worker import PeerError, Worker, limited_threads
 SECTIONS: dict[str, tuple[Workload | Inference, ...]] = {
     "training": TRAINING, "more": MORE, "inference": INFERENCE, "width": WIDTHS,
 }  # fmt: skip
-#: Largest difference from fastnn's mean loss of an epoch, relative; from the outputs, relative to the largest.
+#: Maximum relative difference from fastnn's mean loss of an epoch, and of outputs, relative to the largest.
 LOSS_LIMIT, OUTPUT_LIMIT = 1e-2, 1e-4
-#: Seconds that a turn's runs fill.
+#: Seconds of timed runs per turn.
 TURN = 0.15
 PACKAGES = (
     "fastnn", "numpy", "numba", "llvmlite", "scipy", "jax", "jaxlib", "torch", "keras", "scikit-learn", "onnx",
@@ -45,12 +45,12 @@ PACKAGES = (
 def measure(
     work: Workload | Inference, peers: Iterable[Peer], *, n_threads: int, rounds: int, turn: float = TURN
 ) -> dict[str, Any]:
-    """Have the peers do the work, a turn each round.
+    """Measure the peers on a workload, one turn per peer and round.
 
     Returns
     -------
     dict
-        ``"workload"``, and ``"peers"``: for each peer its ``"seconds"`` (of an epoch or a call, one a round),
+        ``"workload"``, and ``"peers"``: for each peer its ``"seconds"`` (of an epoch or a call, one per round),
         ``"losses"`` (of the first two epochs), ``"differs"``, ``"variant"``, ``"note"`` and ``"error"``; a peer
         with an error has no seconds.
     """
@@ -77,7 +77,7 @@ def measure(
                 workers.pop(peer.name).close()
         for k in range(rounds):
             names = list(workers)
-            first = k % max(1, len(names))  # nobody always comes after the same
+            first = k % max(1, len(names))  # another order of peers in each round
             for name in names[first:] + names[:first]:
                 try:
                     found[name]["seconds"].append(workers[name].ask("sample", turn) / check.units)
@@ -91,7 +91,7 @@ def measure(
 
 
 class Training:
-    """Compares losses of the first two epochs with those of the first peer; leaves a trainer ready to be timed."""
+    """Compare losses of the first two epochs with those of the first peer."""
 
     def __init__(self, work: Workload) -> None:
         from fastnn._data.rows import shuffled
@@ -104,7 +104,7 @@ class Training:
         self.reference: np.ndarray | None = None
 
     def __call__(self, worker: Worker, one: dict[str, Any]) -> None:
-        """Fill in losses, difference and perhaps an error."""
+        """Record losses, difference and, if it is too large, an error."""
         for order in self.orders[:2]:
             worker.ask("prepare", [order])
             one["losses"].append(worker.ask("run"))
@@ -118,7 +118,7 @@ class Training:
 
 
 class Outputs:
-    """Compares outputs with those computed in double precision."""
+    """Compare outputs with those computed in double precision."""
 
     units = 1
 
@@ -126,7 +126,7 @@ class Outputs:
         self.reference = work.outputs()
 
     def __call__(self, worker: Worker, one: dict[str, Any]) -> None:
-        """Fill in the difference and perhaps an error."""
+        """Record the difference and, if it is too large, an error."""
         outputs = np.asarray(worker.ask("run")).reshape(self.reference.shape)
         one["differs"] = float(np.max(np.abs(outputs - self.reference)) / np.max(np.abs(self.reference)))
         if not one["differs"] <= OUTPUT_LIMIT:
@@ -134,7 +134,7 @@ class Outputs:
 
 
 def machine(n_threads: int) -> dict[str, Any]:
-    """What this runs on."""
+    """Return processor, versions and commit of the run."""
     from fastnn._engine.system_info import processor_name
 
     versions = {"python": platform.python_version()}
@@ -157,14 +157,14 @@ def machine(n_threads: int) -> dict[str, Any]:
 
 
 def peaks(works: Iterable[Workload | Inference], n_threads: int) -> dict[str, float]:
-    """FMA peak of each precision that is used, operations a second."""
+    """Return the FMA peak of each precision, in operations per second."""
     from fastnn._engine.system_info import fma_peak
 
     return {dtype: fma_peak(dtype, n_threads) for dtype in sorted({getattr(w, "dtype", "float32") for w in works})}
 
 
 def run_section(name: str, works: list[Workload | Inference], peers: list[Peer], n_threads: int, rounds: int) -> Any:
-    """Measure a section of the report; figures of peers that are not installed are missing, and told so."""
+    """Measure a section of the report; peers that are not installed are listed as missing."""
     present = [peer for peer in peers if not peer.missing]
     section: dict[str, Any] = {
         **machine(n_threads),
@@ -181,7 +181,7 @@ def run_section(name: str, works: list[Workload | Inference], peers: list[Peer],
 
 
 def wanted_peers(section: str, words: set[str], *, compiled: bool) -> list[Peer]:
-    """Those whose first package is among `words`, and fastnn; without words all, or the fast ones for widths."""
+    """Return fastnn and the peers whose first package is in `words`; without words all, or the fast ones for widths."""
     peers = PREDICTORS if section == "inference" else TRAINERS
     return [
         peer
@@ -221,7 +221,7 @@ def main(argv: list[str] | None = None) -> None:
         options.what, only = "more", set()
     sections = list(SECTIONS) if options.what == "all" else [options.what]
     if options.what == "training" and only:
-        sections.append("more")  # so that any training can be named
+        sections.append("more")  # any training can be selected
     chosen = {name: [work for work in SECTIONS[name] if not only or work.name in only] for name in sections}
     if not any(chosen.values()):
         names = [work.name for name in sections for work in SECTIONS[name]]

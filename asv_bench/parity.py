@@ -1,8 +1,8 @@
-"""How good and how fast fastnn's estimators are beside scikit-learn's.
+"""Compare accuracy and time of fastnn's estimators with scikit-learn's.
 
-Both get the same settings, rows and seeds. Printed is a Markdown table: accuracy (R2 for diabetes) on rows held
-out, mean and standard error over the seeds, and the time that `fit` takes for as many epochs as are needed to
-reach the same validation loss: the larger one of the two that they reach at best.
+Both have the same settings, rows and seeds. The output is a Markdown table: accuracy (R2 for diabetes) on test rows,
+mean and standard error over the seeds, and the time of `fit` for the number of epochs to the same validation loss: the
+larger of the two minima.
 
     python -m asv_bench.parity --seeds 10
     python -m asv_bench.parity --seeds 2 --data digits diabetes
@@ -27,12 +27,12 @@ from sklearn.preprocessing import StandardScaler, scale
 
 import fastnn
 
-#: Repetitions of a timing, of which the shortest counts.
+#: Repetitions of a timing, of which the minimum is used.
 REPEATS = 3
 
 
 def letter(*, openml: bool) -> tuple[str, Any, Any]:
-    """The letters of OpenML, for which a network is needed; or as many rows, columns and classes made up."""
+    """Return the letters of OpenML, which requires a network; or synthetic data of the same shape."""
     if openml:
         X, y = datasets.fetch_openml("letter", version=1, return_X_y=True, as_frame=False)
         return "letter", X, y
@@ -52,24 +52,24 @@ def load(name: str, *, openml: bool) -> tuple[str, Any, Any]:
 
 @dataclass(frozen=True)
 class Run:
-    """What one estimator did with one seed: its score after an ordinary fit, and its validation loss by epochs."""
+    """Result of one estimator with one seed: its score after `fit`, and its validation loss per epoch."""
 
     score: float
     losses: Sequence[float]
 
 
 def loss_of(net: Any, X: Any, y: Any) -> float:
-    """Loss without penalty on some rows."""
+    """Return the loss without penalty on the given rows."""
     if hasattr(net, "predict_proba"):
         return float(log_loss(y, net.predict_proba(X)))
     return 0.5 * float(np.mean((net.predict(X) - y) ** 2))
 
 
 def run(make: Callable[..., Any], parts: Sequence[Any], seed: int, epochs: int) -> Run:
-    """Fit once as a user would, and once epoch by epoch."""
+    """Fit once by `fit`, and once epoch by epoch."""
     X, X_test, y, y_test = parts
     score = make(random_state=seed).fit(X, y).score(X_test, y_test)
-    net = make(random_state=np.random.RandomState(seed))  # a number would give scikit-learn one order for all epochs
+    net = make(random_state=np.random.RandomState(seed))  # with an int scikit-learn would use one order for all epochs
     classes = {"classes": np.unique(y)} if hasattr(net, "predict_proba") else {}
     losses = []
     for _ in range(epochs):
@@ -79,12 +79,12 @@ def run(make: Callable[..., Any], parts: Sequence[Any], seed: int, epochs: int) 
 
 
 def epochs_to(losses: Sequence[float], target: float) -> int:
-    """How many epochs it takes until the loss is at most the target."""
+    """Return the number of epochs until the loss is at most the target."""
     return 1 + next(k for k, loss in enumerate(losses) if loss <= target)
 
 
 def seconds(make: Callable[..., Any], parts: Sequence[Any], seed: int, epochs: int) -> float:
-    """How long so many epochs of `fit` take."""
+    """Return the seconds of `fit` for a number of epochs."""
     taken = []
     for _ in range(REPEATS):
         net = make(random_state=seed, max_iter=epochs, n_iter_no_change=np.inf)
@@ -95,13 +95,13 @@ def seconds(make: Callable[..., Any], parts: Sequence[Any], seed: int, epochs: i
 
 
 def mean_and_error(values: Sequence[float]) -> str:
-    """Mean and its standard error, as text."""
+    """Format the mean and its standard error."""
     error = statistics.stdev(values) / len(values) ** 0.5 if len(values) > 1 else float("nan")
     return f"{statistics.mean(values):.4f} ± {error:.4f}"
 
 
 def row(name: str, X: Any, y: Any, args: argparse.Namespace) -> str:
-    """Compare the two on one data set."""
+    """Compare both estimators on one data set."""
     regression = np.asarray(y).dtype.kind == "f"
     kind = "MLPRegressor" if regression else "MLPClassifier"
     settings = {"hidden_layer_sizes": (100,), "max_iter": args.epochs}

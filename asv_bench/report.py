@@ -1,4 +1,4 @@
-"""Tables and a plot of what `compare` measured."""
+"""Tables and a plot of the results of `compare`."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ TITLES = {
 
 
 def to_json(data: dict[str, Any]) -> str:
-    """The figures with six digits, one workload a line."""
+    """Format the figures with six digits, one workload per line."""
 
     def rounded(value: Any) -> Any:
         if isinstance(value, float):
@@ -42,13 +42,13 @@ def to_json(data: dict[str, Any]) -> str:
 
 
 def workload(result: dict[str, Any]) -> Workload | Inference:
-    """The workload of a result."""
+    """Return the workload of a result."""
     fields = result["workload"]
     return Workload.from_dict(fields) if "batch" in fields else Inference.from_dict(fields)
 
 
 def label(work: Workload | Inference) -> str:
-    """What a row of a table is about."""
+    """Return the label of a row of a table."""
     net = "-".join(map(str, work.sizes))
     if isinstance(work, Inference):
         return f"{net}, {plural(work.rows, 'row')}"
@@ -58,12 +58,12 @@ def label(work: Workload | Inference) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Count and noun."""
+    """Format a count with its noun."""
     return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def digits(value: float) -> str:
-    """Three significant digits, without an exponent."""
+    """Format with three significant digits, without an exponent."""
     if value == 0 or not math.isfinite(value):
         return str(value)
     decimals = 2 - math.floor(math.log10(abs(value)))
@@ -71,7 +71,7 @@ def digits(value: float) -> str:
 
 
 def microseconds(result: dict[str, Any], name: str) -> np.ndarray | None:
-    """Quartiles of the time of a step or call, (3,); None if the peer has none."""
+    """Return the quartiles of the time of a step or call, (3,); None if the peer has none."""
     one = result["peers"].get(name)
     if one is None or one["error"] or not one["seconds"]:
         return None
@@ -79,19 +79,19 @@ def microseconds(result: dict[str, Any], name: str) -> np.ndarray | None:
 
 
 def share(section: dict[str, Any], result: dict[str, Any], name: str) -> float:
-    """Share of the FMA peak (the higher one of start and end) that the needed operations make up."""
+    """Return the ratio of the required operations to the FMA peak (the maximum of start and end)."""
     work = workload(result)
     peak = max(found[getattr(work, "dtype", "float32")] for found in section["peaks"])
     return work.flops / float(np.median(result["peers"][name]["seconds"])) / peak
 
 
 def peer_names(section: dict[str, Any]) -> list[str]:
-    """All that were to be measured, in order."""
+    """Return all peers of the results, in order."""
     return list(dict.fromkeys(name for result in section["results"] for name in result["peers"]))
 
 
 def wide_table(section: dict[str, Any]) -> list[str]:
-    """One row a workload, one column a peer; time, ratio to fastnn's, the fastest in bold."""
+    """Return a table, one row per workload and one column per peer: time, ratio to fastnn's, the fastest in bold."""
     names = peer_names(section)
     lines = ["| | " + " | ".join(names) + " |", "|---|" + "---:|" * len(names)]
     for result in section["results"]:
@@ -114,7 +114,7 @@ def wide_table(section: dict[str, Any]) -> list[str]:
 
 
 def remarks(section: dict[str, Any]) -> list[str]:
-    """Where fastnn is not the fastest, who is not measured and why."""
+    """Return remarks: where fastnn is not the fastest, which peers are not measured and why."""
     lines, slower, counted = [], [], 0
     for result in section["results"]:
         ours = microseconds(result, "fastnn")
@@ -148,7 +148,7 @@ def remarks(section: dict[str, Any]) -> list[str]:
 
 
 def caption(name: str, section: dict[str, Any]) -> str:
-    """What the table's figures are and where they are from."""
+    """Return the explanation of the figures and their source."""
     unit = "per call (NumPy array in, NumPy array out)" if name == "inference" else "per step"
     if name != "inference":
         unit += " (forward, back-propagation, optimizer; Adam, float32 unless said otherwise)"
@@ -163,7 +163,7 @@ def caption(name: str, section: dict[str, Any]) -> str:
 
 
 def detailed_table(name: str, section: dict[str, Any]) -> list[str]:
-    """One row a workload and peer, with spread and share of the peak."""
+    """Return a table with one row per workload and peer, with spread and share of the peak."""
     what = "outputs" if name == "inference" else "losses"
     lines = [
         f"| | | us | quartiles | time / fastnn's | of FMA peak | {what} differ by | way |",
@@ -184,7 +184,7 @@ def detailed_table(name: str, section: dict[str, Any]) -> list[str]:
 
 
 def markdown(data: dict[str, Any]) -> str:
-    """The whole report."""
+    """Return the whole report."""
     parts = []
     for name in (name for name in TITLES if name in data):
         section = data[name]
@@ -273,7 +273,7 @@ def plot(section: dict[str, Any], path: Path) -> bool:
         axes.grid(alpha=0.3)
         axes.minorticks_off()  # a quarter of the file
     time.legend(frameon=False)
-    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "fastnn"}):  # text as text; the same file each time
+    with mpl.rc_context({"svg.fonttype": "none", "svg.hashsalt": "fastnn"}):  # text as text; reproducible file
         figure.savefig(path, metadata={"Date": None})
     return True
 

@@ -2,8 +2,8 @@
 
 On each problem Adam trains 2,000 epochs with several rates, in batches of 32 and of all rows. L-BFGS and
 Levenberg-Marquardt train from the same start weights until they are below the final training error of its best setting;
-Levenberg-Marquardt also until it is below that of Adam as it is when nobody sets anything (1e-3, 32). Times are medians
-over the seeds, kernels compiled before.
+Levenberg-Marquardt also until it is below that of Adam with default settings (1e-3, 32). Times are medians over the
+seeds, without compilation.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ RATES = (1e-3, 3e-3, 1e-2, 3e-2)
 BATCHES = (32, None)
 USUAL = "0.001, 32"
 EPOCHS = 2000
-#: Iterations after which a solver that has not got there is given up.
+#: Maximum number of iterations of a solver.
 MOST_ITERATIONS = 5000
 
 
 @dataclass(frozen=True)
 class Problem:
-    """Rows to learn and the hidden layer to learn them with."""
+    """Training rows and the width of the hidden layer."""
 
     name: str
     X: np.ndarray
@@ -38,7 +38,7 @@ class Problem:
 
 
 def problems() -> list[Problem]:
-    """Four small regression problems: smooth, two-dimensional, noisy, of several outputs."""
+    """Return four small regression problems: smooth, two-dimensional, noisy, of several outputs."""
     rng = np.random.default_rng(0)
     line = np.linspace(-1, 1, 200)[:, None]
     square = rng.uniform(0, 1, (500, 2))
@@ -63,31 +63,31 @@ def franke(points: np.ndarray) -> np.ndarray:
 
 
 class Until(fastnn.Callback):
-    """End the training at a loss."""
+    """Callback that ends the training at a loss."""
 
     def __init__(self, loss: float) -> None:
         self.loss = loss
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Look at the loss."""
+        """Stop the training if the loss is at or below the target."""
         self.model.stop_training = logs["loss"] <= self.loss
 
 
 def timed(call: Callable[[], object]) -> float:
-    """Seconds that a call takes."""
+    """Return the seconds of a call."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start
 
 
 def model_of(problem: Problem, optimizer: str | fastnn.optimizers.Optimizer, seed: int, dtype: str) -> fastnn.Model:
-    """The net of a problem, with the start weights of a seed."""
+    """Return the net of a problem, with the start weights of a seed."""
     layers = [fastnn.Dense(problem.hidden, "tanh"), fastnn.Dense(problem.y.shape[1])]
     return fastnn.Model(layers, loss="squared_error", optimizer=optimizer, seed=seed, dtype=dtype)
 
 
 def adam(problem: Problem, seed: int, epochs: int) -> dict[str, tuple[float, float]]:
-    """Final error and seconds of each setting, by its name."""
+    """Return final error and seconds of each setting, by name."""
     found = {}
     for batch in BATCHES:
         for rate in RATES:
@@ -99,7 +99,7 @@ def adam(problem: Problem, seed: int, epochs: int) -> dict[str, tuple[float, flo
 
 
 def solve(problem: Problem, name: str, seed: int, loss: float) -> tuple[float, int]:
-    """Seconds and iterations until a solver is at or below a loss; infinite where it ends above."""
+    """Return seconds and iterations until a solver is at or below a loss; infinite if it ends above."""
     settings = {
         "lbfgs": fastnn.LBFGS(gtol=0.0, ftol=0.0, max_fun=10 * MOST_ITERATIONS),
         "lm": fastnn.LevenbergMarquardt(gtol=0.0, ftol=0.0),

@@ -65,7 +65,7 @@ __all__ += optimizers.__all__
 
 
 def __getattr__(name: str) -> Any:
-    """Give the estimators, which need scikit-learn, to who asks for them."""
+    """Import the estimators, which require scikit-learn, on first access."""
     if name in ("MLPClassifier", "MLPRegressor"):
         from fastnn import estimators
 

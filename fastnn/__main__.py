@@ -1,4 +1,4 @@
-"""The command line, ``python -m fastnn``: train on the bundled digits, tell about the machine, compile ahead."""
+"""Command line, ``python -m fastnn``: train on the bundled digits, print hardware information, compile ahead."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from fastnn.model import Model
 N_CLASSES = 10
 
 DESCRIPTION = """\
-Train a multilayer perceptron on the bundled data: 5,620 handwritten digits of 8x8 pixels (UCI, CC BY 4.0), 3,823 to
-train on and 1,797, by other writers, to test on. Nothing is downloaded. The same seed gives the same weights,
-whatever the number of threads.
+Train a multilayer perceptron on the bundled data: 5,620 handwritten digits of 8x8 pixels (UCI, CC BY 4.0), 3,823 for
+training and 1,797, by other writers, for testing. Nothing is downloaded. The same seed gives the same weights for
+every number of threads.
 """
 EPILOG = """\
-GFLOP/s counts the operations of the matrix products alone: 4 a weight and image in the first layer, 6 in the others.
-The FMA peak is what multiply-adds reach in registers alone, measured after the training.
+GFLOP/s counts the operations of the matrix products alone: per weight and image 4 in the first layer, 6 in the others.
+The FMA peak is the rate of multiply-adds on registers, measured after the training.
 """
 
 
@@ -45,7 +45,7 @@ def _count(text: str) -> int:
     except ValueError:
         count = 0
     if count < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is no integer of at least 1")
+        raise argparse.ArgumentTypeError(f"must be an integer of at least 1, got {text!r}")
     return count
 
 
@@ -63,14 +63,14 @@ def _share(text: str) -> float:
     except ValueError:
         share = -1.0
     if not 0.0 <= share < 1.0:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of at least 0 and below 1")
+        raise argparse.ArgumentTypeError(f"must be a number of at least 0 and below 1, got {text!r}")
     return share
 
 
 def _new_file(text: str) -> Path:
     path = Path(text)
     if path.is_dir() or not path.absolute().parent.is_dir():
-        raise argparse.ArgumentTypeError(f"{text!r} is a folder, or lies in one that does not exist")
+        raise argparse.ArgumentTypeError(f"must be a file in an existing folder, got {text!r}")
     return path
 
 
@@ -84,11 +84,11 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--version", action="version", version=f"fastnn {__version__}")
     commands = parser.add_subparsers(
-        dest="command", title="commands", metavar="command", prog=prog, help="without one: train, as the options say"
+        dest="command", title="commands", metavar="command", prog=prog, help="without one: train with the given options"
     )
-    text = "tell processor, threads, FMA peaks, bandwidths, cache and versions, to be pasted into a bug report"
+    text = "print processor, threads, FMA peaks, bandwidths, cache and versions, for a bug report"
     commands.add_parser("info", help=text, description=text)
-    text = "compile all kernels for float32 and float64 into the cache, so that no later call waits for it"
+    text = "compile all kernels for float32 and float64 into the cache, so that later calls need not compile"
     commands.add_parser("warmup", help=text, description=text)
 
     hidden = ", ".join(rule.name for rule in ACTIVATIONS if not rule.rows)
@@ -96,16 +96,16 @@ def _parser() -> argparse.ArgumentParser:
     net.add_argument("--layers", type=_widths, default="256,128", metavar="N,N",
                      help="widths of the hidden layers, '' for softmax regression (%(default)s)")  # fmt: skip
     net.add_argument("--activation", default="relu", metavar="NAME",
-                     help=f"of the hidden layers: {hidden} (%(default)s)")
-    net.add_argument("--alpha", type=float, metavar="A", help="of leaky_relu (0.01) and elu (1)")
+                     help=f"activation of the hidden layers: {hidden} (%(default)s)")
+    net.add_argument("--alpha", type=float, metavar="A", help="parameter of leaky_relu (0.01) and elu (1)")
     net.add_argument("--dtype", default="float32", help="float32 or float64 (%(default)s)")
 
     loss = parser.add_argument_group("loss")
     loss.add_argument("--loss", default="softmax_crossentropy", metavar="NAME",
-                      help="softmax_crossentropy, or over the ten outputs one by one binary_crossentropy, "
+                      help="softmax_crossentropy, or for each of the ten outputs binary_crossentropy, "
                            "squared_error, sum_of_squares (%(default)s)")  # fmt: skip
     loss.add_argument("--label-smoothing", type=_share, default=0.1, metavar="E",
-                      help="share of each target that is spread over all classes (%(default)s; C. Szegedy et al., "
+                      help="part of each target that is spread over all classes (%(default)s; C. Szegedy et al., "
                            "Rethinking the Inception architecture, 2016, section 7)")  # fmt: skip
     loss.add_argument("--l1", type=float, default=0.0, metavar="L", help="penalty L sum |w| (%(default)s)")
     loss.add_argument("--l2", type=float, default=0.0, metavar="L", help="penalty L sum w^2 (%(default)s)")
@@ -116,16 +116,16 @@ def _parser() -> argparse.ArgumentParser:
     descent.add_argument("--learning-rate", type=float, metavar="R",
                          help="0.01 for sgd, momentum, nesterov and adagrad, 0.001 for rmsprop and adam")  # fmt: skip
     descent.add_argument("--momentum", type=float, metavar="M",
-                         help="of sgd (0), momentum and nesterov (0.9)")  # fmt: skip
+                         help="momentum of sgd (0), momentum and nesterov (0.9)")  # fmt: skip
     descent.add_argument("--batch-size", type=_batch_size, default=64, metavar="N",
-                         help="images an update, 'all' for batch descent (%(default)s)")  # fmt: skip
+                         help="images per update, 'all' for batch descent (%(default)s)")  # fmt: skip
     descent.add_argument("--epochs", type=_count, default=30, metavar="N", help="(%(default)s)")
-    descent.add_argument("--seed", type=int, default=0, metavar="N", help="of start weights and order (%(default)s)")
-    descent.add_argument("--threads", type=_count, metavar="N", help="most threads (all processors)")
+    descent.add_argument("--seed", type=int, default=0, metavar="N", help="seed of weights and order (%(default)s)")
+    descent.add_argument("--threads", type=_count, metavar="N", help="maximum number of threads (all processors)")
 
     output = parser.add_argument_group("output")
     output.add_argument("--save", type=_new_file, metavar="PATH", help="write the trained model to this file")
-    output.add_argument("--quiet", action="store_true", help="results only: no net, no progress")
+    output.add_argument("--quiet", action="store_true", help="print results only")
     return parser
 
 
@@ -137,12 +137,12 @@ def _activation(name: str, alpha: float | None) -> Activation:
 def _optimizer(name: str, learning_rate: float | None, momentum: float | None) -> optimizers.Optimizer:
     optimizer = optimizers.get(name)
     if isinstance(optimizer, optimizers.Solver):
-        raise ValueError(f"{name} works on all rows at once, while this example goes through batches; take another.")
+        raise ValueError(f"optimizer must be one for mini-batches, got {name!r}. Use one such as 'adam'.")
     if learning_rate is not None:
         optimizer = dataclasses.replace(optimizer, learning_rate=learning_rate)
     if momentum is not None:
         if not isinstance(optimizer, optimizers.SGD):
-            raise ValueError(f"momentum has no meaning for {name}: leave it out.")
+            raise ValueError(f"momentum is not a setting of {name}: remove it.")
         optimizer = dataclasses.replace(optimizer, momentum=momentum)
     return optimizer
 
@@ -161,7 +161,7 @@ def _model(arguments: argparse.Namespace) -> Model:
 
 
 def _make_ready(dtype: npt.DTypeLike) -> float:
-    """Call every kernel once for a dtype, so that it is compiled or comes from the cache; return the seconds."""
+    """Call every kernel once for a dtype, to compile it or load it from the cache; return the seconds."""
     start = time.perf_counter()
     X = np.ones((2, 1), dtype)
     y = X.copy()
@@ -193,7 +193,7 @@ def _train(arguments: argparse.Namespace, model: Model) -> int:
             f"fastnn {__version__}, {system_info.processor_name()}, {simd.VECTOR_BITS}-bit vectors, "
             f"up to {model.n_threads} threads"
         )
-        print(f"digits: {len(X):,} images of 8x8 pixels to train on, {len(X_test):,} to test on\n")
+        print(f"digits: {len(X):,} images of 8x8 pixels for training, {len(X_test):,} for testing\n")
         model.summary()
         print(flush=True)
     ready = _make_ready(model.dtype)
@@ -217,7 +217,7 @@ def _train(arguments: argparse.Namespace, model: Model) -> int:
         print()
     print(f"test accuracy   {right / len(X_test):.2%} ({right:,} of {len(X_test):,} images), loss {loss:.4f}")
     print(f"training time   {seconds:.2f} s ({epochs}), {n_rows / seconds:,.0f} samples/s")
-    print(f"before that     {ready:.2f} s for compiling the kernels, or for loading them if they were compiled before")
+    print(f"compilation     {ready:.2f} s for compiling the kernels, or loading them from the cache")
     print(
         f"arithmetic      {rate / 1e9:.1f} GFLOP/s, {rate / peak:.0%} of the FMA peak of {peak / 1e9:.1f} GFLOP/s "
         f"({threads}, {model.dtype.name})"
@@ -246,13 +246,13 @@ def _warmup() -> int:
         seconds = _make_ready(dtype)
         start = time.perf_counter()
         system_info.fma_peak(dtype, 1)
-        system_info.read_bandwidth(1, 1)  # one dtype serves for both
+        system_info.read_bandwidth(1, 1)  # one dtype for both
         region_cost(2, 1)
-        shuffled(np.empty(1, np.int64), 0, 0)  # what validation_split needs
+        shuffled(np.empty(1, np.int64), 0, 0)  # used by validation_split
         Model([1], loss="squared_error", optimizer="lm").fit(np.ones((2, 1)), np.ones(2))  # float64 for both
         print(f"{dtype}: ready after {seconds + time.perf_counter() - start:.1f} s", flush=True)
     where = compiler.CACHE_FOLDER
-    print(f"kept in {where}" if where else "kept nowhere: later processes compile anew (see python -m fastnn info)")
+    print(f"cached in {where}" if where else "not cached: later processes compile again (see python -m fastnn info)")
     return 0
 
 
@@ -272,7 +272,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises
     ------
     SystemExit
-        With status 2 for arguments that make no sense, and 0 after ``--help`` and ``--version``.
+        With status 2 for invalid arguments, and 0 after ``--help`` and ``--version``.
     """
     parser = _parser()
     arguments = parser.parse_args(argv)

@@ -1,4 +1,4 @@
-"""Errors of fastnn's own."""
+"""Exceptions defined by fastnn."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ class DivergenceError(FloatingPointError):
     epoch : int
         Number of the epoch, counted over all fits from 0.
     learning_rate : float
-        The rate of the step that failed; NaN for a full-batch solver.
+        Learning rate of the step that failed; NaN for a full-batch solver.
     history : History
-        The epochs before.
+        The epochs before it.
     """
 
     def __init__(self, message: str, *, epoch: int, learning_rate: float, history: History) -> None:
@@ -28,9 +28,9 @@ class DivergenceError(FloatingPointError):
         self.history = history
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Return what pickle needs: without it a process pool could not return the error, and would wait for ever."""
+        """Return the state for pickle: without it a process pool could not return the error, and would block."""
         settings: dict[str, Any] = {"epoch": self.epoch, "learning_rate": self.learning_rate, "history": self.history}
         return functools.partial(type(self), **settings), (str(self),)
 
 
-DivergenceError.__module__ = "fastnn"  # where users import it from: pickles and tracebacks name this path
+DivergenceError.__module__ = "fastnn"  # the public path, for pickles and tracebacks

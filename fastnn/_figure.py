@@ -1,4 +1,4 @@
-"""Figures of matplotlib, an extra, without the global state of pyplot: no window, no list of open figures."""
+"""Figures of matplotlib (an optional dependency) without pyplot, its windows and its list of open figures."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ def new_figure(n_panels: int = 1, *, width: float = 5.0, height: float = 3.75) -
     ----------
     n_panels : int
     width, height : float
-        Size of a panel, in inches.
+        Size per panel, in inches.
 
     Returns
     -------
     matplotlib.figure.Figure
-        Its `axes` are the panels. `savefig` writes it into a file, whether there is a display or not.
+        Its `axes` are the panels. `savefig` writes it into a file, with or without a display.
 
     Raises
     ------
@@ -31,7 +31,7 @@ def new_figure(n_panels: int = 1, *, width: float = 5.0, height: float = 3.75) -
         raise ImportError('plots need matplotlib, which is not installed: pip install "fastnn[plot]".') from None
 
     class NotebookFigure(Figure):
-        """IPython formats a Figure as an image only after pyplot was imported; this class does it by itself."""
+        """Figure that IPython displays as an image although pyplot is not imported."""
 
         def _repr_png_(self) -> bytes:
             file = io.BytesIO()

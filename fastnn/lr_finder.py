@@ -1,6 +1,6 @@
-"""The learning-rate range test: a short training with a rate that grows until the loss does, too.
+"""Learning-rate range test: a short training with a rate that grows until the loss diverges.
 
-The work behind `Model.lr_find`, which trains a copy of the model.
+The implementation of `Model.lr_find`, which trains a copy of the model.
 """
 
 from __future__ import annotations
@@ -29,32 +29,32 @@ __all__ = ["LearningRates"]
 
 Array = npt.NDArray[np.float64]
 
-#: Share of the steps at the start from which nothing is concluded: their smoothed losses are means of a few batches.
+#: Fraction of the steps at the start that is ignored, as their smoothed losses are means of few batches.
 SKIPPED = 0.1
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class LearningRates:
-    """What `Model.lr_find` found.
+    """Result of a learning-rate range test, `Model.lr_find`.
 
-    The suggestions are read off the smoothed curve up to its minimum, without the first tenth of the steps. All are
-    None where the loss does not fall there. The longest fall is the longest series of steps, not necessarily
+    The suggestions are computed from the smoothed curve up to its minimum, without the first tenth of the steps. All
+    are None if the loss does not fall there. The longest fall is the longest series of steps, not necessarily
     neighbours, each with a lower smoothed loss than the one before.
 
     Attributes
     ----------
     rates : (n,) ndarray
-        The learning rate of each step; fewer than asked for where the loss diverged.
+        The learning rate of each step; fewer than `steps` if the loss diverged.
     losses : (n,) ndarray
         The loss of each step's batch, with the penalty, before the step. Infinite where it was not finite.
     smoothed : (n,) ndarray
-        Their running mean, corrected for its start.
+        Exponential running mean of the losses, with bias correction.
     diverged : bool
-        Whether the test was ended by the loss.
+        Whether the test ended because the loss diverged.
     steep : float or None
-        Where the smoothed loss falls fastest over the logarithm of the rate, in the second half of the longest fall.
+        Rate of the steepest slope of the smoothed loss over log(rate), in the second half of the longest fall.
     valley : float or None
-        Two thirds down the longest fall. Usually the best choice.
+        Rate after two thirds of the longest fall. Usually the best choice.
     minimum : float or None
         A tenth of the rate at which the loss is lowest.
     """
@@ -68,7 +68,7 @@ class LearningRates:
     minimum: float | None = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
-        """Read the suggestions off the curve."""
+        """Compute the suggestions."""
         for array in (self.rates, self.losses, self.smoothed):
             array.setflags(write=False)
         for name, value in _suggestions(self.rates, self.smoothed).items():
@@ -76,11 +76,11 @@ class LearningRates:
 
     @property
     def suggestions(self) -> dict[str, float | None]:
-        """The three of them, by name."""
+        """The three suggestions by name."""
         return {"steep": self.steep, "valley": self.valley, "minimum": self.minimum}
 
     def __repr__(self) -> str:
-        """Give the range, the suggestions, and how it ended."""
+        """Return suggestions, steps, range of rates and whether the loss diverged."""
         found = {name: rate for name, rate in self.suggestions.items() if rate is not None}
         words = ", ".join(f"{name}={rate:.2g}" for name, rate in found.items()) or "no suggestion, the loss never fell"
         end = "; diverged" if self.diverged else ""
@@ -92,7 +92,7 @@ class LearningRates:
         Parameters
         ----------
         ax : matplotlib.axes.Axes or None
-            Where to; None makes a new figure.
+            Axes to draw in; None makes a new figure.
 
         Returns
         -------
@@ -108,7 +108,7 @@ class LearningRates:
                 loss = self.smoothed[np.abs(np.log(self.rates / rate)).argmin()]
                 ax.plot([rate], [loss], marker, color="tab:red", label=f"{name}: {rate:.2g}")
         shown = self.smoothed[finite]
-        if len(shown):  # single batches of the divergence would flatten all that matters
+        if len(shown):  # scale without the last batches of a divergence
             low, high = float(min(shown)), float(max(shown[: max(1, len(shown) - 3)]))
             ax.set_ylim(low - 0.1 * (high - low) - 1e-12, high + 0.3 * (high - low) + 1e-12)
         ax.set_xscale("log")
@@ -138,16 +138,16 @@ class RangeTest:
         """Validate the settings."""
         start, end = finite_number("start", self.start), finite_number("end", self.end)
         if not 0.0 < start < end:
-            raise ValueError(f"start and end must be rates with 0 < start < end, got start={start:g}, end={end:g}.")
+            raise ValueError(must_be("start and end", "rates with 0 < start < end", (start, end)))
         steps = positive_integer(self.steps, "steps")
         if steps < 10:
-            raise ValueError(must_be("steps", "at least 10, for a curve to be seen", steps))
+            raise ValueError(must_be("steps", "at least 10", steps))
         smoothing = finite_number("smoothing", self.smoothing)
         if not 0.0 <= smoothing < 1.0:
             raise ValueError(must_be("smoothing", "at least 0 and below 1", smoothing))
         divergence = finite_number("divergence", self.divergence)
         if divergence <= 1.0:
-            raise ValueError(must_be("divergence", "above 1, a multiple of the best loss", divergence))
+            raise ValueError(must_be("divergence", "above 1", divergence, "It is a multiple of the minimal loss."))
 
 
 def range_test(trial: Net, rows: Rows, settings: RangeTest, *, batch_size: BatchSize) -> LearningRates:
@@ -156,7 +156,7 @@ def range_test(trial: Net, rows: Rows, settings: RangeTest, *, batch_size: Batch
     Parameters
     ----------
     trial : Net
-        Trained; a copy of the one that the rate is for.
+        Overwritten by the training: a copy of the net for which a rate is searched.
     rows : Rows
     settings : RangeTest
     batch_size : int, None or "auto"
@@ -168,7 +168,7 @@ def range_test(trial: Net, rows: Rows, settings: RangeTest, *, batch_size: Batch
     """
     trial.spec = dataclasses.replace(trial.spec, metrics=())  # not needed here
     trial.build(rows.features.shape[1], rows.targets.n_outputs)
-    # Rows of weight 0 have no part in any loss, and a batch of nothing else would have none.
+    # Rows of weight 0 do not contribute to a loss, and a batch of such rows alone would have none.
     taking_part = np.flatnonzero(rows.sample_weight) if rows.sample_weight.size else np.arange(rows.n)
     batch = as_batch_size(batch_size, len(taking_part), trial.optimizer)
     trial.check_trainable()
@@ -201,7 +201,7 @@ def check_has_rate(optimizer: Optimizer) -> None:
     """Raise ValueError unless an optimizer has a learning rate."""
     if not hasattr(optimizer, "learning_rate"):
         raise ValueError(
-            f"optimizer is {optimizer!r}, which has no learning_rate; use one that has, such as fastnn.Adam()."
+            f"optimizer must have a learning_rate, got {optimizer!r}. Use one such as fastnn.Adam()."
         )
 
 
@@ -217,7 +217,7 @@ def _part(rows: Rows, index: npt.NDArray[np.int64]) -> Rows:
 
 
 def _step(trial: Net, rate: float, rows: Rows, team: ThreadTeam) -> float:
-    """Train with one batch; return its loss before that, infinity where it is not finite."""
+    """Train with one batch; return its loss before the update, infinity if it is not finite."""
     trial.set_optimizer(with_learning_rate(trial.optimizer, rate))
     try:
         return train_on_batch(trial, rows, team)["loss"]
@@ -226,7 +226,7 @@ def _step(trial: Net, rate: float, rows: Rows, team: ThreadTeam) -> float:
 
 
 def _batches(n: int, batch: int, seed: int, epoch: int) -> Iterator[npt.NDArray[np.int64]]:
-    """Rows of one batch after the other, all of the same size, going through the rows in ever new orders."""
+    """Yield the rows of each batch, all of the same size, from a new order of the rows per pass."""
     if batch == n:
         while True:
             yield np.arange(n)
@@ -240,13 +240,13 @@ def _batches(n: int, batch: int, seed: int, epoch: int) -> Iterator[npt.NDArray[
 
 
 def _suggestions(rates: Array, smoothed: Array) -> dict[str, float | None]:
-    """Rates that the smoothed losses propose; see `LearningRates`."""
+    """Return the suggestions of the smoothed losses by name; see `LearningRates`."""
     first = min(math.ceil(SKIPPED * len(rates)), len(rates) - 1)
     lowest = first + int(np.argmin(smoothed[first:]))
     fall = _longest_fall(smoothed[first : lowest + 1]) + first
     if len(fall) < 3:
         return dict.fromkeys(("steep", "valley", "minimum"))
-    # The first half of the fall may be noise: at rates that are too low to do anything the curve wanders, too.
+    # The first half of the fall may be noise, as at low rates the loss changes by the choice of batches only.
     middle = fall[len(fall) // 2]
     slopes = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1]))
     return {
@@ -257,9 +257,9 @@ def _suggestions(rates: Array, smoothed: Array) -> dict[str, float | None]:
 
 
 def _longest_fall(values: Array) -> npt.NDArray[np.int64]:
-    """Indices of the longest strictly falling subsequence."""
-    lows: list[float] = []  # lows[k]: of all falls of k + 1 values so far, how high one can end (negated) ...
-    ends: list[int] = []  # ... and where it ends
+    """Return the indices of the longest strictly falling subsequence."""
+    lows: list[float] = []  # lows[k]: maximum last value (negated) of all falls of k + 1 values so far
+    ends: list[int] = []  # index of that last value
     before = np.full(len(values), -1)  # the index before each one in the longest fall that ends there
     for i, value in enumerate(-values):
         k = bisect.bisect_left(lows, value)

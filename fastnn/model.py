@@ -49,12 +49,12 @@ if TYPE_CHECKING:
 else:
 
     class fixed(property):  # noqa: N801  # used as the decorator `property` is
-        """A property that cannot be set, with an error that says what to do instead."""
+        """A read-only property, whose error states what to do instead."""
 
         def __set__(self, model: Model, value: Any) -> None:
-            """Refuse to set it."""
+            """Raise AttributeError."""
             name = self.fget.__name__
-            raise AttributeError(f"{name} of a Model cannot be changed; make a new Model with another {name}.")
+            raise AttributeError(f"{name} of a Model is read-only; make a new Model with another {name}.")
 
 
 class Model:
@@ -67,14 +67,14 @@ class Model:
     layers : sequence of Dense, Dropout or int
         From the first hidden layer to the output. A plain int is a `Dense` layer of that width, with ReLU
         when hidden and without activation at the end; a `Dropout` becomes part of the layer after it. An empty
-        sequence is a net without hidden layer whose output is as wide as the targets ask: linear, logistic or
+        sequence is a net without hidden layer, with as many outputs as the targets require: linear, logistic or
         softmax regression, by the loss.
     loss : str or Loss
         "squared_error", "sum_of_squares", "absolute_error", "huber", "quantile", "gaussian_nll", "poisson",
         "binary_crossentropy", "softmax_crossentropy", or one with settings such as
         ``losses.softmax_crossentropy(label_smoothing=0.1)``. The cross-entropies are computed from logits: the last
-        layer is linear, or its "sigmoid" or "softmax" is understood as part of the loss; so is "exponential" for
-        "poisson". Other activations of the last layer are refused with these losses.
+        layer is linear, or its "sigmoid" or "softmax" is fused into the loss; so is "exponential" for "poisson".
+        Other activations of the last layer are invalid with these losses.
     optimizer : str or optimizer
         "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "amsgrad", "nadam", "lion", or an
         instance with its settings; the full-batch methods "lbfgs" and, for squared errors, "lm"
@@ -82,49 +82,50 @@ class Model:
     regularizer : None, str or regularizer
         None, "l1", "l2", "l1_l2" or an instance; a penalty on all weights, not on biases.
     metrics : sequence of str, Metric or callable, or None
-        "accuracy" for the cross-entropies; "mean_squared_error" and "mean_absolute_error", which cost
-        next to nothing, "root_mean_squared_error" and "r2" for the others; None is accuracy for the
-        cross-entropies and nothing for the others. A callable is called as ``metric(y_true, y_pred)`` after
+        "accuracy" for the cross-entropies; "mean_squared_error" and "mean_absolute_error", which are
+        computed in the same pass, "root_mean_squared_error" and "r2" for the others; None means accuracy for the
+        cross-entropies and no metrics for the others. A callable is called as ``metric(y_true, y_pred)`` after
         each epoch, and its ``__name__`` is its key in the History (or the name of ``Metric(name, metric)``).
-        It gets y as it was given, as an array, and predictions: values, or the probabilities of
-        `predict_proba` with a cross-entropy; (n,) where y is and there is one output. Sample weights do not
-        reach it. Most metrics of scikit-learn can be given as they are. All but the first three are computed
-        after an epoch, of its last weights, by a prediction for all rows.
+        Its arguments are y as passed, as an array, and predictions: values, or the probabilities of
+        `predict_proba` with a cross-entropy; (n,) if y is and there is one output. Sample weights are not passed.
+        Most metrics of scikit-learn are valid. All but the first three are computed after an epoch, with its last
+        weights, by a prediction for all rows.
     seed : int or None
-        From it come the start weights, the order of rows in each epoch and the split for validation. The
-        same seed gives the same bits, whatever the number of threads. None draws one; see `seed`.
+        Seed of the start weights, the order of rows in each epoch and the validation split. The same seed gives the
+        same bits for every number of threads. None draws one; see `seed`.
     dtype : {"float32", "float64"}
         Precision of weights and arithmetic.
     n_threads : int or None
-        Most threads to use; None is all processors of the process. Fewer are used where that is faster.
+        Maximum number of threads; None means all processors of the process. Fewer are used where that is faster.
 
     Attributes
     ----------
     layers : tuple of Dense
-    loss, optimizer, regularizer, metrics : as resolved; `optimizer` and `regularizer` may be replaced
+    loss, optimizer, regularizer, metrics
+        Instances; `optimizer` and `regularizer` may be replaced.
     seed : int
     dtype : numpy.dtype
     n_features, n_outputs : int or None
-        Widths of input and output; None as long as unknown.
+        Widths of input and output; None while unknown.
     weights, biases : list of ndarray
-        Views of the parameters, (n_in, n_out) and (n_out,) a layer; writing into them changes the model.
+        Views of the parameters, (n_in, n_out) and (n_out,) per layer; writing into them changes the model.
     trainable : list of bool
-        For each layer whether training changes it; set it to freeze layers, or thaw them.
+        For each layer whether training changes it; set it to freeze or unfreeze layers.
     averages : (list of ndarray, list of ndarray) or None
-        Running averages of weights and biases, where the optimizer has an `ema_momentum`; these predict.
+        Running averages of weights and biases if the optimizer has an `ema_momentum`; predictions use them.
     history : History
         All epochs of all fits.
     stop_training : bool or str
-        Set by a callback to end the training after this epoch; a text becomes `History.stopped`.
+        Set by a callback to end the training after this epoch; a str becomes `History.stopped`.
 
     Raises
     ------
     ValueError, TypeError
-        If something given makes no sense, by itself or with the rest.
+        If an argument is invalid or inconsistent with the others.
 
     Notes
     -----
-    Threads that use one model at the same time take turns; while it trains, they get theirs between epochs.
+    Calls of one model from several threads are serialized by a lock; during training it is released between epochs.
 
     Examples
     --------
@@ -159,7 +160,7 @@ class Model:
             n_threads=n_threads,
         )
 
-    # -------------------------------------------------------------------------------------- what it is
+    # ------------------------------------------------------------------------------------ properties
 
     @fixed
     def layers(self) -> tuple[Dense, ...]:
@@ -202,7 +203,7 @@ class Model:
 
     @property
     def stop_training(self) -> bool | str:
-        """Set by a callback to end the training after this epoch; a text becomes `History.stopped`."""
+        """Set by a callback to end the training after this epoch; a str becomes `History.stopped`."""
         return self._net.stop_training
 
     @stop_training.setter
@@ -211,7 +212,7 @@ class Model:
 
     @property
     def optimizer(self) -> optimizers.Optimizer:
-        """The optimizer; one of the same kind (with another rate, say) keeps the optimizer's memory."""
+        """The optimizer; a new one of the same kind, as with another rate, keeps the optimizer's state."""
         return self._net.optimizer
 
     @optimizer.setter
@@ -221,7 +222,7 @@ class Model:
         check_solver(new, net.spec.loss, net.regularizer)
         if (new.full_batch or old.full_batch) and new != old and net.fit_lock.locked():
             raise ValueError(
-                f"optimizer is {new!r}, but a fit that is under way with {old!r} cannot go on with it: call fit again "
+                f"optimizer is {new!r}, but the present fit with {old!r} cannot continue with it: call fit again "
                 "with the new one."
             )
         net.set_optimizer(new)
@@ -238,8 +239,8 @@ class Model:
         check_solver(net.optimizer, net.spec.loss, new)
         if net.optimizer.full_batch and new != net.regularizer and net.fit_lock.locked():
             raise ValueError(
-                f"regularizer is {new!r}, but a fit that is under way with {net.optimizer!r} cannot go on with it: "
-                "call fit again with the new one."
+                f"regularizer is {new!r}, but the present fit with {net.optimizer!r} cannot continue with it: call fit "
+                "again with the new one."
             )
         net.set_regularizer(new)
 
@@ -275,15 +276,15 @@ class Model:
 
     @property
     def averages(self) -> tuple[list[Array], list[Array]] | None:
-        """Running averages of weights and biases, copies; None without `ema_momentum` of the optimizer.
+        """Copies of the running averages of weights and biases; None without `ema_momentum` of the optimizer.
 
-        Predictions and evaluations are made with them: what is written into `weights` reaches these by training only.
+        Predictions and evaluations use them; values written into `weights` enter them by training only.
         """
         return self._net.built().averages()
 
     @property
     def trainable(self) -> list[bool]:
-        """For each layer whether training changes its weights and biases; set it to freeze layers, or thaw them.
+        """For each layer whether training changes its weights and biases; set it to freeze or unfreeze layers.
 
         The penalty R counts trainable layers only.
         """
@@ -295,10 +296,10 @@ class Model:
         given = tuple(trainable) if isinstance(trainable, Iterable) else (trainable,)
         if len(given) != len(net.spec.layers) or not all(isinstance(flag, bool | np.bool_) for flag in given):
             raise ValueError(
-                must_be("trainable", f"one True or False for each of the {len(net.spec.layers)} layers", given)
+                must_be("trainable", f"a bool for each of the {len(net.spec.layers)} layers", given)
             )
         if net.fit_lock.locked():
-            raise ValueError("trainable cannot be changed while a fit is under way: set it between two fits.")
+            raise ValueError("trainable cannot be changed during a fit: set it between two fits.")
         net.set_trainable(tuple(map(bool, given)))
 
     def replace_head(
@@ -309,24 +310,24 @@ class Model:
         trainable: bool = False,
         **settings: Any,
     ) -> Model:
-        """Make a new model with the lower layers of this one and a new head: transfer learning.
+        """Return a new model with the lower layers of this one and a new head, for transfer learning.
 
         Parameters
         ----------
         layers : sequence of Dense, Dropout or int
-            What comes after the layers that are kept, as for `Model`.
+            Layers after those that are kept, as for `Model`.
         n_replaced : int
-            How many layers at the end are left out.
+            Number of layers at the end that are replaced.
         trainable : bool
             Whether training changes the layers that are kept. They are frozen by default; with
             ``model.trainable = [True] * len(model.layers)`` they are fine-tuned later on.
         **settings
-            Settings of `Model`; those that are left out (but `metrics`) are as here.
+            Settings of `Model`; the defaults, except that of `metrics`, are those of this model.
 
         Returns
         -------
         Model
-            Built, with copies of the weights that are kept and start weights in the head.
+            Built, with copies of the kept weights and start weights in the head.
 
         Raises
         ------
@@ -339,27 +340,41 @@ class Model:
         return _model_of(with_new_head(net, layers, n_replaced=n_replaced, trainable=trainable, settings=settings))
 
     def flops_per_row(self, *, training: bool) -> int:
-        """Floating-point operations that one row needs, in its matrix products alone.
+        """Return the floating-point operations per row of the matrix products.
 
-        Two a weight for the forward pass; training adds two for dE/dW and, except in the first layer, two
+        Two per weight for the forward pass; training adds two for dE/dW and, except in the first layer, two
         for dE/dX.
+
+        Parameters
+        ----------
+        training : bool
+            Whether to count the backward pass.
+
+        Returns
+        -------
+        int
         """
         return self._net.flops_per_row(training=training)
 
     def build(self, n_features: int, n_outputs: int | None = None) -> Model:
-        """Make the start weights now, instead of at the first fit.
+        """Allocate the parameters and draw the start weights, which otherwise the first fit does.
 
         Parameters
         ----------
         n_features : int
             Columns of X.
         n_outputs : int or None
-            Columns of the output; needed only when `layers` is empty.
+            Columns of the output; required only if `layers` is empty.
+
+        Returns
+        -------
+        Model
+            This model.
 
         Raises
         ------
         ValueError
-            If the model is built already with other widths, or a width is missing or contradicts `layers`.
+            If the model is already built with other widths, or a width is missing or contradicts `layers`.
         """
         n_features = positive_integer(n_features, "n_features")
         if n_outputs is not None:
@@ -401,63 +416,63 @@ class Model:
         max_seconds: float | None = None,
         verbose: bool | int | Literal["auto"] = "auto",
     ) -> History:
-        """Train for some epochs, going on from where the model stands.
+        """Train for `epochs` epochs from the present state of the model.
 
         Parameters
         ----------
         X : array-like, (n, n_features)
-            C-contiguous arrays of the model's dtype are read where they are; all else is converted once.
+            C-contiguous arrays of the model's dtype are used without a copy; other data are converted once.
         y : array-like
             Values (n,) or (n, n_outputs); for "softmax_crossentropy" also labels 0, 1, ... (n,).
         epochs : int
             Passes over the data; iterations of a solver.
         batch_size : int, None or "auto"
             Rows per update: 1 is stochastic descent, None (all rows) batch descent, "auto" 32 rows. The last batch of
-            an epoch may be shorter. Memory does not grow with it beyond about a thousand rows. The solvers always take
-            all rows: "auto", None and numbers of at least the number of rows mean that, all else is refused.
+            an epoch may be shorter. Memory is constant above about a thousand rows per batch. The full-batch solvers
+            use all rows: "auto", None and numbers of at least the number of rows are valid.
         validation_data : (X, y) or (X, y, sample_weight), or None
             Evaluated after each epoch: `val_loss` and so on.
         validation_split : float
-            Share of the rows, drawn by the seed, to be kept back for the same purpose.
+            Fraction of the rows, drawn by the seed, that is used as validation data and not trained on.
         sample_weight : array-like (n,), or None
-            What each row counts: the loss of a batch is the weighted mean (sum, for "sum_of_squares").
+            Weight of each row: the loss of a batch is the weighted mean (sum, for "sum_of_squares").
         class_weight : dict of label to weight, "balanced" or None
-            What the rows of each class count, times `sample_weight`; classes that are left out count 1.
-            "balanced" is n / (k count), n rows of k classes. For labels, one-hot rows, or one column of zeros and
-            ones; in training only, as validation tells what the classes are worth in the data.
+            Weight of the rows of each class, times `sample_weight`; 1 for classes that are not in the dict.
+            "balanced" is n / (k count) for n rows of k classes. For labels, one-hot rows, or one column of zeros and
+            ones; applied to training rows only, so that validation measures the original distribution.
         shuffle : bool
-            Whether each epoch goes through the rows in a new order.
+            Whether each epoch uses the rows in a new order.
         augmentation : Augmentation or None
-            How rows are changed at random when training reads them: noise, mixtures, a function. Validation sees them
-            as they are; solvers refuse it.
-        callbacks : Callback, several or None
+            Random changes of the rows of each batch: noise, mixup, a function. Validation rows are not changed; invalid
+            with full-batch solvers.
+        callbacks : Callback, iterable of Callback or None
             Called at the start and the end of the training and of each epoch; see `Callback`.
         max_seconds : float or None
-            No epoch but the first begins once so many seconds are over (compiling and validation included).
-            An epoch that has begun is finished, however long: so what is recorded are whole epochs, and
-            a later fit goes on exactly.
+            No epoch but the first begins later than this number of seconds after the start (compiling and validation
+            included). An epoch that has begun is finished: so only whole epochs are recorded, and a later fit
+            continues bit-exactly.
         verbose : bool or "auto"
-            Progress on stderr: a bar in terminals and notebooks, a line an epoch in logs. "auto" shows the
-            bar where tqdm is installed and somebody looks (terminal, notebook), and nothing otherwise.
+            Progress on stderr: a bar in terminals and notebooks, one line per epoch in logs. "auto" shows the
+            bar in an interactive terminal or notebook if tqdm is installed, and nothing otherwise.
 
         Returns
         -------
         History
             The epochs of this call: loss (with the penalty), the metrics, both for validation with the
             prefix ``val_``, seconds and learning_rate (that of the last step). Training losses are means over
-            the epoch's batches, each before its update. `stopped` says why it ended early: "interrupted" after
+            the epoch's batches, each before its update. `stopped` is the reason of an early end: "interrupted" after
             Ctrl-C, with the weights of the last finished step, "early_stopping", "max_seconds", "diverged",
             "stop_training". With a solver the loss is that after the iteration, there is no learning_rate (but the
-            damping `mu` of "lm"), and `stopped` may also be "converged", "stalled" (no step lowers the loss any
-            more) or "max_fun", with a sentence in ``params["reason"]``.
+            damping `mu` of "lm"), and `stopped` may also be "converged", "stalled" (no step lowers the loss) or
+            "max_fun", with an explanation in ``params["reason"]``.
 
         Raises
         ------
         ValueError, TypeError
             If something given makes no sense; the model is then as before.
         DivergenceError
-            If the loss or a weight stops being finite; the model keeps the last finite weights. The callback
-            `TerminateOnNaN` ends the training quietly instead.
+            If the loss or a weight is no longer finite; the model keeps the last finite weights. With the callback
+            `TerminateOnNaN` the training ends without this error.
         """
         net = self._net
         epochs = positive_integer(epochs, "epochs")
@@ -501,9 +516,9 @@ class Model:
                 progress.close()
 
     def partial_fit(self, X: Any, y: Any, *, batch_size: BatchSize = "auto", sample_weight: Any = None) -> Model:
-        """Make one pass over the data in the order given, going on from where the model stands.
+        """Make one pass over the data in their order, from the present state of the model.
 
-        For data that come in pieces.
+        For data that are loaded in parts.
 
         Parameters
         ----------
@@ -513,12 +528,12 @@ class Model:
         Returns
         -------
         Model
-            This one.
+            This model.
 
         Raises
         ------
         ValueError, TypeError, DivergenceError
-            As for `fit`; also for a solver, which would forget the pieces before.
+            As for `fit`; also for a full-batch solver, whose result would depend on the last part only.
         """
         check_pieces("partial_fit", self._net.optimizer)
         self.fit(X, y, batch_size=batch_size, sample_weight=sample_weight, shuffle=False, verbose=False)
@@ -527,10 +542,10 @@ class Model:
     def train_on_batch(
         self, X: Any, y: Any, *, sample_weight: Any = None, class_weight: ClassWeight | None = None
     ) -> dict[str, float]:
-        """Make one update by all rows given, for loops of one's own.
+        """Make one update by all given rows, for custom training loops.
 
         It counts as a step of the optimizer, not as an epoch, and is not recorded in `history`. A schedule of the
-        learning rate stands still meanwhile, at the start of the next epoch. Solvers are refused.
+        learning rate has the value of the start of the next epoch. Invalid with full-batch solvers.
 
         Parameters
         ----------
@@ -573,25 +588,25 @@ class Model:
         sample_weight: Any = None,
         class_weight: ClassWeight | None = None,
     ) -> LearningRates:
-        """Find a learning rate: a short training in which it grows with every step, until the loss does, too.
+        """Run a learning-rate range test: a short training with a rate that grows until the loss diverges.
 
-        The model is not changed in any way; a copy is trained, from the present state with the present optimizer.
+        The model is not changed; a copy is trained, from the present state with the present optimizer.
 
         Parameters
         ----------
         X, y, sample_weight, class_weight
             As for `fit`.
         batch_size : int, None or "auto"
-            Rows per step, as for `fit`; that of the later `fit`, for the best rate depends on it. The batches are
-            shuffled, as often as there are too few for all steps.
+            Rows per step, as for `fit`; pass that of the later `fit`, as the best rate depends on it. The rows are
+            shuffled anew after each pass.
         start, end : float
-            The first and the last rate, which lie a constant factor apart from step to step.
+            First and last rate; the rate grows by a constant factor per step.
         steps : int
             At least 10.
         smoothing : float
-            Share of the past in the running mean of the losses, at least 0 and below 1.
+            Decay of the running mean of the losses, at least 0 and below 1.
         divergence : float
-            The test ends where the smoothed loss is so many times the best one (or not finite).
+            The test ends when the smoothed loss is `divergence` times the minimum (or not finite).
 
         Returns
         -------
@@ -600,8 +615,8 @@ class Model:
 
         Notes
         -----
-        The range test of [1]_ in fastai's form. It needs a loss that can still fall: do it before the training. After
-        it the curve is flat, and what is read off noise.
+        The range test of [1]_ in fastai's form. It requires a loss that can still fall: run it before training, after
+        which the curve is flat and the suggestions are noise.
 
         References
         ----------
@@ -616,7 +631,7 @@ class Model:
     # ------------------------------------------------------------------------------------- prediction
 
     def predict(self, X: Any) -> Array:
-        """Outputs f(x) of the last layer, its activation included.
+        """Return the outputs f(x) of the last layer, its activation included.
 
         With a cross-entropy over a linear last layer these are logits; see `predict_proba`.
 
@@ -631,7 +646,7 @@ class Model:
         Raises
         ------
         ValueError, TypeError
-            If X is of another width, no numbers, not finite, or the model has no weights yet.
+            If X has another width, is not numeric or not finite, or the model has no weights yet.
         """
         net = self._net
         engine = net.engine or net.built()
@@ -640,11 +655,11 @@ class Model:
         outputs = net.outputs(features)
         if outputs is None:
             as_features(X, dtype=net.spec.dtype, n_features=net.n_features)
-            raise ValueError("X was written to by another thread during the call, and held NaN or infinity.")
+            raise ValueError("X was written to by another thread during the call, and contained NaN or infinity.")
         return outputs
 
     def predict_proba(self, X: Any) -> Array:
-        """Probabilities of the classes.
+        """Return the probabilities of the classes.
 
         Parameters
         ----------
@@ -653,7 +668,7 @@ class Model:
         Returns
         -------
         ndarray, (n, n_outputs)
-            Rows add up to 1 with "softmax_crossentropy"; otherwise each output is a probability by itself.
+            Rows sum to 1 with "softmax_crossentropy"; otherwise each output is an independent probability.
 
         Raises
         ------
@@ -666,7 +681,7 @@ class Model:
         return objective.probabilities(net.spec, self.predict(X))
 
     def predict_classes(self, X: Any) -> npt.NDArray[np.int64]:
-        """Most probable classes.
+        """Return the most probable class of each row.
 
         Parameters
         ----------
@@ -675,8 +690,7 @@ class Model:
         Returns
         -------
         ndarray of int64
-            Labels (n,), also of two classes that share one output; 0 and 1 (n, n_outputs) where several outputs do not
-            compete.
+            Labels (n,), also for binary classification with one output; 0 and 1 (n, n_outputs) for multi-label outputs.
 
         Raises
         ------
@@ -690,7 +704,7 @@ class Model:
         return classes[:, 0] if classes.shape[1] == 1 else classes
 
     def evaluate(self, X: Any, y: Any, *, sample_weight: Any = None) -> dict[str, float]:
-        """Loss and metrics on some data.
+        """Return loss and metrics of the given data.
 
         Parameters
         ----------
@@ -700,7 +714,7 @@ class Model:
         Returns
         -------
         dict of str to float
-            "loss" (with the penalty) and the metrics, by their names.
+            "loss" (with the penalty) and the metrics, by name.
 
         Raises
         ------
@@ -714,7 +728,7 @@ class Model:
             return objective.evaluate(net, rows, team)
 
     def gradient(self, X: Any, y: Any, *, sample_weight: Any = None) -> tuple[float, list[Array], list[Array]]:
-        """Loss E + R of all rows as one batch, and its gradient, by back-propagation; without dropout.
+        """Return the loss E + R of all rows as one batch and its gradient, by back-propagation without dropout.
 
         Parameters
         ----------
@@ -725,7 +739,7 @@ class Model:
         -------
         loss : float
         weights, biases : list of ndarray
-            dE/dW + dR/dW (n_in, n_out) and dE/db (n_out,) of each layer; copies. All is NaN where the loss is
+            dE/dW + dR/dW (n_in, n_out) and dE/db (n_out,) of each layer; copies. All are NaN if the loss is
             not finite.
         """
         net = self._net
@@ -735,7 +749,7 @@ class Model:
     # ------------------------------------------------------------------------------------ persistence
 
     def snapshot(self) -> Any:
-        """Return a copy of the parameters, with their running averages where there are some.
+        """Return a copy of the parameters, with their running averages if there are any.
 
         Returns
         -------
@@ -745,9 +759,9 @@ class Model:
         return self._net.built().snapshot()
 
     def restore(self, snapshot: Any) -> None:
-        """Set the parameters to those of a snapshot: predictions are then as they were.
+        """Set the parameters to those of a snapshot, which restores its predictions.
 
-        The optimizer's memory, the history and the count of epochs stay as they are.
+        Optimizer state, history and epoch count are unchanged.
 
         Parameters
         ----------
@@ -757,30 +771,34 @@ class Model:
         self._net.built().restore(snapshot)
 
     def check_serializable(self) -> None:
-        """Check that a file can hold all of the model but metrics that are functions.
+        """Raise TypeError unless the model, except metrics that are functions, can be saved.
 
         Raises
         ------
         TypeError
-            If the learning rate is a function or a schedule of your own, or an activation or the loss is your own.
+            If the learning rate is a function or a custom schedule, or an activation or the loss is custom.
         """
         model_state.check_serializable(self._net)
 
     def save(self, path: PathOrFile) -> None:
         """Write the model into one file, optimizer state and history included; no pickle.
 
-        The file is replaced in one go: a crash leaves the old one. `fastnn.load` reads it, and training goes on
-        from there to the same bits as without a stop. Metrics that are functions are left out.
+        The file is replaced atomically: a crash leaves the old one. `fastnn.load` reads it, and training then
+        continues bit-exactly. Metrics that are functions are omitted.
+
+        Parameters
+        ----------
+        path : path or binary file
 
         Raises
         ------
         TypeError
-            If the learning rate is a function or a schedule of your own, which a file cannot hold.
+            As for `check_serializable`.
         """
         model_state.write(path, self._net)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Return for pickle and copy what a file holds, and metrics that are functions."""
+        """Return the state for pickle and copy: that of a file, and metrics that are functions."""
         header, arrays = model_state.state_of(self._net)
         return {"header": header, "arrays": arrays, "n_threads": self.n_threads, "metrics": self.metrics}
 
@@ -798,9 +816,9 @@ def load(path: PathOrFile, *, metrics: Any = None, n_threads: int | None = None)
     Parameters
     ----------
     path : path or binary file
-    metrics : as for `Model`, or None
-        Metrics that are functions are not in the file: give all metrics again to go on with them. None is those of
-        the file.
+    metrics : sequence of str, Metric or callable, or None
+        As for `Model`. None means those of the file, which contains no functions: to use functions, pass all metrics
+        again.
     n_threads : int or None
         As for `Model`.
 
@@ -813,7 +831,7 @@ def load(path: PathOrFile, *, metrics: Any = None, n_threads: int | None = None)
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is cut off, of another kind, or from a later version.
+        If the file is truncated, of another format, or of a later version.
     """
     net = model_state.read(path, n_threads=n_threads)
     if metrics is not None:
@@ -822,7 +840,7 @@ def load(path: PathOrFile, *, metrics: Any = None, n_threads: int | None = None)
 
 
 def net_of(model: Model) -> Net:
-    """Return the net behind a model, for the parts of this package that stand above `Model`."""
+    """Return the net of a model, for modules of this package above `Model`."""
     return model._net
 
 

@@ -1,7 +1,7 @@
-"""Plots, by matplotlib (``pip install "fastnn[plot]"``), which is imported when one is drawn.
+"""Plots by matplotlib (``pip install "fastnn[plot]"``), which is imported by the first plot.
 
-Figures are made without pyplot, so no window opens and nothing is kept: show one in a notebook by returning it
-from a cell (after ``%matplotlib inline``), or write it with its method `savefig`.
+Figures are created without pyplot, so no window opens and no list of open figures grows: display one in a notebook as
+the result of a cell (after ``%matplotlib inline``), or write it with its method `savefig`.
 """
 
 from __future__ import annotations
@@ -35,15 +35,15 @@ Array = npt.NDArray[np.float64]
 _LABELS = ("too low", "just right", "too high")
 _COLOURS = ("tab:blue", "tab:green", "tab:red")
 
-#: The rate that is too low, as a part of the one that is just right.
+#: Ratio of the rate that is too low to the one that is just right.
 TOO_LOW = 1 / 30
-#: The one that is too high is searched upwards by this factor, so many times at most, and then so many times between.
+#: Search of the rate that is too high: factor per step, maximum number of steps, number of bisections after them.
 RISE, MOST_RISES, HALVINGS = 3.0, 7, 2
-#: Losses above so many times the highest one of the better trainings are not shown.
+#: Upper limit of the losses shown, as a multiple of the range of the losses of the better trainings.
 HEADROOM = 10.0
-#: How far the map goes beyond the path of the rate that is just right, in its widths.
+#: Margin of the map around the path of the rate that is just right, relative to the extent of the path.
 MARGIN = 0.6
-#: Points of the map in each direction, and the rows of which its losses are the mean.
+#: Points of the map per direction, and maximum number of rows for its losses.
 RESOLUTION, MAP_ROWS = 31, 2000
 
 
@@ -53,9 +53,9 @@ def range_test(found: LearningRates, *, ax: Axes | None = None) -> Figure | SubF
     Parameters
     ----------
     found : LearningRates
-        What `Model.lr_find` returned.
+        Result of `Model.lr_find`.
     ax : matplotlib.axes.Axes or None
-        Where to; None makes a new figure.
+        Axes to draw in; None makes a new figure.
 
     Returns
     -------
@@ -66,7 +66,7 @@ def range_test(found: LearningRates, *, ax: Axes | None = None) -> Figure | SubF
 
 @dataclasses.dataclass(eq=False)
 class _Run(Callback):
-    """One training at one rate: the losses on all rows and the weights, at the start and after each epoch."""
+    """Losses on all rows and weights of one training at one rate, at the start and after each epoch."""
 
     rate: float
     X: Any
@@ -81,15 +81,15 @@ class _Run(Callback):
         self.path.append(np.concatenate([a.ravel() for a in _parameters(self.model)]).astype(np.float64))
 
     def on_train_begin(self, logs: Mapping[str, float]) -> None:
-        """Note the start."""
+        """Record the start."""
         self._record()
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Note where the epoch has led."""
+        """Record the state after the epoch."""
         self._record()
 
     def train(self, model: Model, epochs: int, batch_size: BatchSize) -> Model:
-        """Train a copy, and return it."""
+        """Train a copy of the model and return it."""
         trained = copy.copy(model)
         trained.optimizer = with_learning_rate(trained.optimizer, self.rate)
         try:
@@ -101,7 +101,7 @@ class _Run(Callback):
             self.diverged = True
             self._record()
         else:
-            if record.stopped == "interrupted":  # `fit` ends quietly, but here the whole call should
+            if record.stopped == "interrupted":  # `fit` returns, but the whole plot should end
                 raise KeyboardInterrupt
         return trained
 
@@ -117,7 +117,7 @@ class _Run(Callback):
 
 
 def _parameters(model: Trainable) -> list[npt.NDArray[Any]]:
-    """Views of all weights, and of the biases that are used."""
+    """Return views of all weights, and of the biases that are used."""
     used = zip(model.biases, model.layers, strict=True)
     return [*model.weights, *(bias for bias, layer in used if layer.use_bias)]
 
@@ -133,27 +133,27 @@ def learning_rates(
     sample_weight: Any = None,
     axes: Sequence[Axes] | None = None,
 ) -> Figure | SubFigure:
-    """Draw what the learning rate does: too low, just right and too high, on data of your own.
+    """Draw trainings with a learning rate that is too low, one that is just right and one that is too high.
 
-    On the left is the loss of three trainings after each epoch, on the right the paths of their weights over a map of
-    the loss. Where the model has two weights (a line through points, say), these are the map's coordinates; else it
-    is the plane of the two directions in which the paths extend most [1]_. A training that diverges leaves the
-    picture, and the legend says so.
+    The left panel has the loss of three trainings after each epoch, the right one the paths of their weights over a
+    map of the loss. If the model has two weights (linear regression on one feature), these are the coordinates of the
+    map; else it is the plane of the two principal directions of the paths [1]_. The legend marks a training that
+    diverges.
 
     Parameters
     ----------
     model : Model
-        Left as it is: copies are trained, from its present weights (or its start weights), with its optimizer.
+        Not changed: copies are trained, from its present weights (or its start weights), with its optimizer.
     X, y, sample_weight, batch_size
         As for `Model.fit`.
-    rates : three floats, or None
-        The rates, rising. None searches them, by a dozen trainings at most: "just right" is the best of the three
-        suggestions of `Model.lr_find`, "too low" a thirtieth of it, and "too high" one not far above the highest at
-        which most epochs end with a lower loss than the training began.
+    rates : sequence of three floats, or None
+        The rates in rising order. None searches them by about a dozen trainings: "just right" is the best of the three
+        suggestions of `Model.lr_find`, "too low" 1/30 of it, and "too high" one slightly above the maximum at which
+        the median of the losses after each epoch is below the initial loss.
     epochs : int
-        Of each training.
-    axes : two matplotlib.axes.Axes, or None
-        Where to draw the losses and the map; None makes a new figure.
+        Number of epochs per training.
+    axes : sequence of two matplotlib.axes.Axes, or None
+        Axes for the losses and for the map; None makes a new figure.
 
     Returns
     -------
@@ -162,13 +162,13 @@ def learning_rates(
     Raises
     ------
     ValueError, TypeError
-        If something given makes no sense, or no rate makes the loss fall.
+        If an argument is invalid, or no rate is found with which the loss falls.
     ImportError
-        If matplotlib is missing.
+        If matplotlib is not installed.
 
     Notes
     -----
-    The map is drawn from at most 2000 of the rows.
+    The losses of the map are those of at most 2000 rows.
 
     References
     ----------
@@ -194,7 +194,7 @@ def learning_rates(
         suggested = {rate for rate in found.suggestions.values() if rate is not None}
         if not suggested:
             raise ValueError(
-                f"rates are not given, and no good one was found: {found!r}. Give three, or a model that is not "
+                f"rates must be given, as no good one was found: {found!r}. Pass three rates, or a model that is not "
                 "trained yet."
             )
         right_one = min(map(run, sorted(suggested)), key=lambda made: made[0].final_loss)
@@ -210,7 +210,7 @@ def learning_rates(
 
 
 def _too_high(rate: float, run: Callable[[float], tuple[_Run, Model]]) -> tuple[_Run, Model]:
-    """A training at a rate not far above the highest at which the loss falls."""
+    """Return a training at a rate slightly above the maximum at which the loss falls."""
     for _ in range(MOST_RISES):
         good, rate = rate, RISE * rate
         made = run(rate)
@@ -229,15 +229,15 @@ def _too_high(rate: float, run: Callable[[float], tuple[_Run, Model]]) -> tuple[
 
 def _check_rates(rates: Sequence[float]) -> list[float]:
     if not isinstance(rates, Sequence | np.ndarray) or isinstance(rates, str) or len(rates) != 3:
-        raise ValueError(must_be("rates", "three rates, too low, just right and too high, or None", rates))
+        raise ValueError(must_be("rates", "three rates (too low, just right and too high) or None", rates))
     checked = [finite_number(f"rates[{k}]", rate) for k, rate in enumerate(rates)]
     if not 0.0 < checked[0] < checked[1] < checked[2]:
-        raise ValueError(f"rates must rise, from above 0, got {checked}.")
+        raise ValueError(must_be("rates", "above 0 and in rising order", checked))
     return checked
 
 
 def _highest(runs: Sequence[_Run]) -> float:
-    """The highest loss that is shown."""
+    """Return the maximum loss that is shown."""
     good = [loss for run in runs for loss in (run.losses if not run.is_bad else run.losses[:1]) if math.isfinite(loss)]
     lowest = min(good)
     return lowest + HEADROOM * max(max(good) - lowest, 1e-12)
@@ -263,7 +263,7 @@ def _draw_losses(ax: Axes, runs: Sequence[_Run]) -> None:
 def _draw_paths(ax: Axes, runs: Sequence[_Run], model: Model) -> None:
     """Draw the paths over a map of the loss; `model` is a trained copy, whose weights are overwritten."""
     highest = _highest(runs)
-    # A path is shown up to where its loss has left the picture, and one step more.
+    # A path ends one epoch after its loss first exceeds the maximum shown.
     n_seen = [next((k for k, loss in enumerate(run.losses) if not loss <= highest), len(run.losses)) for run in runs]
     paths = [np.array(run.path[: n + 1]) for run, n in zip(runs, n_seen, strict=True)]
     seen = [path[:n] for path, n in zip(paths, n_seen, strict=True)]
@@ -304,13 +304,13 @@ def _draw_paths(ax: Axes, runs: Sequence[_Run], model: Model) -> None:
 
 
 def _plane(paths: Sequence[Array], model: Model) -> tuple[Array, Array, tuple[str, ...]]:
-    """Where the map's origin is, its one or two directions (k, P), and what they are called."""
+    """Return the map's origin (P,), its one or two directions (k, P), and their labels."""
     n = paths[0].shape[1]
     if n <= 2:
         names: tuple[str, ...] = ("weight", "bias" if model.layers[-1].use_bias else "second weight")
         return np.zeros(n), np.eye(n), names[:n]
     centre = paths[1][-1]
-    # Each path counts the same, or the one of the highest rate would be all that is seen.
+    # Paths are scaled to equal norm, or that of the highest rate would define both directions.
     moves = [path - path[0] for path in paths] + [centre - paths[0][:1]]
     scaled = [move / (float(np.linalg.norm(move)) or 1.0) for move in moves]
     _, sizes, directions = np.linalg.svd(np.concatenate(scaled), full_matrices=False)
@@ -320,7 +320,7 @@ def _plane(paths: Sequence[Array], model: Model) -> tuple[Array, Array, tuple[st
 
 
 class _Losses:
-    """The loss of a model at any weights, on a part of the rows if there are many."""
+    """Loss of a model as a function of its weights, on at most `MAP_ROWS` rows."""
 
     def __init__(self, model: Model, run: _Run) -> None:
         n = len(run.X)

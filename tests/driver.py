@@ -1,6 +1,6 @@
-"""How the tests (and the processes they start) build an Engine, feed it and run it.
+"""Construction and calls of an Engine for the tests and the processes that they start.
 
-One place, so that a test says only what it is about. Nothing here has state.
+Nothing here has state.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ LOSSES_OF_ANY_WIDTH = {
 
 
 class FixedPace(SliceTuner):
-    """So many threads, and so many steps a slice, whatever the clock says."""
+    """Tuner with a fixed number of threads and of steps per slice, independent of the clock."""
 
     def __init__(self, n_threads: int, steps: int = 1 << 40) -> None:
         super().__init__(n_threads)
@@ -192,7 +192,7 @@ def train(
     **options,
 ) -> list[Sums]:
     """Epochs with a fixed number of threads; shuffled where a seed is given."""
-    assert made.n_threads >= n_threads, "the engine has no room for so many threads"
+    assert made.n_threads >= n_threads, "the engine has no buffers for this number of threads"
     of_step = {field.name: options.pop(field.name) for field in fields(StepOptions) if field.name in options}
     step = StepOptions(optimizer, RATES[optimizer] if rates is None else rates, **of_step)
     run = RunOptions(batch, metrics, seed=seed_of_noise if seed is None else seed, **options)

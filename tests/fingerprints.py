@@ -125,27 +125,27 @@ def flip(x: np.ndarray, random: np.ndarray) -> None:
 
 
 def softsign(z: float) -> float:
-    """An activation of the user's."""
+    """Return a custom activation of z."""
     return z / (1 + abs(z))
 
 
 def softsign_derivative(z: float) -> float:
-    """Its derivative."""
+    """Return the derivative of `softsign`."""
     return 1 / (1 + abs(z)) ** 2
 
 
 def logcosh(u: float, t: float) -> float:
-    """A loss of the user's."""
+    """Return a custom loss of output u and target t."""
     return np.log(np.cosh(u - t))
 
 
 def logcosh_gradient(u: float, t: float) -> float:
-    """Its gradient."""
+    """Return the slope of `logcosh`."""
     return np.tanh(u - t)
 
 
 def options(dtype: str) -> Iterator[tuple[str, Callable[[], str]]]:
-    """All else that training can be told."""
+    """Yield trainings with all other options."""
     weights = np.linspace(0.0, 2.0, N_ROWS)
     soft = "softmax_crossentropy"
     fits: dict[str, dict[str, Any]] = {
@@ -227,7 +227,7 @@ def options(dtype: str) -> Iterator[tuple[str, Callable[[], str]]]:
 
 
 def custom_loss(dtype: str) -> str:
-    """Train with a loss of the user's."""
+    """Train with a custom loss."""
     X, y = data("squared_error", dtype)
     model = fastnn.Model([16, 3], loss=fastnn.custom.loss(logcosh, logcosh_gradient), seed=3, dtype=dtype, n_threads=1)
     model.fit(X, y, epochs=3, batch_size=32, verbose=False)

@@ -1,6 +1,6 @@
-"""Access to what a Model keeps private, for tests that cannot do without: a rename inside is an edit here alone.
+"""Access to private parts of a Model for tests, so that a rename inside changes this file alone.
 
-Use it where no public method shows the effect: the optimizer's memory, the counts of steps and epochs, the tables that
+Use it where no public method shows the effect: the optimizer's state, the counts of steps and epochs, the tables that
 the kernels read.
 """
 

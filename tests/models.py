@@ -1,7 +1,7 @@
 """Models, data and comparisons that test files share: small, with a fixed seed, and without state.
 
-What is about an Engine below the models is in driver.py, the formulas to compare with are in naive.py, and access to
-what a Model keeps private is in insides.py.
+Builders of an Engine are in driver.py, reference formulas in naive.py, and access to private parts of a Model in
+insides.py.
 """
 
 from __future__ import annotations

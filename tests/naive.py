@@ -1,7 +1,7 @@
-"""A multilayer perceptron written down once more, slowly and obviously: what the compiled code is compared with.
+"""Reference implementation of a multilayer perceptron in plain NumPy, with which the compiled code is compared.
 
 Whole matrices, textbook formulas, derivatives taken from the pre-activations, no padding, no tiles. All
-arithmetic is in the dtype of the arrays that are given (float64 unless a test wants to see float32).
+arithmetic is in the dtype of the given arrays (float64, except in tests of float32).
 
 Letters: n rows, I fan-in, O fan-out, L layers.
 """

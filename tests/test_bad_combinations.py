@@ -1,6 +1,6 @@
-"""Settings that are right by themselves and make no sense together: each is refused, and nothing has changed then.
+"""Settings that are valid alone and inconsistent together: each raises, and changes nothing.
 
-The tables say what is combined and what the error must tell: the name of the argument, what was given, and what would
+The tables say what is combined and what the error must state: the name of the argument, the value, and what would
 do. Single arguments out of their range are in test_bad_input.py, those of the estimators in test_estimators.py.
 """
 
@@ -156,23 +156,23 @@ def test_words(make, match):
 SAVED = "would/never/be/written.npz"
 FROZEN = {"layers": [Dense(5, trainable=False), Dense(2, trainable=False)]}
 
-#: Model, what fit gets, what the error tells.
+#: Model, arguments of fit, text of the error.
 FITS = {
     # solvers and options
     "lbfgs and dropout": (
         lambda: classifier(layers=[Dropout(0.1), 5, 3], optimizer="lbfgs"),
         {"y": Y},
-        "LBFGS.*leave dropout out, or take an optimizer such as 'adam'",
+        "LBFGS.*remove dropout, or use an optimizer such as 'adam'",
     ),
     "lm and dropout": (
         lambda: regressor(layers=[Dense(5, dropout=0.1), 2], optimizer="lm"),
         {},
-        "leave dropout out, or",
+        "remove dropout, or",
     ),
     "lm and max_norm": (
         lambda: regressor(layers=[Dense(5, max_norm=1.0), 2], optimizer="lm"),
         {},
-        "leave max-norm out",
+        "remove max_norm",
     ),
     "lm and own functions": (
         lambda: regressor(layers=[Dense(5, OWN_ACTIVATION), 2], optimizer="lm"),
@@ -234,12 +234,12 @@ FITS = {
     "checkpoints of functions": (
         lambda: regressor(layers=[Dense(5, OWN_ACTIVATION), 2]),
         {"callbacks": ModelCheckpoint(SAVED)},
-        "activation 'square' is a function of your own",
+        "activation 'square' is a custom function",
     ),
     "checkpoints of an own loss": (
         lambda: regressor(loss=OWN_LOSS),
         {"callbacks": ModelCheckpoint(SAVED)},
-        "loss 'difference' is a function of your own",
+        "loss 'difference' is a custom function",
     ),
     "checkpoints of a rate": (
         lambda: regressor(optimizer=Adam(lambda epoch: 0.1)),
@@ -371,12 +371,12 @@ CALLS = {
         lambda: regressor(optimizer="lm"),
         "l1=0.01.*use L2",
     ),
-    "too few flags": (lambda m: setattr(m, "trainable", [True]), regressor, r"trainable is \(True,\), .*2 layers"),
-    "one flag": (lambda m: setattr(m, "trainable", False), regressor, r"trainable is \(False,\), .*2 layers"),
+    "too few flags": (lambda m: setattr(m, "trainable", [True]), regressor, r"trainable must .*2 layers, got \(True"),
+    "one flag": (lambda m: setattr(m, "trainable", False), regressor, r"trainable must be .*2 layers, got \(False,\)"),
     "no flags": (
         lambda m: setattr(m, "trainable", [1, 0]),
         regressor,
-        r"trainable must be one True or .* got \(1, 0\)",
+        r"trainable must be a bool for each of .*, got \(1, 0\)",
     ),
     "probabilities of values": (
         lambda m: m.predict_proba(X),
@@ -413,7 +413,7 @@ def test_other_calls(call, make, match):
     assert model.optimizer is optimizer
 
 
-def test_a_model_without_layers_forgets_what_a_refused_fit_told_it():
+def test_a_model_without_layers_is_unchanged_by_an_invalid_fit():
     model = Model([], loss="squared_error", seed=0)
     with pytest.raises(ValueError, match="val_loss"):
         model.fit(X, T, callbacks=EarlyStopping())

@@ -1,6 +1,6 @@
 """Bad input: each either works or gives an error that names the argument, and a failed call changes nothing.
 
-The tables below say what is given and what the error must tell: the name of the argument, what was given, and
+The tables below say what is given and what the error must state: the name of the argument, the value, and
 (where it can be said) what would do.
 """
 

@@ -1,4 +1,4 @@
-"""The callbacks that come with fastnn: what they do, that they forget the training before, and what they refuse."""
+"""The callbacks that come with fastnn: effects, reset between trainings, and invalid arguments."""
 
 from __future__ import annotations
 

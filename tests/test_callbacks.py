@@ -1,4 +1,4 @@
-"""Callbacks: when they are called, what they may do, and that their errors go through."""
+"""Callbacks: when they are called, what they may change, and propagation of their errors."""
 
 from __future__ import annotations
 
@@ -186,7 +186,7 @@ def test_callbacks_know_what_training_this_is():
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_the_end_is_told_after_a_divergence_too(quiet):
+def test_the_end_is_notified_after_a_divergence_too(quiet):
     X, y = data()
     model = classifier(optimizer=fastnn.SGD(1e30))
     recorder = Recorder()

@@ -1,4 +1,4 @@
-"""The words of the formula: names, codes, ranges, and the text of errors."""
+"""Activations, losses, optimizers and regularizers: names, codes, ranges, and the text of errors."""
 
 from __future__ import annotations
 

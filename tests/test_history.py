@@ -380,7 +380,7 @@ def test_after_a_broken_stderr_the_lock_of_tqdm_is_free(monkeypatch):
 @pytest.mark.usefixtures("every_update_draws")
 def test_tqdm_write_clears_the_bar_first(monkeypatch):
     tqdm = pytest.importorskip("tqdm")
-    gc.collect()  # bars of other tests that nobody closed
+    gc.collect()  # bars that other tests did not close
     monkeypatch.setattr(sys, "stderr", Terminal())
     bar = progress.bar(True, epochs=2, rows=100)
     tqdm.tqdm.write("a message", file=sys.stderr)

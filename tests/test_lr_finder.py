@@ -1,4 +1,4 @@
-"""lr_find: it leaves no trace, and what it suggests is near what a grid of trainings finds."""
+"""lr_find: it does not change the model, and its suggestions are near those of a grid of trainings."""
 
 from __future__ import annotations
 
@@ -251,8 +251,8 @@ def test_result():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"start": 0.0}, "0 < start < end, got start=0, end=10"),
-        ({"start": 1.0, "end": 0.1}, "0 < start < end, got start=1, end=0.1"),
+        ({"start": 0.0}, "0 < start < end, got \\(0.0, 10.0\\)"),
+        ({"start": 1.0, "end": 0.1}, "0 < start < end, got \\(1.0, 0.1\\)"),
         ({"end": math.inf}, "end must be a finite number"),
         ({"steps": 5}, "steps must be at least 10"),
         ({"steps": 10.5}, "steps must be an integer of at least 1, got 10.5"),
@@ -273,5 +273,5 @@ def test_wrong_settings(options, text):
 
 def test_an_optimizer_without_a_rate_is_refused():
     model = new_model(fastnn.LBFGS())
-    with pytest.raises(ValueError, match=r"optimizer is LBFGS\(.*\), which has no learning_rate; use one that has"):
+    with pytest.raises(ValueError, match=r"optimizer must have a learning_rate, got LBFGS\(.*\)\. Use one"):
         model.lr_find(X, Y)

@@ -1,4 +1,4 @@
-"""Metrics that are functions: what they are given, when, under which names, and what is refused."""
+"""Metrics that are functions: arguments, times of calls, names, and invalid ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Model: what it is made of, its views, and all that looks at a net without training it."""
+"""Model: its parts, its views, and all methods that do not train."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def test_without_a_seed_each_model_is_its_own():
 def test_what_the_engine_is_built_from_cannot_be_exchanged(name):
     for model in (classifier(), classifier().build(3)):
         before = getattr(model, name)
-        with pytest.raises(AttributeError, match=f"{name} of a Model cannot be changed; make a new Model"):
+        with pytest.raises(AttributeError, match=f"{name} of a Model is read-only; make a new Model"):
             setattr(model, name, before)
         assert getattr(model, name) is before
 
@@ -197,7 +197,7 @@ def test_an_empty_list_of_layers_takes_its_width_from_the_targets(loss, y, n_out
         (classifier(), (True,), TypeError, "n_features must be .* got True"),
         (classifier(), (4, 2), ValueError, "n_outputs is 2, but the last layer has 3 units"),
         (classifier(), (4, 0), ValueError, "n_outputs must be .* got 0"),
-        (classifier([]), (4,), ValueError, "n_outputs is missing"),
+        (classifier([]), (4,), ValueError, "n_outputs must be given"),
         (classifier([]), (4, 1), ValueError, "at least 2.*binary_crossentropy"),
         (regressor([2**62]), (4,), MemoryError, "layers make a net 4-4611686018427387904"),
     ],

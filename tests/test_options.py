@@ -1,4 +1,4 @@
-"""What a user can ask of training besides the plain formula: dropout, limits, averages, augmentation, own functions."""
+"""Options of training: dropout, limits, averages, augmentation, custom functions."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def test_rates_of_dropout(rate):
 
 def test_dropout_regularizes():
     X, y = data(100)
-    y[::5] = 1 - y[::5]  # something to learn by heart
+    y[::5] = 1 - y[::5]  # random labels, which a net can only memorize
     X_test, y_test = data(2000, seed=1)
     scores = {}
     for rate in (0.0, 0.5):
@@ -98,11 +98,11 @@ def test_frozen_layers_and_thawed_ones():
         one.fit(X, y, epochs=1)
     assert_same_parameters(model, loaded)
     assert not np.array_equal(model.weights[0], first)
-    with pytest.raises(ValueError, match="one True or False for each of the 2 layers"):
+    with pytest.raises(ValueError, match="a bool for each of the 2 layers"):
         model.trainable = [True]
 
 
-def test_the_summary_tells_what_is_unusual():
+def test_the_summary_has_the_settings_that_are_not_defaults():
     model = classifier([Dense(16, "relu", max_norm=2), Dropout(0.25), Dense(8, trainable=False), 2])
     head, first, second, third, _ = summary_of(model).splitlines()
     assert head.endswith("parameters")
@@ -246,7 +246,7 @@ def test_what_an_optimizer_says_of_itself():
 def test_solvers_want_the_same_loss_each_time(solver):
     X, _ = data()
     model = Model([Dropout(0.1), 4, 1], loss="squared_error", optimizer=solver)
-    with pytest.raises(ValueError, match="leave dropout out"):
+    with pytest.raises(ValueError, match="remove dropout"):
         model.fit(X, X[:, 0])
     model = Model([4, 1], loss="squared_error", optimizer=solver)
     with pytest.raises(ValueError, match="augmentation"):
@@ -353,10 +353,10 @@ def test_models_with_own_functions_are_copied_and_pickled_but_not_saved():
     for other in (copy.copy(model), pickle.loads(pickle.dumps(model))):
         np.testing.assert_array_equal(other.predict(X), model.predict(X))
         other.fit(X, X[:, 0], epochs=1)
-    with pytest.raises(TypeError, match="activation 'softsign' is a function of your own"):
+    with pytest.raises(TypeError, match="activation 'softsign' is a custom function"):
         model.save(io.BytesIO())
     plain = Model([1], loss=fastnn.custom.loss(log_cosh, log_cosh_slope))
-    with pytest.raises(TypeError, match="loss 'log_cosh' is a function of your own"):
+    with pytest.raises(TypeError, match="loss 'log_cosh' is a custom function"):
         plain.save(io.BytesIO())
 
 

@@ -1,4 +1,4 @@
-"""Plots: what is on the figures, and that the model is left alone."""
+"""Plots: content of the figures, and that the model is not changed."""
 
 from __future__ import annotations
 
@@ -143,8 +143,8 @@ def test_classes_weights_lists_and_given_axes():
     [
         ({"rates": [0.1, 0.2]}, "rates must be three rates"),
         ({"rates": "abc"}, "rates must be three rates"),
-        ({"rates": [0.1, 0.1, 0.2]}, "rates must rise, from above 0, got"),
-        ({"rates": [0.0, 0.1, 0.2]}, "rates must rise, from above 0, got"),
+        ({"rates": [0.1, 0.1, 0.2]}, "rates must be above 0 and in rising order, got"),
+        ({"rates": [0.0, 0.1, 0.2]}, "rates must be above 0 and in rising order, got"),
         ({"rates": [0.1, 0.2, "a"]}, r"rates\[2\] must be a number"),
         ({"epochs": 0}, "epochs must be .* got 0"),
         ({"batch_size": 0}, "batch_size must be .* got 0"),

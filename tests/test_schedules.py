@@ -1,4 +1,4 @@
-"""Schedules: their curves beside PyTorch's, Keras's formulas and scikit-learn's; what a fit makes of them."""
+"""Schedules: their curves compared with PyTorch's, Keras's and scikit-learn's; their use in a fit."""
 
 from __future__ import annotations
 
@@ -481,7 +481,7 @@ def test_a_rate_of_zero_changes_nothing():
 
 
 @pytest.mark.parametrize("watch", [None, Look()], ids=["can_fuse_epochs", "watched"])
-def test_divergence_tells_the_rate_of_its_step(watch):
+def test_divergence_names_the_rate_of_its_step(watch):
     rates = [1e-3, 1e-3, 1e-3, 1e300, 1e-3]
     schedule = PiecewiseConstant(1e-3, boundaries=[2.6, 2.8], values=[1e300, 1e-3])  # the fourth step of epoch 2
     model = new_model(schedule, optimizer=fastnn.SGD, layers=(3, 1))
@@ -504,5 +504,5 @@ def test_files_with_damaged_schedules():
         damaged = io.BytesIO()
         fastnn._persistence.npz.write(damaged, header, arrays)
         damaged.seek(0)
-        with pytest.raises(ValueError, match="what it describes is no model"):
+        with pytest.raises(ValueError, match="its content is no valid model"):
             fastnn.load(damaged)

@@ -26,7 +26,7 @@ def _tells_nothing(net: str, rows: int, threads: int) -> bool:
 
 
 class Predict:
-    """`Model.predict`, checks of the input included: microseconds a call."""
+    """`Model.predict`, checks of the input included: microseconds per call."""
 
     params = (list(NETS), ROWS, THREADS)
     param_names = ("net", "rows", "threads")

@@ -1,7 +1,7 @@
-"""The parts: products against the FMA peak, updates against the memory, elementwise functions a number.
+"""Benchmarks of kernels: products relative to the FMA peak, updates to the memory bandwidth, elementwise functions.
 
-What has a bound is told as a multiple of the time at that bound, measured in the same process: 1.25 is a share of
-1 / 1.25 = 80 %. asv takes what is smaller for the better, so the share itself would show gains as losses.
+A kernel with a bound is reported as a multiple of the time at that bound, measured in the same process: 1.25 is a share
+of 1 / 1.25 = 80 %. asv treats smaller values as better, so the share itself would report gains as losses.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from fastnn.kernels.tables import aligned_zeros, leading_dimension, padded
 from .timing import best
 
 DTYPES = ["float32", "float64"]
-#: Names of the elementwise functions; the number of one is what `elementwise` is told.
+#: Names of the elementwise functions; `elementwise` receives the index of one.
 FUNCTIONS = ["exp", "expm1", "log", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softmax", "transpose"]
 EXP, EXPM1, LOG, SIGMOID, TANH, RELU, LEAKY_RELU, ELU, SOFTMAX, TRANSPOSE = range(len(FUNCTIONS))
 RELU_CODE, LEAKY_RELU_CODE, ELU_CODE, SOFTMAX_CODE = (
     ACTIVATIONS[name].code for name in ("relu", "leaky_relu", "elu", "softmax")
 )
-#: They run over a matrix of this many rows and columns: 16 KiB of float32, which stay in the first-level cache.
+#: Rows and columns of their matrix: 16 KiB of float32, which stay in the first-level cache.
 SIDE = 64
 
 
@@ -38,7 +38,7 @@ SIDE = 64
 def product(
     a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, c: Any, m: int, n: int, depth: int, count: int
 ) -> None:
-    """C = init + A B, `count` times; C is laid out as B, and its rows start from one row `init`."""
+    """Compute C = init + A B `count` times; C is laid out as B, and its rows start from one row `init`."""
     for _ in range(count):
         none = nothing(at(a, 0))
         gemm(at(a, 0), a_row, a_k, at(b, 0), ldb, at(init, 0), 0, at(c, 0), ldb, m, n, depth, none, none)
@@ -82,13 +82,13 @@ def elementwise(function: int, x: Any, y: Any, count: int) -> None:
 
 @kernel
 def coefficients_of_step(optimizer: int, rate: float, hyper: Any, scalars: Any) -> Any:
-    """Numbers of the thousandth step."""
+    """Return the coefficients of step 1000."""
     return coefficients(optimizer, rate, 0.0, hyper, read_scalars(scalars), 1000.0)
 
 
 @kernel
 def updates(optimizer: int, rates: Any, arrays: Any, count: int) -> None:
-    """`count` updates of all parameters; rows of `arrays` are w, g and three slots."""
+    """Run `count` updates of all parameters; rows of `arrays` are w, g and three slots."""
     n = arrays.shape[1]
     for _ in range(count):
         update(
@@ -97,7 +97,7 @@ def updates(optimizer: int, rates: Any, arrays: Any, count: int) -> None:
 
 
 class Products:
-    """The three products of a layer with so many inputs and outputs, by one thread."""
+    """Products of a layer by its numbers of inputs and outputs, with one thread."""
 
     params = (DTYPES, ["forward", "gradient", "backward"], ["32x16x16", "128x784x128", "128x64x10", "64x1024x1024"])
     param_names = ("dtype", "product", "batch x inputs x outputs")
@@ -106,8 +106,8 @@ class Products:
 
     def setup(self, dtype: str, form: str, shape: str) -> None:
         rows, n_in, n_out = map(int, shape.split("x"))
-        # Rows, columns and length of the sum; a gradient reads the layer's input down its columns, and the way back
-        # to the inputs streams the transposed copy of the weights.
+        # Rows, columns and length of the sum; a gradient reads the layer's input down its columns, and the backward
+        # pass streams the transposed copy of the weights.
         m, n, depth = {
             "forward": (rows, n_out, n_in), "gradient": (n_in, n_out, rows), "backward": (rows, n_in, n_out)
         }[form]  # fmt: skip
@@ -126,7 +126,7 @@ class Products:
 
 
 class Elementwise:
-    """Nanoseconds an element of 64 x 64 in cache."""
+    """Nanoseconds per element of 64 x 64 in cache."""
 
     params = (DTYPES, FUNCTIONS)
     param_names = ("dtype", "function")
@@ -147,7 +147,7 @@ class Elementwise:
 
 
 class _Updates:
-    """Updates of so many parameters by one thread."""
+    """Updates of a number of parameters by one thread."""
 
     #: Optimizers, and the arrays that each reads: w, g and its slots.
     reads = {rule.name.upper(): 2 + len(rule.slots) for rule in OPTIMIZERS}  # noqa: RUF012
@@ -168,7 +168,7 @@ class _Updates:
 
 
 class UpdatesInCache(_Updates):
-    """Nanoseconds a parameter of 4096."""
+    """Nanoseconds per parameter of 4096."""
 
     unit = "ns"
     parameters = 4096
@@ -178,16 +178,16 @@ class UpdatesInCache(_Updates):
 
 
 class UpdatesInMemory(_Updates):
-    """8 million parameters, against the time of reading what an update reads.
+    """8 million parameters, relative to the time of reading the arrays that an update reads.
 
-    What it writes goes back to memory meanwhile: one core is bound by the lines that it waits for.
+    Writes to memory overlap with it: one core is limited by the latency of the lines that it reads.
     """
 
     unit = "x the time of reading memory"
     parameters = 1 << 23
 
     def track_time_over_memory(self, dtype: str, optimizer: str) -> float:
-        # Here, so that commits without it lack this benchmark alone and not the suite.
+        # Imported here, so that for older commits only this benchmark fails.
         from fastnn._engine.system_info import cache_sizes, read_bandwidth
 
         n_bytes = self.reads[optimizer] * self.parameters * np.dtype(dtype).itemsize

@@ -1,4 +1,4 @@
-"""What it costs to begin: import, first fit without and with compiled code on disk; and memory."""
+"""Benchmarks of startup: import, first fit without and with compiled code on disk; and of memory."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ def _seconds(code: str, **environment: str) -> float:
 
 
 class Import:
-    """Seconds that importing fastnn takes beyond importing Numba."""
+    """Seconds of importing fastnn minus those of importing Numba."""
 
     timeout = 300
     unit = "s"
 
     def track_import_over_numba(self) -> float:
-        # In turns, so that what else the machine does meets both.
+        # Alternating, so that other load of the machine affects both.
         times = [(_seconds("import numba"), _seconds("import fastnn")) for _ in range(5)]
         numba, fastnn = map(min, zip(*times, strict=True))
         return fastnn - numba
 
 
 class FirstFit:
-    """Seconds of a whole process that imports and fits: one that compiles, and one that finds the compiled code."""
+    """Seconds of a whole process that imports and fits: one that compiles, and one that loads compiled code."""
 
     timeout = 300
     unit = "s"
 
     def setup_cache(self) -> float:
-        """Compile into the folder that asv gives the class, where the later processes find it."""
+        """Compile into the folder that asv provides to the class, from which later processes load."""
         return _seconds(FIRST_FIT, FASTNN_CACHE_DIR=os.path.abspath("cache"))
 
     setup_cache.timeout = 300  # type: ignore[attr-defined]
@@ -55,14 +55,14 @@ class FirstFit:
 
 
 class Memory:
-    """Peak of a process that imports; of one that trains on 40 MB of data, in batches and in one."""
+    """Peak memory of a process that imports, and of one that trains on 40 MB of data, in batches and in one."""
 
     params = ([None, 256, 100_000],)
     param_names = ("batch",)
     timeout = 300
 
     def setup_cache(self) -> None:
-        """Compile elsewhere, for the compiler takes more memory than the training."""
+        """Compile in another process, as the compiler uses more memory than the training."""
         _seconds(FIRST_FIT)
 
     setup_cache.timeout = 300  # type: ignore[attr-defined]

@@ -1,6 +1,6 @@
-"""How long a call takes that is too short for one look at the clock.
+"""Timing of calls that are shorter than the resolution of the clock.
 
-asv's own timer sets up anew before each timed call once there is a `setup`; here a sample is many calls in a row.
+asv's own timer calls `setup` before each timed call; here a sample is many consecutive calls.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import statistics
 import time
 from collections.abc import Callable
 
-#: Seconds of a sample at least, and of all samples together.
+#: Minimum seconds per sample, and seconds of all samples.
 SAMPLE = 0.005
 ALL_SAMPLES = 0.25
 
 
 def _samples(run: Callable[[int], object], sample: float, total: float) -> list[float]:
-    """Seconds of one of the `count` calls that `run(count)` makes, of samples that are long enough; at least three."""
+    """Return the seconds per call, one value per sample, of `run(count)`, which makes `count` calls; at least three."""
     count, found = 1, []
-    run(1)  # may compile, and wakes what sleeps
+    run(1)  # may compile, and starts threads
     end = time.perf_counter() + total
     while len(found) < 3 or time.perf_counter() < end:
         start = time.perf_counter()
@@ -31,10 +31,10 @@ def _samples(run: Callable[[int], object], sample: float, total: float) -> list[
 
 
 def best(run: Callable[[int], object]) -> float:
-    """Seconds of a call when nothing disturbs: for a part, to be compared with what the processor can do."""
+    """Return the minimum seconds per call, for comparison with the limits of the processor."""
     return min(_samples(run, SAMPLE, ALL_SAMPLES))
 
 
 def median(run: Callable[[int], object]) -> float:
-    """Seconds of a usual call."""
+    """Return the median seconds per call."""
     return statistics.median(_samples(run, SAMPLE, 2 * ALL_SAMPLES))

@@ -1,4 +1,4 @@
-"""Epochs of training: their time, and beside it the loss that they reach."""
+"""Benchmarks of training: time of epochs, and the loss after them."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ OPTIMIZERS = {
     "nadam": fastnn.NAdam(0.001),
     "lion": fastnn.Lion(0.0001),
 }
-#: What training can do besides, each alone: settings of the layers, the optimizer, the loss and `fit`.
+#: Options of training, each alone: settings of the layers, the optimizer, the loss and `fit`.
 OPTIONS: dict[str, dict[str, Any]] = {
     "none": {},
     "dropout": {"dropout": 0.2},
@@ -47,7 +47,7 @@ def model_for(
     dropout: float = 0.0,
     max_norm: float | None = None,
 ) -> fastnn.Model:
-    """A model of the workload at its common start; `dropout` is for the inputs of all layers but the first."""
+    """Return a model of the workload with its start weights; `dropout` applies to all layers but the first."""
     layers = [
         fastnn.Dense(
             n, work.activation if k < len(work.sizes) - 2 else None, dropout=dropout if k else 0.0, max_norm=max_norm
@@ -65,22 +65,22 @@ def model_for(
 
 @lru_cache(maxsize=1)
 def _data(work: Workload) -> Any:
-    """The data of the workload; kept, for a process sets up before every sample."""
+    """Return the data of the workload, cached, as `setup` runs before each sample."""
     return work.data()
 
 
 class _Training:
-    """Every sample trains a new model whose first epochs have been run.
+    """Base: each sample trains a new model that has run its first epochs.
 
-    asv sets up before each sample when a sample is one call and nothing warms up (`number`, `warmup_time`). So all
-    samples begin with the same weights, slots and order of rows, with the code loaded and all buffers touched, and
-    a loss is that after twice the workload's epochs.
+    asv calls `setup` before each sample if a sample is one call without warm-up (`number`, `warmup_time`). So all
+    samples start with the same weights, slots and order of rows, with the code loaded and all buffers allocated, and
+    the loss is that after twice the workload's epochs.
     """
 
     number = 1
     warmup_time = 0.0
     rounds = 2
-    repeat = (2, 10, 1.0)  # fewest and most samples, seconds
+    repeat = (2, 10, 1.0)  # minimum and maximum number of samples, seconds
     timeout = 300
 
     def prepare(self, work: Workload, *, n_threads: int = 1, augmentation: Any = None, **settings: Any) -> None:
@@ -165,7 +165,7 @@ class Optimizers(_Training):
 
 
 class Options(_Training):
-    """Two nets with what training can do besides: "none" says what it costs those who do not ask for it."""
+    """Two nets with each option of training; "none" is the time without options."""
 
     params = (["small", "mnist"], list(OPTIONS))
     param_names = ("net", "option")

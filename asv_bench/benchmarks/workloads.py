@@ -1,4 +1,4 @@
-"""The nets and data that everything here is measured on."""
+"""Nets and data of the benchmarks."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ class Workload:
     ----------
     name : str
     sizes : widths, input first
-    batch : rows a batch
+    batch : rows per batch
     rows : rows of the data, a multiple of `batch`
     loss : "softmax_crossentropy" or "squared_error"
     activation : of the hidden layers
     dtype : "float32" or "float64"
-    epochs : epochs in one timed call; several where one is a matter of microseconds
+    epochs : epochs in one timed call; several where one takes microseconds
     optimizer : "adam", "sgd", "momentum", "rmsprop" or "adagrad"
     """
 
@@ -38,12 +38,12 @@ class Workload:
 
     @property
     def steps(self) -> int:
-        """Steps an epoch."""
+        """Steps per epoch."""
         return self.rows // self.batch
 
     @property
     def flops(self) -> int:
-        """Needed operations of an epoch: 4 a weight and row in the first layer, 6 in the others."""
+        """Required operations of an epoch: per weight and row 4 in the first layer, 6 in the others."""
         products = [a * b for a, b in pairwise(self.sizes)]
         return (6 * sum(products) - 2 * products[0]) * self.rows
 
@@ -56,7 +56,7 @@ class Workload:
         return X, rng.standard_normal((self.rows, self.sizes[-1])).astype(self.dtype)
 
     def start(self) -> list[np.ndarray]:
-        """Weights to start from, the same for everybody; (n_in, n_out) a layer."""
+        """Return the start weights, the same for all peers; (n_in, n_out) per layer."""
         return he_normal(self.sizes, self.dtype)
 
     def to_dict(self) -> dict[str, Any]:
@@ -83,7 +83,7 @@ class Inference:
 
     @property
     def flops(self) -> int:
-        """Needed operations of a call."""
+        """Required operations of a call."""
         return 2 * self.rows * sum(a * b for a, b in pairwise(self.sizes))
 
     def data(self) -> np.ndarray:
@@ -91,12 +91,12 @@ class Inference:
         return np.random.default_rng(0).standard_normal((self.rows, self.sizes[0]), np.float32)
 
     def parameters(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Weights (n_in, n_out) and biases (n_out,) of each layer; the biases are not zero, so that they count."""
+        """Weights (n_in, n_out) and biases (n_out,) of each layer; biases are not zero."""
         rng = np.random.default_rng(2)
         return [(w, rng.standard_normal(w.shape[1], np.float32)) for w in he_normal(self.sizes, "float32")]
 
     def outputs(self) -> np.ndarray:
-        """What every peer must find, computed in double precision; (rows, n_out)."""
+        """Return the expected outputs, computed in double precision; (rows, n_out)."""
         a = self.data().astype(np.float64)
         layers = self.parameters()
         for w, b in layers[:-1]:
@@ -133,7 +133,7 @@ TRAINING = (
     Workload("big", (1024, 2048, 2048, 1024), 512, 2048, loss="squared_error"),
 )
 
-#: Off the table: shapes and settings that nothing was tuned for.
+#: Further shapes and settings, for which nothing was tuned.
 MORE = (
     Workload("deep", (8, *[32] * 7, 1), 64, 4096, loss="squared_error", epochs=10),
     Workload("odd", (17, 37, 53, 3), 50, 5000, epochs=10),

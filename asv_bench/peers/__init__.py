@@ -1,8 +1,8 @@
-"""Who is compared, and what each needs; nothing of them is imported here.
+"""Peers of the comparison and their packages; no peer is imported here.
 
-A peer is a class that is made of a workload and a number of threads, in a process of its own (`worker`). Its
-`run` is what is timed; what it needs to be ready happens before. `variant`, where a peer has several ways,
-tells which one it found to be the fastest and uses; `note` tells what is different about its work.
+A peer is a class that is constructed from a workload and a number of threads, in a process of its own (`worker`). Its
+`run` is timed; preparation happens before. `variant` names the fastest of several implementations, which is used;
+`note` describes differences of its work.
 """
 
 from __future__ import annotations
@@ -13,15 +13,15 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Peer:
-    """Where a peer's class is and what must be installed.
+    """Location of a peer's class and its packages.
 
     Parameters
     ----------
     name : for tables
     target : "module:class"
-    packages : what it imports; the first is the word for ``--peers``
+    packages : packages that it imports; the first is its name for ``--peers``
     fast : whether it is measured over all widths, too
-    slow_start : whether it takes minutes to compile and so is left out unless asked for
+    slow_start : whether it takes minutes to compile, and so is measured only if selected
     """
 
     name: str
@@ -32,7 +32,7 @@ class Peer:
 
     @property
     def missing(self) -> list[str]:
-        """Packages that are not installed."""
+        """Return the packages that are not installed."""
         return [package for package in self.packages if importlib.util.find_spec(package) is None]
 
 

@@ -1,7 +1,7 @@
-"""The same prediction in fastnn and in each peer, each at its best: a NumPy array in, a NumPy array out.
+"""The same prediction in fastnn and in each peer, each in its fastest way, from NumPy array to NumPy array.
 
-`run` is one call and returns the outputs. Where a library has several ways, `fastest` tries them on the spot.
-The array that comes out is a new one from fastnn, PyTorch, JAX and scikit-learn. NumPy, ONNX Runtime (with
+`run` is one call and returns the outputs. Where a library has several ways, `fastest` measures them.
+The result is a new array from fastnn, PyTorch, JAX and scikit-learn. NumPy, ONNX Runtime (with
 io_binding) and OpenVINO may write each call's outputs into the same buffer, which is their fastest way.
 """
 
@@ -18,14 +18,14 @@ from asv_bench.benchmarks.workloads import Inference
 
 
 class InferencePlan(Protocol):
-    """What `worker` drives."""
+    """Interface of a peer for `worker`."""
 
     def run(self) -> np.ndarray:
         """Predict all rows, once."""
 
 
 def fastest(ways: dict[str, Callable[[], Any]], seconds: float = 0.1) -> str:
-    """Name of the way with the shortest mean time of a call, after as long a warm-up."""
+    """Return the name of the way with the minimum mean time per call, after a warm-up of the same duration."""
     found = {}
     for name, way in ways.items():
         for _ in range(2):  # the first is the warm-up

@@ -1,8 +1,8 @@
-"""The same training in fastnn and in each peer, each at its best.
+"""The same training in fastnn and in each peer, each in its fastest way.
 
-A trainer starts from the workload's weights and runs epochs over rows in given orders; `run` is what is timed
-and returns the mean loss of the epochs, when all work is done. Transfer of data, and permuted copies for a
-peer that cannot read rows by an order, are made by `prepare`.
+A trainer starts from the workload's weights and runs epochs over rows in given orders; `run` is timed and returns the
+mean loss of the epochs after all work is done. `prepare` transfers data, and makes permuted copies for a peer that
+cannot read rows by an order.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ RATES = {"adam": 1e-3, "sgd": 1e-2, "momentum": 1e-2, "rmsprop": 1e-3, "adagrad"
 
 
 class Trainer(Protocol):
-    """What `worker` drives."""
+    """Interface of a peer for `worker`."""
 
     def prepare(self, orders: list[np.ndarray]) -> None:
-        """Get ready for epochs in these orders of rows; not timed."""
+        """Prepare epochs in these orders of rows; not timed."""
 
     def run(self) -> float:
-        """Run them, and tell the mean loss."""
+        """Run the epochs and return the mean loss."""
 
 
 class Fastnn:
@@ -133,7 +133,7 @@ class Jax:
 
 
 class Torch:
-    """PyTorch, eager, fused optimizers where there are; `compiled` wraps forward and loss in torch.compile."""
+    """PyTorch, eager, with fused optimizers if available; `compiled` wraps forward and loss in torch.compile."""
 
     compiled = False
 
@@ -195,7 +195,7 @@ class TorchCompiled(Torch):
 class Keras:
     """Keras 3 on JAX: `fit`, compiled, over rows that were permuted beforehand.
 
-    Several epochs are one epoch over as many copies here, so that what `fit` does around an epoch is met once.
+    Several epochs are one epoch over as many copies here, so that the overhead of `fit` per epoch occurs once.
     """
 
     def __init__(self, work: Workload, n_threads: int) -> None:
@@ -218,7 +218,7 @@ class Keras:
         self.net = keras.Sequential([keras.Input((work.sizes[0],)), *hidden, dense(work.sizes[-1])])
         classes = work.loss == "softmax_crossentropy"
         loss = keras.losses.SparseCategoricalCrossentropy(from_logits=True) if classes else "mean_squared_error"
-        # More steps an execution leave out what `fit` does after each, which is most of the time of small nets.
+        # More steps per execution avoid the overhead of `fit` per step, which dominates for small nets.
         self.net.compile(optimizer=optimizer, loss=loss, jit_compile=True, steps_per_execution=32)
         self.net.set_weights([a for w in work.start() for a in (w, np.zeros(w.shape[1], w.dtype))])
         self.data = work.data()
@@ -246,7 +246,7 @@ class ScikitLearn:
             raise ValueError(f"has no {work.optimizer}")
         classes = work.loss == "softmax_crossentropy"
         kind = MLPClassifier if classes else MLPRegressor
-        # Its squared loss has the factor 1/2, and its gradient is summed over outputs; Adam does not notice.
+        # Its squared loss has the factor 1/2, and its gradient is summed over outputs; Adam is invariant to that.
         rate = RATES[work.optimizer] * (1 if classes or solver == "adam" else 2 / work.sizes[-1])
         self.X, self.y = work.data()
         if not classes and self.y.shape[1] == 1:
@@ -257,7 +257,7 @@ class ScikitLearn:
             solver=solver, learning_rate_init=rate, beta_1=BETA_1, beta_2=BETA_2, epsilon=EPSILON,
             momentum=MOMENTUM if work.optimizer == "momentum" else 0.0, nesterovs_momentum=False,
         )  # fmt: skip
-        # One call on a few rows makes the arrays; then the common start is put in and the optimizer made anew.
+        # One call on a few rows allocates the arrays; then the start weights are set and the optimizer is reset.
         few = np.arange(max(work.sizes[-1], 2)) if classes else self.y[:2]
         start = self.X[np.arange(len(few)) % len(self.X)]
         with warnings.catch_warnings():

@@ -1,8 +1,7 @@
-"""A process for each peer: only one of them runs at a time.
+"""One process per peer, of which only one runs at a time.
 
-In one process, or in several that are merely idle, the thread pools of one peer spin into the time of the
-next. So a worker is stopped by the system (SIGSTOP) while it is not its turn. Where there are no such
-signals it just waits.
+In one process, or in several idle ones, the thread pools of one peer would spin during the turn of the next. So a
+worker is stopped by the system (SIGSTOP) except in its turn. Without such signals it waits.
 """
 
 from __future__ import annotations
@@ -20,26 +19,26 @@ from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from typing import Any
 
-#: Seconds of the un-timed start of a turn, in which caches fill and thread pools wake; at least one run.
+#: Seconds of the untimed start of a turn, in which caches fill and thread pools start; at least one run.
 WARM_UP = 0.02
 #: Runs shorter than this are timed several at once.
 SHORTEST = 2e-3
-#: Seconds that an answer may take: torch.compile needs minutes.
+#: Maximum seconds for an answer, as torch.compile takes minutes.
 PATIENCE = 900.0
-#: Linux's prctl: which signal to get when the parent is gone.
+#: Linux's prctl option for the signal sent when the parent ends.
 PR_SET_PDEATHSIG = 1
 
 
 class PeerError(Exception):
-    """A peer could not do what was asked; the text is for the report."""
+    """A peer failed; the text is for the report."""
 
 
 @contextlib.contextmanager
 def limited_threads(n_threads: int) -> Iterator[None]:
-    """Give processes that are started inside `n_threads` threads and, where the system can, as many processors.
+    """Limit processes started inside to `n_threads` threads and, where the system supports it, processors.
 
-    These variables are read when a library is loaded, so they must be there before the process starts. XLA
-    has no setting of its own: it makes as many threads as NPROC says and as it may use processors.
+    These variables are read when a library is loaded, so they must be set before the process starts. XLA has no
+    setting of its own: its number of threads follows from NPROC and the process's processors.
     """
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NPROC")
     before = {name: os.environ.get(name) for name in names}
@@ -62,7 +61,7 @@ def limited_threads(n_threads: int) -> Iterator[None]:
 
 
 def sample(run: Callable[[], Any], seconds: float) -> float:
-    """Median time of a run, in seconds: warm-up first, then runs for about `seconds`."""
+    """Return the median time of a run in seconds: warm-up first, then runs for about `seconds`."""
     start, calls = time.perf_counter(), 0
     while calls == 0 or time.perf_counter() - start < WARM_UP:
         run()
@@ -79,8 +78,8 @@ def sample(run: Callable[[], Any], seconds: float) -> float:
 
 
 def serve(pipe: Connection, target: str, work: Any, n_threads: int) -> None:
-    """Make the peer and do what is asked, in the process of its own."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent, which ends its workers
+    """Construct the peer and process requests, in the worker process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # KeyboardInterrupt is handled by the parent, which ends its workers
     if sys.platform == "linux":  # a parent that is killed must not leave stopped processes behind
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     try:
@@ -105,7 +104,7 @@ def serve(pipe: Connection, target: str, work: Any, n_threads: int) -> None:
 
 
 class Worker:
-    """The parent's end: starts a peer, which is stopped at once, and wakes it for each question.
+    """The parent's end: start a peer, stop it at once, and resume it for each request.
 
     Parameters
     ----------
@@ -116,7 +115,7 @@ class Worker:
     Raises
     ------
     PeerError
-        If the peer cannot be made.
+        If the peer cannot be constructed.
     """
 
     def __init__(self, target: str, work: Any, n_threads: int) -> None:
@@ -132,7 +131,7 @@ class Worker:
             raise
 
     def ask(self, command: str, argument: Any = None) -> Any:
-        """Have the peer "prepare" (orders), "run" or "sample" (seconds), and tell what it answered."""
+        """Request "prepare" (orders), "run" or "sample" (seconds) from the peer, and return its answer."""
         self._signal("SIGCONT")
         try:
             self._pipe.send((command, argument))

@@ -1,4 +1,4 @@
-"""The architecture of a net in the terms of the kernels: sizes, codes, numbers, and the table made of them."""
+"""The architecture of a net as the kernels read it: sizes, codes, numbers, and the table of layers."""
 
 from __future__ import annotations
 
@@ -15,23 +15,36 @@ from fastnn.kernels.nn.rules import activation_code
 
 @dataclass(frozen=True)
 class Architecture:
-    """What the kernels need to know of a net.
+    """Sizes, codes and numbers of a net of L layers, from which the kernels' tables are made.
 
     Parameters
     ----------
-    sizes : (L + 1,) widths, the input's first
-    activations : (L,) pairs of code and alpha
-    use_bias : (L,)
-    penalties : (L,) pairs l1, l2
-    loss : code
-    fused_output : whether the loss contains the last activation (softmax or sigmoid, from logits)
-    dtype : float32 or float64
-    loss_parameters : (O,) a number for each output, or one for all; see `kernels.losses`
-    trained : (L,) whether the layer's weights change, or empty where all do
-    max_norms : (L,) longest that the weights of one output may be, 0 for any length; or empty where none has a limit
-    dropouts : (L,) share of a layer's inputs that a step leaves out; or empty where there is no dropout
-    functions : (L,) machine code of the user's activation and its derivative, None for none; or empty
-    loss_function : machine code of the user's loss, or None
+    sizes : tuple of int
+        (L + 1,) widths, the input's first.
+    activations : tuple of (int, float)
+        (L,) pairs of code and alpha.
+    use_bias : tuple of bool
+        (L,)
+    penalties : tuple of (float, float)
+        (L,) pairs l1, l2.
+    loss : int
+        Code of the loss.
+    fused_output : bool
+        Whether the loss contains the last activation (softmax or sigmoid, from logits).
+    dtype : numpy.dtype
+        float32 or float64.
+    loss_parameters : tuple of float
+        (O,) one number per output, or (1,) for all; see `kernels.nn.losses`.
+    trained : tuple of bool
+        (L,) whether training changes the layer; empty if all layers are trained.
+    max_norms : tuple of float
+        (L,) upper bound of the Euclidean norm of the weights of one output, 0 for no bound; empty if no layer has one.
+    dropouts : tuple of float
+        (L,) probability that a step drops an input of the layer; empty if no layer has dropout.
+    functions : tuple of (MachineCode, MachineCode) or None
+        (L,) machine code of a custom activation and its derivative, None for a built-in one; empty if all are built in.
+    loss_function : MachineCode or None
+        Machine code of a custom loss; None for a built-in one.
     """
 
     sizes: tuple[int, ...]
@@ -50,36 +63,39 @@ class Architecture:
 
     @property
     def n_layers(self) -> int:
-        """L, the number of weight matrices."""
+        """Number L of weight matrices."""
         return len(self.sizes) - 1
 
     def trained_layers(self) -> list[int]:
-        """Numbers of the layers whose weights change."""
+        """Return the indices of the layers that are trained."""
         return [k for k in range(self.n_layers) if not self.trained or self.trained[k]]
 
     def narrow(self) -> list[bool]:
-        """Whether W is stored by outputs; (L,)."""
+        """Return for each layer whether W is stored by outputs; (L,)."""
         return [tables.is_narrow(*pair, self.dtype) for pair in pairwise(self.sizes)]
 
     def leading_dimensions(self) -> list[int]:
-        """Row strides of the activations; (L + 1,)."""
+        """Return the row strides of the activations; (L + 1,)."""
         return [tables.leading_dimension(n, self.dtype) for n in self.sizes]
 
     def flops_per_row(self, *, training: bool) -> int:
-        """Operations that one row needs: 2 a weight forward, 2 for dW, 2 for dX except in the first layer."""
+        """Return the floating-point operations per row.
+
+        Per weight 2 forward; in training also 2 for dW, and 2 for dX except in the first layer.
+        """
         products = [a * b for a, b in zip(self.sizes[:-1], self.sizes[1:], strict=True)]
         return 6 * sum(products) - 2 * products[0] if training else 2 * sum(products)
 
 
 def address_of(code: MachineCode | None) -> int:
-    """Where the machine code lies; 0 where there is none."""
+    """Return the address of machine code; 0 for None."""
     return 0 if code is None else code.address
 
 
 def layer_table(architecture: Architecture, *, training: bool) -> np.ndarray:
     """Return the table of the layers, (L,) `tables.Layer`, without the offsets in `work`.
 
-    For training the last activation is left to a loss that contains it.
+    For training the last activation is the identity if the loss contains it.
     """
     table = tables.new_table(tables.Layer, architecture.n_layers)
     lds = architecture.leading_dimensions()
@@ -106,5 +122,5 @@ def layer_table(architecture: Architecture, *, training: bool) -> np.ndarray:
 
 
 def set_penalties(table: np.ndarray, architecture: Architecture) -> None:
-    """Overwrite the penalties' factors in a table of layers."""
+    """Overwrite the columns l1 and l2 of a table of layers."""
     table["l1"], table["l2"] = np.array(architecture.penalties).T

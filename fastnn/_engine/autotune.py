@@ -1,34 +1,35 @@
-"""How long compiled code runs before Python looks up, and with how many threads."""
+"""Auto-tuning of slice length (steps per call of compiled code) and number of threads."""
 
 from __future__ import annotations
 
-#: Seconds that compiled code runs before Python may look up (progress, Ctrl-C).
+#: Seconds that compiled code runs before control returns to Python (progress, Ctrl-C).
 SLICE = 0.05
-#: Epochs that compiled code runs at most before that.
+#: Maximum number of epochs per slice.
 MAX_EPOCHS = 256
-#: Seconds of real work by which one thread and many are compared before the faster goes on ...
+#: Seconds of training steps by which one thread and all threads are compared; the faster is kept.
 TRIAL = 0.001
-#: ... for so many seconds at first, then for twice as long each time, and for so many in the end.
+#: Seconds until the next comparison: the first interval, and the last one, as it doubles each time.
 FIRST_RETRY, LAST_RETRY = 0.05, 0.5
 
 
 class SliceTuner:
-    """How many steps to run before looking up, and with how many threads: both measured on the run itself.
+    """Choose steps per slice and number of threads by timing the slices of the run itself.
 
-    One thread runs some steps, then all run as many; whoever was faster goes on, and after a while both are
-    tried again, for what else the machine does may have changed. Results do not depend on the choice, so it
-    may be left to the clock.
+    One thread runs for `TRIAL` seconds, then all threads do; the faster configuration is kept, and the comparison is
+    repeated, as the load of the machine may have changed. Results do not depend on the choice.
 
     Parameters
     ----------
-    n_threads : most threads
-    or_one : whether one thread may turn out to be better; False always uses all
+    n_threads : int
+        Maximum number of threads.
+    or_one : bool
+        Whether one thread is tried, too; False always uses all.
     """
 
     def __init__(self, n_threads: int, *, or_one: bool = True) -> None:
         self._candidates = [1, n_threads] if or_one and n_threads > 1 else [n_threads]
         self._count = 1
-        self._each = 0.0  # seconds of a step, lately
+        self._each = 0.0  # seconds per step in the last slice
         self._patience = FIRST_RETRY
         self._start_trial()
 
@@ -41,18 +42,18 @@ class SliceTuner:
         self._is_trial = len(self._candidates) > 1
 
     def next(self) -> tuple[int, int]:
-        """Threads and steps of the next slice; a short one where it is only there to wake the threads."""
+        """Return threads and steps of the next slice; a short one where it only starts the threads."""
         return self._current, self._count if self._is_warm else max(1, self._count // 8)
 
     def epochs(self, n_steps: int) -> int:
-        """Epochs of so many steps that fit in a slice; at least one."""
+        """Return how many epochs of `n_steps` steps fit in a slice, from 1 to `MAX_EPOCHS`."""
         return max(1, min(MAX_EPOCHS, round(SLICE / (self._each * n_steps)))) if self._each > 0.0 else 1
 
     def learn(self, n_threads: int, steps: int, seconds: float) -> None:
-        """Take note of a slice."""
+        """Record the duration of a slice, in seconds, and adapt the next ones."""
         if steps == 0:
             return
-        if not self._is_warm:  # the first slice may have compiled the kernel, or woken the others
+        if not self._is_warm:  # the first slice may have compiled the kernel or started the threads
             self._is_warm = True
             return
         self._seconds[n_threads] += seconds
@@ -70,4 +71,4 @@ class SliceTuner:
         elif not self._is_trial and len(self._candidates) > 1 and spent > max(self._patience, 200 * each):
             self._patience = min(2 * self._patience, LAST_RETRY)
             self._start_trial()
-            self._count = max(1, round(TRIAL / each))  # so that trying the slower one costs little
+            self._count = max(1, round(TRIAL / each))  # bounds the cost of a trial of the slower one

@@ -1,7 +1,7 @@
 """The buffers of one net and the calls that run kernels over them.
 
-Everything above speaks of layers, words and rows; everything below of offsets and codes. This is the border:
-sizes become tables, arrays become arenas, and Python is left for some 50 ms at a time.
+Layers, names and rows are the terms of the modules above, offsets and codes those of the kernels. Here sizes become
+tables, arrays become arenas, and compiled code runs in slices of about 50 ms.
 """
 
 from __future__ import annotations
@@ -28,16 +28,22 @@ from fastnn.kernels.tables import Data, Plan, Run, State
 
 @dataclass
 class Sums:
-    """What a run of steps added up to.
+    """Sums over a run of steps.
 
     Attributes
     ----------
-    loss : sum over rows of weight times loss
-    weight : sum of the rows' weights
-    metrics : for each metric the sum over rows of weight times metric
-    penalty : sum over steps of R
-    steps : steps run
-    status : one of `layout`'s OK, LOSS_NOT_FINITE, WEIGHTS_NOT_FINITE
+    loss : float
+        Sum over rows of weight times loss.
+    weight : float
+        Sum of the rows' weights.
+    metrics : tuple of float
+        For each metric the sum over rows of weight times metric.
+    penalty : float
+        Sum over steps of R.
+    steps : int
+        Number of steps.
+    status : int
+        OK, LOSS_NOT_FINITE or WEIGHTS_NOT_FINITE of `kernels.tables`.
     """
 
     loss: float = 0.0
@@ -105,12 +111,12 @@ class RunOptions:
 
 
 def _n_rows(data: Data) -> int:
-    """Rows that take part: those that an order names, or all."""
+    """Return the number of rows in use: those of the order, or all."""
     return len(data.order) or len(data.features)
 
 
 def _sums_of(totals: np.void, n_metrics: int, steps: int) -> Sums:
-    """Sums from a record of `tables.Totals`."""
+    """Return the sums in a record of `tables.Totals`."""
     return Sums(
         loss=float(totals["loss"]),
         weight=float(totals["weight"]),
@@ -121,10 +127,8 @@ def _sums_of(totals: np.void, n_metrics: int, steps: int) -> Sums:
 
 
 def _as_int64(seed: int) -> int:
-    """The number of the same 64 bits that int64 can hold."""
+    """Return the int64 with the same 64 bits as the unsigned `seed`."""
     return seed - (1 << 64) if seed >= 1 << 63 else seed
-
-
 
 
 class Engine:
@@ -132,11 +136,16 @@ class Engine:
 
     Attributes
     ----------
-    params : (P,) weights and biases of all layers, padded; see `kernels.layout`
-    slots : (n_slots, P); the last one is the running average of the parameters where there is such
-    averaged : whether there is
-    steps_done : updates made since the slots were zero
-    scalars : numbers that the optimizer keeps between steps, once steps were made; see `kernels.nn.rules`
+    params : ndarray
+        (P,) weights and biases of all layers, padded; see `kernels.tables`.
+    slots : ndarray
+        (n_slots, P); if `averaged`, the last one is the running average of the parameters.
+    averaged : bool
+        Whether there is a running average.
+    steps_done : int
+        Updates since the slots were zero.
+    scalars : tuple of float
+        Numbers that the optimizer keeps between steps; empty before the first step. See `kernels.nn.rules`.
     """
 
     def __init__(
@@ -164,11 +173,11 @@ class Engine:
     # ------------------------------------------------------------------------------------------- views
 
     def weights(self) -> list[np.ndarray]:
-        """Views of the unpadded weights, (I, O) a layer."""
+        """Return views of the unpadded weights, (I, O) per layer."""
         return self._views(self.params)[0]
 
     def biases(self) -> list[np.ndarray]:
-        """Views of the biases, (O,) a layer."""
+        """Return views of the biases, (O,) per layer."""
         return self._views(self.params)[1]
 
     def _views(self, flat: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
@@ -184,12 +193,12 @@ class Engine:
         return weights, biases
 
     def named_views(self) -> list[tuple[str, list[np.ndarray], list[np.ndarray]]]:
-        """Views of all that training changes: the parameters and each slot, by name."""
+        """Return views of the parameters and of each slot: name, weights and biases per layer."""
         slots = [(f"slot_{k}", *self._views(slot)) for k, slot in enumerate(self.slots)]
         return [("params", *self._views(self.params)), *slots]
 
     def parameter_index(self) -> np.ndarray:
-        """Where each weight and bias that is learnt lies in `params`; (P',) int64.
+        """Return the index in `params` of each weight and bias that is trained; (P',) int64.
 
         Trained layer by trained layer, W (I, O) row by row and then b, which is left out where the layer has none.
         """
@@ -200,7 +209,7 @@ class Engine:
         return np.concatenate(parts)
 
     def reset_slots(self, n_slots: int, *, averaged: bool = False) -> None:
-        """Start the optimizer's memory anew, for another kind of optimizer, and with it the average."""
+        """Replace the optimizer's slots by zeros, for another kind of optimizer, and reset the average."""
         self.averaged = averaged
         self.slots = self._new_slots(n_slots + averaged)
         self.steps_done = 0
@@ -212,7 +221,7 @@ class Engine:
         return tables.aligned_zeros(n_slots * size, self.architecture.dtype).reshape(n_slots, size)
 
     def set_averaged(self, averaged: bool) -> None:
-        """Begin a running average of the parameters with what they are now, or drop it; the other slots stay."""
+        """Start a running average from the present parameters, or drop it; the other slots stay."""
         if averaged == self.averaged:
             return
         kept = self.slots if averaged else self.slots[:-1]
@@ -224,13 +233,13 @@ class Engine:
         self._predictor = None
 
     def set_trained(self, trained: tuple[bool, ...]) -> None:
-        """Choose the layers whose weights change from now on."""
+        """Choose the layers that the next steps train; (L,) bool."""
         self.architecture = replace(self.architecture, trained=trained)
         self._workspaces.clear()
 
     @property
     def final_params(self) -> np.ndarray:
-        """What predictions are made with: the running average where there is one, else the parameters themselves."""
+        """Parameters used for predictions: the running average if there is one, else `params`."""
         return self.slots[-1] if self.averaged and self.steps_done else self.params
 
     def set_penalties(self, penalties: tuple[tuple[float, float], ...]) -> None:
@@ -240,18 +249,18 @@ class Engine:
             set_penalties(space.layers, self.architecture)
 
     def averages(self) -> tuple[list[np.ndarray], list[np.ndarray]] | None:
-        """Copies of the running averages of weights and biases; None where there is no average."""
+        """Return copies of the running averages of weights and biases; None without an average."""
         if not self.averaged:
             return None
         weights, biases = self._views(self.final_params)
         return [w.copy() for w in weights], [b.copy() for b in biases]
 
     def snapshot(self) -> tuple[np.ndarray, np.ndarray]:
-        """Copies of the parameters and of what predictions are made with."""
+        """Return copies of `params` and `final_params`."""
         return self.params.copy(), self.final_params.copy()
 
     def restore(self, snapshot: tuple[np.ndarray, np.ndarray]) -> None:
-        """Go back to what `snapshot` gave, to the same predictions, whether there is an average by now or not."""
+        """Restore a `snapshot` and its predictions, whether or not there is an average now."""
         params, final = snapshot
         self.params[:] = params if self.averaged else final
         if self.averaged:
@@ -260,7 +269,7 @@ class Engine:
     # ------------------------------------------------------------------------------------------ running
 
     def _workspace(self, purpose: str, batch: int, team: ThreadTeam) -> Workspace:
-        """The workspace for a purpose; only the last one of each is kept."""
+        """Return the workspace for a purpose; only the last one of each purpose is kept."""
         found = self._workspaces.get(purpose)
         if found is None or found.batch != batch or found.max_threads < team.n_threads:
             n_threads = max(self.n_threads, team.n_threads)
@@ -272,7 +281,7 @@ class Engine:
         return found
 
     def epochs_per_slice(self, n_rows: int, batch: int, team: ThreadTeam) -> int:
-        """Epochs that compiled code should run before Python looks up, as far as is known by now."""
+        """Return the epochs per slice that the timing of earlier steps suggests."""
         return self._workspace("train", batch, team).pace(team.n_threads).epochs(-(-n_rows // batch))
 
     def _gradient_buffer(self) -> np.ndarray:
@@ -333,7 +342,7 @@ class Engine:
             start = time.perf_counter()
             try:
                 sums.status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
-            finally:  # Ctrl-C may be noticed as soon as the kernel returns
+            finally:  # KeyboardInterrupt may be raised as soon as the kernel returns
                 reached, self.steps_done = space.progress[0].item()
                 self.scalars = tuple(map(float, space.scalars[: len(self.scalars)]))
                 seconds += time.perf_counter() - start
@@ -393,11 +402,11 @@ class Engine:
         )
 
     def evaluate(self, data: Data, *, metrics: tuple[int, ...], team: ThreadTeam) -> Sums:
-        """Losses and metrics of all rows, without a penalty."""
+        """Return the sums of loss and metrics over all rows, without penalty."""
         return self._whole(data, tables.EVALUATE, metrics, team)
 
     def gradient(self, data: Data, *, team: ThreadTeam) -> tuple[Sums, list[np.ndarray], list[np.ndarray]]:
-        """Loss and gradient of all rows as one batch: sums, then dE/dW and dE/db of each layer (copies)."""
+        """Return sums, dE/dW and dE/db per layer (copies) of all rows as one batch."""
         sums, grad = self.flat_gradient(data, team=team)
         weights, biases = self._views(grad)
         trained = self.architecture.trained_layers()
@@ -409,17 +418,17 @@ class Engine:
         return sums, [w.copy() for w in weights], [b.copy() for b in biases]
 
     def flat_gradient(self, data: Data, *, team: ThreadTeam, metrics: tuple[int, ...] = ()) -> tuple[Sums, np.ndarray]:
-        """Loss, metrics and gradient of all rows as one batch: sums, and the gradient in the layout of `params`.
+        """Return sums and gradient of all rows as one batch, the gradient in the layout of `params`.
 
-        The gradient is the engine's own array: the next call overwrites it, and biases that are not used hold what
-        they would have.
+        The gradient is the engine's buffer, which the next call overwrites. Elements of unused biases are computed
+        as if they were used.
         """
         grad = self._gradient_buffer()
         return self._whole(data, tables.GRADIENT, metrics, team), grad
 
     def _whole(self, data: Data, mode: int, metrics: tuple[int, ...], team: ThreadTeam) -> Sums:
         n_rows = _n_rows(data)
-        # Without a gradient no sum over the rows of a chunk is needed, so a small one serves.
+        # Without a gradient no sum over the rows of a chunk is needed, so a small chunk suffices.
         batch = min(n_rows, self._limits.min_chunk) if mode == tables.EVALUATE else n_rows
         space = self._workspace("evaluate" if mode == tables.EVALUATE else "gradient", batch, team)
         params = self.final_params if mode == tables.EVALUATE else self.params
@@ -429,7 +438,7 @@ class Engine:
         run = Run(mode=mode, n_rows=n_rows, epoch_steps=n_steps, loss=self.architecture.loss)
         plan = space.plan(team.n_threads)._replace(run=run, end_step=n_steps)
         status = int(team.run(train_kernel, state, plan, data))
-        # The sums of an epoch that was finished, or of that part of it which was.
+        # The sums of the finished epoch, or of the steps before the failure.
         steps = int(space.progress["step"][0])
         totals = space.epoch_totals if steps == n_steps else space.totals
         sums = _sums_of(totals[0], len(metrics), steps)
@@ -437,7 +446,7 @@ class Engine:
         return sums
 
     def can_read(self, X: Any) -> bool:
-        """Whether the kernels can read `X` as it is: an array of the right kind, width and order, of some rows."""
+        """Return whether the kernels can read `X` unconverted: dtype, width, C order, alignment, at least one row."""
         if type(X) is not np.ndarray or X.dtype != self.params.dtype or X.ndim != 2:
             return False
         n_rows, n_in = X.shape
@@ -445,7 +454,7 @@ class Engine:
         return n_rows > 0 and n_in == self._n_in and flags.c_contiguous and flags.aligned
 
     def predict(self, features: np.ndarray, n_threads: int = 1) -> np.ndarray | None:
-        """Outputs f(x) of all rows, (n, O); None where a feature is NaN or infinite."""
+        """Return the outputs f(x) of all rows, (n, O); None if a feature is NaN or infinite."""
         predictor = self._predictor
         if predictor is None or predictor.n_threads < n_threads:
             predictor = self._predictor = InferencePlan(

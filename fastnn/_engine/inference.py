@@ -1,4 +1,4 @@
-"""Predictions: buffers, tables and a crew of helpers, and no more Python than there must be."""
+"""Predictions: buffers, tables and worker threads of one net."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastnn.kernels.loop.predict import predict as predict_kernel
 
 
 class InferencePlan:
-    """What predictions need: buffers, tables and a crew.
+    """Buffers, tables and worker threads for predictions with one set of parameters.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ class InferencePlan:
         self._n_out = architecture.sizes[-1]
         self._dtype = dtype
         self._flops_per_row = architecture.flops_per_row(training=False)
-        # A helper that came too late joins in at the next slice, and Ctrl-C is heard.
+        # Between slices late workers take part and KeyboardInterrupt is raised.
         self._slice_rows = tables.round_up(max(1, limits.work_per_slice // self._flops_per_row), tile_rows)
         net, none = self._net, (readonly(np.empty((0, 0), dtype)), np.empty((0, 0), dtype))
         self._crew = InferenceWorkers(
@@ -59,9 +59,9 @@ class InferencePlan:
         self._last = 0.0
 
     def __call__(self, features: np.ndarray) -> np.ndarray | None:
-        """Outputs of the net; None where a feature is NaN or infinite.
+        """Return the outputs (n, O) of the net; None if a feature is NaN or infinite.
 
-        Small predictions are done by the calling thread, with no more Python than there must be.
+        Predictions of little work run in the calling thread alone.
         """
         n = len(features)
         outputs = np.empty((n, self._n_out), self._dtype)
@@ -86,7 +86,7 @@ class InferencePlan:
         )
 
     def _call_workers(self, work: int) -> None:
-        """Wake sleeping helpers for work that is worth it, or for what seems to become a series."""
+        """Start sleeping workers for enough work, or for the second prediction of a series."""
         now = time.perf_counter()
         if self._crew.is_asleep():
             if work >= self._limits.work_for_threads:

@@ -1,4 +1,4 @@
-"""Threads that help with predictions, and sleep when there are none (see `kernels.predict`)."""
+"""Worker threads for predictions, which sleep between them (see `kernels.loop.predict`)."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ import numpy as np
 from fastnn.kernels.loop.predict import ASLEEP, HELPER_SIZE, HELPERS, STATE, WAIT, WAKING
 from fastnn.kernels.tables import aligned_zeros
 
-#: Seconds after which a helper that nobody woke ends.
+#: Idle timeout of a worker, in seconds.
 IDLE = 1.0
 
 _crews: weakref.WeakSet[InferenceWorkers] = weakref.WeakSet()
 
 
 class InferenceWorkers:
-    """Helpers of one net's predictions.
+    """Worker threads for the predictions of one net.
 
-    They begin when they are first wanted, wait for work in compiled code for a moment, then asleep, and end when they
-    are left alone for a second: nothing stays behind. Neither does a fork take anything along; the child begins
-    with new ones.
+    A worker starts when it is first required, waits for work first spinning in compiled code, then in a semaphore, and
+    ends after `IDLE` seconds without work. A forked child starts without workers.
 
     Parameters
     ----------
     n_helpers : int
+        Number of workers.
     help_out : callable
-        What a helper runs, ``help_out(box, number)``; it returns when the helper may sleep. It must not refer to the
-        owner of the crew, which could not end before its helpers then.
+        What a worker runs, ``help_out(box, number)``; it returns when the worker may sleep. It must not refer to the
+        owner of this object, which would stay alive as long as its workers.
 
     Attributes
     ----------
     box : ndarray
-        Where kernels find each other.
+        int64 memory shared by the calls of the kernel in all threads; see `kernels.loop.predict`.
     """
 
     def __init__(self, n_helpers: int, help_out: Callable[[np.ndarray, int], object]) -> None:
@@ -45,7 +45,7 @@ class InferenceWorkers:
         _crews.add(self)
 
     def forget(self) -> None:
-        """Begin anew, without helpers."""
+        """Reset the state to no workers (called in a forked child)."""
         self.box = aligned_zeros(HELPERS + self.n_helpers * HELPER_SIZE, np.int64)
         self._state = self.box[HELPERS + STATE :: HELPER_SIZE]
         self._lock = threading.Lock()
@@ -53,11 +53,11 @@ class InferenceWorkers:
         self._runs = [False] * self.n_helpers
 
     def is_asleep(self) -> bool:
-        """Whether some helper would not take part at once."""
+        """Return whether at least one worker is asleep."""
         return bool((self._state == ASLEEP).any())
 
     def wake(self, rounds: int) -> None:
-        """Wake those that sleep; the next prediction waits for them, at most so many rounds of spinning."""
+        """Start sleeping workers; the next prediction waits for them for at most `rounds` rounds of spinning."""
         self.box[WAIT] = rounds
         with self._lock:
             for number in range(self.n_helpers):
@@ -80,7 +80,7 @@ def _helper(
     help_out: Callable[[np.ndarray, int], object],
     number: int,
 ) -> None:
-    """Work, sleep, and end after a while."""
+    """Work and sleep in turn; end after `IDLE` seconds asleep."""
     state = HELPERS + number * HELPER_SIZE + STATE
     while True:
         help_out(box, number)

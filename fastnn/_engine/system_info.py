@@ -1,4 +1,4 @@
-"""What fastnn runs on: the processor, its vectors, what it can do at best, and the versions of what is installed."""
+"""Hardware and version information: processor, vector width, measured peak rates, installed packages."""
 
 from __future__ import annotations
 
@@ -19,21 +19,21 @@ from fastnn.kernels.lang import compiler, flags, simd
 from fastnn.kernels.linalg.roofline import N_CHAINS, READ_VECTORS, fma_loop, read_loop
 from fastnn.kernels.tables import aligned_zeros, round_up
 
-#: Seconds of one measurement, and how many are made: the best one is free of disturbances if it is short, but
-#: waking the threads of a team, some 40 us, should not count.
+#: Seconds per measurement, and number of measurements. A short one is likely to be free of disturbances, but must be
+#: long compared with starting the threads of a team (about 40 us).
 _MEASUREMENT = 0.005
 _REPEATS = 10
-#: Vectors that the peak's kernel takes; those beyond N_CHAINS stay as they are.
+#: Vectors that `fma_loop` takes; those beyond N_CHAINS are not overwritten.
 _VECTORS = 16
-#: Bytes of the first-level data cache and those behind it where the system does not tell them.
+#: Bytes of the data caches, assumed where the system does not report them.
 _USUAL_CACHES = {"L1": 32 << 10, "L2": 512 << 10, "L3": 8 << 20}
-#: Most bytes that are read to measure the memory.
+#: Maximum bytes read to measure memory bandwidth.
 _MOST_BYTES = 256 << 20
 _PROCESSORS = Path("/sys/devices/system/cpu")
 
 
 def _best_rate(run: Callable[[int], object]) -> float:
-    """Rounds a second of `run(count)`, which makes `count` rounds."""
+    """Return the maximum rate, in rounds per second, of `run(count)`, which makes `count` rounds."""
     best, count, done = 0.0, 1, 0
     run(1)  # may compile
     while done < _REPEATS:
@@ -57,38 +57,38 @@ def _threads(n_threads: int | None) -> int:
 
 
 def vector_widths() -> tuple[int, ...]:
-    """Widths in bits of the vectors that the processor has, the one that fastnn uses first."""
+    """Return the vector widths of the processor in bits, first the one that fastnn uses."""
     return tuple(bits for bits in (512, 256, 128) if bits <= simd.VECTOR_BITS)
 
 
 def fma_peak(
     dtype: npt.DTypeLike = np.float32, n_threads: int | None = None, *, vector_bits: int | None = None
 ) -> float:
-    """Measure what the fused multiply-add units reach in registers alone.
+    """Measure the peak rate of fused multiply-adds on registers, without memory access.
 
     Parameters
     ----------
     dtype : dtype
         ``float32`` or ``float64``.
     n_threads : int, optional
-        Threads that run at once; by default all that are available.
+        Number of threads; by default all that are available.
     vector_bits : int, optional
         Width of the vectors, one of `vector_widths`; by default the widest.
 
     Returns
     -------
     float
-        Operations a second of all threads together; a fused multiply-add counts as two. The measurement takes
-        about 0.1 s, and the first one with an empty cache some 2 s more for compiling.
+        Floating-point operations per second of all threads together; a fused multiply-add counts as two. The
+        measurement takes about 0.1 s, the first one with an empty cache about 2 s more for compiling.
 
     Raises
     ------
     ValueError
-        If `dtype` or `vector_bits` is something else, or `n_threads` is below 1.
+        If `dtype` or `vector_bits` is not one of those, or `n_threads` is below 1.
     """
     wanted = np.dtype(dtype)
     if wanted not in (np.dtype(np.float32), np.dtype(np.float64)):
-        raise ValueError(must_be("dtype", "float32 or float64", wanted))
+        raise ValueError(must_be("dtype", "float32 or float64", wanted.name))
     n_threads = _threads(n_threads)
     bits = simd.VECTOR_BITS if vector_bits is None else vector_bits
     if bits not in vector_widths():
@@ -102,7 +102,7 @@ def fma_peak(
 
 
 def cache_sizes() -> dict[str, int]:
-    """Bytes of the data caches of a processor by their names, "L1" first; usual sizes where the system tells none."""
+    """Return the bytes of each data cache by name, "L1" first; usual sizes if the system reports none."""
     found: dict[str, int] = {}
     for place in sorted((_PROCESSORS / "cpu0" / "cache").glob("index*")):
         try:
@@ -116,19 +116,20 @@ def cache_sizes() -> dict[str, int]:
 
 
 def read_bandwidth(n_bytes: int, n_threads: int | None = None) -> float:
-    """Measure how fast a buffer is read, again and again.
+    """Measure the bandwidth of reading a buffer repeatedly.
 
     Parameters
     ----------
     n_bytes : int
-        Size of the buffer: what fits a cache measures that cache. It is rounded up to some hundred bytes a thread.
+        Size of the buffer: one that fits in a cache measures that cache. Rounded up to a multiple of some hundred
+        bytes per thread.
     n_threads : int, optional
-        Threads that read at once, each its part of the buffer; by default all that are available.
+        Number of threads, each reading its part of the buffer; by default all that are available.
 
     Returns
     -------
     float
-        Bytes a second of all threads together. The measurement takes about 0.1 s.
+        Bytes per second of all threads together. The measurement takes about 0.1 s.
 
     Raises
     ------
@@ -142,14 +143,14 @@ def read_bandwidth(n_bytes: int, n_threads: int | None = None) -> float:
     a_round = READ_VECTORS * simd.n_lanes(dtype)
     n = round_up(-(-n_bytes // (dtype.itemsize * n_threads)), a_round)
     buffer = aligned_zeros(n_threads * n, dtype).reshape(n_threads, n)
-    buffer[:] = 1.0  # untouched pages of zeros would all be one page
+    buffer[:] = 1.0  # untouched pages of zeros would share one physical page
     sums = aligned_zeros(n_threads * simd.CACHE_LINE, dtype).reshape(n_threads, simd.CACHE_LINE)
     with ThreadTeam(n_threads) as team:
         return buffer.nbytes * _best_rate(lambda count: team.run(read_loop, buffer, count, 1.0, sums, n_threads))
 
 
 def clock() -> float | None:
-    """Cycles a second of the fastest processor now; None where the system does not tell, as in virtual machines."""
+    """Return the clock of the fastest processor in Hz; None if not reported, as in virtual machines."""
     found = []
     for place in _PROCESSORS.glob("cpu[0-9]*/cpufreq/scaling_cur_freq"):
         try:
@@ -161,18 +162,18 @@ def clock() -> float | None:
 
 @dataclass(frozen=True)
 class Roofline:
-    """What bounds a kernel here: arithmetic, or reading from a cache or from memory.
+    """Measured limits of a kernel: arithmetic, and reading from each cache and from memory.
 
     Parameters
     ----------
     peaks : dict
-        Operations a second by (name of the dtype, bits of the vectors, threads).
+        Floating-point operations per second by (name of the dtype, bits of the vectors, threads).
     bandwidths : dict
-        Bytes read a second by (name of the cache or "memory", threads).
+        Bytes read per second by (name of the cache or "memory", threads).
     bytes_read : dict
         The size of the buffer for each name in `bandwidths`.
     cycles : float or None
-        Cycles a second, where the system tells them.
+        Clock in Hz; None if the system reports none.
     """
 
     peaks: dict[tuple[str, int, int], float]
@@ -181,15 +182,18 @@ class Roofline:
     cycles: float | None
 
     def ridge(self, dtype: npt.DTypeLike = np.float32, level: str = "memory", n_threads: int = 1) -> float:
-        """Operations a byte from which on arithmetic is the bound, for the widest vectors."""
+        """Return the operations per byte above which arithmetic is the limit, for the widest vectors."""
         peak = self.peaks[np.dtype(dtype).name, simd.VECTOR_BITS, n_threads]
         return peak / self.bandwidths[level, n_threads]
 
 
 def roofline() -> Roofline:
-    """Measure FMA peaks, with one thread and with all, and the read bandwidth of caches (one thread) and memory.
+    """Measure FMA peaks (one thread and all) and read bandwidths of caches (one thread) and memory (both).
 
-    It takes about two seconds.
+    Returns
+    -------
+    Roofline
+        The measurement takes about two seconds.
     """
     threads = sorted({1, available_threads()})
     peaks = {
@@ -199,7 +203,7 @@ def roofline() -> Roofline:
         for n in threads
     }
     caches = cache_sizes()
-    # Half of a cache: the other half is for what else runs. Four times the last one keeps little of it there.
+    # Half of a cache, as other processes use it, too. Of four times the last cache at most a quarter is cached.
     sizes = {name: size // 2 for name, size in caches.items()}
     sizes["memory"] = min(4 * max(caches.values()), _MOST_BYTES)
     bandwidths, cycles = {}, None
@@ -207,12 +211,12 @@ def roofline() -> Roofline:
         for n in threads if name == "memory" else (1,):
             bandwidths[name, n] = read_bandwidth(size, n)
         if name == "L1":
-            cycles = clock()  # while the processor is awake
+            cycles = clock()  # while the processor is busy: idle ones reduce their clock
     return Roofline(peaks, bandwidths, sizes, cycles)
 
 
 def _with_threads(rates: dict[int, float], unit: str, form: str = ".1f") -> str:
-    """`rates` by number of threads, in words."""
+    """Format `rates` by number of threads."""
     return ", ".join(
         f"{rate:{form}} {unit} with 1 thread" if n == 1 else f"{rate:{form}} with {n}" for n, rate in rates.items()
     )
@@ -223,7 +227,7 @@ def _size(n_bytes: int) -> str:
 
 
 def describe(roof: Roofline) -> dict[str, str]:
-    """Tell a roofline in lines for people."""
+    """Format a roofline as texts by their labels."""
     lines = {}
     threads = sorted({n for _, _, n in roof.peaks})
     for dtype, bits in dict.fromkeys((dtype, bits) for dtype, bits, _ in roof.peaks):
@@ -233,16 +237,16 @@ def describe(roof: Roofline) -> dict[str, str]:
         rates = {n: rate / 1e9 for (level, n), rate in roof.bandwidths.items() if level == name}
         text = _with_threads(rates, "GB/s")
         if roof.cycles is not None:
-            text += f" ({1e9 * rates[1] / roof.cycles:.1f} bytes a cycle{' with 1' * (len(rates) > 1)})"
+            text += f" ({1e9 * rates[1] / roof.cycles:.1f} bytes per cycle{' with 1' * (len(rates) > 1)})"
         lines[f"read {name}, {_size(size)}"] = text
     for dtype in dict.fromkeys(dtype for dtype, _, _ in roof.peaks):
         rates = {n: roof.ridge(dtype, n_threads=n) for n in threads}
-        lines[f"ridge, {dtype}"] = _with_threads(rates, "flops a byte from memory")
+        lines[f"ridge, {dtype}"] = _with_threads(rates, "flops per byte from memory")
     return lines
 
 
 def processor_name() -> str:
-    """Name of the processor as the system gives it."""
+    """Return the name of the processor as the system reports it."""
     try:
         for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
             key, _, value = line.partition(":")
@@ -254,7 +258,7 @@ def processor_name() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python and of the packages that matter; nothing is imported for it."""
+    """Return the versions of Python, fastnn and its dependencies, without importing them."""
     found = {"python": platform.python_version(), "fastnn": __version__}
     for name in ("numpy", "numba", "llvmlite", "scipy"):
         try:
@@ -272,13 +276,13 @@ _MODES: dict[flags.Mode, str] = {
 
 
 def info() -> dict[str, str | dict[str, str]]:
-    """Tell what fastnn finds here, for a bug report.
+    """Return hardware and version information for a bug report.
 
     Returns
     -------
     dict
-        Values to be read by people, and under "roofline" a dict of such. Peaks, bandwidths and the cost of a
-        region are measured by the call, which takes some two seconds.
+        Texts by label; "roofline" is a dict of texts if kernels are compiled. Peaks, bandwidths and the cost of a
+        parallel region are measured by the call, which takes about two seconds.
     """
     n_threads = available_threads()
     lanes = " or ".join(f"{simd.n_lanes(dtype)} {dtype}" for dtype in ("float32", "float64"))
@@ -292,13 +296,13 @@ def info() -> dict[str, str | dict[str, str]]:
         "region cost": f"{region_cost(n_threads) * 1e9:.0f} ns with {n_threads} threads"
         if n_threads > 1
         else "none with one thread",
-        # Python would need minutes for a buffer that is larger than the caches.
+        # As Python a buffer larger than the caches would take minutes.
         "roofline": "not measured: nothing is compiled" if compiler.JIT_DISABLED else describe(roofline()),
     }
     found["compiler"] = f"{_MODES[flags.MODE]} ({flags.REASON})"
     if compiler.JIT_DISABLED:
         found["compiled code"] = "none: NUMBA_DISABLE_JIT is set, so the kernels run as slow Python"
     else:
-        found["compiled code"] = str(compiler.CACHE_FOLDER or "kept nowhere: no writable folder, set FASTNN_CACHE_DIR")
+        found["compiled code"] = str(compiler.CACHE_FOLDER or "not cached: no writable folder, set FASTNN_CACHE_DIR")
     found["versions"] = ", ".join(f"{name} {version}" for name, version in versions().items())
     return found

@@ -1,4 +1,4 @@
-"""A team of threads that run one compiled kernel together (see `kernels.barrier`)."""
+"""A team of threads that run one compiled kernel together (see `kernels.lang.barrier`)."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from fastnn.kernels.lang.compiler import JIT_DISABLED
 
 
 def available_threads() -> int:
-    """Processors that this process may use; 1 where the kernels run as plain Python."""
+    """Return the number of processors that this process may use; 1 without compilation."""
     if JIT_DISABLED:
         return 1
     try:
@@ -28,12 +28,12 @@ def available_threads() -> int:
 
 
 def as_n_threads(n_threads: Any) -> int:
-    """Validate a maximum number of threads; None is all processors of the process."""
+    """Validate a maximum number of threads; None means all processors of the process."""
     return available_threads() if n_threads is None else positive_integer(n_threads, "n_threads")
 
 
 def _find_processor_call() -> Callable[[], int] | None:
-    """Find the C library's call that tells on which processor a thread runs; only Linux has it."""
+    """Return the C library's function for the processor of the calling thread; None if missing (only Linux has it)."""
     try:
         return ctypes.PyDLL(None).sched_getcpu
     except (AttributeError, OSError, TypeError):
@@ -44,10 +44,15 @@ _processor = _find_processor_call()
 
 
 class ThreadTeam:
-    """The calling thread and `n_threads - 1` helpers, for the time of a `with` block.
+    """The calling thread and `n_threads - 1` worker threads, for the duration of a `with` block.
 
-    Helpers sleep between jobs and leave with the block, so nothing stays behind that a later fork could
-    break, and two teams never know of each other.
+    Workers sleep between jobs and end with the block, so that no thread is left which a later fork would lose. Two
+    teams share no state.
+
+    Parameters
+    ----------
+    n_threads : int
+        Threads in all, at least 1.
     """
 
     def __init__(self, n_threads: int) -> None:
@@ -57,13 +62,13 @@ class ThreadTeam:
         self._sync: np.ndarray = new_sync()
         self._failure: BaseException | None = None
         self._go = [threading.Semaphore(0) for _ in range(n_threads - 1)]
-        self._finished = [0] * (n_threads - 1)  # number of the last job that each helper is through with
-        self._wake = threading.Semaphore(0)  # only says: look at that list again
-        self._processors = [-1] * n_threads  # where each thread was last seen
+        self._finished = [0] * (n_threads - 1)  # number of the last job that each worker finished
+        self._wake = threading.Semaphore(0)  # released at each change of that list
+        self._processors = [-1] * n_threads  # the last known processor of each thread, -1 unknown
         self._closing = False
-        self._has_room = n_threads <= available_threads()  # else a thread that spins keeps another from its work
+        self._has_room = n_threads <= available_threads()  # else a spinning thread would block another
         if n_threads > 1:
-            spin_wait(self._counters, -1)  # compiled now, if it is not yet, and not by a helper in the middle of a run
+            spin_wait(self._counters, -1)  # compiles here, not in a worker during a run
         self._helpers = [
             threading.Thread(target=self._help, args=(i,), daemon=True, name=f"fastnn-{i + 1}")
             for i in range(n_threads - 1)
@@ -78,7 +83,7 @@ class ThreadTeam:
                 return
             job_number = int(self._counters[JOBS])
             if self._finished[number] == job_number:
-                continue  # woken once too often, see `run`
+                continue  # released twice for one job, see `run`
             try:
                 self._move_aside(number + 1)
                 self._job(number + 1)
@@ -92,12 +97,12 @@ class ThreadTeam:
                 spin_wait(self._counters, job_number)
 
     def _move_aside(self, thread: int) -> None:
-        """Leave a processor on which another thread of the team was seen, for one without.
+        """Move the thread from a processor that another thread of the team uses to a free one.
 
-        Linux often wakes a helper on the very processor of the thread that woke it, and may take a hundred
-        milliseconds to part the two (measured on two processors: in 20 of 24 runs), while each waits for the
-        other at every barrier. Asking for one processor moves the thread at once; asking for all of them
-        again leaves the rest to the scheduler.
+        Linux often schedules a worker on the processor of the thread that released it, and may take 100 ms to
+        separate the two (measured on two processors: in 20 of 24 runs), while each waits for the other at every
+        barrier. Setting the affinity to one processor moves the thread at once; restoring the whole set leaves
+        later moves to the scheduler.
         """
         if _processor is None:
             return
@@ -114,10 +119,26 @@ class ThreadTeam:
         self._processors[thread] = here
 
     def run(self, kernel: Callable[..., Any], *args: Any, n_threads: int | None = None) -> Any:
-        """Call ``kernel(*args, sync, thread)`` in `n_threads` (default: all) of the team's threads at once.
+        """Call ``kernel(*args, sync, thread)`` in several threads of the team at the same time.
 
-        Returns what the call in the calling thread returned, after all have come back. An error in one of
-        them, Ctrl-C included, lets the others leave at their next barrier and is raised here.
+        Parameters
+        ----------
+        kernel : callable
+        *args
+            Arguments before `sync`, the counters of the barrier, and `thread`, from 0.
+        n_threads : int, optional
+            Number of threads; by default all of the team.
+
+        Returns
+        -------
+        object
+            What the call in the calling thread returned, after all calls have ended.
+
+        Raises
+        ------
+        RuntimeError
+            If a worker raised an error, which is its cause. An error in any thread, KeyboardInterrupt included,
+            ends the others at their next barrier.
         """
         sync = new_sync()
         self._sync = sync
@@ -125,7 +146,7 @@ class ThreadTeam:
         self._job = lambda thread: kernel(*args, sync, thread)
         if _processor is not None:
             self._processors[0] = _processor()
-        self._counters[JOBS] += 1  # from here on a helper that wakes takes the job
+        self._counters[JOBS] += 1  # from here on a released worker runs the job
         helpers = (self.n_threads if n_threads is None else n_threads) - 1
         try:
             for go in self._go[:helpers]:
@@ -133,7 +154,7 @@ class ThreadTeam:
             result = kernel(*args, sync, 0)
         except BaseException:
             sync[STOP] = 1
-            for go in self._go[:helpers]:  # perhaps again: whether all were woken is not known
+            for go in self._go[:helpers]:  # perhaps a second time: the error may have come during the loop above
                 go.release()
             raise
         finally:
@@ -143,7 +164,7 @@ class ThreadTeam:
         return result
 
     def _wait(self, helpers: int) -> None:
-        """Wait for the first `helpers`; Ctrl-C meanwhile is raised when they are back, which is a slice away."""
+        """Wait for the first `helpers` workers; a KeyboardInterrupt meanwhile is raised after they have ended."""
         interrupt: KeyboardInterrupt | None = None
         while True:
             try:
@@ -157,7 +178,7 @@ class ThreadTeam:
             raise interrupt
 
     def close(self) -> None:
-        """Send the helpers home."""
+        """Stop and join the worker threads."""
         self._closing = True
         self._counters[JOBS] += 1
         for go in self._go:
@@ -166,22 +187,22 @@ class ThreadTeam:
             helper.join()
 
     def __enter__(self) -> ThreadTeam:
-        """Begin."""
+        """Return the team."""
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Send the helpers home, whatever happened."""
+        """Stop and join the worker threads."""
         self.close()
 
 
 def _nothing(thread: int) -> None:
-    """Job of a team that has none."""
+    """Do nothing: the job of an idle team."""
 
 
 def region_cost(n_threads: int, count: int = 20_000) -> float:
-    """Seconds that a barrier of `n_threads` costs here and now (the smallest of three runs)."""
+    """Return the seconds per barrier of `n_threads` threads, the minimum of three runs of `count` barriers."""
     import time
 
     best = float("inf")

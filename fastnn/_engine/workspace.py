@@ -1,4 +1,4 @@
-"""Memory and tables of training with one batch size, and how the work is cut: tiles, chunks, shards."""
+"""Buffers and tables for training with one batch size, and the partition of the work: tiles, chunks, shards."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def weight_tiles(architecture: Architecture, limits: WorkspaceLimits = WORKSPACE
         padded_height = n_out if narrow else tables.padded(n_in, dtype)
         ld = lds[k] if narrow else lds[k + 1]
         w, bias = offsets[k]
-        # A row that the gap after it completes to the stride is updated in one run with the next.
+        # Full rows with their padding are adjacent in memory, so that they are updated in one run.
         columns = width if width <= widest else widest
         rows = max(v, elements // columns // v * v)
         for column in range(0, width, columns):
@@ -65,14 +65,14 @@ def weight_tiles(architecture: Architecture, limits: WorkspaceLimits = WORKSPACE
                     bias_column, n_bias, bias + bias_column,
                 ))  # fmt: skip
     trained = architecture.trained_layers()
-    tiles.sort(key=lambda tile: tile[0] not in trained)  # keeps the order of those that are alike
+    tiles.sort(key=lambda tile: tile[0] not in trained)  # stable: keeps the order within both groups
     table = tables.new_table(tables.Tile, len(tiles))
     table[:] = tiles
     return table
 
 
 def tile_ranges(tiles: np.ndarray, n_threads: int) -> np.ndarray:
-    """First tile of each thread, so that all have about as many weights; (n_threads + 1,) int64."""
+    """Return the first tile of each thread, with about equal numbers of weights; (n_threads + 1,) int64."""
     cost = tiles["padded_rows"] * tiles["columns"]
     middle = np.cumsum(cost) - cost / 2
     bounds = np.searchsorted(middle, cost.sum() * np.arange(n_threads + 1) / n_threads)
@@ -83,37 +83,37 @@ def tile_ranges(tiles: np.ndarray, n_threads: int) -> np.ndarray:
 def batch_tile_rows(
     rows: int, bytes_per_row: int, n_threads: int, multiple: int, limits: WorkspaceLimits = WORKSPACE_LIMITS
 ) -> int:
-    """Rows of a batch tile: near the caches' size, and as many tiles as the threads can share evenly."""
+    """Return the rows per batch tile: about the size of the caches, the number of tiles a multiple of `n_threads`."""
     most = min(limits.max_batch_tile, max(limits.min_batch_tile, limits.batch_tile_bytes // bytes_per_row))
     n_tiles = tables.round_up(-(-rows // most), n_threads)
     return tables.round_up(-(-rows // n_tiles), multiple)
 
 
 class Arena:
-    """Counts out the offsets of one aligned array before it exists."""
+    """Offsets in one aligned array that is allocated after all of them are known."""
 
     def __init__(self, dtype: np.dtype[Any]) -> None:
         self.dtype = dtype
         self.end = 0
 
     def take(self, n: int) -> int:
-        """Reserve n elements; returns where they begin."""
+        """Reserve `n` elements and return the offset of the first."""
         start = self.end
         self.end += tables.round_up(n, CACHE_LINE // self.dtype.itemsize)
         return start
 
     def zeros(self) -> np.ndarray:
-        """Make the array."""
+        """Allocate the array, filled with zeros."""
         return tables.aligned_zeros(self.end, self.dtype)
 
 
 def count_shards(architecture: Architecture, batch: int, limits: WorkspaceLimits = WORKSPACE_LIMITS) -> int:
     """Parts that each batch is cut into, each with a gradient of its own; 0 where that does not pay.
 
-    Without shards all threads share the rows of a batch, and then the weights: every activation is read by every
-    thread, which is work for the caches if the net is small, and each row that is written next has to be taken
-    back from them. A shard stays with one thread, from its rows to its gradient, and only gradients are exchanged.
-    A function of the shapes alone, for the sum of the shards is rounded otherwise than that of the rows.
+    Without shards all threads share the rows of a batch, and then the weights: each activation is read by all
+    threads, and its cache line is transferred between cores, which dominates for small nets. With shards one thread
+    processes a shard from its rows to its gradient, and only gradients are exchanged. The result is a function of
+    the shapes alone, because the sum over shards is rounded differently from the sum over rows.
     """
     n_shards = min(limits.max_shards, batch // limits.min_shard_rows)
     if n_shards < 2:
@@ -124,7 +124,7 @@ def count_shards(architecture: Architecture, batch: int, limits: WorkspaceLimits
 
 
 class Workspace:
-    """What training or evaluating with one batch size needs: `work` and, for each number of threads, a Plan."""
+    """Buffers for training or evaluating with one batch size: `work` and, for each number of threads, a Plan."""
 
     def __init__(
         self, architecture: Architecture, batch: int, n_threads: int, *, gradients: bool = True, shards: bool = True,
@@ -135,7 +135,7 @@ class Workspace:
         self.bytes_per_row = 2 * sum(lds) * dtype.itemsize
         self.batch = batch
         self.limits = limits
-        # Rows come in blocks of as many as a vector has lanes (see kernels.narrow).
+        # Rows are processed in blocks of one vector of lanes (see kernels.linalg.gemm).
         self.block = tables.round_up(TILE_ROWS, n_lanes(dtype))
         self.n_shards = count_shards(architecture, batch, limits) if gradients and shards else 0
         self.shard_rows = tables.round_up(-(-batch // self.n_shards), self.block) if self.n_shards else 0
@@ -176,7 +176,7 @@ class Workspace:
                 self.layers["preactivation"][k] = arena.take(rows * lds[k + 1])
             if dropout and self.layers["dropout"][k]:
                 self.layers["mask"][k] = arena.take(rows * lds[k])
-                if k:  # the layer below keeps its own output for its derivative
+                if k:  # the layer below needs its unmasked output for its derivative
                     self.layers["input"][k] = arena.take(rows * lds[k])
         for k in range(1, architecture.n_layers):
             if architecture.narrow()[k]:
@@ -201,13 +201,13 @@ class Workspace:
         self._paces: dict[int, SliceTuner] = {}
 
     def pace(self, n_threads: int) -> SliceTuner:
-        """What has been learnt of the speed of steps with at most so many threads."""
+        """Return the tuner of steps with at most `n_threads` threads, which keeps its timings between runs."""
         if n_threads not in self._paces:
             self._paces[n_threads] = SliceTuner(n_threads)
         return self._paces[n_threads]
 
     def layout(self, n_threads: int) -> Layout:
-        """How the work is cut for a number of threads, and where its parts lie."""
+        """Return the partition of the work for a number of threads, and the offsets of the buffers."""
         sharing = 1 if self.n_shards else n_threads  # threads that share a chunk
         return Layout(
             n_threads=n_threads,
@@ -232,7 +232,7 @@ class Workspace:
         )
 
     def plan(self, n_threads: int) -> Plan:
-        """The tables for a number of threads; the caller replaces `run`, `end_step` and what belongs to a run."""
+        """Return the tables for a number of threads; the caller replaces `run`, `end_step` and the run's arrays."""
         if n_threads not in self._plans:
             self._plans[n_threads] = Plan(
                 layout=self.layout(n_threads),
@@ -259,7 +259,7 @@ class Workspace:
         return self._plans[n_threads]
 
     def begin(self, metrics: tuple[int, ...]) -> None:
-        """Reset what a run adds to, and choose its metrics."""
+        """Reset progress and sums, and set the metrics of a run."""
         self.metrics[:] = ids.NO_METRIC
         self.metrics[: len(metrics)] = metrics
         self.progress[:] = 0

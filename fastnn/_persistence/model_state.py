@@ -1,6 +1,6 @@
-"""State of a net as a header for JSON and arrays, and a net made of them again.
+"""Conversion of a net to a JSON header and arrays, and back.
 
-`npz` writes these into a file and reads them, whatever they mean.
+`npz` writes header and arrays into a file and reads them.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ Array: TypeAlias = npt.NDArray[Any]
 
 
 def state_of(net: Net) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Return all that makes the net, as data for JSON and arrays without this machine's padding."""
+    """Return the whole state of a net: data for JSON, and arrays without padding."""
     with net.kernel_lock:
         return _state_now(net)
 
@@ -48,7 +48,7 @@ def _state_now(net: Net) -> tuple[dict[str, Any], dict[str, Array]]:
         "loss": spec.loss if isinstance(spec.loss, CustomLoss) else dataclasses.asdict(spec.loss),
         "optimizer": [type(net.optimizer).__name__, _fields(net.optimizer)],
         "regularizer": [net.regularizer.l1, net.regularizer.l2],
-        "metrics": [metric.name for metric in spec.metrics if metric.function is None],  # functions are no data
+        "metrics": [metric.name for metric in spec.metrics if metric.function is None],  # no functions
         "seed": spec.seed,
         "dtype": spec.dtype.name,
         "n_features": net.n_features,
@@ -68,12 +68,12 @@ def _state_now(net: Net) -> tuple[dict[str, Any], dict[str, Array]]:
 
 
 def from_state(header: Mapping[str, Any], arrays: Mapping[str, Array], *, n_threads: int | None) -> Net:
-    """Make a net of what `state_of` returned.
+    """Construct a net from the result of `state_of`.
 
     Raises
     ------
     LookupError, TypeError, ValueError, AttributeError, MemoryError
-        If that describes no net.
+        If header and arrays do not describe a net.
     """
     layers = [
         Dense(
@@ -100,7 +100,7 @@ def from_state(header: Mapping[str, Any], arrays: Mapping[str, Array], *, n_thre
     net.epochs_done = _count(header["epochs_done"], "epochs_done")
     net.history = History.from_dict(header["history"])
     if net.history.epoch and net.history.epoch[-1] >= net.epochs_done:
-        raise ValueError(f"history has more epochs than the {net.epochs_done} that were done")
+        raise ValueError(f"history must have at most {net.epochs_done} epochs (epochs_done)")
     if header["n_features"] is not None:
         n_features = positive_integer(header["n_features"], "n_features")
         _check_shapes(net, n_features, arrays)
@@ -123,7 +123,7 @@ def copy_of(net: Net) -> Net:
 
 
 def _activation_state(activation: activations.Activation) -> Any:
-    """Return a list for JSON; a user's function, which copies and pickles can keep, as it is."""
+    """Return a list for JSON; a custom activation is returned unchanged, for copies and pickles."""
     if isinstance(activation, CustomActivation):
         return activation
     return [activation.name, activation.alpha]
@@ -137,26 +137,20 @@ def _activation(state: Any) -> activations.Activation:
 
 
 def check_serializable(net: Net) -> None:
-    """Check that nothing of the net is a function.
-
-    Raises
-    ------
-    TypeError
-        If something is.
-    """
+    """Raise TypeError if learning rate, an activation or the loss is a function, which a file cannot contain."""
     rate = getattr(net.optimizer, "learning_rate", 0.0)  # a solver has none
     if callable(schedules.to_state(rate)):
         raise TypeError(
-            f"learning_rate={rate!r} of the optimizer cannot be written into a file: "
-            "before saving, give the model an optimizer with a number or a schedule of fastnn.schedules, and the "
-            "function again after loading (model.optimizer = ...). pickle and copy can keep it."
+            f"learning_rate={rate!r} of the optimizer cannot be written into a file: before saving, set "
+            "model.optimizer to one with a number or a schedule of fastnn.schedules, and to the present one after "
+            "loading. pickle and copy support functions."
         )
     custom = [layer.activation for layer in net.spec.layers if isinstance(layer.activation, CustomActivation)]
     if custom or isinstance(net.spec.loss, CustomLoss):
         what = f"activation {custom[0].name!r}" if custom else f"loss {net.spec.loss.name!r}"
         raise TypeError(
-            f"{what} is a function of your own, which cannot be written into a file: keep model.weights and "
-            "model.biases instead, and write them into a new Model. pickle and copy can keep the model."
+            f"{what} is a custom function, which cannot be written into a file: save model.weights and model.biases "
+            "instead, and assign them to a new Model. pickle and copy support custom functions."
         )
 
 
@@ -167,7 +161,7 @@ def _scalar_names(net: Net) -> tuple[str, ...]:
 
 
 def _check_shapes(net: Net, n_features: int, arrays: Mapping[str, Array]) -> None:
-    """Compare all shapes before anything is allocated: those of a damaged header may be too large for any memory."""
+    """Compare all shapes before memory is allocated, as those of a damaged header may exceed it."""
     n_in = n_features
     for k, layer in enumerate(net.spec.layers):
         n_slots = net.optimizer.n_slots + optimizers.averages(net.optimizer)
@@ -187,7 +181,7 @@ def read(path: npz.PathOrFile, *, n_threads: int | None) -> Net:
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is cut off, of another kind, or from a later version.
+        If the file is truncated, of another format, or of a later version.
     """
     header, arrays = npz.read(path)
     n_threads = as_n_threads(n_threads)
@@ -196,18 +190,18 @@ def read(path: npz.PathOrFile, *, n_threads: int | None) -> Net:
     except (LookupError, TypeError, ValueError, AttributeError, MemoryError) as error:
         label = os.fspath(path) if isinstance(path, str | os.PathLike) else "the file"
         raise ValueError(
-            f"{label!r} is a fastnn file, but what it describes is no model ({type(error).__name__}: {error}); it is "
+            f"{label!r} is a fastnn file, but its content is no valid model ({type(error).__name__}: {error}); it is "
             "damaged or was made by other software. Save the model again."
         ) from error
 
 
 def write(path: npz.PathOrFile, net: Net) -> None:
-    """Write a net into one file, which is replaced in one go.
+    """Write a net into one file, which is replaced atomically.
 
     Raises
     ------
     TypeError
-        If something of it is a function.
+        If learning rate, an activation or the loss is a function.
     """
     check_serializable(net)
     npz.write(path, *state_of(net))

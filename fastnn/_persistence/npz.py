@@ -1,11 +1,11 @@
-"""Storage: a model in one file, without pickle.
+"""File format of models: one NumPy archive, without pickle.
 
-The file is a NumPy archive (.npz, uncompressed), which `numpy.load` opens too. Its entry "header" is JSON in
+The file is an uncompressed .npz, which `numpy.load` reads, too. Its entry "header" is JSON in
 an array of bytes,
 
     {"format": "fastnn-model", "format_version": 1, "header": {...}}
 
-and all other entries are the arrays. The same content gives the same bytes, whenever it is written.
+and all other entries are the arrays. The bytes are a function of the content alone.
 """
 
 from __future__ import annotations
@@ -31,53 +31,51 @@ FORMAT_VERSION = 1
 
 PathOrFile: TypeAlias = str | os.PathLike[str] | IO[bytes]
 
-_ADVICE = "Give a file that fastnn has saved."
+_ADVICE = "Pass a file that fastnn has saved."
 
 
 def write(path: PathOrFile, header: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]]) -> None:
     """Write a header and arrays into one file.
 
-    A path gets the whole file or none: it is written beside it and takes its place at the end, so a failure
-    leaves the old file. It is named exactly as given, no suffix is added. A file that is already there keeps
+    A file at a path is replaced atomically: the content is written to a temporary file in the same folder, which is
+    renamed at the end, so that a failure leaves the old file. No suffix is added to the name. An existing file keeps
     its permissions, a link is followed, and a device or pipe is written to directly.
 
     Parameters
     ----------
     path : str, os.PathLike or binary file object
-        Where to. A file object is written to from where it stands and is not closed.
+        Destination. A file object is written from its present position and is not closed.
     header : mapping
-        What JSON can say, and NaN and infinity besides. Tuples come back as lists, and keys as strings.
+        Data that JSON can represent, NaN and infinity included. Tuples are read as lists, and keys as strings.
     arrays : mapping of str to numpy.ndarray
-        Of any shape and of any dtype but object; "header" is no free name.
+        Of any shape and any dtype but object; the name "header" is reserved.
 
     Raises
     ------
     TypeError
-        If `path` is no path and no binary file, `header` holds what JSON cannot say, a name is no string, or
-        an array has the dtype object.
+        If `path` is neither a path nor a binary file, JSON cannot represent `header`, a name is not a string, or an
+        array has the dtype object.
     ValueError
-        If an array is called "header".
+        If an array has the name "header".
     OSError
-        If it cannot be written.
+        If the file cannot be written.
     """
     document = {"format": FORMAT, "format_version": FORMAT_VERSION, "header": dict(header)}
     try:
         text = json.dumps(document)
     except (TypeError, ValueError) as error:
         raise TypeError(
-            f"header must hold only what JSON can say (str, numbers, bool, None, lists, dicts): {error}."
+            f"header must contain only str, numbers, bool, None, lists and dicts, as it is written as JSON: {error}."
         ) from error
     entries = {"header": np.frombuffer(text.encode(), dtype=np.uint8)}
     for name, given in arrays.items():
         if not isinstance(name, str):
-            raise TypeError(f"arrays must have strings as names, got {name!r}.")
+            raise TypeError(must_be("names of arrays", "strings", name))
         if name == "header":
-            raise ValueError(
-                "arrays must not have the name 'header', which the file needs itself; use another."
-            )
+            raise ValueError("names of arrays must not be 'header', which is reserved. Use another name.")
         array = np.asarray(given)
         if array.dtype.hasobject:
-            raise TypeError(f"arrays[{name!r}] has the dtype {array.dtype}; give numbers, bools or strings.")
+            raise TypeError(must_be(f"dtype of arrays[{name!r}]", "numeric, bool or string", array.dtype.name))
         entries[name] = array
 
     if isinstance(path, (str, os.PathLike)):
@@ -89,21 +87,21 @@ def write(path: PathOrFile, header: Mapping[str, Any], arrays: Mapping[str, NDAr
 
 
 def _write_path(path: str | os.PathLike[str], entries: Mapping[str, NDArray[Any]]) -> None:
-    target = os.path.realpath(path)  # replacing a link would leave the file it points to as it was
+    target = os.path.realpath(path)  # os.replace would replace a link, not its target
     mode = None
     if os.path.exists(target):
-        if not os.path.isfile(target):  # /dev/null must not be replaced; a directory raises here
+        if not os.path.isfile(target):  # /dev/null must not be replaced; open() raises for a directory
             with open(target, "wb") as file:
                 _write_archive(file, entries)
             return
         mode = stat.S_IMODE(os.stat(target).st_mode)
 
-    # Not by tempfile: that makes files which only the owner can read. open() leaves the bits to the umask.
+    # Not by tempfile, whose files only the owner can read: open() sets permissions by the umask.
     temporary = os.path.join(os.path.dirname(target), f".fastnn-{secrets.token_hex(8)}.tmp")
     try:
         file = open(temporary, "xb")  # noqa: SIM115 -- closed below, before the file is moved
     except OSError as error:
-        error.filename = os.fspath(path)  # the user knows nothing of the other name
+        error.filename = os.fspath(path)  # report the given name, not the temporary one
         raise
     try:
         with file:
@@ -120,8 +118,8 @@ def _write_path(path: str | os.PathLike[str], entries: Mapping[str, NDArray[Any]
 
 
 def _write_archive(file: IO[bytes], entries: Mapping[str, NDArray[Any]]) -> None:
-    # What numpy.savez does, but it has arguments of its own that an array's name can collide with, and it
-    # writes the time of day into the file.
+    # As numpy.savez, whose arguments could collide with the name of an array, and which writes the time of day
+    # into the file.
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in entries.items():
             info = zipfile.ZipInfo(f"{name}.npy")
@@ -131,30 +129,30 @@ def _write_archive(file: IO[bytes], entries: Mapping[str, NDArray[Any]]) -> None
 
 
 def read(path: PathOrFile) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
-    """Read what `write` has written. Nothing in the file is executed.
+    """Read a file that `write` has written. Nothing in the file is executed.
 
     Parameters
     ----------
     path : str, os.PathLike or binary file object
-        Where from. A file object is read from where it stands to its end and is not closed.
+        Source. A file object is read from its present position to its end and is not closed.
 
     Returns
     -------
     header : dict
         The header.
     arrays : dict of str to numpy.ndarray
-        The arrays, bit by bit, writable.
+        The arrays, bit-identical and writable.
 
     Raises
     ------
     TypeError
-        If `path` is no path and no binary file.
+        If `path` is neither a path nor a binary file.
     ValueError
-        If the file is cut short or damaged, is something else, or comes from a later version.
+        If the file is truncated or damaged, of another format, or of a later version.
     OSError
-        If it cannot be read; FileNotFoundError if it is not there.
+        If the file cannot be read; FileNotFoundError if it does not exist.
     """
-    # All of the file first: from here on an error is one of its content, and never one of the disk.
+    # Read the whole file first, so that later errors are those of its content and not of the disk.
     if isinstance(path, (str, os.PathLike)):
         label = repr(os.fspath(path))
         with open(path, "rb") as file:
@@ -168,15 +166,15 @@ def read(path: PathOrFile) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
     if not data:
         raise ValueError(f"{label} is empty. {_ADVICE}")
     if not data.startswith(b"PK\x03\x04"):
-        raise ValueError(f"{label} is no fastnn model, but a file that begins with {data[:8]!r}. {_ADVICE}")
+        raise ValueError(f"{label} is not a fastnn model: it begins with {data[:8]!r}. {_ADVICE}")
     with _damage(label):
         archive = zipfile.ZipFile(io.BytesIO(data))
     with archive:
         names = archive.namelist()
         if "header.npy" not in names:
             raise ValueError(
-                f"{label} is no fastnn model, but an archive without a header; it has {reprlib.repr(names)}. "
-                f"{_ADVICE}"
+                f"{label} is not a fastnn model: it is an archive without a header, with the entries "
+                f"{reprlib.repr(names)}. {_ADVICE}"
             )
         with _damage(label):
             text = _read_array(archive, "header.npy").tobytes()
@@ -190,7 +188,7 @@ def read(path: PathOrFile) -> tuple[dict[str, Any], dict[str, NDArray[Any]]]:
 
 
 def _read_array(archive: zipfile.ZipFile, name: str) -> NDArray[Any]:
-    # The whole entry first: its checksum is compared at its end, and no shape is to be trusted before.
+    # Read the whole entry first: its checksum is compared at its end, and no shape may be used before.
     entry = io.BytesIO(archive.read(name))
     array: NDArray[Any] = np.lib.format.read_array(entry, allow_pickle=False)
     return array
@@ -201,10 +199,10 @@ def _header(label: str, text: bytes) -> dict[str, Any]:
         document = json.loads(text)
     except (ValueError, RecursionError):
         raise ValueError(
-            f"{label} is no fastnn model: its header {reprlib.repr(text)} is not JSON. {_ADVICE}"
+            f"{label} is not a fastnn model: its header {reprlib.repr(text)} is not JSON. {_ADVICE}"
         ) from None
     if not isinstance(document, dict) or document.get("format") != FORMAT:
-        raise ValueError(f"{label} is no fastnn model: its header is {reprlib.repr(document)}. {_ADVICE}")
+        raise ValueError(f"{label} is not a fastnn model: its header is {reprlib.repr(document)}. {_ADVICE}")
     version = document.get("format_version")
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise ValueError(
@@ -214,7 +212,7 @@ def _header(label: str, text: bytes) -> dict[str, Any]:
     header = document.get("header")
     if version != FORMAT_VERSION or not isinstance(header, dict):
         raise ValueError(
-            f"{label} has a header that no fastnn writes (format version {version!r}, header of type "
+            f"{label} has an invalid header (format version {version!r}, header of type "
             f"{type(header).__name__}). {_ADVICE}"
         )
     return header
@@ -222,12 +220,12 @@ def _header(label: str, text: bytes) -> dict[str, Any]:
 
 @contextlib.contextmanager
 def _damage(label: str) -> Iterator[None]:
-    """Turn whatever the decoders raise (they raise a lot) into one ValueError."""
+    """Convert every exception of the decoders to ValueError, except MemoryError."""
     try:
         yield
     except MemoryError:
         raise
     except Exception as error:
         raise ValueError(
-            f"{label} is cut short or damaged ({type(error).__name__}: {error}). Copy or save it once more."
+            f"{label} is truncated or damaged ({type(error).__name__}: {error}). Copy or save it once more."
         ) from error

@@ -8,13 +8,13 @@ from contextlib import contextmanager
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Keep BLAS and LAPACK to one thread, where threadpoolctl (which comes with scikit-learn) is installed.
+    """Limit BLAS and LAPACK to one thread, if threadpoolctl (a dependency of scikit-learn) is installed.
 
-    That is, those libraries that are loaded already: import from scipy before.
+    The limit applies to libraries that are loaded already: import from scipy before.
 
-    Their threads synchronize over small matrices, and on a busy machine each time one waits for a processor: on two
+    Their threads synchronize over small matrices, and on a busy machine wait for a processor each time: on two
     processors an iteration of scipy's L-BFGS-B for 81 parameters takes 960 us with them and 90 without, a step of
-    Levenberg-Marquardt for 881 parameters 300 ms or more and 110. The bits depend on their number, too.
+    Levenberg-Marquardt for 881 parameters 300 ms or more and 110. The number of threads also changes the bits.
     """
     try:
         from threadpoolctl import threadpool_limits

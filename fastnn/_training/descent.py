@@ -1,4 +1,4 @@
-"""Descent: epochs of updates by mini-batches, with the first-order optimizers."""
+"""Training by mini-batch descent with the first-order optimizers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def check(net: Net) -> None:
 
 
 def work(net: Net, fit: Fit) -> int:
-    """Return the floating-point operations of all epochs, which compiled code may run in one go."""
+    """Return the floating-point operations of all epochs, which compiled code may run in one slice."""
     return net.flops_per_row(training=True) * fit.training.n * fit.epochs
 
 
@@ -43,7 +43,7 @@ def run(loop: Loop) -> DivergenceError | None:
         sums: Sums | None = None
         try:
             sums = _run_epochs(loop, order, limit, finished, rates)
-        finally:  # Ctrl-C may come as soon as the weights are those of a later epoch
+        finally:  # KeyboardInterrupt may come when the weights are already those of a later epoch
             for (one, seconds), rates_of_epoch in zip(finished, rates, strict=False):
                 rate = float(rates_of_epoch[-1])
                 net.epochs_done += 1
@@ -82,7 +82,7 @@ def _run_epochs(
                 order, shuffle = shuffled(order, net.spec.seed, net.epochs_done), None
         epochs = 1
         rate = optimizer.learning_rate
-        # A user's function is called when its epoch begins, and may read the model then.
+        # A custom function is called when its epoch begins, and may read the model then.
         known = isinstance(rate, Schedule) or not callable(rate)
         if limit > 1 and known and (order is None or shuffle is not None):
             epochs = min(limit, engine.epochs_per_slice(training.n, fit.batch, team))
@@ -124,7 +124,7 @@ def _step_options(optimizer: FirstOrderOptimizer, learning_rate: float) -> StepO
 
 
 def _display(net: Net, progress: ProgressBar) -> Callable[[int, Sums], None]:
-    """Return a function that shows the rows done and the sums so far after each slice."""
+    """Return a function that displays the rows done and the sums so far after each slice."""
 
     def show(rows: int, sums: Sums) -> None:
         values = values_of(net, sums)

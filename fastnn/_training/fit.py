@@ -1,4 +1,4 @@
-"""Fit: choose the training method, run it between the callbacks of its beginning and end, report why it ended."""
+"""Run a fit: choose the training method, call the callbacks, record why the training ended."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def train(net: Net, fit: Fit, team: ThreadTeam | None = None) -> History:
     net : Net
     fit : Fit
     team : ThreadTeam or None
-        Threads to use, for callers that train in several rounds; None starts some for this call.
+        Threads to use, for callers that train in several rounds; None starts threads for this call.
 
     Returns
     -------

@@ -1,8 +1,8 @@
-"""What the full-batch methods have in common: their limits, and the bookkeeping of their iterations.
+"""Common part of the full-batch methods: which nets they can train, and the record of their iterations.
 
-A method works on one flat vector x of all parameters that are trained, in double precision, and on an engine of its
-own. So the weights of the net are never those of a trial: they change from one finished iteration to the next, and
-what fails or is interrupted between leaves them as they are.
+A method works on one flat vector x of all trained parameters, in double precision, and on an engine of its own. So
+the weights of the net are never those of a trial point: they are replaced after each finished iteration, and an error
+or interrupt within an iteration leaves them unchanged.
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ from fastnn._training.loop import Loop
 from fastnn._training.net import Net
 from fastnn._training.objective import compiled_metrics, evaluate_compiled
 
-#: Called after each iteration with x, its loss (and the metrics, if they are known) and the settings that changed;
+#: Called after each iteration with x, its loss (and the metrics, if already computed) and the settings that changed;
 #: returns whether to continue.
 OnIteration: TypeAlias = Callable[[np.ndarray, dict[str, float], dict[str, float]], bool]
-#: Why a method ended by itself: `History.stopped` and ``params["reason"]``; None after all epochs.
+#: Why a method ended before the last epoch: `History.stopped` and ``params["reason"]``; None after all epochs.
 End: TypeAlias = tuple[str, str] | None
 
 
 class NotFiniteError(ArithmeticError):
-    """The loss at the point that a method starts from is not finite."""
+    """The loss is not finite at the start point of a method."""
 
 
 def check(net: Net) -> None:
@@ -40,13 +40,13 @@ def check(net: Net) -> None:
         raise ValueError(f"optimizer is {settings!r}, but there is nothing to train: all layers are frozen.")
     if any(engine.architecture.max_norms):
         raise ValueError(
-            f"optimizer is {settings!r}, which cannot hold weights within a norm: leave max-norm out, or take an "
-            "optimizer such as 'adam'."
+            f"optimizer is {settings!r}, which does not support max-norm: remove max_norm, or use an optimizer such as "
+            "'adam'."
         )
     if any(engine.architecture.dropouts):
         raise ValueError(
-            f"optimizer is {settings!r}, which needs the same loss in each iteration: leave dropout out, or take an "
-            "optimizer such as 'adam'."
+            f"optimizer is {settings!r}, which requires a deterministic loss: remove dropout, or use an optimizer such "
+            "as 'adam'."
         )
 
 
@@ -57,7 +57,7 @@ def run(loop: Loop, minimise: Callable[[OnIteration], End]) -> DivergenceError |
     ----------
     loop : Loop
     minimise : callable
-        Runs the method from the parameters that the net has, and calls its argument after each iteration.
+        Runs the method from the present parameters of the net, and calls its argument after each iteration.
 
     Returns
     -------
@@ -92,8 +92,8 @@ def run(loop: Loop, minimise: Callable[[OnIteration], End]) -> DivergenceError |
         end = minimise(end_iteration)
     except NotFiniteError:
         return DivergenceError(
-            "the loss is not finite at the weights that the model has, so the solver has no point to start from; the "
-            "weights are as before. Scale the data to about 1, or make a new Model.",
+            "the loss is not finite at the present weights of the model, from which the solver starts; the weights are "
+            "unchanged. Scale the data to about 1, or make a new Model.",
             epoch=net.epochs_done, learning_rate=math.nan, history=loop.record,
         )  # fmt: skip
     if end is not None:

@@ -36,7 +36,7 @@ class _Objective:
         self._wall = math.nan
 
     def start(self) -> np.ndarray:
-        """Return the parameters that the net has."""
+        """Return the trained parameters of the net, (n_params,) float64."""
         return self._engine.params[self.index].astype(np.float64)
 
     def _evaluate(self, x: np.ndarray) -> tuple[Sums, np.ndarray]:
@@ -46,9 +46,10 @@ class _Objective:
         return sums, grad
 
     def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
-        """Loss and gradient (n_params,) float64.
+        """Return loss and gradient, (n_params,) float64.
 
-        Where the loss is not finite, a higher one than that of the start and no slope: the line search comes back.
+        Where the loss is not finite, return a loss above that of the start and a gradient of zeros, so that the line
+        search backtracks.
         """
         sums, grad = self._evaluate(x)
         loss = loss_of(self._net, sums)
@@ -61,7 +62,7 @@ class _Objective:
         return self._wall, np.zeros(x.size)
 
     def values(self, x: np.ndarray) -> dict[str, float]:
-        """Loss and metrics at x by their names; usually the point that was looked at last."""
+        """Return loss and metrics at x by name; x is usually the point evaluated last."""
         if self._last is None or not np.array_equal(self._last[0], x):
             self._evaluate(x)
         assert self._last is not None
@@ -74,7 +75,7 @@ def check(net: Net) -> None:
 
 
 def work(net: Net, fit: Fit) -> int:
-    """Return the floating-point operations of one evaluation, after which threads meet in Python."""
+    """Return the floating-point operations of one evaluation, after which threads synchronize in Python."""
     return net.flops_per_row(training=True) * fit.training.n
 
 
@@ -112,5 +113,5 @@ def _minimise(loop: Loop, on_iteration: OnIteration) -> End:
     if found.status == 1:
         return "max_fun", f"{found.nfev} evaluations of the loss, as many as max_fun={settings.max_fun} allows"
     if found.status == 2:
-        return "stalled", "no step along the search direction lowers the loss, as far as rounding lets it be seen"
+        return "stalled", "line search failed: no step lowers the loss by more than rounding errors"
     return None

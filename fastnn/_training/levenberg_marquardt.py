@@ -25,26 +25,28 @@ from fastnn.kernels.loop.jacobian import add_products, residuals
 from fastnn.kernels.tables import State, aligned_zeros, leading_dimension
 from fastnn.optimizers import LevenbergMarquardt
 
-#: Bytes of the Jacobian that are held at a time, and its maximum of rows.
+#: Maximum bytes, and maximum rows of data, per block of the Jacobian.
 BLOCK_BYTES = 4 * 1024 * 1024
 BLOCK_ROWS = 1024
-#: Number of parameters from which on LAPACK is kept to one thread; the limit takes longer than a step of a smaller net.
+#: Parameters from which on LAPACK is limited to one thread; setting the limit is slower than a step of smaller nets.
 LAPACK_THREADS = 100
-#: Damping below which the normal equations do not change any more.
+#: Damping below which the normal equations no longer change in double precision.
 MU_MIN = 1e-20
-#: Part of a step over which the curvature along it is taken, and the longest acceleration, as a part of the step, with
-#: which the second order is trusted (Transtrum and Sethna, sections 4 and 5).
+#: Relative length of the finite difference for the curvature along a step, and maximum ratio of acceleration to step
+#: up to which the second-order step is accepted (Transtrum and Sethna, sections 4 and 5).
 DIFFERENCE = 0.1
 MOST_ACCELERATION = 1.0
 
 
 class _LeastSquares:
-    """Loss with penalty at any x as a sum of squares, and its normal equations; float64 whatever the model's dtype.
+    """Loss with penalty at any x as a sum of squares, and its normal equations; float64 for every dtype of model.
 
     Attributes
     ----------
-    n_params : P
-    penalty : (P,) l2 of each weight, 0 of each bias
+    n_params : int
+        Number P of trained parameters.
+    penalty : ndarray
+        (P,) l2 of each weight, 0 of each bias.
     """
 
     def __init__(self, net: Net, rows: Rows, team: ThreadTeam) -> None:
@@ -86,7 +88,7 @@ class _LeastSquares:
         self._team = team
         self._n_outputs = n_outputs
         self._ld = ld
-        self._unit = 0.0  # what mu is told in: the largest element of the diagonal where the fit begins
+        self._unit = 0.0  # unit of mu: the largest diagonal element at the start of the fit
         self._none = np.zeros(0)
         self._vector = np.zeros(rows.n * n_outputs)
         self._jacobian = aligned_zeros(self._block * n_outputs * ld + n_lanes(np.float64), np.float64)
@@ -97,7 +99,7 @@ class _LeastSquares:
         self._dpotrf, self._dpotrs = lapack.dpotrf, lapack.dpotrs
 
     def start(self) -> np.ndarray:
-        """Return the parameters that the net has."""
+        """Return the trained parameters of the net, (P,)."""
         return self._engine.params[self._index]
 
     def _residuals(
@@ -111,12 +113,12 @@ class _LeastSquares:
         )  # fmt: skip
 
     def loss(self, x: np.ndarray) -> float:
-        """Loss with penalty at x."""
+        """Return the loss with penalty at x, (P,)."""
         self._engine.params[self._index] = x
         return self._residuals(0, self._n_rows, self._none, self._none) + float(self.penalty @ (x * x))
 
     def blocks(self) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """J and r at the parameters of the engine, in blocks of rows: where each begins, and its parts."""
+        """Yield J and r at the parameters of the engine in blocks of rows: offset in r, rows of J, part of r."""
         for place in range(0, self._n_rows, self._block):
             rows = min(self._block, self._n_rows - place)
             self._residuals(place, rows, self._none, self._jacobian)
@@ -128,7 +130,7 @@ class _LeastSquares:
         return place * self._n_outputs, block[:, : self.n_params], block[:, self.n_params]
 
     def linearise(self, x: np.ndarray) -> np.ndarray:
-        """Set up the normal equations at x; returns half the gradient, (P,)."""
+        """Compute the normal equations at x and return half the gradient, (P,)."""
         self._engine.params[self._index] = x
         self._products[:] = 0.0
         for _, _, residual in self.blocks():
@@ -141,7 +143,7 @@ class _LeastSquares:
         return self._normal[-1, :-1] + self.penalty * x
 
     def step(self, gradient: np.ndarray, mu: float) -> np.ndarray | None:
-        """Solve the damped equations, (P,); None where they are not positive definite in double precision."""
+        """Return the step (P,) that solves the damped equations; None if they are not positive definite."""
         self._factor[...] = self._normal[:-1, :-1]
         self._diagonal += self.penalty + mu * self._unit
         # The lower triangle by rows is the upper one by columns, as LAPACK reads it.
@@ -149,7 +151,7 @@ class _LeastSquares:
         return None if info else -self._dpotrs(self._factor.T, gradient, lower=0)[0]
 
     def acceleration(self, x: np.ndarray, step: np.ndarray) -> np.ndarray:
-        """What the curvature of the residuals along the last `step` bends it by, (P,); x is that of `linearise`."""
+        """Return the geodesic acceleration (P,) of the last `step`; x is that of `linearise`."""
         h = DIFFERENCE
         self._engine.params[self._index] = x + h * step
         self._residuals(0, self._n_rows, self._vector, self._none)
@@ -169,14 +171,14 @@ def check(net: Net) -> None:
     settings, engine = _settings(net), net.built()
     if any(engine.architecture.functions) and engine.architecture.dtype != np.float64:
         raise ValueError(
-            f"optimizer is {settings!r}, which computes in double precision: activations of your own need a Model "
-            "with dtype='float64'."
+            f"optimizer is {settings!r}, which computes in double precision: custom activations require a Model with "
+            "dtype='float64'."
         )
     check_memory(settings, len(engine.parameter_index()))
 
 
 def work(net: Net, fit: Fit) -> int:
-    """Return the floating-point operations of one product J^T J, after which threads meet in Python."""
+    """Return the floating-point operations of one product J^T J, after which threads synchronize in Python."""
     return fit.training.n * (net.n_outputs or 1) * len(net.built().parameter_index()) ** 2 // 4
 
 
@@ -198,7 +200,7 @@ def _minimise(loop: Loop, on_iteration: OnIteration) -> End:
 
 
 def check_memory(settings: LevenbergMarquardt, n_params: int) -> None:
-    """Insist that the normal equations of so many parameters, and their factor, fit into the memory allowed."""
+    """Raise MemoryError if the normal equations of `n_params` parameters and their factor exceed `max_memory`."""
     needed = 16 * (n_params + 1) ** 2
     most = settings.max_memory
     if most is None:
@@ -208,14 +210,14 @@ def check_memory(settings: LevenbergMarquardt, n_params: int) -> None:
             most = 2**31
     if needed > most:
         raise MemoryError(
-            f"optimizer='lm' needs {needed / 1e6:,.1f} MB for the normal equations of {n_params:,} parameters, and may "
-            f"take {most / 1e6:,.1f} MB: use optimizer='lbfgs' or 'adam', make the net smaller, or allow more by "
+            f"optimizer='lm' needs {needed / 1e6:,.1f} MB for the normal equations of {n_params:,} parameters, the "
+            f"limit is {most / 1e6:,.1f} MB: use optimizer='lbfgs' or 'adam', make the net smaller, or allow more by "
             "LevenbergMarquardt(max_memory=...), in bytes."
         )
 
 
 def _descend(problem: _LeastSquares, settings: LevenbergMarquardt, on_iteration: OnIteration) -> End:
-    """Take damped steps, as `_minimise` describes."""
+    """Take damped steps until the method converges or `on_iteration` returns False."""
     x = problem.start()
     loss = problem.loss(x)
     if not math.isfinite(loss):
@@ -242,7 +244,7 @@ def _descend(problem: _LeastSquares, settings: LevenbergMarquardt, on_iteration:
 def _try(
     problem: _LeastSquares, x: np.ndarray, gradient: np.ndarray, mu: float, accelerated: bool
 ) -> tuple[np.ndarray, float] | None:
-    """Where a step of that damping leads, and the loss there; None where it is not to be trusted."""
+    """Return the point after a step with damping `mu` and its loss; None if the step is to be rejected."""
     with np.errstate(over="ignore", invalid="ignore"):
         step = problem.step(gradient, mu)
         if step is None:

@@ -1,4 +1,4 @@
-"""The loop over epochs: the record, validation, callbacks and the display, whatever method runs the epochs."""
+"""Loop over epochs, common to all training methods: record, validation, callbacks and display."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Fit:
         In the order in which they are called.
     progress : ProgressBar
     max_seconds : float or None
-        No epoch but the first begins later than this after the start; None for no limit.
+        No epoch but the first begins later than this number of seconds after the start; None for no limit.
     augmentation : AugmentationPlan or None
     """
 
@@ -55,20 +55,20 @@ class Fit:
 
 
 class TrainingMethod(Protocol):
-    """A way to train a net: a module of this package with these functions."""
+    """Interface of a training method: a module of this package with these functions."""
 
     def check(self, net: Net) -> None:
         """Raise ValueError or MemoryError where the method cannot train a built net."""
 
     def work(self, net: Net, fit: Fit) -> int:
-        """Return the floating-point operations that threads can share before they have to meet in Python."""
+        """Return the floating-point operations that threads share before they synchronize in Python."""
 
     def run(self, loop: Loop) -> DivergenceError | None:
         """Run epochs until one of them ends the training; return the error to be raised where it diverged."""
 
 
 class Loop:
-    """What surrounds the epochs of one fit.
+    """State of one fit, and the steps before and after each of its epochs.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class Loop:
     Attributes
     ----------
     logs : dict of str to float
-        Those of the last epoch.
+        Logs of the last epoch.
     n_done : int
         Finished epochs of this fit.
     """
@@ -98,7 +98,7 @@ class Loop:
 
     @property
     def can_fuse_epochs(self) -> bool:
-        """Whether nothing happens between epochs, so that compiled code may run several of them in one slice."""
+        """True if no callback, validation, display or metric function needs control between epochs."""
         return (
             not self.fit.callbacks
             and self.fit.validation is None

@@ -1,6 +1,6 @@
 """Net: specification, parameters and progress of a network, on which training, evaluation and persistence work.
 
-`fastnn.model.Model` is the public face of one.
+`fastnn.model.Model` is its public interface.
 """
 
 from __future__ import annotations
@@ -35,9 +35,10 @@ from fastnn.regularizers import Regularizer
 
 Array: TypeAlias = npt.NDArray[Any]
 
+
 @dataclass(frozen=True)
 class Spec:
-    """What a net is made from; none of it changes once there are weights.
+    """Immutable specification of a net, of which none changes once there are weights.
 
     Parameters
     ----------
@@ -60,7 +61,7 @@ class Spec:
 
 
 class Net:
-    """A network in training: its specification, and all that changes.
+    """A network: its specification, and its state, which training changes.
 
     Parameters
     ----------
@@ -78,11 +79,11 @@ class Net:
     engine : Engine or None
         Parameters, optimizer slots and buffers; None before `build`.
     epochs_done : int
-        Epochs over all fits; the order of rows follows from it.
+        Epochs over all fits, of which the order of rows is a function.
     history : History
         All epochs of all fits.
     stop_training : bool or str
-        Set by a callback: training ends after this epoch; a text becomes `History.stopped`.
+        Set by a callback to end training after this epoch; a str becomes `History.stopped`.
     kernel_lock : threading.RLock
         Held while kernels run, as their buffers are the engine's.
     fit_lock : threading.Lock
@@ -100,7 +101,7 @@ class Net:
         self.stop_training: bool | str = False
         self.kernel_lock = threading.RLock()
         self.fit_lock = threading.Lock()
-        self._n_predicting = min(spec.n_threads, available_threads())  # more threads would displace each other
+        self._n_predicting = min(spec.n_threads, available_threads())  # more threads than processors are slower
 
     # ------------------------------------------------------------------------------------------- widths
 
@@ -143,7 +144,7 @@ class Net:
         """Allocate the parameters and draw the start weights, unless that is done; see `Model.build`."""
         known = self.n_outputs
         if known is None and n_outputs is None:
-            raise ValueError("n_outputs is missing: with an empty list of layers the output's width must be given.")
+            raise ValueError("n_outputs must be given, as the list of layers is empty.")
         if known is not None and n_outputs is not None and n_outputs != known:
             raise ValueError(f"n_outputs is {n_outputs}, but the last layer has {known} units.")
         if self.n_features is not None and n_features != self.n_features:
@@ -196,7 +197,7 @@ class Net:
 
     @contextmanager
     def team(self, work: int) -> Iterator[ThreadTeam]:
-        """Provide threads for `work` floating-point operations: one where more would not pay."""
+        """Provide threads for `work` floating-point operations: one if more would be slower."""
         with ThreadTeam(self.spec.n_threads if work >= WORK_FOR_THREADS else 1) as team:
             yield team
 
@@ -207,7 +208,7 @@ class Net:
 
     @contextmanager
     def in_training(self, call: str) -> Iterator[None]:
-        """Refuse a second training at the same time; one that fails before its first step builds nothing."""
+        """Reject a second training at the same time; discard weights built by a call that fails before a step."""
         if not self.fit_lock.acquire(blocking=False):
             raise RuntimeError(
                 f"{call} was called while this model is in training, from one of its callbacks or from another "
@@ -230,15 +231,14 @@ class Net:
             raise ValueError("there is nothing to train: all layers are frozen. Set model.trainable first.")
 
     def check_weights(self) -> None:
-        """Raise ValueError unless all weights are finite: what was written into them from outside is no divergence."""
+        """Raise ValueError unless all weights are finite, so that values written by the caller are no divergence."""
         if self.engine is None or all_finite(self.engine.params):
             return
         for name, arrays in (("weights", self.engine.weights()), ("biases", self.engine.biases())):
             for k, array in enumerate(arrays):
                 if not np.isfinite(array).all():
                     raise ValueError(
-                        f"{name}[{k}] of the model holds NaN or infinity: write finite numbers into it, or make a new "
-                        "Model."
+                        f"{name}[{k}] of the model holds NaN or infinity: assign finite numbers, or make a new Model."
                     )
 
 

@@ -1,4 +1,4 @@
-"""Objective: loss and metrics by name, from rows or from what the kernels summed over them."""
+"""Loss and metrics by name, of rows or of the sums that the kernels computed over them."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def compiled_metrics(net: Net) -> tuple[int, ...]:
 
 
 def function_metrics(net: Net, rows: Rows) -> dict[str, float]:
-    """Return the metrics that are functions of targets and predictions, by name; without any, nothing is predicted."""
+    """Return the metrics that are functions of targets and predictions, by name; without any, no prediction is made."""
     functions = [metric for metric in net.spec.metrics if not metric.compiled]
     if not functions:
         return {}
@@ -54,7 +54,7 @@ def function_metrics(net: Net, rows: Rows) -> dict[str, float]:
     classification = net.spec.loss.classification
     y_pred = net.outputs(features)
     if y_pred is None:
-        raise ValueError("X was written to by another thread during the call, and held NaN or infinity.")
+        raise ValueError("X was written to by another thread during the call, and contained NaN or infinity.")
     if classification:
         y_pred = probabilities(net.spec, y_pred)
     if not np.isfinite(y_pred).all():  # as for the others: huge data give NaN, and training goes on
@@ -79,7 +79,7 @@ def check_probabilities(spec: Spec) -> None:
 
 
 def probabilities(spec: Spec, outputs: Array) -> Array:
-    """Return probabilities, of outputs that are logits or, after an activation that gives them, probabilities."""
+    """Return probabilities from outputs: logits, or probabilities if the last activation computes them."""
     link = _link(spec)
     if spec.layers[-1].activation.rule is link:
         return outputs
@@ -100,7 +100,7 @@ def evaluate(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float]:
 
 
 def evaluate_compiled(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float]:
-    """Return what `evaluate` does, without the metrics that are functions."""
+    """Return loss and compiled metrics of rows, by name, as `evaluate` does."""
     engine = net.built()
     with net.kernel_lock:
         sums = engine.evaluate(rows.data(), metrics=compiled_metrics(net), team=team)

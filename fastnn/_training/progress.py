@@ -1,7 +1,7 @@
-"""Progress: how a training shows how far it is. A display never ends the training that it shows.
+"""Display of the progress of a training. An error of the display never ends the training.
 
-On a terminal and in a notebook it is one bar of tqdm (the extra "progress"); into a log file it is one plain
-line an epoch, because a bar there would leave nothing but carriage returns.
+On a terminal and in a notebook it is one bar of tqdm (the extra "progress"); in a log file it is one plain line per
+epoch, because a bar would write carriage returns only.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ import numpy as np
 from fastnn._validation import must_be
 from fastnn.history import NO_METRICS
 
-_INTERVAL = 0.1  # seconds between two drawings: the eye sees no more, and epochs may last microseconds
+_INTERVAL = 0.1  # seconds between two drawings, as epochs may take microseconds
 
 
 class ProgressBar:
-    """A display of a training. This class is the silent one, whose methods do nothing."""
+    """Display of a training. The methods of this class do nothing: it is the silent display."""
 
     def start_epoch(self, epoch: int) -> None:
         """Begin an epoch.
@@ -34,7 +34,7 @@ class ProgressBar:
         """
 
     def update(self, rows_done: int, loss: float, metrics: Mapping[str, float]) -> None:
-        """Tell how far the epoch is.
+        """Display the progress of the epoch.
 
         Parameters
         ----------
@@ -56,13 +56,13 @@ class ProgressBar:
         """
 
     def close(self) -> None:
-        """End the display; what it shows last stays. A second call does nothing."""
+        """End the display and keep its last state visible. A second call does nothing."""
 
 
 class _Stderr:
-    """Standard error, except that a write that fails is lost instead of raised.
+    """Standard error, except that errors of writing are suppressed.
 
-    It has to sit below tqdm: an error that goes up through tqdm leaves its lock taken.
+    It is passed to tqdm as a file: an error raised through tqdm would leave tqdm's lock acquired.
     """
 
     def __init__(self) -> None:
@@ -80,7 +80,7 @@ class _Stderr:
     def isatty(self) -> bool:
         try:
             return bool(self._stream.isatty())
-        except Exception:  # closed, None (no console on Windows), or somebody's own object
+        except Exception:  # closed, None (no console on Windows), or an object without isatty
             return False
 
     # tqdm.write() clears the bars of the stream that it writes to, and finds them by comparing streams.
@@ -89,12 +89,12 @@ class _Stderr:
 
     __hash__ = object.__hash__
 
-    def __getattr__(self, name: str) -> Any:  # encoding, fileno: tqdm looks at them
+    def __getattr__(self, name: str) -> Any:  # tqdm reads encoding and fileno
         return getattr(self._stream, name)
 
 
 class _Lines(ProgressBar):
-    """One plain line an epoch."""
+    """One plain line per epoch."""
 
     def __init__(self, epochs: int) -> None:
         self._epochs = epochs
@@ -107,7 +107,7 @@ class _Lines(ProgressBar):
         line = f"epoch {self._epoch + 1}/{self._epochs}: {_text(values)}"
         if "seconds" in values:
             line += f", {values['seconds']:.3g} s"
-        stream = _Stderr()  # anew each time, for stderr may be redirected meanwhile
+        stream = _Stderr()  # a new one each time, as stderr may be redirected meanwhile
         stream.write(line + "\n")
         stream.flush()
 
@@ -122,8 +122,8 @@ class _Bar(ProgressBar):
         self._done = 0
         self._shown: dict[str, float] = {}
         self._next = 0.0
-        # tqdm's monitor is a thread, which a process that may fork is better without, and has nothing to do
-        # here: every update draws, and this class sees to it that there are not too many.
+        # No monitor thread of tqdm: forks should have no threads, and it is not needed here, as every update draws
+        # and this class limits their rate.
         self._tqdm: Any = type("tqdm", (tqdm,), {"monitor_interval": 0})(
             total=epochs * rows,
             desc=f"epoch 1/{epochs}",
@@ -165,7 +165,7 @@ class _Bar(ProgressBar):
             self._tqdm.set_description_str(f"epoch {self._epoch + 1}/{self._epochs}", refresh=False)
             self._tqdm.set_postfix_str(_text(self._shown), refresh=False)
             self._tqdm.update(self._done - self._tqdm.n)
-        except Exception:  # a notebook's widget can fail in ways of its own
+        except Exception:  # a notebook's widget may raise any error
             self._tqdm.disable = True
 
 
@@ -174,7 +174,7 @@ def _text(values: Mapping[str, float]) -> str:
 
 
 def _in_notebook() -> bool:
-    """Tell whether this is a kernel of Jupyter, without importing anything."""
+    """Return whether this process is a Jupyter kernel, without importing anything."""
     try:
         return "IPKernelApp" in sys.modules["IPython"].get_ipython().config
     except (KeyError, AttributeError):  # no IPython, or IPython on no shell
@@ -187,13 +187,13 @@ def bar(verbose: bool | Literal["auto"], *, epochs: int, rows: int) -> ProgressB
     Parameters
     ----------
     verbose : bool or "auto"
-        False (or 0): silent. True (or 1): a bar on a terminal and in a notebook, one plain line an epoch
+        False (or 0): silent. True (or 1): a bar on a terminal and in a notebook, one plain line per epoch
         elsewhere, both on standard error. "auto": a bar where one can be drawn and tqdm is installed, else
         silent.
     epochs : int
         Epochs of this training.
     rows : int
-        Rows of an epoch.
+        Rows per epoch.
 
     Returns
     -------
@@ -202,9 +202,9 @@ def bar(verbose: bool | Literal["auto"], *, epochs: int, rows: int) -> ProgressB
     Raises
     ------
     ImportError
-        If `verbose` is True, a bar can be drawn and tqdm is not installed. Plain lines do without it.
+        If `verbose` is True, a bar can be drawn and tqdm is not installed. Plain lines do not require it.
     ValueError
-        If `verbose` is something else.
+        If `verbose` is not one of those.
     """
     auto = isinstance(verbose, str) and verbose == "auto"
     if not auto and not (isinstance(verbose, (bool, int, np.bool_)) and verbose in (0, 1)):

@@ -1,4 +1,4 @@
-"""Base of the two scikit-learn estimators: parameters, data and weights turned into a `Model`, and persistence.
+"""Base of the two scikit-learn estimators: parameters, conversion of data, the `Model`, and persistence.
 
 `_stopping` runs the epochs.
 """
@@ -40,9 +40,9 @@ from fastnn.model import Model, net_of
 from fastnn.schedules import Schedule
 
 Array = npt.NDArray[Any]
-_Data = tuple[Array, Array, Array | None]  # X, y as the Model takes them, weights of the rows
+_Data = tuple[Array, Array, Array | None]  # X, encoded y, weights of the rows
 
-#: Fields of `StoppingState` that are kept between fits, and the attributes that keep them.
+#: Fields of `StoppingState` that persist between fits, and the attributes that store them.
 _RECORDED = {
     "t": "t_",
     "loss_curve": "loss_curve_",
@@ -61,12 +61,12 @@ _OUTPUTS = {
     "exp": ("exponential", "poisson"),
 }
 
-#: Parameters that say what a stochastic optimizer says, too.
+#: Parameters that an instance of a stochastic optimizer contains, too.
 _SETTINGS = (
     "learning_rate_init", "learning_rate", "power_t", "momentum", "nesterovs_momentum", "beta_1", "beta_2", "epsilon",
 )  # fmt: skip
 
-#: Sparse formats that scikit-learn hands over as they are.
+#: Sparse formats that scikit-learn does not convert.
 _SPARSE = ["csr", "csc"]
 
 
@@ -75,25 +75,26 @@ def _dense(X: Any) -> Array:
 
 
 def default_n_threads() -> int:
-    """Threads that an estimator uses if it is not told: all processors, unless joblib shares them out.
+    """Return the default number of threads of an estimator: all processors, except in a task of joblib.
 
-    OMP_NUM_THREADS is the most, as for the rest of scikit-learn; joblib sets it in its worker processes so that all
-    together fill the machine. Without it a task of joblib, in a process or in a thread, gets one.
+    OMP_NUM_THREADS is an upper bound, as for the rest of scikit-learn; joblib sets it in its worker processes so that
+    all of them together use each processor once. Without it the default in a task of joblib, in a process or in a
+    thread, is 1.
     """
     threads = 1 if getattr(get_active_backend()[0], "nesting_level", 0) else available_threads()
-    allowed = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # one number for each level of nesting
+    allowed = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()  # one number per level of nesting
     return min(int(allowed), available_threads()) if allowed.isdigit() and int(allowed) > 0 else threads
 
 
 class BaseMLP(BaseEstimator):
-    """Parameters, training and persistence of both estimators; not for use by itself.
+    """Parameters, training and persistence of both estimators; an abstract base class.
 
-    A fitted one holds a `Model`, whose weights `coefs_` and `intercepts_` are views of. So writing into them
-    changes the predictions; arrays that are put in their place are copied into the Model at the next use.
+    A fitted estimator has a `Model`; `coefs_` and `intercepts_` are views of its weights and biases. So writing into
+    them changes the predictions; arrays assigned to the attributes are copied into the Model at the next use.
     """
 
     loss: str
-    # Kept between epochs (see `_stopping`); some are None with `early_stopping`, others without.
+    # State between epochs (see `_stopping`); some are None with `early_stopping`, others without.
     loss_curve_: list[float]
     best_loss_: Any
     validation_scores_: Any
@@ -101,7 +102,7 @@ class BaseMLP(BaseEstimator):
     _best_weights: Any
     _optimizer: Any
 
-    # Same as scikit-learn's, so that errors are the same, except for what is new.
+    # Same as scikit-learn's, so that errors are the same, except for new parameters.
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
         "activation": [str, list, tuple, Activation],
@@ -133,22 +134,22 @@ class BaseMLP(BaseEstimator):
         "dtype": "no_validation",
     }
 
-    # ------------------------------------------------------------------- what the subclasses have to say
+    # ------------------------------------------------------------------- what the subclasses implement
 
     def _encode(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Array, Array, Array | None]:
-        """Check X and y; returns both as the Model takes them, and weights of the rows that follow from y."""
+        """Validate X and y; return X, encoded y, and the weights of the rows that follow from y, or None."""
         raise NotImplementedError
 
     def _encode_validation(self, y: Any) -> Array:
-        """Check targets for validation; returns them as the Model takes them."""
+        """Validate and encode targets for validation."""
         raise NotImplementedError
 
     def _output(self) -> str:
-        """`out_activation_` for the targets that were checked last."""
+        """Return `out_activation_` for the targets that were encoded last."""
         raise NotImplementedError
 
     def _n_outputs(self, y: Array) -> int:
-        """Outputs that encoded targets need."""
+        """Return the number of outputs that encoded targets require."""
         return 1 if y.ndim == 1 else y.shape[1]
 
     def _score_outputs(self, outputs: Array, y: Array, sample_weight: Array | None) -> float:
@@ -156,10 +157,10 @@ class BaseMLP(BaseEstimator):
         raise NotImplementedError
 
     def _stratify(self, y: Array) -> Array | None:
-        """What the rows for validation are stratified by."""
+        """Return the classes by which the rows for validation are stratified; None for no stratification."""
         return None
 
-    # -------------------------------------------------------------------------------- words into settings
+    # -------------------------------------------------------------------------------- names to settings
 
     def _hidden_layer_sizes(self) -> list[int]:
         given = self.hidden_layer_sizes
@@ -171,40 +172,40 @@ class BaseMLP(BaseEstimator):
         return sizes
 
     def _activations(self, n_hidden: int) -> list[Activation]:
-        """The activation of each hidden layer."""
+        """Return the activation of each hidden layer; (n_hidden,)."""
         if isinstance(self.activation, str | Activation):
             found = [activations.get(self.activation)] * n_hidden
         else:
             found = [activations.get(activation) for activation in self.activation]
             if len(found) != n_hidden:
                 raise ValueError(
-                    f"activation names {len(found)} activations, but hidden_layer_sizes has {n_hidden} layers: give "
-                    "one for each hidden layer, or one name for all."
+                    f"activation names {len(found)} activations, but hidden_layer_sizes has {n_hidden} layers: pass "
+                    "one per hidden layer, or one name for all."
                 )
         if any(activation.rule.rows for activation in found):
-            raise ValueError("activation 'softmax' is for the last layer, which has the one that its loss needs.")
+            raise ValueError("activation must not be 'softmax', which is for the last layer and follows from the loss.")
         return found
 
     def _dropouts(self, n_hidden: int) -> list[float]:
-        """Share of the inputs of each layer of weights that a step leaves out; (n_hidden + 1,)."""
+        """Return for each layer of weights the dropout rate of its inputs; (n_hidden + 1,)."""
         if isinstance(self.dropout, Real):
             if self.dropout and not n_hidden:
                 raise ValueError(
-                    f"dropout is {self.dropout!r}, but hidden_layer_sizes is {self.hidden_layer_sizes!r} and there are "
-                    "no hidden layers to leave outputs out of: set dropout=0, or give a list of the input's rate alone."
+                    f"dropout is {self.dropout!r}, but hidden_layer_sizes is {self.hidden_layer_sizes!r} without "
+                    "hidden layers: set dropout=0, or pass a list of the input's rate alone."
                 )
             found = [0.0] + [float(self.dropout)] * n_hidden
         else:
             found = list(self.dropout)
             if len(found) != n_hidden + 1:
                 raise ValueError(
-                    f"dropout has {len(found)} rates, but there are the input and {n_hidden} hidden layers: give "
+                    f"dropout has {len(found)} rates, but there are the input and {n_hidden} hidden layers: pass "
                     f"{n_hidden + 1}, the input's first (0 for none), or one number for all hidden layers."
                 )
         if any(rate != 0 for rate in found) and not self._is_stochastic():
             raise ValueError(
-                f"dropout is {self.dropout!r}, but solver={self.solver!r} needs the same loss in each iteration: set "
-                "dropout=0, or take a solver such as 'adam'."
+                f"dropout is {self.dropout!r}, but solver={self.solver!r} requires a deterministic loss: set "
+                "dropout=0, or use a solver such as 'adam'."
             )
         return [Dense(1, dropout=rate).dropout for rate in found]
 
@@ -219,54 +220,54 @@ class BaseMLP(BaseEstimator):
         return True
 
     def _check_schedule(self) -> None:
-        """Insist on one rule for the learning rate, and on a solver that has a rate."""
+        """Raise ValueError if `schedule` conflicts with `learning_rate`, or the solver has no rate."""
         if self.schedule is None:
             return
         if self.learning_rate != "constant":
             raise ValueError(
-                f"schedule is {self.schedule!r} and learning_rate is {self.learning_rate!r}, but one of them has to "
-                "say how the rate changes: leave one out."
+                f"schedule is {self.schedule!r} and learning_rate is {self.learning_rate!r}, but only one of "
+                "them can define the learning rate: remove one."
             )
         if not self._is_stochastic():
             raise ValueError(
-                f"schedule is {self.schedule!r}, but solver={self.solver!r} has no learning rate: leave it out, or "
-                "take a solver such as 'adam'."
+                f"schedule is {self.schedule!r}, but solver={self.solver!r} has no learning rate: remove it, or "
+                "use a solver such as 'adam'."
             )
 
-    def _check_that_it_can_go_on(
+    def _check_continuation(
         self, hidden: Sequence[Activation], dropouts: Sequence[float], optimizer: optimizers.Optimizer
     ) -> None:
-        """Insist that `partial_fit` goes on with the net of the calls before."""
+        """Raise ValueError unless `partial_fit` can continue with the net of the earlier calls."""
         if optimizers.averages(optimizer):
             raise ValueError(
-                f"solver is {optimizer!r}, whose averages take the place of the weights when a fit ends, but calls of "
-                "partial_fit go on: leave ema_momentum out."
+                f"solver is {optimizer!r}, whose averages replace the weights at the end of a fit, which is undefined "
+                "for partial_fit: remove ema_momentum."
             )
         layers = self._model.layers if hasattr(self, "_model") else ()
-        if len(layers) != len(dropouts):  # then the widths are refused, or there is nothing yet
+        if len(layers) != len(dropouts):  # then an error of the widths follows, or there is no net yet
             return
         before = [layer.activation for layer in layers[:-1]], [layer.dropout for layer in layers]
         for name, old, new in zip(("activation", "dropout"), before, (list(hidden), list(dropouts)), strict=True):
             if old != new:
                 raise ValueError(
-                    f"{name} is {getattr(self, name)!r}, but partial_fit goes on with the net of the calls before, "
-                    "which has another: set it back, or call fit with warm_start=True."
+                    f"{name} is {getattr(self, name)!r}, but partial_fit continues with the net of the earlier calls, "
+                    "which has another: restore it, or call fit with warm_start=True."
                 )
 
     def _check_instance(self) -> None:
-        """Insist that what an optimizer says by itself is not said by parameters as well."""
+        """Raise ValueError if `solver` is an instance and a parameter that it replaces is not at its default."""
         defaults = inspect.signature(type(self)).parameters
         settings = [*_SETTINGS, "schedule"] if self._is_stochastic() else ["max_fun", "tol"]
         for name in settings:
             if name in defaults and getattr(self, name) != defaults[name].default:
                 raise ValueError(
-                    f"solver is {self.solver!r}, which says all by itself, but {name}={getattr(self, name)!r} is given "
-                    "as well: leave it out and give the optimizer what you want (a rate may be a schedule), or name "
-                    "the solver, such as 'adam'."
+                    f"{name} must be at its default if solver is an optimizer instance, got "
+                    f"{name}={getattr(self, name)!r} and solver={self.solver!r}. Set it in the optimizer (a rate may "
+                    "be a schedule), or name the solver, such as 'adam'."
                 )
 
     def _new_optimizer(self) -> optimizers.Optimizer:
-        """The optimizer that `solver` is or names, then with the settings that it shares with the estimator."""
+        """Return `solver` if it is an instance, else the optimizer of this name with the estimator's settings."""
         if not isinstance(self.solver, str):
             self._check_instance()
             return self.solver
@@ -276,7 +277,7 @@ class BaseMLP(BaseEstimator):
         known = {field.name for field in dataclasses.fields(named)}
         given = {
             "learning_rate": self.learning_rate_init if self.schedule is None else self.schedule,
-            # Model wants less than 1, which is allowed here; the number next to it is as good.
+            # 1 is valid here but not for Model, so the largest number below 1 is used.
             "momentum": min(self.momentum, np.nextafter(1.0, 0.0)),
             "nesterov": name == "nesterov" and self.momentum > 0,
             **{setting: getattr(self, setting) for setting in ("beta_1", "beta_2", "epsilon", "max_fun")},
@@ -297,16 +298,16 @@ class BaseMLP(BaseEstimator):
             self.intercepts_.append(random.uniform(-bound, bound, n_out).astype(dtype, copy=False))
 
     def _build(self, seed: int | None = None) -> Model:
-        """Make a Model of `coefs_` and `intercepts_`, which become views of its weights."""
+        """Construct a Model from `coefs_` and `intercepts_`, which become views of its weights."""
         hidden = self._activations(len(self.coefs_) - 1)
         last, loss = _OUTPUTS[self.out_activation_]
-        words = [*hidden, activations.get(last)]
+        layers = [*hidden, activations.get(last)]
         dropouts = self._dropouts(len(hidden))
         dtype = np.dtype(np.float32 if np.asarray(self.coefs_[0]).dtype == np.float32 else np.float64)
         model = Model(
             [
                 Dense(np.shape(coef)[1], activation, kernel_initializer="zeros", dropout=dropout)
-                for coef, activation, dropout in zip(self.coefs_, words, dropouts, strict=True)
+                for coef, activation, dropout in zip(self.coefs_, layers, dropouts, strict=True)
             ],
             loss=loss,
             metrics=["mean_squared_error"] if loss == "squared_error" and self.n_outputs_ > 1 else [],
@@ -319,7 +320,7 @@ class BaseMLP(BaseEstimator):
         return model
 
     def _bind(self, model: Model, coefs: Sequence[Array], intercepts: Sequence[Array]) -> None:
-        """Write weights into a Model and make its views the attributes."""
+        """Copy weights into a Model and replace the attributes by its views."""
         weights, biases = model.weights, model.biases
         for view, given in zip([*weights, *biases], [*coefs, *intercepts], strict=True):
             view[...] = given
@@ -327,7 +328,7 @@ class BaseMLP(BaseEstimator):
         self.coefs_, self.intercepts_ = weights, biases
 
     def _bound_model(self, seed: int | None = None) -> Model:
-        """The Model, with the weights that `coefs_` and `intercepts_` hold now; `seed` is for one that is made."""
+        """Return the Model with the present `coefs_` and `intercepts_`; `seed` is for a new one."""
         given = (*self.coefs_, *self.intercepts_)
         bound = self.__dict__.get("_bound", ())
         if len(given) == len(bound):
@@ -339,7 +340,7 @@ class BaseMLP(BaseEstimator):
         return self._build(seed)
 
     def __getstate__(self) -> dict[str, Any]:
-        """For pickle and copy: the Model's state stands for the weights as well."""
+        """Return the state for pickle and copy, in which the weights are part of the Model's state."""
         if not hasattr(self, "_model"):
             return dict(super().__getstate__())
         model = self._bound_model()
@@ -347,7 +348,7 @@ class BaseMLP(BaseEstimator):
         return {**state, "_model": model.__getstate__()}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over what `__getstate__` gave, with as many threads as may be used here."""
+        """Restore the state from `__getstate__`, with the number of threads of this machine."""
         super().__setstate__({k: v for k, v in state.items() if k != "_model"})
         if "_model" in state:
             model = Model.__new__(Model)
@@ -355,7 +356,7 @@ class BaseMLP(BaseEstimator):
             self._bind(model, model.weights, model.biases)
 
     def _outputs(self, X: Any) -> Array:
-        """Outputs of the last layer for what a user gave as X; (n, n_outputs_)."""
+        """Return the outputs of the last layer for an unvalidated X; (n, n_outputs_)."""
         model = self._bound_model()
         if (
             type(X) is np.ndarray
@@ -366,23 +367,23 @@ class BaseMLP(BaseEstimator):
             and not hasattr(self, "feature_names_in_")
         ):
             try:
-                return model.predict(X)  # which looks for NaN itself
+                return model.predict(X)  # which checks for NaN itself
             except ValueError:
-                pass  # said in scikit-learn's words below
+                pass  # scikit-learn's error is raised below
         return model.predict(self._features(X, reset=False, dtype=model.dtype))
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn that a sparse X will do."""
+        """Return scikit-learn's tags; sparse X is supported."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
 
     def _features(self, X: Any, *, reset: bool, dtype: Any) -> Array:
-        """Check X; returns a dense array in C order."""
+        """Validate X and return a dense array in C order."""
         return _dense(validate_data(self, X, accept_sparse=_SPARSE, dtype=dtype, order="C", reset=reset))
 
     def _features_and_targets(self, X: Any, y: Any, *, reset: bool, y_numeric: bool = False) -> tuple[Array, Array]:
-        """Check X and y for training; X is dense then, in the dtype asked for or its own if that is a float."""
+        """Validate X and y for training; return X dense, in `dtype` or, if that is None, in its own if floating."""
         dtype = [np.float64, np.float32] if self.dtype is None else as_dtype(self.dtype)
         how = {"accept_sparse": _SPARSE, "multi_output": True, "y_numeric": y_numeric, "dtype": dtype, "order": "C"}
         X, y = validate_data(self, X, y, reset=reset, **how)
@@ -394,16 +395,16 @@ class BaseMLP(BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, validation: tuple[Any, Any, Any] | None = None
     ) -> BaseMLP:
         hidden = self._hidden_layer_sizes()
-        words = self._activations(len(hidden)), self._dropouts(len(hidden))
+        layers = self._activations(len(hidden)), self._dropouts(len(hidden))
         self._check_schedule()
         optimizer = self._new_optimizer()
         if incremental:
             kept = self.__dict__.get("_optimizer")
             optimizer = kept if isinstance(kept, optimizers.FirstOrderOptimizer) else optimizer
-            self._check_that_it_can_go_on(*words, optimizer)
+            self._check_continuation(*layers, optimizer)
         if isinstance(optimizer, optimizers.LevenbergMarquardt) and self.loss != "squared_error":
             raise ValueError(
-                f"solver={self.solver!r} is for squared errors, but the loss is {self.loss!r}: take 'lbfgs'."
+                f"solver={self.solver!r} requires loss='squared_error', but the loss is {self.loss!r}: use 'lbfgs'."
             )
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
@@ -417,8 +418,8 @@ class BaseMLP(BaseEstimator):
         if not first and [len(self.coefs_[0]), *(np.shape(coef)[1] for coef in self.coefs_)] != sizes:
             before = [len(self.coefs_[0]), *(np.shape(coef)[1] for coef in self.coefs_)]
             raise ValueError(
-                f"{'partial_fit' if incremental else 'warm_start'} goes on with the net of the fit before, of layers "
-                f"{before}, but data and hidden_layer_sizes ask for {sizes}."
+                f"{'partial_fit' if incremental else 'warm_start'} continues with the net of the previous fit, of "
+                f"layers {before}, but data and hidden_layer_sizes require {sizes}."
             )
         held_back = None if validation is None else self._validation_rows(*validation, X.dtype, sizes[-1])
 
@@ -456,11 +457,11 @@ class BaseMLP(BaseEstimator):
         return self
 
     def _kept(self) -> dict[str, Any]:
-        """Return what the fits before recorded, as fields of `StoppingState`."""
+        """Return the recorded state of earlier fits, as fields of `StoppingState`."""
         return {name: getattr(self, own) for name, own in _RECORDED.items() if hasattr(self, own)}
 
     def _prepared(self, model: Model, data: _Data) -> Rows:
-        """Validate and convert rows once, as the Model takes them."""
+        """Validate rows and convert them to the form that the Model requires."""
         X, y, sample_weight = data
         if self.out_activation_ != "softmax":
             y = y.astype(model.dtype, copy=False)
@@ -472,7 +473,7 @@ class BaseMLP(BaseEstimator):
         return self._score_outputs(outputs, rows.y, rows.sample_weight if rows.sample_weight.size else None)
 
     def _rules(self) -> Rules:
-        """Return the settings that decide how training goes."""
+        """Return the settings of the training."""
         names = {field.name for field in dataclasses.fields(Rules)} & set(vars(self))
         given = {name: getattr(self, name) for name in names}
         given |= {"shuffle": bool(self.shuffle), "verbose": bool(self.verbose), "early_stopping": self.early_stopping}
@@ -480,7 +481,7 @@ class BaseMLP(BaseEstimator):
         return Rules(out_activation=self.out_activation_, n_outputs=self.n_outputs_, **given)
 
     def _initialize(self, sizes: Sequence[int], random: np.random.RandomState, dtype: np.dtype[Any]) -> None:
-        """Begin anew."""
+        """Reset counters and draw new weights."""
         self.n_iter_ = 0
         self.t_ = 0
         self.n_outputs_ = sizes[-1]
@@ -489,7 +490,7 @@ class BaseMLP(BaseEstimator):
         self._draw(sizes, random, dtype)
 
     def _reset_stopping_state(self) -> None:
-        """Begin the record that the rule of stopping keeps."""
+        """Reset the early-stopping state."""
         self.loss_curve_ = []
         self._no_improvement_count = 0
         self.best_loss_ = None if self.early_stopping else np.inf
@@ -501,27 +502,27 @@ class BaseMLP(BaseEstimator):
         X = self._features(X, reset=False, dtype=dtype)
         y = self._encode_validation(y)
         if len(y) != len(X):
-            raise ValueError(f"y_val has {len(y)} rows, but X_val has {len(X)}: give one target a row.")
+            raise ValueError(f"y_val has {len(y)} rows, but X_val has {len(X)}: pass one target per row.")
         if self._n_outputs(y) != n_outputs:
-            raise ValueError(f"y_val has {self._n_outputs(y)} outputs, but y has {n_outputs}: give the same.")
+            raise ValueError(f"y_val has {self._n_outputs(y)} outputs, but y has {n_outputs}: they must be equal.")
         return X, y, None if sample_weight is None else _check_sample_weight(sample_weight, X)
 
     def _check_validation(self, X_val: Any, y_val: Any, sample_weight_val: Any) -> tuple[Any, Any, Any] | None:
-        """Whether data for validation were given, all that there must be, and somebody will look at them."""
+        """Validate X_val, y_val, sample_weight_val; return them, or None if none is given."""
         if X_val is None and y_val is None and sample_weight_val is None:
             return None
         for name, value in (("X_val", X_val), ("y_val", y_val)):
             if value is None:
-                raise ValueError(f"{name} is missing: validation data are X_val and y_val together.")
+                raise ValueError(f"{name} must be given, as validation data are X_val and y_val together.")
         if not self._is_stochastic() or not (self.early_stopping or self.callbacks):
             raise ValueError(
-                f"X_val and y_val are given, but with early_stopping={self.early_stopping}, solver={self.solver!r} and "
-                f"callbacks={self.callbacks!r} nothing looks at them: set early_stopping=True with a stochastic solver."
+                f"X_val and y_val would be ignored with early_stopping={self.early_stopping}, solver={self.solver!r} "
+                f"and callbacks={self.callbacks!r}: set early_stopping=True with a stochastic solver."
             )
         return X_val, y_val, sample_weight_val
 
     def _split(self, data: _Data, random: np.random.RandomState) -> tuple[_Data, _Data]:
-        """Hold back `validation_fraction` of the rows."""
+        """Split off `validation_fraction` of the rows; return training and validation data."""
         X, y, weights = data
         arrays = [X, y] if weights is None else [X, y, weights]
         parts = train_test_split(

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fastnn.estimators._base import BaseMLP  # first: it says what to install
+from fastnn.estimators._base import BaseMLP  # first: its ImportError names what to install
 
 # isort: split
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
@@ -21,16 +21,18 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
+from fastnn._validation import must_be
+
 Array = npt.NDArray[Any]
 
 
 def weighted_r2(y: Array, predicted: Array, sample_weight: Array | None) -> float:
-    """R2 as `sklearn.metrics.r2_score` gives it, the mean over the outputs, without its checks of some 300 us.
+    """Return R2 as `sklearn.metrics.r2_score` does, the mean over outputs, without its checks (about 300 us).
 
-    An output that is constant counts 1 if it is predicted exactly, else 0.
+    The score of a constant output is 1 if it is predicted exactly, else 0.
     """
     weight = np.ones(len(y)) if sample_weight is None else sample_weight
-    with np.errstate(over="ignore", invalid="ignore"):  # squares, when training is about to diverge
+    with np.errstate(over="ignore", invalid="ignore"):  # squares, before training diverges
         residual = weight @ (y - predicted) ** 2
         total = weight @ (y - np.average(y, axis=0, weights=weight)) ** 2
         ratio = np.divide(residual, total, out=(residual > 0).astype(np.float64), where=(total > 0) & (residual > 0))
@@ -38,83 +40,83 @@ def weighted_r2(y: Array, predicted: Array, sample_weight: Array | None) -> floa
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
-    """Multilayer perceptron for classification, in scikit-learn's way.
+    """Multilayer perceptron classifier with the API of scikit-learn.
 
-    Takes the place of `sklearn.neural_network.MLPClassifier`. It minimizes the log-loss plus alpha/(2 n) times the sum
-    of the squared weights, n being the rows of a batch. Classes may be labels of any type; several labels a row are
-    given as an indicator matrix.
+    It replaces `sklearn.neural_network.MLPClassifier`. It minimizes the log-loss plus alpha/(2 n) times the sum
+    of the squared weights, n being the rows of a batch. Classes may be labels of any type; for multi-label
+    classification y is an indicator matrix.
 
     Parameters
     ----------
     hidden_layer_sizes : int or sequence of int
         Units of each hidden layer; ``()`` is logistic or softmax regression.
     activation : str, or sequence of str
-        Of the hidden layers: "identity", "logistic", "tanh", "relu" or another of fastnn's names, such as "elu". New
-        here: a sequence gives each hidden layer its own; entries may be fastnn's `Activation` instances, too.
+        Activation of the hidden layers: "identity", "logistic", "tanh", "relu" or another of fastnn's names, such as
+        "elu". New here: a sequence of one per hidden layer; entries may be fastnn's `Activation` instances, too.
     solver : str or optimizer
         "adam", "sgd" (with `momentum` and `nesterovs_momentum`), "lbfgs". New here: fastnn's other optimizers by
         their names, "adamw", "amsgrad", "nadam", "lion", "rmsprop", "adagrad", ..., and for regression "lm"
-        (Levenberg-Marquardt); of their settings those are taken that the estimator has under the same name (`epsilon`,
-        `beta_1`, ...), the others are the defaults. An instance such as ``fastnn.AdamW(1e-3, weight_decay=0.1)`` says
-        all by itself; parameters of the estimator that say the same must then have their defaults. With
-        `ema_momentum` the weights are the averages once `fit` ends.
+        (Levenberg-Marquardt); their settings are the parameters of the estimator of the same name (`epsilon`,
+        `beta_1`, ...), or else their defaults. An instance such as ``fastnn.AdamW(1e-3, weight_decay=0.1)`` contains
+        all settings; parameters of the estimator for the same settings must then have their defaults. With
+        `ema_momentum` the weights are the averages after `fit`.
     alpha : float
         Strength of the L2 penalty.
     batch_size : int or "auto"
-        Rows an update; "auto" is 200, or all where there are fewer. "lbfgs" and "lm" take all rows.
+        Rows per update; "auto" is 200, or all rows if there are fewer. "lbfgs" and "lm" use all rows.
     learning_rate : {"constant", "invscaling", "adaptive"}
-        Only for "sgd" and its kin. "invscaling" is learning_rate_init / (t + 1)^power_t after each epoch, t being the
-        rows seen so far; "adaptive" divides the rate by 5 where training would stop, until it is 1e-6.
+        Only for "sgd" and its variants. "invscaling" is learning_rate_init / (t + 1)^power_t after each epoch, t being
+        the number of rows processed; "adaptive" divides the rate by 5 where training would stop otherwise, until it
+        is 1e-6.
     learning_rate_init : float
-        The rate, or the first one.
+        The learning rate, or its initial value.
     power_t : float
-        The exponent of "invscaling".
+        Exponent of "invscaling".
     max_iter : int
-        Most epochs (iterations of "lbfgs" and "lm").
+        Maximum number of epochs (iterations of "lbfgs" and "lm").
     shuffle : bool
-        Whether each epoch goes through the rows in a new order.
+        Whether each epoch uses the rows in a new order.
     random_state : int, RandomState or None
-        From it come start weights (the same as scikit-learn's), the rows held back and the order of rows.
+        Source of the start weights (the same as scikit-learn's), the validation rows and the order of rows.
     tol : float
-        Training ends when loss or validation score have not improved by that much for more than `n_iter_no_change`
-        epochs. For "lbfgs" and "lm" the largest component of the gradient at which they have converged.
+        Training ends if loss or validation score has not improved by `tol` for more than `n_iter_no_change` epochs.
+        For "lbfgs" and "lm" the maximum component of the gradient at which they have converged.
     verbose : bool
         Whether to print loss and score of each epoch.
     warm_start : bool
-        Whether `fit` goes on from the weights of the fit before.
+        Whether `fit` starts from the weights of the previous fit.
     momentum : float
-        Of "sgd", 0 to 1.
+        Momentum of "sgd", 0 to 1.
     nesterovs_momentum : bool
-        Whether that is Nesterov's.
+        Whether the momentum is Nesterov's.
     early_stopping : bool
-        Whether to hold back rows, stop by the score on them, and return to the weights that had the best one.
+        Whether to split off validation rows, stop by the score on them, and restore the weights of the best score.
     validation_fraction : float
-        The share that is held back.
+        Fraction of the rows for validation.
     beta_1, beta_2, epsilon : float
-        Of "adam".
+        Settings of "adam".
     n_iter_no_change : int or inf
-        Epochs without improvement that are borne.
+        Number of epochs without improvement before stopping.
     max_fun : int
-        Most evaluations of the loss by "lbfgs".
+        Maximum number of evaluations of the loss by "lbfgs".
     dropout : float, or sequence of float
-        New here. Share of the outputs of each hidden layer that each step leaves out at random, from 0 up to 1; those
-        that stay are divided by 1 - dropout, and predictions use all. A sequence has a rate for the input first, and
-        then one for each hidden layer. Losses of training are then those of thinned nets. Not with "lbfgs" and "lm".
+        New here. Probability with which each step drops an output of a hidden layer, at least 0 and below 1; kept
+        outputs are divided by 1 - dropout, and predictions use all. A sequence contains the rate of the input, then
+        one per hidden layer. Training losses are those with dropout. Not with "lbfgs" and "lm".
     class_weight : dict, "balanced" or None
-        New here. What each class counts, by its label (1 where not named); "balanced" is n / (k n_c) for k
-        classes of n_c rows. Multiplied with `sample_weight`. Not for several labels a row.
+        New here. Weight of each class by its label (1 if missing); "balanced" is n / (k n_c) for k classes of n_c
+        rows. Multiplied by `sample_weight`. Not for multi-label classification.
     schedule : Schedule or None
-        New here: one of `fastnn.schedules`, in the place of `learning_rate_init` and with `learning_rate` "constant".
+        New here: one of `fastnn.schedules`, instead of `learning_rate_init` and with `learning_rate` "constant".
         Its epochs are counted from the start of each `fit`, or over all calls of `partial_fit`.
-    callbacks : Callback, or list of some, or None
-        New here: `fastnn.Callback` instances, asked after each epoch. They see the losses of `Model`, which are
-        means over the outputs and not halved; those of validation where rows are held back or given.
+    callbacks : Callback, list of Callback or None
+        New here: `fastnn.Callback` instances, called after each epoch. Their logs contain the losses of `Model`, which
+        are means over the outputs and not halved; with validation rows also the losses of these.
     n_threads : int or None
-        New here. Most threads; None is all processors, but at most OMP_NUM_THREADS if that is set, and 1 in a task of
-        joblib without that (joblib sets it in its processes so that all together fill the machine). The results
-        do not depend on it.
+        New here. Maximum number of threads; None means all processors, but at most OMP_NUM_THREADS if that is set, and
+        1 in a task of joblib without it (joblib sets it in its worker processes). Results do not depend on it.
     dtype : {"float32", "float64"} or None
-        New here. Precision of weights and arithmetic; None is that of X (float64 where X holds no floats), as in
+        New here. Precision of weights and arithmetic; None means that of X (float64 if X is not floating), as in
         scikit-learn. "float32" took 0.54 to 0.61 of the time on the digits.
 
     Attributes
@@ -124,30 +126,31 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     coefs_, intercepts_ : list of ndarray
         Weights (n_in, n_out) and biases (n_out,) of each layer: views, writing into them changes the predictions.
     loss_, best_loss_ : float
-        Loss of the last epoch, and the least (None with `early_stopping`). As in scikit-learn, the loss of
+        Loss of the last epoch, and the minimum (None with `early_stopping`). As in scikit-learn, the loss of
         an epoch is the mean over its batches, each before its update.
     loss_curve_ : list of float
         Loss of each epoch.
     validation_scores_ : list of float or None
-        Accuracy on the rows held back after each epoch; None without `early_stopping`.
+        Accuracy on the validation rows after each epoch; None without `early_stopping`.
     best_validation_score_ : float or None
-        The best of these.
+        Maximum of these.
     n_iter_, t_ : int
-        Epochs of the last fit; rows seen by all.
+        Epochs of the last fit; rows processed in all fits.
     n_features_in_, n_layers_, n_outputs_ : int
-        Columns of X, layers with the input's, outputs.
+        Number of columns of X, of layers including the input, and of outputs.
     feature_names_in_ : ndarray of str
-        Names of the columns, where X had some.
+        Names of the columns of X, if it has names.
     out_activation_ : str
         "softmax" or "logistic".
 
     Notes
     -----
-    Where it differs from scikit-learn: rows come in another order, so weights agree only where all rows are one batch
-    or `shuffle` is off. The L2 penalty of the last batch of an epoch is that of a whole one. Momentum does not contain
-    the rate, so that a changed rate acts at once. Adam adds epsilon after the correction of the bias (Kingma & Ba 2015,
-    algorithm 1). A sparse X is made dense, which takes n_samples x n_features numbers. A loss that is not finite ends
-    the training at once, with scikit-learn's error, or with the best weights where there are some.
+    Differences from scikit-learn: the order of rows is another, so weights agree only if all rows are one batch or
+    `shuffle` is False. The L2 penalty of the last batch of an epoch is that of a full batch. The momentum buffer does
+    not contain the learning rate, so that a changed rate takes effect in the next step. Adam adds epsilon after bias
+    correction (Kingma & Ba 2015, algorithm 1). A sparse X is converted to a dense array of n_samples x n_features
+    numbers. A loss that is not finite ends the training at once, with scikit-learn's error, or, with `early_stopping`,
+    with the best weights.
 
     Examples
     --------
@@ -239,27 +242,27 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> MLPClassifier:
-        """Train on all rows until the loss or the validation score improves no more.
+        """Train until loss or validation score no longer improve.
 
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_features)
         y : array-like (n_samples,) or (n_samples, n_classes)
-            Labels, or a 0/1 indicator of several labels a row.
+            Labels, or a 0/1 indicator matrix for multi-label classification.
         sample_weight : array-like (n_samples,) or None
-            What each row counts.
-        X_val, y_val, sample_weight_val : as the first three, or None
-            New here: rows for `early_stopping` instead of some held back.
+            Weight of each row; None for equal weights.
+        X_val, y_val, sample_weight_val : array-like or None
+            New here: validation rows for `early_stopping`, instead of a fraction of X.
 
         Returns
         -------
         MLPClassifier
-            Itself.
+            The estimator itself.
 
         Raises
         ------
         ValueError
-            If something given makes no sense, or training diverges.
+            If an argument is invalid or inconsistent, or training diverges.
         """
         validation = self._check_validation(X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, incremental=False, validation=validation)
@@ -267,28 +270,29 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None, classes: Any = None) -> MLPClassifier:
-        """Make one epoch over some rows, going on from the present weights.
+        """Train for one epoch on the given rows, from the present weights.
 
         Parameters
         ----------
-        X, y, sample_weight : as for `fit`
+        X, y, sample_weight : array-like
+            As for `fit`.
         classes : array-like (n_classes,) or None
-            All labels that will ever come; needed at the first call.
+            All labels of all calls; required at the first call.
 
         Returns
         -------
         MLPClassifier
-            Itself.
+            The estimator itself.
 
         Raises
         ------
         ValueError
-            If something given makes no sense, or training diverges.
+            If an argument is invalid or inconsistent, or training diverges.
         """
         if self.class_weight == "balanced":
             raise ValueError(
-                "class_weight='balanced' needs all rows to count the classes, and partial_fit sees some of them: give "
-                "the weights as a dict (see sklearn.utils.class_weight.compute_class_weight)."
+                "class_weight must not be 'balanced' for partial_fit, as it depends on all rows: pass the weights as a "
+                "dict (see sklearn.utils.class_weight.compute_class_weight)."
             )
         if _check_partial_fit_first_call(self, classes):
             several = type_of_target(y).startswith("multilabel")
@@ -296,7 +300,17 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> Array:
-        """The most probable class of each row (n_samples,), or all with more than 0.5 (n_samples, n_classes)."""
+        """Return the most probable class per row, (n_samples,); multi-label the indicator of probabilities above 0.5.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray
+            (n_samples,), or (n_samples, n_classes) for multi-label classification.
+        """
         check_is_fitted(self)
         outputs = self._outputs(X)
         if self.out_activation_ == "softmax":
@@ -304,13 +318,33 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return self._label_binarizer.inverse_transform(outputs[:, 0] if outputs.shape[1] == 1 else outputs)
 
     def predict_proba(self, X: Any) -> Array:
-        """Probabilities (n_samples, n_classes), in the order of `classes_`."""
+        """Return the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray
+            (n_samples, n_classes), in the order of `classes_`.
+        """
         check_is_fitted(self)
         outputs = self._outputs(X)
         return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
 
     def predict_log_proba(self, X: Any) -> Array:
-        """Logarithms of `predict_proba`."""
+        """Return the logarithm of the probability of each class.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray
+            (n_samples, n_classes), in the order of `classes_`.
+        """
         probabilities = self.predict_proba(X)
         return np.log(probabilities, out=probabilities)
 
@@ -327,8 +361,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         if self.class_weight is not None:
             if self._label_binarizer.y_type_.startswith("multilabel"):
                 raise ValueError(
-                    f"class_weight is {self.class_weight!r}, but y has several labels a row, none of which could be "
-                    "that of the row: leave class_weight at None and give sample_weight."
+                    f"class_weight is {self.class_weight!r}, but y is multi-label, where a row has no single class: "
+                    "leave class_weight at None and pass sample_weight."
                 )
             weights = compute_sample_weight(self.class_weight, y)
         return X, self._codes(y), weights
@@ -346,7 +380,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             )
 
     def _codes(self, y: Array) -> Array:
-        """Number of each row's class (n,), or one bool an output (n, n_outputs)."""
+        """Return the index of each row's class (n,), or one bool per output (n, n_outputs)."""
         if self._output() == "softmax":
             return np.searchsorted(self.classes_, y)
         return self._label_binarizer.transform(y).astype(bool)
@@ -355,7 +389,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         y = np.asarray(y)
         unknown = np.setdiff1d(unique_labels(y), self.classes_)
         if len(unknown):
-            raise ValueError(f"y_val has the classes {unknown}, which y has not; it has {self.classes_}.")
+            raise ValueError(f"y_val must only have the classes of y, {self.classes_}, got {unknown}.")
         return self._codes(column_or_1d(y) if y.ndim == 2 and y.shape[1] == 1 else y)
 
     def _output(self) -> str:
@@ -377,24 +411,24 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return float(np.average(right, weights=sample_weight))
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn that several labels a row will do."""
+        """Return scikit-learn's tags; multi-label targets are supported."""
         tags = super().__sklearn_tags__()
         tags.classifier_tags.multi_label = True
         return tags
 
 
 class MLPRegressor(RegressorMixin, BaseMLP):
-    """Multilayer perceptron for regression, in scikit-learn's way.
+    """Multilayer perceptron regressor with the API of scikit-learn.
 
-    Takes the place of `sklearn.neural_network.MLPRegressor`. It minimizes half the squared error, or half the Poisson
+    It replaces `sklearn.neural_network.MLPRegressor`. It minimizes half the squared error, or half the Poisson
     deviance, summed over the outputs, plus alpha/(2 n) times the sum of the squared weights, n being the rows of a
     batch.
 
     Parameters
     ----------
     loss : {"squared_error", "poisson"}
-        What is minimized. "poisson" is for counts and other targets of at least 0; the net then gives the logarithm of
-        what is predicted.
+        The loss to minimize. "poisson" is for counts and other targets of at least 0; the outputs of the net are then
+        the logarithms of the predictions.
     hidden_layer_sizes, ..., max_fun, dropout, schedule, callbacks, n_threads, dtype
         As for `MLPClassifier`.
 
@@ -406,8 +440,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     Notes
     -----
-    What is said there of differences from scikit-learn holds here, too. Targets are taken as they are: scale them to
-    about 1.
+    The differences from scikit-learn are those of `MLPClassifier`. Targets are not scaled: scale them to about 1.
 
     Examples
     --------
@@ -498,26 +531,26 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         y_val: Any = None,
         sample_weight_val: Any = None,
     ) -> MLPRegressor:
-        """Train on all rows until the loss or the validation score improves no more.
+        """Train until loss or validation score no longer improve.
 
         Parameters
         ----------
         X : array-like or sparse matrix (n_samples, n_features)
         y : array-like (n_samples,) or (n_samples, n_outputs)
         sample_weight : array-like (n_samples,) or None
-            What each row counts.
-        X_val, y_val, sample_weight_val : as the first three, or None
-            New here: rows for `early_stopping` instead of some held back.
+            Weight of each row; None for equal weights.
+        X_val, y_val, sample_weight_val : array-like or None
+            New here: validation rows for `early_stopping`, instead of a fraction of X.
 
         Returns
         -------
         MLPRegressor
-            Itself.
+            The estimator itself.
 
         Raises
         ------
         ValueError
-            If something given makes no sense, or training diverges.
+            If an argument is invalid or inconsistent, or training diverges.
         """
         validation = self._check_validation(X_val, y_val, sample_weight_val)
         return self._fit(X, y, sample_weight, incremental=False, validation=validation)
@@ -525,26 +558,37 @@ class MLPRegressor(RegressorMixin, BaseMLP):
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
-        """Make one epoch over some rows, going on from the present weights.
+        """Train for one epoch on the given rows, from the present weights.
 
         Parameters
         ----------
-        X, y, sample_weight : as for `fit`
+        X, y, sample_weight : array-like
+            As for `fit`.
 
         Returns
         -------
         MLPRegressor
-            Itself.
+            The estimator itself.
 
         Raises
         ------
         ValueError
-            If something given makes no sense, or training diverges.
+            If an argument is invalid or inconsistent, or training diverges.
         """
         return self._fit(X, y, sample_weight, incremental=True)
 
     def predict(self, X: Any) -> Array:
-        """Predicted values; (n_samples,), or (n_samples, n_outputs) for several."""
+        """Return the predicted values.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+
+        Returns
+        -------
+        ndarray
+            (n_samples,), or (n_samples, n_outputs) for several outputs.
+        """
         check_is_fitted(self)
         outputs = self._outputs(X)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
@@ -558,7 +602,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
 
     def _column(self, y: Array, name: str) -> Array:
         if self.loss == "poisson" and np.any(y < 0):
-            raise ValueError(f"{name} holds {y.min()}, but loss='poisson' needs targets of at least 0.")
+            raise ValueError(must_be(name, "at least 0 for loss='poisson'", y.min().item()))
         return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
 
     def _output(self) -> str:
@@ -570,11 +614,11 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         return weighted_r2(y.reshape(outputs.shape), outputs, sample_weight)
 
     def __sklearn_tags__(self) -> Any:
-        """Tell scikit-learn that several outputs will do."""
+        """Return scikit-learn's tags; several outputs are supported."""
         tags = super().__sklearn_tags__()
         tags.target_tags.multi_output = True
         return tags
 
 
 for _estimator in (MLPClassifier, MLPRegressor):
-    _estimator.__module__ = "fastnn.estimators"  # where users import them from: pickles name this path
+    _estimator.__module__ = "fastnn.estimators"  # the public path, which pickles contain

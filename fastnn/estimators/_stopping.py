@@ -1,12 +1,12 @@
-"""How the scikit-learn estimators train: scikit-learn's rules of stopping, over epochs of `fastnn._training`.
+"""Training of the scikit-learn estimators: scikit-learn's stopping rules over epochs of `fastnn._training`.
 
-What is kept from epoch to epoch is in a `StoppingState`; the estimator copies it into scikit-learn's attributes.
+The state between epochs is a `StoppingState`; the estimator copies it into scikit-learn's attributes.
 
 scikit-learn's loss of a batch of n rows (with sample weights: of their sum n) is 1/n sum E + alpha/(2 n) sum w^2, E
-being summed over the outputs and, for squares, halved; for "poisson" E is half the deviance, which has a constant
-more than Model's. Model's losses are means over rows and outputs, so all of its gradients are those of scikit-learn
-times one number, the scale. It is taken out of the rates (or of epsilon, for optimizers that do not depend on a scale)
-and of the losses that are reported.
+being summed over the outputs and, for squares, halved; for "poisson" E is half the deviance, which is Model's
+loss plus a constant. Model's losses are means over rows and outputs, so all of its gradients are those of scikit-learn
+times one number, the scale. The scale is divided out of the rates (or of epsilon, for optimizers that do not depend on
+a scale) and of the losses that are reported.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from fastnn.schedules import LearningRate, Schedule
 
 Array = npt.NDArray[Any]
 
-#: An adaptive rate that is as small ends the training instead of being divided once more.
+#: Adaptive learning rate at or below which training ends instead of the next division.
 _SMALLEST_ADAPTIVE_RATE = 1e-6
 
 _NOT_FINITE = (
@@ -47,7 +47,7 @@ _NOT_FINITE = (
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class Rules:
-    """Settings of an estimator that decide how it trains; see `MLPClassifier` for those of its names.
+    """Settings of the training of an estimator; see `MLPClassifier` for parameters of the same name.
 
     Parameters
     ----------
@@ -55,7 +55,7 @@ class Rules:
         scikit-learn's name of the activation of the output.
     n_outputs : int
     solver : object
-        What warnings name.
+        Named by warnings.
     learning_rate : str
         "constant", "invscaling" or "adaptive"; the latter two for SGD alone.
     callbacks : tuple of Callback
@@ -79,23 +79,23 @@ class Rules:
 
     @property
     def scale(self) -> float:
-        """How much larger the gradients of the Model are than scikit-learn's (see the module)."""
+        """Ratio of the gradients of the Model to those of scikit-learn (see the module)."""
         n = self.n_outputs
         return {"softmax": 1.0, "logistic": 1.0 / n, "identity": 2.0 / n, "exp": 1.0 / n}[self.out_activation]
 
 
 @dataclasses.dataclass
 class StoppingState:
-    """What is kept between epochs, and between fits that go on.
+    """State between epochs, and between fits that continue.
 
     Parameters
     ----------
     optimizer : Optimizer
         In scikit-learn's scale, with the present rate.
     n_iter, t : int
-        Epochs of this fit; rows seen by all.
+        Epochs of this fit; rows processed in all fits.
     loss : float
-        Of the last epoch.
+        Loss of the last epoch.
     loss_curve : list of float
     best_loss : float or None
         None with early stopping.
@@ -118,16 +118,16 @@ class StoppingState:
 
 @dataclasses.dataclass(frozen=True)
 class Task:
-    """What is trained, and on what.
+    """Model, training rows and validation rows of a fit.
 
     Parameters
     ----------
     model : Model
     rows : Rows
     held_back : Rows or None
-        For validation.
+        Validation rows.
     score : callable
-        Score of outputs for the rows held back; larger is better.
+        Score of outputs for the validation rows; larger is better.
     """
 
     model: Model
@@ -137,7 +137,7 @@ class Task:
 
     @property
     def net(self) -> Net:
-        """The net behind the model."""
+        """The net of the model."""
         return net_of(self.model)
 
 
@@ -149,7 +149,7 @@ class _Divided(Schedule):
     by: float
 
     def __call__(self, epoch: npt.ArrayLike) -> Array:
-        """Rates at some times."""
+        """Return the rates at the times `epoch`, divided."""
         return self.schedule(epoch) / self.by
 
 
@@ -166,12 +166,12 @@ def _called_and_divided(rate: Callable[[int], float], by: float, epoch: int) -> 
 
 
 def scaled(optimizer: optimizers.Optimizer, scale: float) -> optimizers.Optimizer:
-    """The optimizer that does with gradients of that scale what the given one does with scikit-learn's."""
+    """Return the optimizer whose steps with gradients times `scale` are those of `optimizer` without."""
     names = {field.name for field in dataclasses.fields(optimizer)} & {"clipvalue", "global_clipnorm"}
     changes: dict[str, Any] = {}
     if isinstance(optimizer, optimizers.SGD):
         changes["learning_rate"] = _divided(optimizer.learning_rate, scale)
-        names |= {"weight_decay"}  # a step takes rate times decay off the weights, whatever the gradients
+        names |= {"weight_decay"}  # a step subtracts rate * decay * w, independent of the gradients
     else:
         names |= {field.name for field in dataclasses.fields(optimizer)} & {"epsilon", "gtol", "ftol"}
     given = {name: getattr(optimizer, name) for name in names}
@@ -190,12 +190,12 @@ class _Losses:
         squares = values.get("mean_squared_error")
         if squares is None:
             return values["loss"] / self.scale + self.constant
-        # For several outputs scikit-learn reports the mean over them, while it descends on their sum.
+        # For several outputs scikit-learn reports the mean over them, but minimizes their sum.
         return squares / 2 + (values["loss"] - squares) / self.scale
 
 
 def _set_up(task: Task, rules: Rules, optimizer: optimizers.Optimizer, batch: int) -> _Losses:
-    """Set optimizer and penalty of the model, `alpha` being for batches of `batch` rows of mean weight."""
+    """Set optimizer and penalty of the model for batches of `batch` rows; return the conversion of losses."""
     rows, scale = task.rows, rules.scale
     task.model.optimizer = scaled(optimizer, scale)
     weights = rows.sample_weight if rows.sample_weight.size else None
@@ -212,18 +212,18 @@ def _set_up(task: Task, rules: Rules, optimizer: optimizers.Optimizer, batch: in
 
 
 def _final_weights(model: Model) -> list[Array]:
-    """Return copies of the weights, then biases, that predictions are made with: the averages where there are some."""
+    """Return copies of the weights, then biases, used for predictions: the averages if there are any."""
     weights, biases = model.averages or (model.weights, model.biases)
     return [w.copy() for w in (*weights, *biases)]
 
 
 class StoppingMonitor(Callback):
-    """Records each epoch in the state, and ends the training by scikit-learn's rules.
+    """Record each epoch and end the training by scikit-learn's stopping rules.
 
     Parameters
     ----------
     task : Task
-        Its rows held back, if there are, decide on stopping instead of the training loss.
+        With validation rows and `early_stopping` their score decides on stopping, else the training loss.
     rules : Rules
     state : StoppingState
         Changed after each epoch.
@@ -247,17 +247,17 @@ class StoppingMonitor(Callback):
 
     @property
     def needs_each_epoch(self) -> bool:
-        """Whether something has to be done between any two epochs."""
+        """Whether a rule needs control between epochs."""
         return self._scores or self._rate_rule == "invscaling" or self._rules.verbose
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Record the epoch that has just ended."""
+        """Record the epoch that ended, and stop the training if a rule requires it."""
         self.record(logs)
         if self.stop:
             self._task.model.stop_training = True
 
     def record(self, values: Mapping[str, float]) -> None:
-        """Record an epoch by the values that training reports."""
+        """Record an epoch from the values that training reports."""
         self._record(self._losses(values), None)
 
     def record_all(self, history: Mapping[str, list[float]]) -> None:
@@ -266,7 +266,7 @@ class StoppingMonitor(Callback):
             self.record(dict(zip(history, values, strict=True)))
 
     def fail(self) -> None:
-        """Record an epoch in which the loss stopped being finite."""
+        """Record an epoch in which the loss was no longer finite."""
         self._record(math.nan, math.nan)
         self.stop = True
 
@@ -305,7 +305,7 @@ class StoppingMonitor(Callback):
             self._print(f"{message} Stopping.")
             self.stop = True
             return
-        rate = getattr(self._state.optimizer, "learning_rate")  # noqa: B009  # SGD, as the rule says
+        rate = getattr(self._state.optimizer, "learning_rate")  # noqa: B009  # SGD, as _rate_rule implies
         if rate <= _SMALLEST_ADAPTIVE_RATE:
             self._print(f"{message} Learning rate too small. Stopping.")
             self.stop = True
@@ -329,7 +329,7 @@ def descend(task: Task, rules: Rules, state: StoppingState, incremental: bool) -
     Raises
     ------
     ValueError
-        If training diverges and there are no best weights to go back to; the weights are then the last finite ones.
+        If training diverges without early stopping; the weights are then the last finite ones.
     """
     net, rows = task.net, task.rows
     batch = _batch_size(rules, rows.n)
@@ -368,7 +368,7 @@ def descend(task: Task, rules: Rules, state: StoppingState, incremental: bool) -
             _finalize(task.model, state, None)
             raise ValueError(f"{_NOT_FINITE} ({error})") from error
         monitor.fail()
-        _warn(f"{error} The weights of the best validation score are taken.")
+        _warn(f"{error} The weights of the best validation score are restored.")
     if stopped == "interrupted":
         warnings.warn("Training interrupted by user.", stacklevel=5)
     elif state.n_iter == rules.max_iter and not (incremental or monitor.stop or stopped):
@@ -380,9 +380,9 @@ def descend(task: Task, rules: Rules, state: StoppingState, incremental: bool) -
 
 
 def _finalize(model: Model, state: StoppingState, best: list[Array] | None) -> None:
-    """Write the weights that are to predict: the best ones, or the averages, which are not kept any longer.
+    """Set the final weights: the best ones, or the averages, which are then dropped.
 
-    The model gets the optimizer as it was given, so that a pickle holds nothing of this module.
+    Restore the unscaled optimizer of the model, so that a pickle contains nothing of this module.
     """
     final = best
     if final is None and model.averages is not None:
@@ -397,7 +397,7 @@ def _finalize(model: Model, state: StoppingState, best: list[Array] | None) -> N
 
 
 def _epochs_of_a_round(rules: Rules, state: StoppingState) -> int:
-    """Return the epochs that need no check between: the count rises by 1 per epoch, so none ends patience earlier."""
+    """Return the minimum number of epochs until patience can end: the count rises by at most 1 per epoch."""
     left = rules.n_iter_no_change + 1 - state.no_improvement_count
     return int(min(max(1, left), np.iinfo(np.int32).max))
 
@@ -418,7 +418,7 @@ def solve(task: Task, rules: Rules, state: StoppingState) -> None:
     Raises
     ------
     ValueError
-        If the loss is not finite where it begins; the weights are then as before.
+        If the loss is not finite at the start; the weights are then unchanged.
     """
     net, rows = task.net, task.rows
     losses = _set_up(task, rules, state.optimizer, rows.n)
@@ -450,19 +450,19 @@ def solve(task: Task, rules: Rules, state: StoppingState) -> None:
     elif record.stopped in (None, "max_fun", "stalled"):
         reason = record.params.get("reason", f"max_iter={rules.max_iter} is reached")
         _warn(
-            f"{rules.solver} failed to converge after {len(record)} iterations: {reason}. Scale the data, or give "
-            "larger max_iter, max_fun or tol."
+            f"{rules.solver} failed to converge after {len(record)} iterations: {reason}. Scale the data, or "
+            "increase max_iter, max_fun or tol."
         )
 
 
 class _Reporter(Callback):
-    """Prints the loss of each iteration."""
+    """Callback that prints the loss of each iteration."""
 
     def __init__(self, losses: _Losses) -> None:
         self._losses = losses
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Print."""
+        """Print number and loss of the iteration."""
         print(f"Iteration {epoch + 1}, loss = {self._losses(logs):.8f}")
 
 

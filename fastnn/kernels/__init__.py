@@ -1,4 +1,4 @@
-"""All that is compiled. Nothing here imports from the floor above.
+"""Compiled code. No module of this package imports from outside of it.
 
 Letters used throughout: B rows of a batch, I fan-in, O fan-out, L layers, V lanes of a vector register.
 """

@@ -1,4 +1,4 @@
-"""Integer codes that the kernels switch on and that are no rules of `kernels.nn.rules`: the metrics."""
+"""Integer codes of the metrics, by which the kernels select. Codes of rules are in `kernels.nn.rules`."""
 
 # Metrics computed inside the loop, one value per row.
 NO_METRIC = 0

@@ -5,8 +5,8 @@ each other in the cache). Padding is zero and stays zero. Three arenas hold all 
 
 ``params``  for each layer its bias row and then W (I rows, then zero rows to a whole vector of rows);
             W^T (O rows) for a narrow layer, whose few columns would leave most lanes of W empty
-``slots``   the optimizer's memory: one array of the layout of ``params`` per slot
-``work``    what a batch needs: activations, deltas, transposed weights, scratch (see `Workspace`)
+``slots``   the optimizer's state: one array of the layout of ``params`` per slot
+``work``    buffers of a batch: activations, deltas, transposed weights, scratch (see `Workspace`)
 
 A table is an array of records. A record is declared once, as a class of annotated fields (`Layer`, `Tile`, ...), from
 which its NumPy type is made; kernels write `plan.layers[k].n_in`, Python writes `table["n_in"]`. So a field of another
@@ -89,7 +89,7 @@ class Tile:
 
 
 class Progress:
-    """How far a run has come. Each thread reads it when a kernel begins; thread 0 overwrites it at the end."""
+    """Progress of a run. Each thread reads it when a kernel begins; thread 0 overwrites it at the end."""
 
     step: int  # next step, counted over the epochs of the run
     steps_done: int  # updates made since the optimizer's slots were zero
@@ -105,7 +105,7 @@ class Totals:
     second_metric: float
 
 
-#: Metrics that a kernel sums at most.
+#: Maximum number of metrics of a run.
 N_METRICS = 2
 
 #: Entries of `Plan.meetings` per thread: a cache line.
@@ -113,18 +113,18 @@ MEETING_STRIDE = CACHE_LINE // 8
 
 # Modes.
 TRAIN = 0
-GRADIENT = 1  # leave the gradient of one batch in `grad`, touch no weight
-EVALUATE = 2  # losses and metrics alone
+GRADIENT = 1  # compute the gradient of one batch in `grad`; weights are only read
+EVALUATE = 2  # compute losses and metrics
 
-# What `train` returns.
+# Status that `train` returns.
 OK = 0
 LOSS_NOT_FINITE = 1  # the weights are those before the step
-WEIGHTS_NOT_FINITE = 2  # weights that would have become infinite or NaN kept their value
+WEIGHTS_NOT_FINITE = 2  # weights that would have become infinite or NaN are unchanged
 ABORTED = 3
 
 
 class Layout(NamedTuple):
-    """How a workspace is laid out and how the work is cut; constant for a batch size and a number of threads."""
+    """Layout of a workspace and partition of the work; constant for a batch size and a number of threads."""
 
     n_threads: int
     batch: int  # rows per batch
@@ -180,7 +180,7 @@ class State(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """What is done with a State: settings and small tables."""
+    """Settings and small tables of a call of `train`."""
 
     layout: Layout
     run: Run
@@ -205,7 +205,7 @@ class Plan(NamedTuple):
 
 
 class Data(NamedTuple):
-    """Rows to learn from; read-only."""
+    """Rows for training or evaluation; read-only."""
 
     features: NDArray[Any]  # (n, I) of the net's dtype, C-contiguous
     targets: NDArray[Any]  # (n, O) of the net's dtype, or (0, O) where there are labels
@@ -239,17 +239,17 @@ def new_table(row: type, n: int) -> np.ndarray:
 
 
 def round_up(n: int, multiple: int) -> int:
-    """Smallest multiple of `multiple` that is not below `n`."""
+    """Return the smallest multiple of `multiple` that is not below `n`."""
     return -(-n // multiple) * multiple
 
 
 def padded(n: int, dtype: Any) -> int:
-    """Row length of n elements in whole vectors."""
+    """Return the row length of n elements in whole vectors."""
     return round_up(n, n_lanes(dtype))
 
 
 def leading_dimension(n: int, dtype: Any) -> int:
-    """Row stride of a matrix of n columns: whole vectors, and one more where rows would share cache sets.
+    """Return the row stride of a matrix of n columns: whole vectors, and one more where rows would share cache sets.
 
     A first-level cache picks the set by address bits 6 to 11, so rows at a stride of a multiple of 1 KiB use
     a quarter of the sets or fewer (measured in float32, 128x2048x2048: 159 without, 217 GFLOP/s with).
@@ -259,7 +259,7 @@ def leading_dimension(n: int, dtype: Any) -> int:
 
 
 def aligned_zeros(n: int, dtype: Any) -> np.ndarray:
-    """Zeros that start on a cache line; shape (n,)."""
+    """Return zeros that start on a cache line; shape (n,)."""
     itemsize = np.dtype(dtype).itemsize
     room = CACHE_LINE // itemsize
     whole = np.zeros(n + room, dtype)
@@ -268,10 +268,10 @@ def aligned_zeros(n: int, dtype: Any) -> np.ndarray:
 
 
 def is_narrow(n_in: int, n_out: int, dtype: Any) -> bool:
-    """Whether a layer of so many inputs and outputs is cheaper with W stored by outputs.
+    """Return whether a layer is faster with W stored by outputs.
 
-    Counted are vector instructions a row, forward and for dW. By inputs each takes I of them, mostly empty
-    lanes. By outputs each is a dot product of I / V vectors (two instructions each, and some 6 to add up the
+    The estimate counts vector instructions per row, forward and for dW. By inputs each takes I of them, mostly empty
+    lanes. By outputs each is a dot product of I / V vectors (two instructions each, and about 6 to sum the
     lanes) forward, and I / V for dW.
     """
     v = n_lanes(dtype)
@@ -280,7 +280,7 @@ def is_narrow(n_in: int, n_out: int, dtype: Any) -> bool:
 
 
 def param_offsets(sizes: tuple[int, ...], dtype: Any) -> tuple[list[tuple[int, int]], int]:
-    """For each layer the offsets of W and of its bias row in `params`, and the length of `params`."""
+    """Return for each layer the offsets of W and of its bias row in `params`, and the length of `params`."""
     offsets, end = [], 0
     for n_in, n_out in pairwise(sizes):
         ld = leading_dimension(n_out, dtype)

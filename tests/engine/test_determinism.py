@@ -1,4 +1,4 @@
-"""The same bits whatever the number of threads, the slices, or what else runs."""
+"""The same bits for every number of threads, every slicing, and with other load."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine: whole epochs against the oracle, over shapes, chunks, weights, divergence and what is asked of memory."""
+"""The engine: whole epochs against the oracle, over shapes, chunks, weights, divergence and memory."""
 
 from __future__ import annotations
 
@@ -707,7 +707,7 @@ def test_training_goes_on_after_a_divergence(solo):
 # ---------------------------------------------------------------------------------------------- slices and pace
 
 
-def test_slices_tell_how_far_they_are():
+def test_slices_report_their_progress():
     arch = architecture([3, 4, 2])
     made = engine(arch)
     rows = problem(arch, 50)
@@ -726,7 +726,7 @@ def test_slices_tell_how_far_they_are():
 
 @pytest.mark.parametrize("n_threads", [1, 2])
 @pytest.mark.parametrize("loss", ["squared_error", "sum_of_squares"])
-def test_each_step_may_have_its_own_rate_and_tell_its_loss(loss, n_threads, dtype):
+def test_each_step_may_have_its_own_rate_and_report_its_loss(loss, n_threads, dtype):
     arch = architecture([3, 4, 2], loss=loss, dtype=dtype)
     rows = problem(arch, 30, weighted=True)
     step_rates, step_losses = np.array([0.01, 0.0, 0.02, 0.03]), np.full(4, np.nan)
@@ -789,7 +789,7 @@ def timed(pace, seconds_a_step, slices=200, steps_left=None):
 
 
 def share(asked, n_threads):
-    """Share of the steps that so many threads ran."""
+    """Return the share of the steps that were run with a number of threads."""
     return sum(steps for n, steps in asked if n == n_threads) / sum(steps for _, steps in asked)
 
 
@@ -807,7 +807,7 @@ def test_pace_notices_when_the_other_becomes_faster():
     assert share(timed(pace, {1: 4e-4, 2: 2e-4})[50:], 2) > 0.9
 
 
-def test_pace_can_be_told_to_use_all():
+def test_pace_can_be_set_to_use_all():
     assert share(timed(SliceTuner(2, or_one=False), {2: 1.0}, slices=20), 2) == 1
 
 
@@ -854,7 +854,7 @@ def test_the_clock_chooses_but_the_result_is_the_same(dtype):
 # --------------------------------------------------------------------------------------- memory and compilation
 
 
-@pytest.mark.skipif(JIT_DISABLED or not IS_X86, reason="only compiled code on x86 is told to flush")
+@pytest.mark.skipif(JIT_DISABLED or not IS_X86, reason="only compiled code on x86 flushes subnormals")
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_subnormal_slots_become_zero_in_the_kernel_and_nowhere_else(n_threads, dtype):
     arch = architecture([3, 4, 1], dtype=dtype)

@@ -1,4 +1,4 @@
-"""Predictions by several threads: the same bits as by one, whoever is awake, and nothing left behind."""
+"""Predictions by several threads: the same bits as by one, for any number of running workers, and no thread is left."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def test_what_is_not_finite_is_found_by_whoever_reads_it(n, dtype):
     np.testing.assert_array_equal(made.predict(zeros, 2), alone(zeros))
 
 
-def test_small_work_wakes_nobody():
+def test_small_work_starts_no_worker():
     made = engine(architecture((10, 64, 64, 1)), n_threads=2)
     for _ in range(10):
         made.predict(np.zeros((1, 10)), 2)

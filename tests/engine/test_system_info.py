@@ -1,4 +1,4 @@
-"""FMA peak, bandwidths and the report on the machine. How fast it is, no test can ask; that sums are right, one can."""
+"""FMA peak, bandwidths and the report on the machine: results and texts, not rates."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ compiled_only = pytest.mark.skipif(compiler.JIT_DISABLED, reason="nothing is com
 
 @pytest.fixture
 def quick(monkeypatch):
-    """Short measurements: the tests are about what is told, not about how precisely."""
+    """Short measurements: the tests check what is reported, not its precision."""
     monkeypatch.setattr(system_info, "_MEASUREMENT", 1e-4)
     monkeypatch.setattr(system_info, "_REPEATS", 2)
 
@@ -195,7 +195,7 @@ def test_cache_sizes_are_those_of_the_system(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize("entry", [None, (1, "Instruction", "32K"), ("one", "Data", "32K"), (1, "Data", "unknown")])
-def test_cache_sizes_where_the_system_tells_none(monkeypatch, tmp_path, entry):
+def test_cache_sizes_where_the_system_reports_none(monkeypatch, tmp_path, entry):
     monkeypatch.setattr(system_info, "_PROCESSORS", tmp_path)
     if entry:
         caches(tmp_path, entry)
@@ -247,9 +247,9 @@ def test_a_roofline_in_words():
     )
     assert system_info.describe(roof) == {
         f"FMA, float32, {simd.VECTOR_BITS} bits": "100.0 GFLOP/s with 1 thread, 200.0 with 2",
-        "read L1, 16 KiB": "200.0 GB/s with 1 thread (50.0 bytes a cycle)",
-        "read memory, 128 MiB": "20.0 GB/s with 1 thread, 25.0 with 2 (5.0 bytes a cycle with 1)",
-        "ridge, float32": "5.0 flops a byte from memory with 1 thread, 8.0 with 2",
+        "read L1, 16 KiB": "200.0 GB/s with 1 thread (50.0 bytes per cycle)",
+        "read memory, 128 MiB": "20.0 GB/s with 1 thread, 25.0 with 2 (5.0 bytes per cycle with 1)",
+        "ridge, float32": "5.0 flops per byte from memory with 1 thread, 8.0 with 2",
     }
 
 
@@ -296,7 +296,7 @@ def test_versions_import_nothing(monkeypatch):
 
 
 @compiled_only
-def test_info_tells_what_a_bug_report_needs(quick):
+def test_info_contains_what_a_bug_report_needs(quick):
     found = system_info.info()
     assert list(found) == [
         "system", "processor", "vectors", "caches", "threads", "region cost", "roofline", "compiler",

@@ -1,4 +1,4 @@
-"""Teams of threads: all run, all come back, whatever happens in one of them."""
+"""Teams of threads: all run, and all end, also after an error in one of them."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_helpers_leave_when_the_block_raises():
 
 
 @pytest.mark.parametrize("who", [1, 2])
-def test_an_error_in_a_helper_releases_the_others_and_is_told(who):
+def test_an_error_in_a_helper_releases_the_others_and_is_raised(who):
     let_go = []
 
     def kernel(sync, thread):
@@ -163,7 +163,7 @@ def test_an_interrupt_while_helpers_are_being_started_releases_them():
     with pytest.raises(KeyboardInterrupt):
         team.run(kernel)
     team.close()
-    # The second may or may not have been woken; whoever was is told to leave.
+    # The second may or may not have started; if it has, it leaves at the barrier.
     assert let_go
     assert all(let_go)
 
@@ -255,6 +255,6 @@ def test_a_helper_moves_to_a_free_processor_and_may_still_use_all(monkeypatch):
         team._move_aside(1)
         assert team._processors == [here, others[0]]
         assert os.sched_getaffinity(0) == allowed
-        team._processors = [others[0], -1]  # nobody is in the way
+        team._processors = [others[0], -1]  # no other thread uses the processor
         team._move_aside(1)
         assert team._processors == [others[0], here]

@@ -1,4 +1,4 @@
-"""Whole trajectories beside Keras's, in double precision: Lion, and what PyTorch has not of the other rules."""
+"""Trajectories compared with Keras's in double precision: Lion, and options that PyTorch does not have."""
 
 from __future__ import annotations
 

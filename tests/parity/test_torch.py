@@ -1,4 +1,4 @@
-"""Whole trajectories beside PyTorch's: the same start, the same batches, a hundred steps in double precision."""
+"""Trajectories compared with PyTorch's: the same start, the same batches, a hundred steps in double precision."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Keeping a model: files, pickles and copies are the same model; what is no model says so."""
+"""Persistence: files, pickles and copies are the same model; invalid files raise."""
 
 from __future__ import annotations
 
@@ -263,7 +263,7 @@ def test_a_file_cut_short_anywhere(tmp_path):
     path = tmp_path / "model.npz"
     for end in [*range(0, 200), *range(200, len(whole) - 200, 41), *range(len(whole) - 200, len(whole))]:
         path.write_bytes(whole[:end])
-        with pytest.raises(ValueError, match=r"model\.npz' is (empty|no fastnn model|cut short or damaged)"):
+        with pytest.raises(ValueError, match=r"model\.npz' is (empty|not a fastnn model|truncated or damaged)"):
             fastnn.load(path)
 
 
@@ -275,7 +275,7 @@ def test_random_bytes(tmp_path):
         noise = rng.integers(0, 256, size, dtype=np.uint8).tobytes()
         for content in (noise, b"PK\x03\x04" + noise, whole[: len(whole) // 2] + noise):
             path.write_bytes(content)
-            with pytest.raises(ValueError, match=r"model\.npz' is (empty|no fastnn model|cut short or damaged)"):
+            with pytest.raises(ValueError, match=r"model\.npz' is (empty|not a fastnn model|truncated or damaged)"):
                 fastnn.load(path)
 
 
@@ -295,14 +295,14 @@ def test_damaged_bytes_are_noticed_or_do_not_matter():
 def test_files_of_others(tmp_path):
     path = tmp_path / "model.npz"
     np.savez(path, w=np.ones(3))
-    with pytest.raises(ValueError, match="no fastnn model, but an archive without a header"):
+    with pytest.raises(ValueError, match="not a fastnn model: it is an archive without a header"):
         fastnn.load(path)
     with zipfile.ZipFile(path, "w") as archive:
         archive.writestr("a.txt", "text")
-    with pytest.raises(ValueError, match="no fastnn model"):
+    with pytest.raises(ValueError, match="not a fastnn model"):
         fastnn.load(path)
     path.write_bytes(pickle.dumps({"weights": [1, 2]}))
-    with pytest.raises(ValueError, match="no fastnn model"):
+    with pytest.raises(ValueError, match="not a fastnn model"):
         fastnn.load(path)
 
 
@@ -364,7 +364,7 @@ def test_headers_of_nonsense(tmp_path, header):
     _, arrays = npz.read(io.BytesIO(bits(trained())))
     path = tmp_path / "model.npz"
     npz.write(path, header, arrays)
-    with pytest.raises(ValueError, match=r"model\.npz' is a fastnn file, but what it describes is no model \("):
+    with pytest.raises(ValueError, match=r"model\.npz' is a fastnn file, but its content is no valid model \("):
         fastnn.load(path)
 
 
@@ -386,11 +386,11 @@ def test_wrong_arrays(tmp_path, name):
         None,
     ):
         npz.write(path, header, {k: v for k, v in {**arrays, name: wrong}.items() if v is not None})
-        with pytest.raises(ValueError, match=rf"describes is no model.*{name}"):
+        with pytest.raises(ValueError, match=rf"content is no valid model.*{name}"):
             fastnn.load(path)
 
 
-def test_arrays_that_nobody_asked_for_are_ignored(tmp_path):
+def test_additional_arrays_are_ignored(tmp_path):
     model = trained()
     header, arrays = npz.read(io.BytesIO(bits(model)))
     npz.write(tmp_path / "model.npz", header, {**arrays, "params.7.weights": np.ones(3), "more": np.ones(3)})

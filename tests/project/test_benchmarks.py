@@ -1,4 +1,4 @@
-"""The asv suite can be imported and run: each benchmark once, on its smallest case. No test looks at its figures."""
+"""The asv suite can be imported and run: each benchmark once, on its smallest case. No test checks its figures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The shared builders: the lists that tests go through are whole."""
+"""The shared builders: the lists of cases are complete."""
 
 from __future__ import annotations
 

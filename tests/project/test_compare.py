@@ -1,4 +1,4 @@
-"""The comparison with other libraries: who is counted, what is told, and the report. No time is judged."""
+"""The comparison with other libraries: peers, results and report. No test depends on time."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CALL = Inference((3, 4, 2), 5)
 
 
 class Known:
-    """Tells what it was told: losses a little or far off the reference."""
+    """Peer that reports given losses, near the reference or not."""
 
     losses = (1.0, 0.5)
 
@@ -255,7 +255,7 @@ def test_plot(data, tmp_path):
 
 @pytest.mark.slow
 def test_a_peer_that_is_not_installed_is_told():
-    absent = Peer("Absent", "nowhere:Nobody", ("numpy", "no_such_package"))
+    absent = Peer("Absent", "nowhere:Missing", ("numpy", "no_such_package"))
     found = compare.run_section("training", [WORK], [TRAINERS[0], absent], 1, 1)
     assert found["missing"] == {"Absent": ["no_such_package"]}
     assert list(found["results"][0]["peers"]) == ["fastnn"]
@@ -285,7 +285,7 @@ def test_peers_that_are_asked_for(section, words, compiled, expected):
         (["training", "--only", "nothing"], "--only must be of tiny, small"),
     ],
 )
-def test_wrong_arguments_are_told(arguments, message, capsys):
+def test_wrong_arguments_are_reported(arguments, message, capsys):
     with pytest.raises(SystemExit):
         compare.main(arguments)
     assert message in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""The examples run and show what they say."""
+"""The examples run and have the results that they state."""
 
 import importlib.util
 from pathlib import Path

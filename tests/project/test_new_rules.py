@@ -1,4 +1,4 @@
-"""An activation, a loss and an optimizer that are added as CONTRIBUTING says: one edit each, in one file."""
+"""An activation, a loss and an optimizer that are added as CONTRIBUTING describes: one edit each, in one file."""
 
 from __future__ import annotations
 

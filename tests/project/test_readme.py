@@ -1,4 +1,4 @@
-"""The code of the README runs, block after block, as a reader would paste it, and trains what it says."""
+"""The code of the README runs, block after block, in one namespace, and has the results that it states."""
 
 from __future__ import annotations
 

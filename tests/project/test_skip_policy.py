@@ -1,4 +1,4 @@
-"""A skip is an error where FASTNN_NO_SKIP=1 says that everything is installed."""
+"""A skip is an error if FASTNN_NO_SKIP=1 is set."""
 
 from __future__ import annotations
 

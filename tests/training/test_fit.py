@@ -1,4 +1,4 @@
-"""fit: what an epoch does, with which rows, what it remembers, what it needs, and how it ends."""
+"""fit: steps of an epoch, rows, state, memory, and reasons of the end."""
 
 from __future__ import annotations
 
@@ -276,7 +276,7 @@ def test_a_split_with_weights_labels_and_probabilities():
         np.testing.assert_allclose(a, b, rtol=1e-10)
 
 
-#  what it tells
+#  what it returns
 
 
 def test_history():
@@ -747,7 +747,7 @@ def test_a_second_fit_of_the_same_model_at_the_same_time_is_refused():
     model.fit(table(), labels())
 
 
-def test_epochs_that_nobody_watches_are_the_same_as_watched_ones():
+def test_fused_epochs_are_the_same_as_single_ones():
     rng = np.random.default_rng(0)
     X, y = rng.standard_normal((100, 5)).astype(np.float32), rng.standard_normal(100).astype(np.float32)
 

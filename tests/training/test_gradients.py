@@ -190,7 +190,7 @@ HEADS = {
 
 
 def check_model(model, y, sample_weight=None):
-    """The gradient is the slope of the loss that comes with it, which is what evaluate tells."""
+    """The gradient is the slope of the loss that comes with it, which is what evaluate returns."""
     X = np.random.default_rng(3).standard_normal((ROWS, 4))
     model.build(4)
     rng = np.random.default_rng(4)

@@ -1,4 +1,4 @@
-"""Learning itself: nets reach the optima that theory or other software gives, and are right on real data."""
+"""Convergence: nets reach the optima known from theory or other software, and the expected accuracy on real data."""
 
 from __future__ import annotations
 
@@ -254,7 +254,7 @@ def test_softmax_regression():
     )
     assert model.evaluate(X, y)["loss"] == pytest.approx(best.fun, rel=1e-9)
     np.testing.assert_allclose(model.weights[0], best.x[:12].reshape(4, 3), rtol=1e-5, atol=1e-7)
-    # Biases are told but for a common summand, which stays zero.
+    # Biases are determined except for a common summand, which stays zero.
     np.testing.assert_allclose(model.biases[0], best.x[12:] - best.x[12:].mean(), rtol=1e-5, atol=1e-7)
 
 

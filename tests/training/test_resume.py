@@ -1,4 +1,4 @@
-"""Exact resume: some epochs, a file, and the rest are the bits of one training without a stop."""
+"""Exact resume: training, saving and continuing gives the bits of one uninterrupted training."""
 
 from __future__ import annotations
 

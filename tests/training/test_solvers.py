@@ -1,4 +1,4 @@
-"""Full-batch solvers: what they reach, how they end, what they refuse, and what surrounds them in a fit."""
+"""Full-batch solvers: optima, reasons of the end, invalid settings, and callbacks and records of a fit."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def flat(model):
 
 
 class Recorder(fastnn.Callback):
-    """Writes down what it is told, and the weights at that time."""
+    """Callback that records its arguments, and the weights at that time."""
 
     def __init__(self, stop_after=None):
         self.calls = []
@@ -183,7 +183,7 @@ def test_lbfgs_comes_near_the_minimum_of_a_loss_with_kinks(loss):
     assert wanted * (1 - 1e-9) <= history["loss"][-1] < 1.01 * wanted
 
 
-def test_the_history_tells_of_the_weights_that_the_model_has(solver, dtype):
+def test_the_history_is_that_of_the_weights_of_the_model(solver, dtype):
     X, y = curve()
     def worst(y_true, y_pred):
         return np.abs(y_true - y_pred).max()
@@ -280,7 +280,7 @@ def test_a_net_with_nothing_to_train_is_refused(solver):
 def test_max_norm_is_refused(solver):
     model = model_of(solver).build(1)
     engine_of(model).architecture = dataclasses.replace(engine_of(model).architecture, max_norms=(1.0, 0.0))
-    with pytest.raises(ValueError, match="cannot hold weights within a norm: leave max-norm out"):
+    with pytest.raises(ValueError, match="does not support max-norm: remove max_norm"):
         model.fit(*curve())
 
 
@@ -346,7 +346,7 @@ def test_a_start_that_is_not_finite(solver):
     X, y = curve()
     model = model_of(solver).build(1)
     weights = flat(model)
-    with pytest.raises(fastnn.DivergenceError, match="no point to start from") as error:
+    with pytest.raises(fastnn.DivergenceError, match="from which the solver starts") as error:
         model.fit(X, 1e200 * y, epochs=3)
     np.testing.assert_array_equal(flat(model), weights)
     assert error.value.history.stopped == "diverged"
@@ -474,7 +474,7 @@ def test_early_stopping_goes_back_to_the_best_weights(solver):
     assert not np.array_equal(flat(model), recorder.weights[-1])
 
 
-def test_the_names_told_before_are_those_told_after(solver, tmp_path):
+def test_the_names_before_are_those_after(solver, tmp_path):
     X, y = curve()
     model = model_of(solver, metrics=["r2"])
     told = []
@@ -529,9 +529,9 @@ def test_pieces_are_refused(solver):
 
 def test_what_is_about_rates_is_refused(solver):
     X, y = curve()
-    with pytest.raises(ValueError, match="has no learning_rate; use one that has"):
+    with pytest.raises(ValueError, match="optimizer must have a learning_rate"):
         model_of(solver).lr_find(X, y)
-    with pytest.raises(ValueError, match="has no learning_rate; use one that has"):
+    with pytest.raises(ValueError, match="optimizer must have a learning_rate"):
         fastnn.plot.learning_rates(model_of(solver), X, y, axes=(None, None))
     for callback in (fastnn.ReduceLROnPlateau("loss"), fastnn.LearningRateScheduler(lambda epoch, lr: 0.1)):
         model = model_of(solver)
@@ -555,7 +555,7 @@ def test_the_command_line_refuses_them(solver, capsys):
     with pytest.raises(SystemExit) as error:
         main(["--optimizer", solver])
     assert error.value.code == 2
-    assert f"{solver} works on all rows at once" in capsys.readouterr().err
+    assert f"must be one for mini-batches, got {solver!r}" in capsys.readouterr().err
 
 
 def test_what_a_callback_writes_is_lost(solver):
@@ -577,7 +577,7 @@ def test_the_regularizer_stays_in_a_fit(solver):
             self.model.regularizer = "l2"
 
     model = model_of(solver)
-    with pytest.raises(ValueError, match=r"regularizer is L2.*, but a fit that is under way"):
+    with pytest.raises(ValueError, match=r"regularizer is L2.*, but the present fit"):
         model.fit(*curve(), epochs=3, callbacks=Change())
     model.regularizer = "l2"
 
@@ -592,7 +592,7 @@ def test_the_kind_of_method_stays_in_a_fit(solver):
     for old, new in ((solver, "adam"), ("adam", solver), (solver, other)):
         change = Change()
         change.new = new
-        with pytest.raises(ValueError, match="a fit that is under way"):
+        with pytest.raises(ValueError, match="but the present fit"):
             model_of(old).fit(X, y, epochs=3, callbacks=change)
 
 
@@ -801,7 +801,7 @@ def test_single_precision_is_double_precision_rounded():
     np.testing.assert_array_equal(flat(single), flat(double).astype(np.float32))
 
 
-@pytest.mark.parametrize("n", [100, 1024])  # batches of so many rows are cut into shards elsewhere
+@pytest.mark.parametrize("n", [100, 1024])  # elsewhere batches of this size are split into shards
 def test_blocks_change_nothing_but_rounding(n, monkeypatch):
     X, y = curve(n)
     model = model_of("lm")
@@ -838,7 +838,7 @@ def test_a_net_that_is_too_large_is_refused():
     X, y = curve()
     model = model_of(fastnn.LevenbergMarquardt(max_memory=4000))
     recorder = Recorder()
-    text = r"0\.0 MB for the normal equations of 16 parameters, and may take 0\.0 MB: use optimizer='lbfgs'"
+    text = r"0\.0 MB for the normal equations of 16 parameters, the limit is 0\.0 MB: use optimizer='lbfgs'"
     with pytest.raises(MemoryError, match=text):
         model.fit(X, y, callbacks=recorder)
     assert recorder.calls == []

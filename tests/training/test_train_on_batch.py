@@ -1,4 +1,4 @@
-"""train_on_batch: one update, what it tells and what it leaves alone."""
+"""train_on_batch: one update, what it returns and what it does not change."""
 
 from __future__ import annotations
 

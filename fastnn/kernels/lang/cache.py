@@ -1,4 +1,4 @@
-"""Where compiled code is kept on disk.
+"""Folder of compiled code on disk.
 
 The folder is named by a digest of all kernel sources, the versions of the compiler and the mode, because Numba's own
 cache does not notice an edit in *another* file than the one of the function.
@@ -35,7 +35,7 @@ def sources_hash() -> str:
 
 
 def _is_usable(folder: Path, *, private: bool) -> bool:
-    """Whether files can be made in `folder`; `private` also requires that no other user could have put some there."""
+    """Return whether `folder` is writable; if `private`, also that no other user can write there."""
     try:
         folder.mkdir(parents=True, exist_ok=True, mode=0o700 if private else 0o777)
         if private and hasattr(os, "getuid"):
@@ -64,7 +64,7 @@ def _user_cache_folder() -> Path | None:
 
 
 def find_cache_folder() -> Path | None:
-    """Return the first usable of: FASTNN_CACHE_DIR, Numba's own setting, the user's cache folder, a temporary one.
+    """Return the first usable of: FASTNN_CACHE_DIR, Numba's setting, the cache folder of this user, a temporary one.
 
     Warns and returns None if no folder is writable.
     """
@@ -77,7 +77,7 @@ def find_cache_folder() -> Path | None:
         candidates.append((user, False))
     owner = os.getuid() if hasattr(os, "getuid") else "user"
     with contextlib.suppress(FileNotFoundError):  # there may be no temporary folder at all
-        # A shared one: compiled code is loaded from it, so the part of it that is used must be this user's alone.
+        # A shared folder: as compiled code is loaded from it, the subfolder must be writable by this user only.
         candidates.append((Path(tempfile.gettempdir()) / f"fastnn-{owner}", True))
     for base, private in candidates:
         if _is_usable(base, private=private):

@@ -1,4 +1,4 @@
-"""What the type checker sees of pointers and vectors; Numba has types of its own for them (see `simd`).
+"""Types of pointers and vectors for the type checker; Numba has types of its own for them (see `simd`).
 
 Numba ignores annotations, so these cost nothing. With them `store(v, p)` for `store(p, v)`, a vector added to a
 number, or a misspelt field of a table is an error of mypy.

@@ -1,6 +1,6 @@
-"""The matrix product of the engine, made of register tiles; nothing is packed.
+"""Matrix product of the engine, by register tiles, without packing.
 
-All three products of back-propagation are one form: rows of B are streamed, elements of A broadcast.
+All three products of back-propagation have one form: rows of B are streamed, elements of A broadcast.
 
 =====================  ==========================  =======================
 product                A (broadcast)               B (streamed)
@@ -33,16 +33,16 @@ from fastnn.kernels.linalg.microkernel import (
     tile_full_narrow,
 )
 
-#: Rows of B a pass: a panel of two vectors by DEPTH stays in the first-level cache (2 x 64 B x 256 = 32 KiB).
+#: Rows of B per pass: a panel of two vectors by DEPTH stays in the first-level cache (2 x 64 B x 256 = 32 KiB).
 DEPTH = 256
-#: Sums at least so long hide the requests of a fetching tile; shorter ones belong to matrices that are near anyway.
+#: Minimum length of a sum for tiles with prefetching; matrices of shorter sums are in the caches.
 FETCH_DEPTH = 64
 
 
 @device_function
 def _panel_of_two(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_init: int, c: Any, ldc: int,
                   m: int, depth: int, next_b: Any, wanted: Any, wanted_too: Any) -> None:  # fmt: skip
-    """All m rows of two vectors of columns."""
+    """Overwrite all m rows of two vectors of columns of C."""
     i = 0
     if depth >= FETCH_DEPTH:
         n_full = max(1, m // TILE_ROWS)
@@ -75,7 +75,7 @@ def _panel_of_two(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_
 @device_function
 def _panel_of_one(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_init: int, c: Any, ldc: int,
                   m: int, depth: int) -> None:  # fmt: skip
-    """All m rows of one vector of columns."""
+    """Overwrite all m rows of one vector of columns of C."""
     i = 0
     while i + TILE_ROWS <= m:
         tile_full_narrow(
@@ -94,7 +94,7 @@ def _panel_of_one(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_
 
 @device_function
 def _row(a: Any, a_k: int, b: Any, ldb: int, init: Any, c: Any, n: int, depth: int) -> None:
-    """One row of C."""
+    """Overwrite one row of C."""
     v = lanes(b)
     j = 0
     while j + 8 * v <= n:
@@ -113,26 +113,32 @@ def _row(a: Any, a_k: int, b: Any, ldb: int, init: Any, c: Any, n: int, depth: i
 @device_function
 def gemm(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_init: int, c: Any, ldc: int,
          m: int, n: int, depth: int, wanted: Any, wanted_too: Any) -> None:  # fmt: skip
-    """c[i, j] = init[i, j] + sum over k of a[i, k] b[k, j], for i < m, j < n, k < depth.
+    """Compute c[i, j] = init[i, j] + sum over k of a[i, k] b[k, j], for i < m, j < n, k < depth.
 
     Parameters
     ----------
-    a, a_row, a_k : pointer to A and its strides in elements from row to row and along the sum
-    b, ldb : pointer to B (depth, n) and its row stride
-    init, ld_init : pointer to what the sums start from; a stride of 0 gives all rows the same start (a bias,
-        zeros); `c` itself with `ldc` continues a sum
-    c, ldc : pointer to C (m, n) and its row stride; overwritten
-    m, n, depth : any m >= 0 and depth >= 1; n is a multiple of the lanes (rows are padded)
-    wanted, wanted_too : Streams of the shape of C, for what the caller will do with the result: their blocks under
-        the tile in work are prefetched (see `tile.nothing`)
+    a, a_row, a_k : Pointer, int, int
+        A and its strides in elements from row to row and along the sum.
+    b, ldb : Pointer, int
+        B (depth, n) and its row stride.
+    init, ld_init : Pointer, int
+        Initial values of the sums and row stride: 0 for one row (a bias, zeros) for all rows; `c` with `ldc` continues
+        a sum.
+    c, ldc : Pointer, int
+        C (m, n), overwritten, and its row stride.
+    m, n, depth : int
+        m >= 0 and depth >= 1; n is a multiple of the lanes (rows are padded).
+    wanted, wanted_too : Stream
+        Operands of the shape of C that the caller uses next: their blocks under the present tile are prefetched (see
+        `microkernel.nothing`).
 
     Notes
     -----
-    Long sums also prefetch the next panel of B and the next rows of C: where these are far away, tiles would
-    begin with waiting (128x2048x2048, float32, one core: 104 without, 111 of 117 GFLOP/s with).
+    Long sums also prefetch the next panel of B and the next rows of C: without it, where these are not
+    cached, each tile starts with cache misses (128x2048x2048, float32, one core: 104 without, 111 of 117 GFLOP/s with).
 
-    Each element is one chain of fused multiply-adds in the order of k, whatever tile it falls in: the result
-    does not depend on how rows, columns or the sum are cut.
+    Each element is one chain of fused multiply-adds in the order of k, in every tile: the result does
+    not depend on how rows, columns or the sum are split.
     """
     noinline()
     if m == 1:

@@ -1,4 +1,4 @@
-"""What all matrix products are made of: tiles in registers, and the dot products of narrow layers."""
+"""Inner kernels of the matrix products: tiles in registers, and the dot products of narrow layers."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from fastnn.kernels.lang.simd import (
     op,
 )
 
-#: The largest tile: its accumulators, one row of B and one broadcast element must fit in the registers.
+#: Size of the largest tile: its accumulators, one row of B and one broadcast element must fit in the registers.
 TILE_ROWS = 8 if N_REGISTERS == 32 else 6
 TILE_VECTORS = 2
 
 
 class Stream(NamedTuple):
-    """Cache lines that somebody will need soon: `groups` blocks of TILE_ROWS rows, two lines of each row."""
+    """Prefetch descriptor: `groups` blocks of TILE_ROWS rows, two cache lines per row."""
 
     base: Any  # pointer to the first row of the first block; may point anywhere
     stride: Any  # elements from row to row
@@ -39,7 +39,7 @@ class Stream(NamedTuple):
 
 @device_function
 def nothing(p: Any) -> Stream:
-    """Stream that asks for nothing; `p` is any pointer to the type of the elements."""
+    """Return an empty Stream; `p` is any pointer to the type of the elements."""
     return Stream(p, 0, 0, 0)
 
 
@@ -48,18 +48,18 @@ def _stream_of(t: Any) -> bool:
 
 
 def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 0) -> Any:
-    """Make the function that computes one tile of a product in registers.
+    """Return the function that computes one tile of a product in registers.
 
     tile(a, a_row, a_k, b, ldb, init, ld_init, c, ldc, depth):
         c[i, j] = init[i, j] + sum over k of a[i * a_row + k * a_k] * b[k * ldb + j]
     for i < rows and j < vectors * lanes. The sum is one chain of fused multiply-adds in the order of k,
-    started from `init` (row stride ld_init: 0 for a bias row shared by all; `c` itself goes on with a sum),
-    so cutting a sum into several calls does not change a bit. Overwrites `c`, which may be `init`.
+    started from `init` (row stride ld_init: 0 for a bias row shared by all; `c` itself continues a sum),
+    so splitting a sum into several calls does not change a bit. Overwrites `c`, which may be `init`.
 
-    A fetching tile has three more parameters, Streams. The sum is cut into as many parts as the tile has rows;
+    A tile with prefetching has three more parameters, Streams. The sum is split into one part per row of the tile;
     before part i, row i of each block of the streams is prefetched, and of the rows of C below the tile.
 
-    A tile with `ahead` prefetches the row of B that is so many rows further, at each step of the sum.
+    A tile with `ahead` prefetches, at each step of the sum, the row of B that is `ahead` rows further.
     """
 
     def typer(a: Any, a_row: Any, a_k: Any, b: Any, ldb: Any, init: Any, ld_init: Any, c: Any, ldc: Any,
@@ -100,7 +100,7 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
             return builder.gep(base, [builder.add(builder.mul(number(i), stride), number(j * n))])
 
         def fetch_row(base: Any, offset: Any) -> None:
-            """Two cache lines; a row of the tile may be shorter."""
+            """Generate prefetches of two cache lines; a row of the tile may be shorter."""
             for line in range(2):
                 place = builder.gep(base, [builder.add(offset, number(line * n))])
                 emit_prefetch(builder, place)
@@ -108,7 +108,7 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
         row_offset = [builder.mul(number(i), a_row) for i in range(rows)]
 
         def sums(k_begin: Any, k_end: Any, b_begin: Any, a_begin: Any, begin: dict[Any, Any]) -> Any:
-            """Loop over k; at least one. Leaves the builder after it; returns where B and A go on, and the sums."""
+            """Generate the loop over k >= 1; leave the builder after it and return the next B and A, and the sums."""
             before = builder.block
             loop = builder.append_basic_block("depth")
             after_loop = builder.append_basic_block("after")
@@ -216,7 +216,7 @@ tile_full_narrow = _make_tile(TILE_ROWS, 1)
 tile_4x1 = _make_tile(4, 1)
 tile_2x1 = _make_tile(2, 1)
 tile_1x1 = _make_tile(1, 1)
-# One row alone (inference, stochastic descent) only streams B: as many columns at once as make long runs of it.
+# One row alone (inference, stochastic descent) only streams B: several vectors of columns make the reads sequential.
 tile_1x4 = _make_tile(1, 4)
 tile_1x8 = _make_tile(1, 8, ahead=8)
 
@@ -228,7 +228,7 @@ def _type_dots(x: Any, ld: Any, w: Any, depth: Any) -> Any:
 
 @op(_type_dots)
 def dots(x: Any, ld: int, w: Any, depth: int) -> Any:
-    """Dot products of V rows at `x` (row stride ld) with the row at `w`, a vector; `depth` is whole vectors.
+    """Return the dot products of V rows at `x` (row stride ld) with the row at `w`, a vector; `depth` is whole vectors.
 
     Each is a sum of vectors in the order of the columns, whose lanes are then added halves onto halves.
     """

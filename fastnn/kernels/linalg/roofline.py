@@ -1,4 +1,4 @@
-"""The two roofs of a processor: multiply-adds that touch nothing but registers, and loads that do little else.
+"""Benchmarks of the two limits of a roofline model: multiply-adds on registers, and loads.
 
 S. Williams, A. Waterman, D. Patterson, Roofline: an insightful visual performance model, 2009.
 """
@@ -27,25 +27,25 @@ from fastnn.kernels.lang.simd import (
 #: and such processors have two units of latency 4 or 5.
 N_CHAINS = 16 if N_REGISTERS == 32 else 12
 
-#: Loads of one round of `read_sum`, each into a sum of its own: two loads a cycle and a latency of 4 need 8.
+#: Loads of one round of `read_sum`, each into a sum of its own: two loads per cycle and a latency of 4 need 8.
 READ_VECTORS = 8
 
 
 @device_function
 def _whole(v: Any) -> Any:
-    """A vector of the target's width."""
+    """Return a vector of the target's width."""
     return v
 
 
 @device_function
 def _half(v: Any) -> Any:
-    """A vector of half of it."""
+    """Return a vector of half the width."""
     return low_half(v)
 
 
 @device_function
 def _quarter(v: Any) -> Any:
-    """A vector of a quarter of it."""
+    """Return a vector of a quarter of the width."""
     return low_half(low_half(v))
 
 
@@ -53,9 +53,9 @@ def _quarter(v: Any) -> Any:
 def fma_chains(width: Any, start: Any, out: Any, count: int) -> None:
     """Run `count` rounds of N_CHAINS independent steps x <- x / 2 + 1, from the vectors at `start` to `out`.
 
-    `width` makes them vectors of the width that is asked for; the other lanes of `out` stay as they are. The
-    limit is 2 in every lane, so nothing overflows or becomes subnormal however long it runs. The chains
-    start from memory, for of equal ones the compiler would keep one.
+    `width` converts vectors to the width of the test; other lanes of `out` are not overwritten. The limit is 2 in every
+    lane, so no value overflows or becomes subnormal. The chains start from memory, because the compiler would merge
+    equal ones.
     """
     v = lanes(start)
     half = width(broadcast(start, 0.5))
@@ -119,15 +119,15 @@ def fma_loop(vectors: Any, count: int, bits: int, n_threads: int, sync: Any, thr
     Parameters
     ----------
     vectors : (n_threads, n), float32 or float64, with n at least 16 vectors and whole cache lines
-        Where each thread's chains start; overwritten by where they end.
+        Start values of each thread's chains, overwritten by their final values.
     count : int
-        Rounds, of 2 * N_CHAINS * lanes operations a thread each.
+        Rounds, each of 2 * N_CHAINS * lanes operations per thread.
     bits : int
-        Width of the vectors: VECTOR_BITS, or a half or a quarter of it that is not below 128. Anything else does
-        nothing.
+        Width of the vectors: VECTOR_BITS, or a half or a quarter of it that is not below 128. No operation for
+        other widths.
     n_threads : int
     sync : (SYNC_SIZE,) int64
-        Fresh counters, shared by the team (`barrier.new_sync`).
+        Fresh counters, shared by the team (`lang.barrier.new_sync`).
     thread : int
         Number of the calling thread.
     """
@@ -144,10 +144,10 @@ def fma_loop(vectors: Any, count: int, bits: int, n_threads: int, sync: Any, thr
 
 @device_function
 def read_sum(p: Any, n: int, factor: float, count: int) -> Any:
-    """Sum of n elements (whole rounds of READ_VECTORS vectors), taken `count` times, each times `factor`.
+    """Return the sum of n elements (whole rounds of READ_VECTORS vectors), repeated `count` times, each times `factor`.
 
-    The factor makes multiply-adds of the sums, for some processors start two of these a cycle and only one
-    addition; the compiler, which does not know it, reads everything anew each time, for the sums go on.
+    The factor turns additions into multiply-adds, of which some processors start two per cycle and only one addition.
+    As it is no constant to the compiler and the sums continue, each repetition reads all elements.
     """
     v = lanes(p)
     by = broadcast(p, factor)
@@ -181,11 +181,11 @@ def read_loop(buffer: Any, count: int, factor: float, sums: Any, n_threads: int,
     ----------
     buffer : (n_threads, n), float32 or float64, with n whole rounds of READ_VECTORS vectors
     count : int
-        Times that each part is read.
+        Number of times that each part is read.
     factor : float
-        What the elements are multiplied by.
+        Factor of the elements.
     sums : (n_threads, m), of the same dtype, whole cache lines
-        The first of each row is overwritten by the sum of what the thread has read.
+        The first element of each row is overwritten with the sum of the elements that the thread has read.
     n_threads, sync, thread
         As in `fma_loop`.
     """

@@ -1,4 +1,4 @@
-"""Where rows of the data and a thread's scratch lie."""
+"""Addresses of rows of the data and of a thread's scratch."""
 
 from __future__ import annotations
 

@@ -42,10 +42,10 @@ from fastnn.kernels.tables import EVALUATE, N_METRICS, Data, Layer, Plan, State,
 
 
 class Batch(NamedTuple):
-    """What all tiles of a batch share."""
+    """Values common to all tiles of a batch."""
 
     weight: Any  # sum of the rows' weights, of the net's dtype, which the gradient is divided by; 1 if that is 0
-    key: Any  # of the step, for everything random
+    key: Any  # key of the step for all random numbers
 
 
 @device_function
@@ -68,7 +68,7 @@ def gather(data: Data, place: int, rows: int, target: Pointer, ld: int, n: int) 
     for r in range(rows):
         source = row_at(data, place + r)
         if n < v and (source * n + v) <= data.features.size:
-            # A short row in one piece: what follows it is left out.
+            # A short row in one piece, without the elements after it.
             row = load(at(data.features, source * n))
             store(at(target, r * ld), mask_tail(row, n, broadcast(target, 0.0)))
         else:
@@ -164,7 +164,7 @@ def forward_with_dropout(state: State, plan: Plan, row: int, rows: int, scratch:
 
 @device_function
 def backward(state: State, plan: Plan, row: int, rows: int) -> None:
-    """Turn dE/dy of the last layer into dE/dz of all layers down to the lowest that is trained, for some rows."""
+    """Compute dE/dz of all layers down to the lowest trained one from dE/dy of the last layer, for some rows."""
     lowest = plan.layout.first_trained
     for k in range(plan.layers.size - 1, lowest - 1, -1):
         layer = plan.layers[k]
@@ -245,7 +245,7 @@ def block_targets(plan: Plan, data: Data, batch: Batch, place: int, rows: int, n
 @device_function
 def block_losses(state: State, plan: Plan, data: Data, batch: Batch, place: int, row: int, rows: int,
                  thread: int) -> None:  # fmt: skip
-    """Do what `row_losses` does, V rows at a time, for nets of at most V outputs."""
+    """Compute losses, metrics and dE/du as `row_losses`, V rows at a time, for nets of at most V outputs."""
     last = plan.layers[plan.layers.size - 1]
     n = last.n_out
     competing, threshold = decision(plan)
@@ -300,7 +300,7 @@ def mix_target(plan: Plan, data: Data, place: int, t: Pointer, stride: int, n: i
 
 @device_function
 def decision(plan: Plan) -> Any:
-    """Return whether the outputs compete, and otherwise the threshold above which an output is a yes."""
+    """Return whether the outputs compete, and otherwise the threshold above which an output counts as class 1."""
     activation = plan.layers[plan.layers.size - 1].activation
     competing = targets_are_classes(plan.run.loss) or outputs_are_distribution(activation)
     return competing, 0.5 if outputs_are_probabilities(activation) else 0.0
@@ -322,7 +322,7 @@ def row_losses(state: State, plan: Plan, data: Data, batch: Batch, place: int, r
         t = at(state.work, plan.layout.target + r * last.ld_out)
         label = -1
         if data.labels.size:
-            label = min(max(data.labels[source], 0), n - 1)  # they were checked, but the caller may write to them
+            label = min(max(data.labels[source], 0), n - 1)  # the caller may have written to validated labels
         else:
             copy_row(at(data.targets, source * n), t, n)
         if plan.mixing.size:
@@ -352,14 +352,14 @@ def batch_tile(state: State, plan: Plan, data: Data, batch: Batch, place: int, r
     Parameters
     ----------
     state, plan, data : see `tables`
-    batch : what all tiles share
+    batch : values common to all tiles
     place : place of the chunk's first row in the epoch
     row, rows : first row of the tile in the chunk, and the number of rows
     thread : the calling thread, whose scratch is used
 
     Notes
     -----
-    Reads weights, transposed weights and data; overwrites the tile's rows of all that a chunk has in `work`.
+    Reads weights, transposed weights and data; overwrites the tile's rows of the chunk's buffers in `work`.
     """
     first = plan.layers[0]
     x = at(state.work, first.input + row * first.ld_in)

@@ -1,10 +1,10 @@
 """Residuals of a net, their Jacobian and its normal equations, for methods that minimise a sum of squares.
 
-The residuals of row i are s_i (y_i - t_i), one an output, with s_i^2 what the row counts in the loss. One backward
-pass an output, which starts from a unit vector, turns the rows that lie in `work` into rows of the Jacobian:
+The residuals of row i are s_i (y_i - t_i), one per output, with s_i^2 the weight of the row in the loss. One backward
+pass per output, which starts from a unit vector, computes rows of the Jacobian from the rows in `work`:
 ds/dW[a, b] = x_a d_b and ds/db[b] = d_b, with x the layer's inputs and d = ds/dz. The residuals are one more column, so
-that one symmetric product gives J^T J, J^T r and r^T r. It is made of the engine's tiles: the threads of a BLAS cost
-more than they win in small products, and each element is one chain of additions in the order of the rows.
+that one symmetric product gives J^T J, J^T r and r^T r. It uses the engine's tiles: for small products the threads
+of a BLAS are slower, and here each element is one chain of additions in the order of the rows.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ PANEL = 16
 
 @device_function
 def row_factor(data: Data, source: int, scale: float) -> float:
-    """What a row's residuals are multiplied by."""
+    """Return the factor of a row's residuals."""
     return scale * math.sqrt(data.sample_weight[source]) if data.sample_weight.size else scale
 
 
@@ -37,8 +37,8 @@ def row_factor(data: Data, source: int, scale: float) -> float:
 def write_row(work: Any, layers: Table[Layer], columns: Any, row: int, out: Pointer) -> None:
     """Overwrite a row of the Jacobian from the inputs and deltas at `row` of the chunk.
 
-    Whole vectors are written, so what follows a layer's part in memory is overwritten, too: parts come in the order of
-    their columns, rows in their order, and there is room after the last.
+    Whole vectors are written, which overwrites the elements after a layer's part, too: parts are written in the order
+    of their columns, rows in their order, and the buffer has room after the last.
     """
     v = lanes(out)
     for k in range(layers.size):
@@ -65,7 +65,7 @@ def write_row(work: Any, layers: Table[Layer], columns: Any, row: int, out: Poin
 @device_function
 def run_chunk(state: State, plan: Plan, data: Data, columns: Any, scale: float, place: int, rows: int, n_params: int,
               ld: int, vector: Any, jacobian: Any) -> float:  # fmt: skip
-    """What `residuals` does, for as many rows as `work` holds."""
+    """Compute what `residuals` does for at most the rows of a chunk."""
     layers = plan.layers
     last = layers.size - 1
     n_out = layers[last].n_out
@@ -105,7 +105,7 @@ def run_chunk(state: State, plan: Plan, data: Data, columns: Any, scale: float, 
 @kernel
 def residuals(state: State, plan: Plan, data: Data, columns: Any, scale: float, place: int, rows: int, n_params: int,
               ld: int, vector: Any, jacobian: Any) -> float:  # fmt: skip
-    """Sum of the squared residuals of some rows, and if wanted their Jacobian.
+    """Compute the sum of the squared residuals of some rows, and optionally their Jacobian.
 
     Parameters
     ----------
@@ -117,14 +117,14 @@ def residuals(state: State, plan: Plan, data: Data, columns: Any, scale: float, 
     scale : float
         Factor of all residuals; that of a row is the root of its sample weight.
     place, rows : int
-        First row, in the order of `data`, and how many: no more than a chunk where there is a Jacobian.
+        First row, in the order of `data`, and number of rows: at most a chunk if the Jacobian is computed.
     n_params, ld : int
-        Columns of the Jacobian; row stride of what follows, whole vectors above n_params.
+        Columns of the Jacobian; row stride of `jacobian`, whole vectors above n_params.
     vector : (n * O,) float64, or (0,)
         Overwritten with the residuals, chunk by chunk of all `n` rows: (O, rows of the chunk).
     jacobian : (rows * O * ld + V,) float64, or (0,)
-        Overwritten, rows first, then outputs: (O, rows, ld), with the residuals as column n_params. None is computed
-        where it is empty.
+        Overwritten, rows first, then outputs: (O, rows, ld), with the residuals as column n_params. If empty,
+        the Jacobian is not computed.
     """
     control = flush_subnormals()
     if jacobian.size:
@@ -141,15 +141,15 @@ def residuals(state: State, plan: Plan, data: Data, columns: Any, scale: float, 
 
 @kernel
 def add_products(block: Any, rows: int, n: int, ld: int, normal: Any, n_threads: int, sync: Any, thread: int) -> None:
-    """Add block^T block to the lower triangle of a matrix; every thread of a team takes some of its rows.
+    """Add block^T block to the lower triangle of a matrix; each thread of a team computes its share of the rows.
 
     Parameters
     ----------
     block : float64, (rows, n) with row stride `ld`
     normal : (n, n) float64 with row stride `ld`
-        Elements right of the diagonal are overwritten without a meaning.
+        Elements right of the diagonal are overwritten with undefined values.
     n_threads, sync, thread
-        As for `train`; there is no barrier in it.
+        As for `train`; contains no barrier.
     """
     for i in range(thread * PANEL, n, n_threads * PANEL):
         height = min(PANEL, n - i)

@@ -1,8 +1,8 @@
-"""Inference: the forward pass alone, by one thread or by a crew that shares rows or columns.
+"""Inference: the forward pass alone, by one thread or by several that share rows or columns.
 
-A small prediction is over in the time that it takes to wake a thread. So the helpers of a crew stay in compiled code
-for a while after each one, looking at a box (an array of int64) in which the calling thread leaves what to do:
-they begin 0.1 us later, without the interpreter. A helper that is left alone goes to sleep (see `crew`).
+A small prediction takes no longer than starting a thread. So worker threads ("helpers") stay in compiled code for about
+200 us after each prediction and poll a box (an array of int64) to which the calling thread writes the arguments: they
+start 0.1 us later, without the interpreter. An idle helper sleeps (see `fastnn._engine.inference_workers`).
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ from fastnn.kernels.tables import Layer, Table
 FEATURES = SYNC_SIZE  # addresses of the arrays, and their number of rows
 OUTPUTS = SYNC_SIZE + 1
 ROWS = SYNC_SIZE + 2
-WAIT = SYNC_SIZE + 3  # rounds that the caller waits for helpers which are on their way
-HELPERS = SYNC_SIZE + 8  # a cache line a helper:
+WAIT = SYNC_SIZE + 3  # rounds that the caller waits for helpers that are starting
+HELPERS = SYNC_SIZE + 8  # a cache line per helper:
 STATE = 0
 RANK = 1  # number in the team of this prediction, from 1
 TEAM = 2  # size of that team
@@ -44,12 +44,12 @@ READY = 2
 TAKEN = 3
 GO = 4
 
-#: Rounds (some 200 us) that a helper looks at the box before it goes to sleep.
+#: Rounds (about 200 us) for which a helper polls the box before it sleeps.
 PATIENCE = 10_000
 
 
 class Net(NamedTuple):
-    """What a prediction reads and writes besides features and outputs."""
+    """Arrays of a prediction besides features and outputs."""
 
     params: NDArray[Any]  # (P,)
     layers: Table[Layer]  # (L,)
@@ -65,7 +65,7 @@ def forward_rows(net: Net, features: Pointer, outputs: Pointer, n: int, n_thread
     v = lanes(features)
     scratch = at(net.work, thread * v * v)
     place = thread * net.tile_rows
-    # Features are read where they are, unless vectors would reach beyond their end, or rows share cache sets.
+    # Features are read without a copy, unless vectors would reach beyond their end, or rows share cache sets.
     copied = first.narrow or first.ld_in > whole_vectors(first.n_in, v)
     step = max(v, min(net.tile_rows, whole_vectors((n + n_threads - 1) // n_threads, v)))
     n_tiles = (n + step - 1) // step
@@ -149,7 +149,7 @@ def forward_share(net: Net, features: Pointer, outputs: Pointer, n: int, box: An
 
 @device_function
 def call_helpers(box: Any, n_helpers: int) -> int:
-    """Take those helpers that are ready, or become so in time, and let them go; returns their number."""
+    """Start the helpers that are ready, or become so in time; return their number."""
     n_threads = 1
     waited = 0
     for h in range(n_helpers):
@@ -170,7 +170,7 @@ def call_helpers(box: Any, n_helpers: int) -> int:
 
 @device_function
 def await_helpers(box: Any, n_helpers: int, all_finite: bool) -> bool:
-    """Wait until no helper is at work; return whether `all_finite` and all that they read was finite."""
+    """Wait until no helper is working; return whether `all_finite` and all features that they read are finite."""
     for h in range(n_helpers):
         line = HELPERS + h * HELPER_SIZE
         spins = 0
@@ -189,24 +189,24 @@ def await_helpers(box: Any, n_helpers: int, all_finite: bool) -> bool:
 @kernel
 def predict(params: Any, layers: Table[Layer], work: Any, features: Any, outputs: Any, tile_rows: int,
             box: Any, n_helpers: int, helper: int) -> bool:  # fmt: skip
-    """Outputs of the net for all rows of `features`, unless one of them is NaN or infinite; or help with it.
+    """Compute the outputs of the net for all rows of `features`, or, as a helper, a share of those of another call.
 
     Parameters
     ----------
     params, layers, work, tile_rows : see `Net`; `work` is overwritten
     features : (n, I), read-only
     outputs : (n, O)
-        Overwritten; in part only when False is returned.
+        Overwritten; only in part if False is returned.
     box : int64, as described above; a cache line more than `n_helpers`
     n_helpers : int
-        Helpers that may be there.
+        Number of helpers that may exist.
     helper : int
-        -1 for the calling thread. A helper gives its number; `features` and `outputs` are not looked at then.
+        -1 for the calling thread; else the number of the helper, for which `features` and `outputs` are not read.
 
     Returns
     -------
     bool
-        Whether all features are finite; of no meaning to a helper, who returns when it was left alone.
+        Whether all features are finite; undefined for a helper, which returns after `PATIENCE` idle rounds.
     """
     net = Net(params, layers, work, tile_rows)
     here = at(params, 0)
@@ -217,7 +217,7 @@ def predict(params: Any, layers: Table[Layer], work: Any, features: Any, outputs
             box[FEATURES] = address(at(features, 0))
             box[OUTPUTS] = address(at(outputs, 0))
             box[ROWS] = n
-            box[0] = 0  # nobody has come to a barrier yet
+            box[0] = 0  # reset the barrier counter
             n_threads = call_helpers(box, n_helpers)
         all_finite = forward_share(net, at(features, 0), at(outputs, 0), n, box, n_threads, 0)
         return await_helpers(box, n_helpers, all_finite) if n_threads > 1 else all_finite

@@ -50,7 +50,7 @@ from fastnn.kernels.tables import (
 
 
 class Step(NamedTuple):
-    """One step; the same for all threads."""
+    """Constants of one step; the same for all threads."""
 
     number: int  # counted over the epochs of the run
     place: int  # place of the batch's first row in the epoch
@@ -58,7 +58,7 @@ class Step(NamedTuple):
     n_shards: int  # parts that the batch is cut into; 0 if it is not
     weight_sum: float  # of the rows
     batch: Batch
-    scalars: Any  # the optimizer's own numbers after this update, a tuple of floats
+    scalars: Any  # scalars of the optimizer after this update, a tuple of floats
     rates: Any  # coefficients of the update, see `dispatch`
     is_fused: bool  # whether each tile is updated as soon as its gradient is computed
 
@@ -73,7 +73,7 @@ class BatchSums(NamedTuple):
 
 @device_function
 def wait(plan: Plan, sync: Any, thread: int) -> bool:
-    """Wait until all threads have come to this barrier; return whether the team goes on."""
+    """Wait until all threads have reached this barrier; return whether the team continues."""
     alwaysinline()
     slot = thread * MEETING_STRIDE
     plan.meetings[slot] += 1
@@ -127,7 +127,7 @@ def sum_of_weights(data: Data, place: int, rows: int) -> float:
 
 @device_function
 def refresh_all(state: State, plan: Plan, sync: Any, thread: int) -> bool:
-    """Copy all W into W^T, for weights may have been written to from outside since the last run. Ends at a barrier."""
+    """Copy all W into W^T, as the caller may have written to weights since the last run. Ends at a barrier."""
     if plan.run.mode != EVALUATE:
         for tile in range(plan.tile_ranges[thread], plan.tile_ranges[thread + 1]):
             refresh_transposed(state, plan, tile)
@@ -157,7 +157,7 @@ def new_step(state: State, plan: Plan, data: Data, number: int, steps_done: int,
     place = number % run.epoch_steps * layout.batch
     rows = min(layout.batch, run.n_rows - place)
     weight_sum = sum_of_weights(data, place, rows)
-    # A batch whose rows all weigh nothing has no gradient, not one of 0 / 0.
+    # If all weights of a batch are 0, its gradient is 0 and not 0 / 0.
     batch_weight = cast_like(at(state.work, 0), weight_sum if weight_sum > 0.0 else 1.0)
     n_shards = (rows + layout.shard_rows - 1) // layout.shard_rows if layout.shards > 0 else 0
     t = steps_done + 1.0
@@ -183,7 +183,7 @@ def new_step(state: State, plan: Plan, data: Data, number: int, steps_done: int,
 def run_shard(state: State, plan: Plan, data: Data, step: Step, shard: int, thread: int) -> None:
     """Compute losses and gradient of one shard of a batch, by one thread alone.
 
-    Overwrites the shard's row of `shard_totals` and its gradient, and of `work` what belongs to the thread.
+    Overwrites the shard's row of `shard_totals` and its gradient, and the thread's part of `work`.
     """
     layout = plan.layout
     begin = shard * layout.shard_rows
@@ -263,7 +263,7 @@ def batch_phase(state: State, plan: Plan, data: Data, step: Step, sync: Any, thr
 
 @device_function
 def finish_gradient(state: State, plan: Plan, n_shards: int, tile: int) -> None:
-    """Complete the tile's block of `grad`: the sum of the shards, if there are such, and the penalty's gradient."""
+    """Complete the tile's block of `grad`: the sum of the shards, if there are any, and the penalty's gradient."""
     if n_shards > 0:
         sharded_gradient_tile(state, plan, tile, n_shards)
     else:
@@ -301,7 +301,7 @@ def clipped_update_phase(state: State, plan: Plan, step: Step, sync: Any, thread
         squares += plan.squares[tile]
     length = math.sqrt(squares)
     limit = plan.run.clip_norm
-    # A length that is NaN makes the weights NaN, which `clipped_tile` reports.
+    # A norm that is NaN makes the weights NaN, which `clipped_tile` reports.
     factor = 1.0 if length <= limit else limit / length
     for tile in range(plan.tile_ranges[thread], plan.tile_ranges[thread + 1]):
         if not clipped_tile(state, plan, tile, step.rates, factor):
@@ -366,7 +366,7 @@ def add_step(plan: Plan, step: Step, sums: BatchSums) -> None:
 
 @device_function
 def run_steps(state: State, plan: Plan, data: Data, sync: Any, thread: int) -> int:
-    """Do what `train` does."""
+    """Run the steps of `train`."""
     noinline()
     plan.meetings[thread * MEETING_STRIDE] = 0
     progress = plan.progress[0]
@@ -397,7 +397,7 @@ def run_steps(state: State, plan: Plan, data: Data, sync: Any, thread: int) -> i
                 scalars = step.scalars
                 if any_nonfinite(sync):
                     status = WEIGHTS_NOT_FINITE
-    # All have read where to begin before thread 0 writes where the run ended.
+    # All threads have read the first step before thread 0 writes the last one.
     if not wait(plan, sync, thread):
         return ABORTED
     if thread == 0:
@@ -419,7 +419,7 @@ def train(state: State, plan: Plan, data: Data, sync: Any, thread: int) -> int:
         GRADIENT overwrites work and grad; EVALUATE overwrites work, and is for a plan without shards. All add
         to `totals` and overwrite `progress`.
     sync : (SYNC_SIZE,) int64
-        Fresh counters, shared by the team (`barrier.new_sync`).
+        Fresh counters, shared by the team (`lang.barrier.new_sync`).
     thread : int
         Number of the calling thread, below `plan.layout.n_threads`.
 
@@ -427,7 +427,7 @@ def train(state: State, plan: Plan, data: Data, sync: Any, thread: int) -> int:
     -------
     int
         OK, LOSS_NOT_FINITE, WEIGHTS_NOT_FINITE or ABORTED; the same in each thread, except that ABORTED
-        reaches those that were waiting.
+        is returned by threads that were waiting.
     """
     control = flush_subnormals()
     status = run_steps(by_reference(state), by_reference(plan), by_reference(data), sync, thread)

@@ -1,7 +1,7 @@
 """Region 2 of a step: weight tiles, blocks of one layer's W, independent of each other.
 
-The gradient of the tile is summed over the whole chunk into scratch (or into `grad`, when the whole gradient
-is wanted first), the penalty's gradient added, the weights updated, and the tile's part of W^T refreshed.
+The gradient of the tile is summed over the whole chunk into scratch (or into `grad`, if the whole gradient
+is required first), the penalty's gradient added, the weights updated, and the tile's part of W^T refreshed.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def sum_columns(d: Pointer, ld: int, rows: int, init: Pointer, out: Pointer, n: 
     """Overwrite n elements at `out` (whole vectors) with `init` plus the sum over the rows at `d`."""
     v = lanes(d)
     j = 0
-    # Four columns of vectors at once: each is a chain of additions that wait for each other.
+    # Four columns of vectors at once, as each is one chain of dependent additions.
     while j + 4 * v <= n:
         a = load(at(init, j))
         b = load(at(init, j + v))
@@ -128,7 +128,7 @@ def apply_tile(state: State, plan: Plan, index: int, rates: Any, g: Pointer, ld_
     n_bias = tile.n_bias
     has_bias = n_bias > 0 and layer.has_bias != 0
     if tile.columns == tile.ld and ld_g == tile.ld:
-        # Weights in one run; where the whole bias row goes with them, it lies before them, there and here.
+        # Weights in one run, with the bias row if the tile has all of it: it is before W in `params` and in `g`.
         together = has_bias and n_bias == layer.ld_out
         before = n_bias if together else 0
         has_bias = has_bias and not together
@@ -139,7 +139,7 @@ def apply_tile(state: State, plan: Plan, index: int, rates: Any, g: Pointer, ld_
             all_finite &= update_run(state, plan, rates, tile.offset + i * tile.ld, at(g, i * ld_g), tile.columns)
     if has_bias:
         all_finite &= update_run(state, plan, rates, tile.bias_offset, g_bias, n_bias)
-    if not plan.layout.constrained:  # else the weights are not final yet
+    if not plan.layout.constrained:  # otherwise a later phase changes the weights
         finish_tile(state, plan, index)
     return all_finite
 

@@ -1,4 +1,4 @@
-"""exp, log, tanh and their kin on vectors, for float32 and float64.
+"""Elementary functions (exp, log, tanh ...) on vectors, for float32 and float64.
 
 Each reduces its argument as in Cephes (S. L. Moshier, Methods and Programs for Mathematical Functions,
 1989) and sums a power series in Horner's form by fused multiply-adds. Errors, measured over the whole
@@ -66,7 +66,7 @@ Q1, Q2, Q3, Q4, Q5, Q6, Q7, Q8 = (
 
 @device_function
 def _exp_parts32(x: Any) -> Any:
-    """(e^r - 1, 2^n) with x = n ln 2 + r, |r| <= ln(2)/2; the polynomial is Cephes' expf."""
+    """Return (e^r - 1, 2^n) with x = n ln 2 + r, |r| <= ln(2)/2; the polynomial is Cephes' expf."""
     x = maximum(broadcast(x, -LIMIT32), minimum(broadcast(x, LIMIT32), x))
     shifted = fma(x, broadcast(x, LOG2_E), broadcast(x, ROUND32))
     n = shifted - broadcast(x, ROUND32)
@@ -83,7 +83,7 @@ def _exp_parts32(x: Any) -> Any:
 
 @device_function
 def _exp_parts64(x: Any) -> Any:
-    """The same in double precision, by the Taylor series to r^13."""
+    """Return the same in double precision, by the Taylor series to r^13."""
     x = maximum(broadcast(x, -LIMIT64), minimum(broadcast(x, LIMIT64), x))
     shifted = fma(x, broadcast(x, LOG2_E), broadcast(x, ROUND64))
     n = shifted - broadcast(x, ROUND64)
@@ -109,7 +109,7 @@ def _exp_parts(x: Any) -> Any:
 
 @device_function
 def _atanh_tail32(s: Any) -> Any:
-    """1/3 + s/5 + s^2/7 + ... for s = f^2 <= 1/9: atanh(f) = f + f s times this."""
+    """Return 1/3 + s/5 + s^2/7 + ... for s = f^2 <= 1/9: atanh(f) = f + f s times this."""
     q = broadcast(s, 1.0 / 17.0)
     q = fma(q, s, broadcast(s, 1.0 / 15.0))
     q = fma(q, s, broadcast(s, 1.0 / 13.0))
@@ -122,7 +122,7 @@ def _atanh_tail32(s: Any) -> Any:
 
 @device_function
 def _atanh_tail64(s: Any) -> Any:
-    """The same in double precision, to s^17."""
+    """Return the same in double precision, to s^17."""
     q = broadcast(s, 1.0 / 35.0)
     q = fma(q, s, broadcast(s, 1.0 / 33.0))
     q = fma(q, s, broadcast(s, 1.0 / 31.0))
@@ -147,7 +147,7 @@ def _atanh_tail(s: Any) -> Any:
 
 
 def _by_width(chooser: Any, single: Any, double: Any) -> None:
-    """Let compiled code choose between the two precisions by the type of the vector."""
+    """Return an operation that selects the precision by the type of the vector."""
 
     @overload(chooser, inline="never")
     def choose(x: Any) -> Any:
@@ -167,37 +167,37 @@ _by_width(_atanh_tail, _atanh_tail32, _atanh_tail64)
 
 @device_function
 def exp(x: Any) -> Any:
-    """e^x; saturates at |x| = 87 (float32) and 708 (float64)."""
+    """Return e^x; saturates at |x| = 87 (float32) and 708 (float64)."""
     part, scale = _exp_parts(x)
     return fma(part, scale, scale)
 
 
 @device_function
 def expm1(x: Any) -> Any:
-    """e^x - 1 without cancellation near 0; saturates like `exp`."""
+    """Return e^x - 1 without cancellation near 0; saturates like `exp`."""
     part, scale = _exp_parts(x)
     return fma(part, scale, scale - broadcast(x, 1.0))
 
 
 @device_function
 def tanh(x: Any) -> Any:
-    """Hyperbolic tangent: d / (d + 2) with d = e^(2x) - 1."""
+    """Return the hyperbolic tangent: d / (d + 2) with d = e^(2x) - 1."""
     d = expm1(x + x)
     return d / (d + broadcast(x, 2.0))
 
 
 @device_function
 def sigmoid(x: Any) -> Any:
-    """1 / (1 + e^-x)."""
+    """Return 1 / (1 + e^-x)."""
     one = broadcast(x, 1.0)
     return one / (one + exp(broadcast(x, 0.0) - x))
 
 
 @device_function
 def log(x: Any) -> Any:
-    """Natural logarithm of positive normal numbers: x = m 2^e, ln m = 2 atanh((m - 1) / (m + 1)).
+    """Return the natural logarithm of positive normal numbers: x = m 2^e, ln m = 2 atanh((m - 1) / (m + 1)).
 
-    Infinity and NaN are returned as they are.
+    Infinity and NaN are returned unchanged.
     """
     e = exponent(x)
     one = broadcast(x, 1.0)
@@ -210,7 +210,7 @@ def log(x: Any) -> Any:
 
 @device_function
 def log1p(x: Any) -> Any:
-    """ln(1 + x) for 0 <= x <= 1, accurate for small x: 2 atanh(x / (2 + x))."""
+    """Return ln(1 + x) for 0 <= x <= 1, accurate for small x: 2 atanh(x / (2 + x))."""
     f = x / (x + broadcast(x, 2.0))
     s = f * f
     f2 = f + f
@@ -219,7 +219,7 @@ def log1p(x: Any) -> Any:
 
 @device_function
 def cos_of_turns(u: Any) -> Any:
-    """Cosine of 2 pi u for 0 <= u < 1, to 1e-9: 2 sin^2(pi (u - 1/2)) - 1, the sine by its series to the 13th power."""
+    """Return cos(2 pi u) for 0 <= u < 1, to 1e-9: 2 sin^2(pi (u - 1/2)) - 1, by the sine series to the 13th power."""
     y = (u - broadcast(u, 0.5)) * broadcast(u, math.pi)
     s = y * y
     q = broadcast(u, SIN13)
@@ -235,17 +235,17 @@ def cos_of_turns(u: Any) -> Any:
 
 @device_function
 def softplus(x: Any) -> Any:
-    """ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|)."""
+    """Return ln(1 + e^x) = max(x, 0) + ln(1 + e^-|x|)."""
     zero = broadcast(x, 0.0)
     return maximum(zero, x) + log1p(exp(zero - absolute(x)))
 
 
 @device_function
 def normal_cdf(x: Any) -> Any:
-    """Distribution function of the standard normal distribution, (1 + erf(x / sqrt 2)) / 2.
+    """Return the distribution function of the standard normal distribution, (1 + erf(x / sqrt 2)) / 2.
 
-    The rational approximations of erf (|x| < sqrt 2) and of erfc are those of Cephes' ndtr. Tails are accurate relative
-    to themselves; x beyond 8 sqrt 2 = 11.3 is taken for that, where the tail is 6e-30.
+    The rational approximations of erf (|x| < sqrt 2) and of erfc are those of Cephes' ndtr. The relative error of the
+    tails is small, too; |x| is limited to 8 sqrt 2 = 11.3, where the tail is 6e-30.
     """
     zero = broadcast(x, 0.0)
     one = broadcast(x, 1.0)
@@ -285,5 +285,5 @@ def normal_cdf(x: Any) -> Any:
 
 @device_function
 def normal_pdf(x: Any) -> Any:
-    """Density of the standard normal distribution."""
+    """Return the density of the standard normal distribution."""
     return broadcast(x, 1.0 / math.sqrt(2.0 * math.pi)) * exp(x * x * broadcast(x, -0.5))

@@ -1,4 +1,4 @@
-"""Looking for values that are not numbers, without a temporary of the data's size."""
+"""Check arrays for NaN and infinity, without temporaries."""
 
 from __future__ import annotations
 
@@ -9,37 +9,42 @@ from fastnn.kernels.lang.simd import at, broadcast, fma, lanes, load, load_scala
 
 
 def all_finite(a: Any) -> bool:
-    """Whether a contiguous array holds neither NaN nor infinity.
+    """Return whether a contiguous array contains neither NaN nor infinity.
 
     Parameters
     ----------
-    a : array of float32 or float64, C-contiguous, any shape, may be read-only
+    a : ndarray of float32 or float64
+        C-contiguous, of any shape; may be read-only.
+
+    Returns
+    -------
+    bool
     """
     flat = a.reshape(-1).view()
-    flat.flags.writeable = False  # or read-only arrays would be compiled for once more
+    flat.flags.writeable = False  # otherwise read-only arrays would be compiled separately
     return bool(scan(flat))
 
 
 @kernel
 def scan(a: Any) -> bool:
-    """Whether a contiguous array of one dimension holds neither NaN nor infinity."""
+    """Return whether a contiguous array of one dimension contains neither NaN nor infinity."""
     return is_finite_run(at(a, 0), a.size)
 
 
 @device_function
 def is_finite_run(p: Any, n: int) -> bool:
-    """Whether n elements at `p` are neither NaN nor infinite.
+    """Return whether none of the n elements at `p` is NaN or infinite.
 
     Notes
     -----
-    x * 0 is 0 for a finite x and NaN for all others, and NaN stays in a sum.
+    x * 0 is 0 for a finite x and NaN for all others, and a sum with NaN is NaN.
     """
     v = lanes(p)
     zero = broadcast(p, 0.0)
     whole = n - n % v
     i = 0
     while i < whole:
-        # Two chains a block: one would wait for each addition.
+        # Two chains of additions, to hide the latency of one.
         end = min(whole, i + 4096)
         even = zero
         odd = zero

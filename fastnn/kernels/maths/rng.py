@@ -1,6 +1,6 @@
-"""A counter-based generator: a random number is a function of (seed, stream, counter) and of nothing else.
+"""Counter-based random numbers: each is a function of (seed, stream, counter) alone.
 
-So the order of rows depends on the seed and the epoch alone, not on threads, slices or what ran before.
+So the order of rows is a function of seed and epoch, independent of threads, slices and earlier runs.
 The mixer is SplitMix64's (G. Steele, D. Lea, C. Flood, Fast Splittable Pseudorandom Number Generators, 2014).
 """
 
@@ -21,10 +21,10 @@ MIX_2 = np.uint64(0x94D049BB133111EB)
 S27, S30, S31, S32 = np.uint64(27), np.uint64(30), np.uint64(31), np.uint64(32)
 
 
-#: Multipliers of C. Wellons's 32-bit mixer "lowbias32" (2018), and the odd number next to 2^32 over the golden ratio.
+#: Multipliers of C. Wellons's 32-bit mixer "lowbias32" (2018), and the odd number nearest to 2^32 / golden ratio.
 _MIX = (0x7FEB352D, 0x846CA68B)
 _STEP = 0x9E3779B9
-#: Bits that become a number below 1: as many as single precision holds, and all but the sign's.
+#: Random bits per number: those of a float32 significand (24), and all bits but the sign.
 _RANDOM_BITS = {4: 24, 8: 31}
 
 
@@ -35,9 +35,9 @@ def _type_uniform(like: Any, key: Any, counter: Any) -> Any:
 
 @op(_type_uniform)
 def uniform(like: Any, key: Any, counter: Any) -> Any:
-    """A vector of random numbers in [0, 1): lane i is a function of the key and of counter + i (mod 2^32) alone.
+    """Return a vector of random numbers in [0, 1): lane i is a function of the key and of counter + i (mod 2^32) alone.
 
-    Two rounds of a 32-bit mixer; `like` is a pointer or vector of the type wanted.
+    Two rounds of a 32-bit mixer; `like` is a pointer or vector of the type of the result.
     """
     n = n_lanes(like.dtype)
     mask = np.uint64(0xFFFFFFFF)
@@ -83,13 +83,13 @@ def _lower_uniform(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         x = builder.mul(x, constant(_MIX[1]))
         x = builder.xor(x, builder.lshr(x, constant(16)))
     bits = _RANDOM_BITS[4 if isinstance(vt.element, ir.FloatType) else 8]
-    x = builder.lshr(x, constant(32 - bits))  # so it is not negative
+    x = builder.lshr(x, constant(32 - bits))  # so the result is not negative
     return builder.fmul(builder.sitofp(x, vt), ir.Constant(vt, [0.5**bits] * n))
 
 
 @device_function
 def mix(x: Any) -> Any:
-    """64 well mixed bits of 64 bits."""
+    """Return the mixed bits of a 64-bit number (SplitMix64)."""
     x = (x ^ (x >> S30)) * MIX_1
     x = (x ^ (x >> S27)) * MIX_2
     return x ^ (x >> S31)
@@ -97,13 +97,13 @@ def mix(x: Any) -> Any:
 
 @device_function
 def random_bits(key: Any, counter: Any) -> Any:
-    """64 random bits for a counter; `key` comes from `stream_key`."""
+    """Return 64 random bits for a counter; `key` is from `stream_key`."""
     return mix(key + (counter + np.uint64(1)) * GOLDEN)
 
 
 @device_function
 def stream_key(seed: int, stream: int) -> Any:
-    """Key of one of the independent streams of a seed."""
+    """Return the key of one of the independent streams of a seed."""
     return mix(mix(np.uint64(seed)) + np.uint64(stream) * GOLDEN)
 
 
@@ -117,7 +117,7 @@ def shuffle(order: Any, seed: int, epoch: int) -> None:
 def permute(order: Any, seed: int, epoch: int) -> None:
     """Overwrite `order` (int64, (n,), n < 2^32) with the permutation of 0..n-1 of this seed and epoch.
 
-    Fisher and Yates's shuffle; the draw from 0..i is the upper half of a 32 x 32 bit product, whose bias is
+    The Fisher-Yates shuffle; the draw from 0..i is the upper half of a 32 x 32 bit product, whose bias is
     below n / 2^32.
     """
     n = order.size

@@ -1,6 +1,6 @@
 """Select a rule by its code: functions generated from the records of `rules`.
 
-Their text is one branch per rule around the rule's own vector functions. It is generated once, when the entry points
+The text has one branch per rule around the rule's own vector functions. It is generated once, when the entry points
 in `kernels.loop` import this module, after `fastnn` has imported the modules that register the rules; a debugger and
 the error messages of Numba show the text.
 
@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import (
     at,
     broadcast,
@@ -75,7 +76,7 @@ def ladder(branches: list[tuple[int, str, list[str]]], otherwise: list[str]) -> 
 
 
 def _elementwise(what: str, rules: tuple[ActivationRule, ...], call: str, target: str) -> tuple[str, dict[str, Any]]:
-    """Branches that run a function of each rule over n elements, and the functions under the names used in them."""
+    """Return branches that apply a function of each rule to n elements, and the functions by the names in them."""
     branches, functions = [], {}
     for rule in rules:
         if getattr(rule, what) is not None:
@@ -93,7 +94,7 @@ def _activate() -> Any:
     head = '''def activate(code, alpha, function, z, y, n):
     """Overwrite n elements at `y` (whole vectors) with f of those at `z`, which may be the same.
 
-    Where f is the identity or works on rows nothing is done. `function` is the address of a custom one.
+    No operation where f is the identity or a function of rows. `function` is the address of a custom one.
     """
     v = lanes(z)
     p = broadcast(z, alpha)
@@ -130,7 +131,7 @@ def _rows(what: str, arguments: str, doc: str) -> Any:
 
 
 def is_one_of(name: str, codes: list[int], doc: str) -> Any:
-    """Return a device function of a code: whether it is one of `codes`."""
+    """Return a device function that returns whether a code is one of `codes`."""
     # Without a code to find the tuple would be empty, which Numba cannot search; no code is below CUSTOM.
     listed = ", ".join(str(code) for code in [*codes, CUSTOM - 1])
     return generate(name, f'def {name}(code):\n    """{doc}"""\n    return code in ({listed},)\n', {})
@@ -166,11 +167,11 @@ outputs_are_probabilities = is_one_of(
 
 @device_function
 def activate_output(
-    code: int, alpha: float, function: int, z: Any, y: Any, ld: int, rows: int, n: int
+    code: int, alpha: float, function: int, z: Pointer, y: Pointer, ld: int, rows: int, n: int
 ) -> None:
     """Overwrite the rows at `y` by the activation of those at `z` (which may be the same).
 
-    Where f is the identity or works on rows they must be the same. Padding is zero after it.
+    Where f is the identity or a function of rows they must be the same. Padding is set to zero.
     """
     if not activate_rows(code, y, ld, rows, n):
         activate(code, alpha, function, z, y, rows * ld)
@@ -180,9 +181,9 @@ def activate_output(
 
 @device_function
 def activate_output_backward(
-    code: int, alpha: float, function: int, z: Any, y: Any, d: Any, ld: int, rows: int, n: int
+    code: int, alpha: float, function: int, z: Pointer, y: Pointer, d: Pointer, ld: int, rows: int, n: int
 ) -> None:
-    """Turn dE/dy at `d` into dE/dz in place."""
+    """Replace dE/dy at `d` by dE/dz."""
     if not activate_rows_backward(code, y, d, ld, rows, n):
         activate_backward(code, alpha, function, z, y, d, rows * ld)
 
@@ -259,13 +260,13 @@ targets_are_classes = is_one_of(
 
 # ---------------------------------------------------------------------------------------------------- optimizers
 
-#: Hyperparameters and scalars of any optimizer, at most; the arrays that hold them have these lengths.
+#: Maximum numbers of hyperparameters and of scalars of an optimizer: the lengths of their arrays.
 N_HYPER = max(1, *(len(rule.hyper) for rule in _OPTIMIZERS))
 N_SCALARS = max(1, *(len(rule.scalars) for rule in _OPTIMIZERS))
 
 
 def n_coefficients(rule: OptimizerRule) -> int:
-    """Return the number of coefficients: what `step` takes besides gradient, weight and slots."""
+    """Return the number of coefficients, the arguments of `step` after gradient, weight and slots."""
     signature = inspect.signature(getattr(rule.step, "py_func", rule.step))
     return len(signature.parameters) - 2 - len(rule.slots)
 
@@ -288,7 +289,7 @@ def _coefficients() -> Any:
         call = f"c = {rule.name}_coefficients({', '.join(['rate', 't', *_arguments(rule)])})"
         branches.append((rule.code, rule.name, [call, f"return {', '.join(numbers)}"]))
     text = '''def coefficients(code, rate, weight_decay, hyper, scalars, t):
-    """Return the numbers of update t: the share of the weights that the decay leaves, and those of the rule."""
+    """Return the coefficients of update t: the factor of the weights by weight decay, and those of the rule."""
     kept = 1.0 - rate * weight_decay
 ''' + ladder(branches, [f"return {', '.join(['kept'] + ['0.0'] * longest)}"])
     return generate("coefficients", text, functions)
@@ -305,7 +306,7 @@ def _advance() -> Any:
             call = f"new = {rule.name}_advance({', '.join(['t', *_arguments(rule)])})"
             branches.append((rule.code, rule.name, [call, f"return ({', '.join(numbers)},)"]))
     text = '''def advance(code, hyper, scalars, t):
-    """Return the scalars of update t, given those of the update before, a tuple."""
+    """Return the scalars of update t, given those of the previous update, a tuple."""
 ''' + ladder(branches, ["return scalars"])
     return generate("advance", text, functions)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from fastnn.kernels.ids import ACCURACY, MEAN_ABSOLUTE_ERROR
 from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import (
     at,
     broadcast,
@@ -26,8 +27,8 @@ from fastnn.kernels.lang.simd import (
 
 
 @device_function
-def fill_one_hot_row(t: Any, label: int, n: int, off: Any) -> None:
-    """Overwrite n elements at `t` (whole vectors) with a smoothed label: `off`, and at the label the rest."""
+def fill_one_hot_row(t: Pointer, label: int, n: int, off: Any) -> None:
+    """Overwrite n elements at `t` (whole vectors) with a smoothed label: `off`, at the label 1 - (n - 1) off."""
     v = lanes(t)
     zero = broadcast(t, 0.0)
     rest = broadcast(t, off)
@@ -37,7 +38,7 @@ def fill_one_hot_row(t: Any, label: int, n: int, off: Any) -> None:
 
 
 @device_function
-def lanewise_row(value_and_slope: Any, u: Any, t: Any, p: Any, d: Any, n: int, factor: Any) -> Any:
+def lanewise_row(value_and_slope: Any, u: Pointer, t: Pointer, p: Pointer, d: Pointer, n: int, factor: Any) -> Any:
     """Overwrite `d` with factor times the slopes of a loss of single outputs; return the sum of its values."""
     v = lanes(u)
     zero = broadcast(u, 0.0)
@@ -51,7 +52,7 @@ def lanewise_row(value_and_slope: Any, u: Any, t: Any, p: Any, d: Any, n: int, f
 
 
 @device_function
-def custom_row(function: int, u: Any, t: Any, d: Any, values: Any, n: int, factor: Any) -> Any:
+def custom_row(function: int, u: Pointer, t: Pointer, d: Pointer, values: Pointer, n: int, factor: Any) -> Any:
     """Overwrite `d` with factor times the slopes of a custom loss; return the sum of its values.
 
     The function overwrites n outputs by slopes; n elements at `values` are scratch.
@@ -71,8 +72,8 @@ def custom_row(function: int, u: Any, t: Any, d: Any, values: Any, n: int, facto
 
 
 @device_function
-def argmax(row: Any, n: int) -> int:
-    """Place of the first of the largest of n elements."""
+def argmax(row: Pointer, n: int) -> int:
+    """Return the index of the first maximum of n elements."""
     best = load_scalar(row)
     place = 0
     for j in range(1, n):
@@ -84,22 +85,22 @@ def argmax(row: Any, n: int) -> int:
 
 
 @device_function
-def metric_row(code: int, u: Any, t: Any, label: int, n: int, threshold: float, several: bool) -> float:
-    """One metric of one row.
+def metric_row(code: int, u: Pointer, t: Pointer, label: int, n: int, threshold: float, several: bool) -> float:
+    """Return one metric of one row.
 
     Parameters
     ----------
     code : metric
     u, t : outputs and targets
     label : class, or -1
-    n : O
-    threshold : outputs above it count as class 1 where classes do not compete
-    several : whether the outputs compete (softmax), so that the largest is the class
+    n : number of outputs
+    threshold : outputs above it count as class 1 if outputs are independent
+    several : whether the outputs are those of exclusive classes (softmax), of which the largest is predicted
 
     Returns
     -------
     float
-        Accuracy: 1 or 0 for competing outputs, else the share of right outputs. Otherwise the mean over
+        Accuracy: 1 or 0 for exclusive classes, else the fraction of correct outputs. Otherwise the mean over
         outputs of (u - t)^2 or |u - t|.
     """
     if code == ACCURACY:

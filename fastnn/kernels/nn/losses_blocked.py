@@ -1,11 +1,11 @@
 """Losses of V rows at once, for nets of at most V outputs (V lanes of a vector).
 
-Most outputs are few: one value, some classes. Taken row by row, a vector would be nearly empty and each row
-would wait for sums across its lanes. So blocks of V rows are transposed in registers: then a vector holds one
+Most nets have few outputs: one value, or a few classes. Row by row most lanes of a vector would be unused, and each row
+would require sums across lanes. So blocks of V rows are transposed in registers: then a vector holds one
 output of V rows, and all sums run down the outputs. The formulas are those of `fastnn.losses`.
 
-A block always has V rows. Those after the last row of a chunk hold whatever lay there; what is computed from
-them is written to the same rows (the buffers have room for whole blocks) and never read.
+A block always has V rows. Those after the last row of a chunk are undefined; results from them are written to the same
+rows (the buffers have room for whole blocks) and never read.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Any
 
 from fastnn.kernels.ids import ACCURACY, MEAN_ABSOLUTE_ERROR
 from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.protocols import Pointer, Vector
 from fastnn.kernels.lang.simd import (
     absolute,
     at,
@@ -31,10 +32,10 @@ from fastnn.kernels.lang.simd import (
 
 
 @device_function
-def one_hot_block(labels: Any, order: Any, place: int, rows: int, t: Any, n: int, off: Any) -> None:
+def one_hot_block(labels: Any, order: Any, place: int, rows: int, t: Pointer, n: int, off: Any) -> None:
     """Overwrite the (n, V) block at `t` with the smoothed labels of the rows at `place` of the epoch.
 
-    `off` is what each class gets that is not the label's.
+    `off` is the target of each class except the label's.
     """
     v = lanes(t)
     rest = broadcast(t, off)
@@ -43,12 +44,12 @@ def one_hot_block(labels: Any, order: Any, place: int, rows: int, t: Any, n: int
         store(at(t, j * v), rest)
     for i in range(rows):
         source = order[place + i] if order.size else place + i
-        # Whatever became of the labels since they were checked, nothing is written outside the block.
+        # Labels may have changed since they were validated: never write outside of the block.
         store_scalar(at(t, min(max(labels[source], 0), n - 1) * v + i), on)
 
 
 @device_function
-def lanewise_block(value_and_slope: Any, u: Any, t: Any, p: Any, n: int, factor: Any) -> Any:
+def lanewise_block(value_and_slope: Any, u: Pointer, t: Pointer, p: Pointer, n: int, factor: Vector) -> Vector:
     """Overwrite the block at `u` with factor times the slopes of a loss of single outputs; return sums of values."""
     v = lanes(u)
     total = broadcast(u, 0.0)
@@ -60,7 +61,7 @@ def lanewise_block(value_and_slope: Any, u: Any, t: Any, p: Any, n: int, factor:
 
 
 @device_function
-def custom_block(function: int, u: Any, t: Any, n: int, factor: Any) -> Any:
+def custom_block(function: int, u: Pointer, t: Pointer, n: int, factor: Vector) -> Vector:
     """Overwrite the block at `u` with the slopes of a custom loss times factor; return the sum of its values.
 
     The function overwrites outputs by slopes, and targets by values.
@@ -75,8 +76,8 @@ def custom_block(function: int, u: Any, t: Any, n: int, factor: Any) -> Any:
 
 
 @device_function
-def argmax_block(u: Any, n: int) -> Any:
-    """Place of the first of the largest of n outputs of each row, as numbers."""
+def argmax_block(u: Pointer, n: int) -> Vector:
+    """Return the index of the first maximum of n outputs of each row, a vector of floats."""
     v = lanes(u)
     best = load(u)
     place = broadcast(u, 0.0)
@@ -88,8 +89,8 @@ def argmax_block(u: Any, n: int) -> Any:
 
 
 @device_function
-def metric_block(code: int, u: Any, t: Any, n: int, threshold: float, several: bool) -> Any:
-    """One metric of V rows, a vector; see `losses.metric_row`."""
+def metric_block(code: int, u: Pointer, t: Pointer, n: int, threshold: float, several: bool) -> Vector:
+    """Return one metric of V rows, a vector; see `losses.metric_row`."""
     v = lanes(u)
     one = broadcast(u, 1.0)
     half = broadcast(u, 0.5)

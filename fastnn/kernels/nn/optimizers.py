@@ -1,13 +1,12 @@
-"""What all optimizers share: clipping, norms, penalties and running averages, over runs of vectors.
+"""Operations common to all optimizers: clipping, norms, penalties and running averages, over runs of vectors.
 
 The arithmetic of each optimizer is in `fastnn.optimizers`, the selection by code in `dispatch`.
 """
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.protocols import Pointer, Vector
 from fastnn.kernels.lang.simd import (
     absolute,
     at,
@@ -23,14 +22,14 @@ from fastnn.kernels.lang.simd import (
 
 
 @device_function
-def sign(x: Any) -> Any:
+def sign(x: Vector) -> Vector:
     """Return -1, 0 or 1 lane by lane: x 1e30 clipped, which is exact for |x| >= 1e-30."""
     one = broadcast(x, 1.0)
     return maximum(broadcast(x, -1.0), minimum(one, x * broadcast(x, 1e30)))
 
 
 @device_function
-def clip(g: Any, most: float, n: int) -> None:
+def clip(g: Pointer, most: float, n: int) -> None:
     """Clip n elements at `g` to +-most; NaN stays."""
     high = broadcast(g, most)
     low = broadcast(g, -most)
@@ -39,7 +38,7 @@ def clip(g: Any, most: float, n: int) -> None:
 
 
 @device_function
-def scale(g: Any, factor: float, n: int) -> None:
+def scale(g: Pointer, factor: float, n: int) -> None:
     """Multiply n elements at `g`, in place."""
     by = broadcast(g, factor)
     for i in range(0, n, lanes(g)):
@@ -47,7 +46,7 @@ def scale(g: Any, factor: float, n: int) -> None:
 
 
 @device_function
-def sum_of_squares(g: Any, n: int) -> float:
+def sum_of_squares(g: Pointer, n: int) -> float:
     """Return the sum of the squares of n elements."""
     total = broadcast(g, 0.0)
     for i in range(0, n, lanes(g)):
@@ -57,7 +56,7 @@ def sum_of_squares(g: Any, n: int) -> float:
 
 
 @device_function
-def average(keep: float, w: Any, mean: Any, n: int) -> None:
+def average(keep: float, w: Pointer, mean: Pointer, n: int) -> None:
     """Move n elements of a running average towards those at `w`: mean = keep mean + (1 - keep) w."""
     old = broadcast(w, keep)
     new = broadcast(w, 1.0 - keep)
@@ -66,7 +65,7 @@ def average(keep: float, w: Any, mean: Any, n: int) -> None:
 
 
 @device_function
-def add_penalty(l1: float, l2: float, w: Any, g: Any, n: int) -> float:
+def add_penalty(l1: float, l2: float, w: Pointer, g: Pointer, n: int) -> float:
     """Add the gradient of l1 sum |w| + l2 sum w^2 to n elements at `g`; return the penalty itself."""
     step = lanes(w)
     zero = broadcast(w, 0.0)

@@ -1,4 +1,4 @@
-"""Records of what can be chosen by name: activations, losses, optimizers.
+"""Records of the activations, losses and optimizers.
 
 A rule is one record beside its arithmetic, which is written once, over vectors. The records are made and registered in
 `fastnn.activations`, `fastnn.losses` and `fastnn.optimizers`; `dispatch` generates from them the functions that select
@@ -18,7 +18,7 @@ CUSTOM = -1
 
 
 class Rule(Protocol):
-    """What a registry needs of a record."""
+    """Interface of a record in a registry."""
 
     @property
     def name(self) -> str:
@@ -136,7 +136,7 @@ class ActivationRule:
     alpha : float or None
         Default of the activation's number, which must be above 0; None where it has no number.
     initializer : str
-        What ``kernel_initializer="auto"`` stands for.
+        The initializer for ``kernel_initializer="auto"``.
     rows : device function (y, ld, rows, n)
         Overwrites n elements of each row, at row stride ld, and sets the padding to zero.
     rows_backward : device function (y, d, ld, rows, n)
@@ -202,7 +202,7 @@ class LossRule:
     link : str
         Name of the activation that the loss contains, so that u is the sum before it; "" for none.
     targets : str
-        "numbers"; "counts", which are not negative; "binary", 0 to 1 for each output; "classes", labels or one row of
+        "numbers"; "counts", which are not negative; "binary", 0 to 1 per output; "classes", labels or one row of
         probabilities per sample.
     predictions : bool
         Whether u, after the link, estimates t itself, so that errors u - t are a metric.
@@ -211,13 +211,13 @@ class LossRule:
     identity_only : bool
         Whether the last layer must be without an activation.
     settings : tuple of str
-        Fields of `fastnn.losses.Loss` that have a meaning.
+        Fields of `fastnn.losses.Loss` that the loss uses.
     parameters : function (loss, n_outputs) -> (n_outputs,) numbers
         The p of each output; None for zeros.
     outputs_per_target : function (loss) -> int
         None for 1.
     prepare : function (loss, targets) -> (n, n_outputs)
-        Brings targets (n, T) into the form of the outputs; None where they have it.
+        Converts targets (n, T) to the form of the outputs; None if they have it.
     """
 
     name: str

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import (
     at,
     broadcast,
@@ -21,7 +22,7 @@ from fastnn.kernels.maths.elementary import exp
 
 
 @device_function
-def largest(z: Any, n: int) -> Any:
+def largest(z: Pointer, n: int) -> Any:
     """Return the largest of n elements at `z`; the row is padded to whole vectors, whose padding is ignored."""
     v = lanes(z)
     lowest = broadcast(z, -3.0e38)
@@ -32,7 +33,7 @@ def largest(z: Any, n: int) -> Any:
 
 
 @device_function
-def exp_shifted(z: Any, top: Any, out: Any, n: int) -> Any:
+def exp_shifted(z: Pointer, top: Any, out: Pointer, n: int) -> Any:
     """Overwrite the padded row `out` with exp(z - top), padding with zeros; return the sum of the row."""
     v = lanes(z)
     zero = broadcast(z, 0.0)
@@ -46,7 +47,7 @@ def exp_shifted(z: Any, top: Any, out: Any, n: int) -> Any:
 
 
 @device_function
-def scale_row(row: Any, factor: Any, n: int) -> None:
+def scale_row(row: Pointer, factor: Any, n: int) -> None:
     """Multiply the padded row of n elements by `factor`, in place."""
     v = lanes(row)
     by = broadcast(row, factor)
@@ -55,7 +56,7 @@ def scale_row(row: Any, factor: Any, n: int) -> None:
 
 
 @device_function
-def softmax_rows(z: Any, ld: int, rows: int, n: int) -> None:
+def softmax_rows(z: Pointer, ld: int, rows: int, n: int) -> None:
     """Overwrite each row of n logits at `z` with its softmax; padding becomes zero."""
     for r in range(rows):
         row = at(z, r * ld)
@@ -64,8 +65,8 @@ def softmax_rows(z: Any, ld: int, rows: int, n: int) -> None:
 
 
 @device_function
-def softmax_rows_backward(y: Any, d: Any, ld: int, rows: int, n: int) -> None:
-    """Turn dE/dy at `d` into dE/dz = y (dE/dy - sum of y dE/dy), row by row, in place."""
+def softmax_rows_backward(y: Pointer, d: Pointer, ld: int, rows: int, n: int) -> None:
+    """Replace dE/dy at `d` by dE/dz = y (dE/dy - sum of y dE/dy), row by row."""
     v = lanes(y)
     for r in range(rows):
         p = at(y, r * ld)
@@ -79,8 +80,8 @@ def softmax_rows_backward(y: Any, d: Any, ld: int, rows: int, n: int) -> None:
 
 
 @device_function
-def clear_padding(z: Any, ld: int, rows: int, n: int) -> None:
-    """Overwrite with zeros what follows n elements of each row, up to whole vectors."""
+def clear_padding(z: Pointer, ld: int, rows: int, n: int) -> None:
+    """Overwrite the padding after n elements of each row, up to whole vectors, with zeros."""
     v = lanes(z)
     if n % v != 0:
         last = n - n % v

@@ -1,7 +1,7 @@
-"""What chance does to a batch: dropout, noise, mixtures of rows, and the user's changes of rows.
+"""Stochastic transforms of a batch: dropout, noise, mixup, and custom augmentation of rows.
 
-Every number is a function of the seed, the step, the layer and the place of the element, so results depend neither on
-threads nor on how a batch is cut.
+Each random number is a function of the seed, the step, the layer and the index of the element, so results depend
+neither on threads nor on the partition of a batch.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import (
     at,
     broadcast,
@@ -26,10 +27,10 @@ from fastnn.kernels.lang.simd import (
 from fastnn.kernels.maths.elementary import cos_of_turns, log
 from fastnn.kernels.maths.rng import GOLDEN, mix, random_bits, stream_key, uniform
 
-#: Random numbers that the user's function of a row gets.
+#: Number of random numbers passed to a custom function of a row.
 ROW_RANDOMS = 16
 
-# What the numbers of a step are for; dropout of layer k takes DROP + k.
+# Purposes of the random numbers of a step; dropout of layer k has DROP + k.
 MIX_PARTNER = 0
 MIX_SHARE = 1
 CHANGE = 2
@@ -40,18 +41,20 @@ DROP = 5
 
 @device_function
 def step_key(seed: int, step: int) -> Any:
-    """Key of a step; other streams than those of the orders of rows."""
+    """Return the key of a step; its streams differ from those of the orders of rows."""
     return mix(stream_key(seed, step) ^ np.uint64(0xD1B54A32D192ED03))
 
 
 @device_function
 def key_of(key: Any, purpose: int) -> Any:
-    """Key of one purpose in a step."""
+    """Return the key of one purpose in a step."""
     return mix(key + np.uint64(purpose) * GOLDEN)
 
 
 @device_function
-def drop(key: Any, rate: float, place: int, x: Any, ld_x: int, mask: Any, out: Any, ld: int, rows: int, n: int) -> None:
+def drop(
+    key: Any, rate: float, place: int, x: Pointer, ld_x: int, mask: Pointer, out: Pointer, ld: int, rows: int, n: int
+) -> None:
     """Overwrite the rows at `out` with those at `x`, each element times 0 (with probability `rate`) or 1 / (1 - rate).
 
     The factors are written to `mask`; whole vectors of each row of n elements are overwritten. `place` is the first
@@ -69,7 +72,7 @@ def drop(key: Any, rate: float, place: int, x: Any, ld_x: int, mask: Any, out: A
 
 
 @device_function
-def mask_rows(mask: Any, d: Any, ld: int, rows: int, n: int) -> None:
+def mask_rows(mask: Pointer, d: Pointer, ld: int, rows: int, n: int) -> None:
     """Multiply n elements (whole vectors) of each row at `d` by those at `mask`."""
     for r in range(rows):
         for j in range(r * ld, r * ld + n, lanes(d)):
@@ -78,33 +81,33 @@ def mask_rows(mask: Any, d: Any, ld: int, rows: int, n: int) -> None:
 
 @device_function
 def random_number(key: Any, counter: int) -> float:
-    """One number in [0, 1)."""
+    """Return one number in [0, 1)."""
     return float(random_bits(key, np.uint64(counter)) >> np.uint64(11)) * 2.0**-53
 
 
 @device_function
 def partner_of(data: Any, key: Any, place: int, n_rows: int) -> int:
-    """Row of the data that is mixed into the one at `place` of the epoch."""
+    """Return the row of the data that is mixed into the one at `place` of the epoch."""
     other = int(random_number(key_of(key, MIX_PARTNER), place) * n_rows)
     return data.order[other] if data.order.size else other
 
 
 @device_function
 def share_of_row(mixing: Any, key: Any, place: int) -> float:
-    """What the row at `place` keeps in its mixture: at least half."""
+    """Return the share of the row at `place` in its mixture, at least 1/2."""
     share = mixing[int(random_number(key_of(key, MIX_SHARE), place) * mixing.size)]
     return max(share, 1.0 - share)
 
 
 @device_function
-def mix_row(target: Any, source: Any, share: float, n: int) -> None:
-    """Overwrite n elements at `target` with share times themselves and the rest of those at `source`."""
+def mix_row(target: Pointer, source: Pointer, share: float, n: int) -> None:
+    """Overwrite n elements at `target` with share times themselves plus (1 - share) times those at `source`."""
     for j in range(n):
         store_scalar(at(target, j), share * load_scalar(at(target, j)) + (1.0 - share) * load_scalar(at(source, j)))
 
 
 @device_function
-def augment(plan: Any, data: Any, key: Any, place: int, rows: int, x: Any, ld: int, n: int, n_rows: int,
+def augment(plan: Any, data: Any, key: Any, place: int, rows: int, x: Pointer, ld: int, n: int, n_rows: int,
             scratch: Any) -> None:  # fmt: skip
     """Change the features of the rows at `place` of the epoch, which were gathered to `x`: mixture, function, noise.
 

@@ -1,4 +1,4 @@
-"""The barrier: nobody passes before all have come, and those who cannot go on take the others with them."""
+"""The barrier: no thread passes before all have arrived, and a thread that cannot continue stops the others."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def count_together(n_threads, count):
 
 
 @pytest.mark.parametrize("n_threads", [2, 3, 4])
-def test_nobody_passes_before_all_have_come(n_threads):
+def test_no_thread_passes_before_all_have_arrived(n_threads):
     count = 20_000 if n_threads == 2 else 2_000
     cells, misses = np.full(8 * n_threads, -1), np.zeros(n_threads, np.int64)
     with ThreadTeam(n_threads) as team:

@@ -1,4 +1,4 @@
-"""Where compiled code is kept: the name of the folder, and the first place that is safe and writable."""
+"""Folder of compiled code: its name, and the choice of the first safe and writable one."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def test_an_edit_in_any_kernel_changes_the_name(tmp_path, monkeypatch):
 
 @pytest.fixture
 def places(tmp_path, monkeypatch):
-    """Three folders to choose from, and a file in the place of a folder: nobody can write there, not even root."""
+    """Three folders to choose from, and a file in the place of a folder: no user can write there, not even root."""
     blocked = tmp_path / "file"
     blocked.write_text("not a folder")
     places = {name: tmp_path / name for name in ("chosen", "numba", "user", "temporary")}
@@ -153,9 +153,9 @@ def test_no_temporary_folder_and_no_home_is_no_reason_to_fail(places, monkeypatc
 def test_the_users_folder_is_where_the_system_says(places, monkeypatch):
     assert cache._user_cache_folder() == places["user"] / "fastnn"
     monkeypatch.delenv("XDG_CACHE_HOME")
-    monkeypatch.setattr(Path, "home", lambda: Path("/home/somebody"))
-    assert cache._user_cache_folder() == Path("/home/somebody/.cache/fastnn")
+    monkeypatch.setattr(Path, "home", lambda: Path("/home/alice"))
+    assert cache._user_cache_folder() == Path("/home/alice/.cache/fastnn")
     monkeypatch.setattr(sys, "platform", "darwin")
-    assert cache._user_cache_folder() == Path("/home/somebody/Library/Caches/fastnn")
+    assert cache._user_cache_folder() == Path("/home/alice/Library/Caches/fastnn")
     monkeypatch.setattr(sys, "platform", "win32")
     assert cache._user_cache_folder() == places["user"] / "fastnn"

@@ -1,4 +1,4 @@
-"""How code is compiled: marks and flags, a cache that is found again, forks, other processors."""
+"""Compilation: decorators and flags, reuse of the cache, forks, other processors."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def run_shuffle(before="pass", **environment):
 def test_a_process_without_a_place_compiles_after_one_warning(tmp_path):
     blocked = tmp_path / "file"
     blocked.write_text("")
-    # With HOME alone set, the user's folder is below it.
+    # With HOME alone set, the folder of the user is below it.
     order, folder, warned, _, _ = run_shuffle(
         f"import tempfile; tempfile.tempdir = {str(blocked)!r}",
         FASTNN_CACHE_DIR=blocked / "a", XDG_CACHE_HOME=None, HOME=blocked / "b", NUMBA_CACHE_DIR=None,

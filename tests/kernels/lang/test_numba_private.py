@@ -1,4 +1,4 @@
-"""What the package relies on in Numba that is not public, and what happens where it is missing."""
+"""Private names of Numba that the package uses, and the public mode if one is missing."""
 
 from __future__ import annotations
 

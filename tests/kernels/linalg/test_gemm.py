@@ -1,4 +1,4 @@
-"""The matrix product: its three forms, any shape, no write outside C, and the same bits however it is cut."""
+"""The matrix product: its three forms, any shape, no write outside C, and the same bits for every partition."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ class Case:
         return c[:, : self.n].copy()
 
     def check(self):
-        """Compare with NumPy, within the bound of a sum of so many roundings."""
+        """Compare with NumPy, within the error bound of a sum with that number of roundings."""
         a, b, init = (x.astype(np.float64) for x in (self.a, self.b, self.init))
         got = self.run()
         bound = (self.depth + 2) * np.finfo(self.dtype).eps * (np.abs(a) @ np.abs(b) + np.abs(init))

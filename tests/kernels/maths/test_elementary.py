@@ -1,4 +1,4 @@
-"""exp, log, tanh and their kin: errors in units of the last place against a longer type."""
+"""Elementary functions: errors in units of the last place against a longer type."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random numbers as functions of (seed, stream, counter): the same everywhere, and well spread."""
+"""Random numbers as functions of (seed, stream, counter): reproducible, and uniformly distributed."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Losses and metrics of one row: values and gradients against the formulas, stable far out."""
+"""Losses and metrics of one row: values and gradients against the formulas, stable for large arguments."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One update: each rule against the formula of its paper, and what happens where a number would not stay finite."""
+"""One update: each rule against the formula of its paper, and updates that would not be finite."""
 
 from __future__ import annotations
 

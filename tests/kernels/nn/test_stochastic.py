@@ -1,4 +1,4 @@
-"""What chance does to a batch: random numbers, dropout, noise, mixtures, functions of rows."""
+"""Stochastic transforms of a batch: random numbers, dropout, noise, mixtures, functions of rows."""
 
 from __future__ import annotations
 
