@@ -19,7 +19,7 @@ DEFAULT_BATCH = 32
 
 
 def as_optimizer(optimizer: Any, dtype: np.dtype[Any]) -> optimizers.Optimizer:
-    """Resolve an optimizer, and insist that its epsilon and limits are not 0 in the dtype of the model."""
+    """Return the optimizer of a name or instance, validated: epsilon and limits must not be 0 in the model's dtype."""
     found = optimizers.get(optimizer)
     for name in ("epsilon", "clipvalue", "global_clipnorm"):
         value = getattr(found, name, None)
@@ -31,7 +31,7 @@ def as_optimizer(optimizer: Any, dtype: np.dtype[Any]) -> optimizers.Optimizer:
 
 
 def check_solver(optimizer: optimizers.Optimizer, loss: losses.Loss, regularizer: regularizers.Regularizer) -> None:
-    """Insist that a solver can minimise what is asked for; any other optimizer can."""
+    """Raise ValueError if the optimizer is a solver that cannot minimise this loss and penalty."""
     if not optimizer.full_batch:
         return
     if isinstance(optimizer, optimizers.LevenbergMarquardt) and not loss.rule.least_squares:
@@ -110,7 +110,7 @@ def as_metrics(given: Any, loss: losses.Loss) -> tuple[metrics.Metric, ...]:
 
 
 def check_output(last: Dense, loss: losses.Loss) -> None:
-    """Insist on a last layer that the loss can be taken of."""
+    """Raise ValueError unless the loss can be computed from the outputs of the last layer."""
     rule, activation = loss.rule, last.activation.rule
     if rule.targets == "binary" and activation.probabilities == "row":
         raise ValueError(

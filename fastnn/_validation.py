@@ -142,7 +142,7 @@ def number_in(argument: str, given: float, interval: str) -> float:
 
 
 def positive_integer(value: Any, name: str) -> int:
-    """Insist on an integer of at least 1; bools are none."""
+    """Validate an integer of at least 1 (bool is rejected) and return it as an int."""
     if not isinstance(value, numbers.Integral) or isinstance(value, bool | np.bool_):
         raise TypeError(must_be(name, "an integer of at least 1", value))
     if value < 1:
@@ -162,7 +162,7 @@ def as_seed(seed: Any) -> int:
 
 
 def as_dtype(dtype: Any) -> np.dtype[Any]:
-    """Insist on native float32 or float64."""
+    """Validate a dtype: native float32 or float64."""
     try:
         found = np.dtype(dtype)
     except TypeError:
@@ -173,7 +173,7 @@ def as_dtype(dtype: Any) -> np.dtype[Any]:
 
 
 def as_max_seconds(value: Any) -> float | None:
-    """Insist on a number above 0, or None."""
+    """Validate a number of seconds above 0, or None."""
     if value is None:
         return None
     if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
@@ -184,7 +184,7 @@ def as_max_seconds(value: Any) -> float | None:
 
 
 def as_verbose(verbose: Any) -> bool | Literal["auto"]:
-    """Insist on True, False or 'auto'."""
+    """Validate True, False or 'auto'."""
     if isinstance(verbose, str) and verbose == "auto":
         return "auto"
     if isinstance(verbose, bool | np.bool_ | numbers.Integral):
@@ -193,6 +193,6 @@ def as_verbose(verbose: Any) -> bool | Literal["auto"]:
 
 
 def check_bool(value: Any, name: str) -> None:
-    """Insist on True or False."""
+    """Raise TypeError unless the value is True or False."""
     if not isinstance(value, bool | np.bool_):
         raise TypeError(must_be(name, "True or False", value))

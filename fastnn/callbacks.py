@@ -1,4 +1,4 @@
-"""What may look on while a model trains, and step in.
+"""Callbacks: hooks called during training.
 
 Names, arguments and defaults are those of Keras where there is no reason against them.
 """
@@ -220,7 +220,7 @@ class ModelCheckpoint(Callback):
     save_best_only : bool
         Whether to save only where `monitor` is better than ever in this training.
     save_freq : "epoch" or int
-        Save after every epoch, or after every so many.
+        Save after every epoch, or after every `save_freq` epochs.
 
     Attributes
     ----------
@@ -369,7 +369,7 @@ class LearningRateScheduler(Callback):
         self.schedule = schedule
 
     def on_train_begin(self, logs: Logs) -> None:
-        """Insist on a rate that can be set."""
+        """Validate a learning rate returned by the schedule."""
         _learning_rate(self)
 
     def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
@@ -496,7 +496,7 @@ class _Monitor:
             raise ValueError(must_be("min_delta", "at least 0", min_delta))
 
     def check(self, callback: Callback) -> None:
-        """Insist on a value that the logs will have."""
+        """Raise ValueError unless the logs will contain the monitored value."""
         known = callback.params["metrics"]
         if self.name not in known:
             advice = ""

@@ -1,4 +1,4 @@
-"""Functions of the user's that run inside the compiled kernels.
+"""Custom activations, losses and row functions, run inside the compiled kernels.
 
 Such a function is compiled by itself, in some tenths of a second, into machine code for a run of elements, and the
 kernels call it by its address: once for the outputs of a layer for some rows, not for each element. Compiling the
@@ -66,7 +66,7 @@ def compiled(function: Any, argument: str) -> Any:
 
 
 def value_at(function: Any, argument: str, *given: float) -> float:
-    """Call a function of numbers once, in double precision; what goes wrong is told with its name."""
+    """Call a function of numbers once, in double precision; errors name the argument."""
     try:
         return float(function(*given))
     except numba.NumbaError as error:
@@ -89,11 +89,11 @@ def check_derivative(function: Any, derivative: Any, name: str, argument: str, *
         above = value_at(function, name, x + STEP, *others)
         below = value_at(function, name, x - STEP, *others)
         true = (above - below) / (2 * STEP)
-        told = value_at(derivative, argument, x, *others)
-        if not abs(told - true) <= TOLERANCE * max(1.0, abs(true)):
+        given = value_at(derivative, argument, x, *others)
+        if not abs(given - true) <= TOLERANCE * max(1.0, abs(true)):
             where = ", ".join(f"{number:g}" for number in (x, *others))
             raise ValueError(
-                f"{argument}({where}) is {told:.8g}, but the slope of {name} there is {true:.8g} by central "
+                f"{argument}({where}) is {given:.8g}, but the slope of {name} there is {true:.8g} by central "
                 "differences."
             )
 
@@ -104,7 +104,7 @@ CUSTOM_ACTIVATION = ActivationRule(name="custom", formula="y = f(z)", from_input
 
 @dataclass(frozen=True)
 class CustomActivation(Activation):
-    """An activation of the user's; `activation` makes it.
+    """A custom activation; made by `activation`.
 
     Parameters
     ----------
@@ -132,7 +132,7 @@ CUSTOM_LOSS = LossRule(name="custom", formula="E = 1/(n O) sum_r sum_o value(u, 
 
 @dataclass(frozen=True)
 class CustomLoss(Loss):
-    """A loss of the user's; `loss` makes it.
+    """A custom loss; made by `loss`.
 
     Parameters
     ----------

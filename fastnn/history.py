@@ -1,4 +1,4 @@
-"""History: what a training tells, epoch by epoch."""
+"""History: the record of a training, epoch by epoch."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ class History:
             raise KeyError(f"{name!r} is not in this history, which has: {known}") from None
 
     def __contains__(self, name: object) -> bool:
-        """Tell whether there is a list of that name."""
+        """Return whether there is a list of that name."""
         return name in self._history
 
     def __len__(self) -> int:

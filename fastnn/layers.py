@@ -159,7 +159,7 @@ def as_layers(layers: Sequence[Dense | Dropout | int] | NDArray[np.integer]) -> 
     Parameters
     ----------
     layers : sequence of Dense, Dropout or int
-        From the first hidden layer to the output. An integer stands for so many units, with relu when the
+        From the first hidden layer to the output. An integer n stands for `Dense(n)`, with relu when the
         layer is hidden and identity when it is the last.
 
     Returns

@@ -1,4 +1,4 @@
-"""Metrics: what is told of the outputs beside the loss.
+"""Metrics: quality measures reported with the loss.
 
 Some are counted by the kernels while a net trains, a value a row, and shown as the mean over the rows. All others are
 functions of targets and predictions, and are computed after each epoch from predictions made for that purpose.
@@ -134,7 +134,7 @@ def _takes_two(function: Callable[..., Any]) -> bool:
         inspect.signature(function).bind(None, None)
     except TypeError:
         return False
-    except ValueError:  # it does not tell
+    except ValueError:  # no signature
         pass
     return True
 

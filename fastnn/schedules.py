@@ -123,7 +123,7 @@ class Constant(Schedule):
 
 @dataclass(frozen=True)
 class Step(Schedule):
-    """A rate that is multiplied by gamma every so many epochs, or at given ones.
+    """A rate that is multiplied by gamma every `step_size` epochs, or at given epochs.
 
     Parameters
     ----------
@@ -157,7 +157,7 @@ class Step(Schedule):
         _check(self, learning_rate="(0,inf)", gamma="(0,1]")
         if (self.step_size is None) == (self.milestones is None):
             raise ValueError(
-                "one of step_size (every so many epochs) and milestones (at these epochs) must be given, got "
+                "one of step_size (a number of epochs) and milestones (numbers of epochs) must be given, got "
                 f"step_size={self.step_size!r} and milestones={self.milestones!r}."
             )
         if self.step_size is not None:
@@ -320,7 +320,7 @@ class Cosine(Schedule):
     restarts : bool
         Whether the cosine starts again at the peak when it has ended (warm restarts; the warm-up is not repeated).
     t_mult : float
-        With restarts, each cosine is so many times as long as the one before; at least 1. The first one takes
+        With restarts, the ratio of the lengths of successive cosines; at least 1. The first one takes
         ``epochs - warmup``.
 
     Raises
@@ -531,7 +531,7 @@ def _called(function: Callable[[int], float], epoch: int) -> float:
 
 
 def to_state(learning_rate: LearningRate) -> Any:
-    """Say a learning rate as JSON, where that can be; a callable of the user's own is returned as it is."""
+    """Return a learning rate as JSON values; a custom callable is returned as it is."""
     name = type(learning_rate).__name__
     if type(learning_rate) is not _BUILT_IN.get(name):
         return learning_rate

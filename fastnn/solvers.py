@@ -144,7 +144,7 @@ class LevenbergMarquardt(Solver):
     O outputs a step costs some n O P^2 operations in compiled code and P^3 / 3 in the LAPACK of scipy, which is kept to
     one thread where threadpoolctl is installed; of J some 4 MB at a time are in memory. All is computed in double
     precision, on a copy of the data if the model is of float32; its weights are rounded after each step, and the loss
-    told is that before rounding. The losses are "squared_error" and "sum_of_squares"; an L1 penalty is no sum of
+    reported is that before rounding. The losses are "squared_error" and "sum_of_squares"; an L1 penalty is no sum of
     squares.
 
     References

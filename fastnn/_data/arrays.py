@@ -354,7 +354,7 @@ def _from_objects(a: npt.NDArray[np.object_], name: str, text_advice: str) -> np
 
 
 def _as_finite(a: npt.NDArray[Any], dtype: npt.DTypeLike, name: str) -> npt.NDArray[Any]:
-    """Convert `a` to `dtype` and C order (no copy if it has both) and insist on finite values."""
+    """Convert `a` to `dtype` and C order (no copy if it has both), and validate that all values are finite."""
     with np.errstate(all="ignore"):  # what overflows is reported below, with its place
         values = np.require(a, dtype=dtype, requirements=("C", "A"))
     if a.dtype.kind != "f" or all_finite(values.reshape(-1)):
@@ -401,7 +401,7 @@ def _as_labels(a: npt.NDArray[Any], n_outputs: int | None, name: str) -> npt.NDA
 
 
 def _check_probabilities(values: npt.NDArray[Any], name: str) -> None:
-    """Insist on rows that are discrete distributions."""
+    """Raise ValueError unless each row is a discrete distribution."""
     if values.min() < 0:
         row, column = divmod(int(np.argmax(values < 0)), values.shape[1])
         raise ValueError(
@@ -419,7 +419,7 @@ def _check_probabilities(values: npt.NDArray[Any], name: str) -> None:
 
 
 def _check_unit_interval(values: npt.NDArray[Any], name: str) -> None:
-    """Insist on values in [0, 1]."""
+    """Raise ValueError unless all values are in [0, 1]."""
     if values.min() < 0 or values.max() > 1:
         index = int(np.argmax((values < 0) | (values > 1)))
         raise ValueError(
