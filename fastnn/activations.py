@@ -9,7 +9,6 @@ the negative side must be positive.
 
 from __future__ import annotations
 
-import reprlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -410,7 +409,7 @@ class Activation:
 
 
 def leaky_relu(alpha: float = 0.01) -> Activation:
-    """Leaky rectifier: z for z > 0, alpha z otherwise.
+    """Return the leaky rectifier: z for z > 0, alpha z otherwise.
 
     Parameters
     ----------
@@ -420,12 +419,13 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
     Returns
     -------
     Activation
+        The rectifier with this slope.
     """
     return Activation("leaky_relu", alpha)
 
 
 def elu(alpha: float = 1.0) -> Activation:
-    """Exponential linear unit: z for z > 0, alpha (exp(z) - 1) otherwise.
+    """Return the exponential linear unit: z for z > 0, alpha (exp(z) - 1) otherwise.
 
     Parameters
     ----------
@@ -435,6 +435,7 @@ def elu(alpha: float = 1.0) -> Activation:
     Returns
     -------
     Activation
+        The unit with this limit.
     """
     return Activation("elu", alpha)
 
@@ -450,6 +451,7 @@ def get(spec: str | Activation | None) -> Activation:
     Returns
     -------
     Activation
+        The instance given, or one with the default number.
 
     Raises
     ------
@@ -463,9 +465,7 @@ def get(spec: str | Activation | None) -> Activation:
     if spec is None:
         return Activation("identity")
     if not isinstance(spec, str):
-        raise TypeError(
-            f"activation must be a name such as 'relu', an Activation such as elu(alpha=0.5), or None; "
-            f"got {reprlib.repr(spec)}."
-        )
+        valid = "a name such as 'relu', an Activation such as elu(alpha=0.5), or None"
+        raise TypeError(must_be("activation", valid, spec))
     name = canonical_name("activation", spec, ACTIVATIONS.names, ACTIVATIONS.aliases)
     return Activation(name, ACTIVATIONS[name].alpha or 0.0)

@@ -75,7 +75,19 @@ class Augmentation:
             compiled(self.function, "function")
 
     def changes(self, n_features: int, dtype: np.dtype[Any]) -> AugmentationPlan:
-        """What the engine takes.
+        """Return the changes in the engine's terms, with the row function compiled.
+
+        Parameters
+        ----------
+        n_features : int
+            Columns of X.
+        dtype : numpy.dtype
+            float32 or float64.
+
+        Returns
+        -------
+        AugmentationPlan
+            Quantiles of the mixing share, machine code of `function`, and the standard deviation of the noise.
 
         Raises
         ------

@@ -106,16 +106,44 @@ class Callback:
     params: dict[str, Any]
 
     def on_train_begin(self, logs: Logs) -> None:
-        """Before the first epoch; `logs` is empty."""
+        """Handle the beginning of a training.
+
+        Parameters
+        ----------
+        logs : dict
+            Empty.
+        """
 
     def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
-        """Before epoch number `epoch`, counted over all fits; `logs` is empty."""
+        """Handle the beginning of an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Number of the epoch, counted over all fits from 0.
+        logs : dict
+            Empty.
+        """
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """After an epoch; `logs` holds what History records of it: loss, val_loss, metrics ..."""
+        """Handle the end of an epoch.
+
+        Parameters
+        ----------
+        epoch : int
+            Number of the epoch, counted over all fits from 0.
+        logs : dict of str to float
+            What History records of the epoch: loss, val_loss, metrics ...
+        """
 
     def on_train_end(self, logs: Logs) -> None:
-        """After the last epoch, also when stopped early, by Ctrl-C or divergence; `logs` is that of the last epoch."""
+        """Handle the end of a training, also by early stopping, Ctrl-C or divergence.
+
+        Parameters
+        ----------
+        logs : dict of str to float
+            Those of the last epoch.
+        """
 
 
 class EarlyStopping(Callback):

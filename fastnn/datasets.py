@@ -17,7 +17,7 @@ _DARKEST = 16
 class Digits(NamedTuple):
     """The four arrays of `load_digits`, in the order in which they are usually unpacked.
 
-    Attributes
+    Parameters
     ----------
     X_train : ndarray of float, shape (3823, 64)
         Images of the training part, a row each, pixels row by row.

@@ -229,7 +229,13 @@ class History:
             axis.legend()
 
     def to_dict(self) -> dict[str, Any]:
-        """Give a plain dict, a copy, with the keys epoch, history, params and stopped."""
+        """Return a copy as a plain dict.
+
+        Returns
+        -------
+        dict
+            With the keys epoch, history, params and stopped.
+        """
         return {
             "epoch": list(self._epoch),
             "history": {name: list(series) for name, series in self._history.items()},

@@ -469,16 +469,37 @@ class Loss:
         return self.rule.outputs_per_target(self) if self.rule.outputs_per_target else 1
 
     def parameters(self, n_outputs: int) -> tuple[float, ...]:
-        """Return the numbers that the kernels take, one per output."""
+        """Return the numbers that the kernels take.
+
+        Parameters
+        ----------
+        n_outputs : int
+            Outputs of the net.
+
+        Returns
+        -------
+        tuple of float
+            One per output.
+        """
         return self.rule.parameters(self, n_outputs) if self.rule.parameters else (0.0,) * n_outputs
 
     def prepare(self, targets: Targets) -> Targets:
-        """Bring checked targets (n, T) into the form the kernels compare with (n, n_outputs); a copy if they change."""
+        """Convert validated targets into the form that the kernels compare with the outputs.
+
+        Parameters
+        ----------
+        targets : ndarray, (n, n_targets)
+
+        Returns
+        -------
+        ndarray, (n, n_outputs)
+            A copy if they change.
+        """
         return self.rule.prepare(self, targets) if self.rule.prepare else targets
 
 
 def huber(delta: float = 1.0) -> Loss:
-    """Huber's loss: squared for errors up to `delta`, linear beyond.
+    """Return the loss of Huber: squared for errors up to `delta`, linear beyond.
 
     Parameters
     ----------
@@ -488,6 +509,7 @@ def huber(delta: float = 1.0) -> Loss:
     Returns
     -------
     Loss
+        With this delta.
 
     Raises
     ------
@@ -498,7 +520,7 @@ def huber(delta: float = 1.0) -> Loss:
 
 
 def quantile(*quantiles: float) -> Loss:
-    """Quantile (pinball) loss for one or several levels.
+    """Return the quantile (pinball) loss for one or several levels.
 
     Parameters
     ----------
@@ -509,6 +531,7 @@ def quantile(*quantiles: float) -> Loss:
     Returns
     -------
     Loss
+        With these levels.
 
     Raises
     ------
@@ -524,7 +547,7 @@ def quantile(*quantiles: float) -> Loss:
 
 
 def softmax_crossentropy(label_smoothing: float = 0.0) -> Loss:
-    """Cross-entropy of classes that exclude each other, with label smoothing [1]_.
+    """Return the cross-entropy of classes that exclude each other, with label smoothing [1]_.
 
     Parameters
     ----------
@@ -534,6 +557,7 @@ def softmax_crossentropy(label_smoothing: float = 0.0) -> Loss:
     Returns
     -------
     Loss
+        With this smoothing.
 
     Raises
     ------
@@ -548,7 +572,7 @@ def softmax_crossentropy(label_smoothing: float = 0.0) -> Loss:
 
 
 def binary_crossentropy(label_smoothing: float = 0.0) -> Loss:
-    """Cross-entropy of yes or no for each output, with label smoothing towards 1/2.
+    """Return the binary cross-entropy per output (multi-label), with label smoothing towards 1/2.
 
     Parameters
     ----------
@@ -558,6 +582,7 @@ def binary_crossentropy(label_smoothing: float = 0.0) -> Loss:
     Returns
     -------
     Loss
+        With this smoothing.
 
     Raises
     ------
@@ -568,7 +593,7 @@ def binary_crossentropy(label_smoothing: float = 0.0) -> Loss:
 
 
 def get(spec: str | Loss) -> Loss:
-    """Turn what a user says into a `Loss`.
+    """Return the `Loss` of a name.
 
     Parameters
     ----------
@@ -578,6 +603,7 @@ def get(spec: str | Loss) -> Loss:
     Returns
     -------
     Loss
+        The instance given, or one with the default settings.
 
     Raises
     ------

@@ -41,7 +41,7 @@ class LearningRates:
     are None if the loss does not fall there. The longest fall is the longest series of steps, not necessarily
     neighbours, each with a lower smoothed loss than the one before.
 
-    Attributes
+    Parameters
     ----------
     rates : (n,) ndarray
         The learning rate of each step; fewer than `steps` if the loss diverged.
@@ -51,6 +51,9 @@ class LearningRates:
         Exponential running mean of the losses, with bias correction.
     diverged : bool
         Whether the test ended because the loss diverged.
+
+    Attributes
+    ----------
     steep : float or None
         Rate of the steepest slope of the smoothed loss over log(rate), in the second half of the longest fall.
     valley : float or None
@@ -97,6 +100,7 @@ class LearningRates:
         Returns
         -------
         matplotlib.figure.Figure
+            The figure of `ax`.
         """
         if ax is None:
             (ax,) = new_figure(width=6.4, height=4.0).axes

@@ -115,7 +115,12 @@ class Metric:
         y_true : (n,) or (n, m)
         y_pred : (n,) or (n, n_outputs)
         sample_weight : (n,) or None
-            What each row counts; a user's function does not see it.
+            Weight of each row; custom functions do not receive it.
+
+        Returns
+        -------
+        float
+            The metric of all rows.
         """
         if self.function is None:
             t, u = (np.asarray(a, np.float64).reshape(len(a), -1) for a in (y_true, y_pred))
@@ -140,7 +145,7 @@ def _takes_two(function: Callable[..., Any]) -> bool:
 
 
 def get(spec: str | Metric | MetricFunction, *, loss: Loss | None = None) -> Metric:
-    """Turn what a user says into a `Metric`.
+    """Return the `Metric` of a name or function.
 
     Parameters
     ----------
@@ -152,6 +157,7 @@ def get(spec: str | Metric | MetricFunction, *, loss: Loss | None = None) -> Met
     Returns
     -------
     Metric
+        The instance given, or a new one.
 
     Raises
     ------

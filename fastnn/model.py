@@ -353,6 +353,7 @@ class Model:
         Returns
         -------
         int
+            Multiplications and additions counted separately.
         """
         return self._net.flops_per_row(training=training)
 
@@ -642,6 +643,7 @@ class Model:
         Returns
         -------
         ndarray, (n, n_outputs)
+            A new array of the model's dtype.
 
         Raises
         ------
@@ -738,6 +740,7 @@ class Model:
         Returns
         -------
         loss : float
+            E + R.
         weights, biases : list of ndarray
             dE/dW + dR/dW (n_in, n_out) and dE/db (n_out,) of each layer; copies. All are NaN if the loss is
             not finite.
@@ -825,6 +828,7 @@ def load(path: PathOrFile, *, metrics: Any = None, n_threads: int | None = None)
     Returns
     -------
     Model
+        With the optimizer's state and the history; it predicts and trains on as the saved one would.
 
     Raises
     ------

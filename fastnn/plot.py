@@ -60,6 +60,7 @@ def range_test(found: LearningRates, *, ax: Axes | None = None) -> Figure | SubF
     Returns
     -------
     matplotlib.figure.Figure
+        It shows itself in notebooks.
     """
     return found.plot(ax)
 
@@ -158,6 +159,7 @@ def learning_rates(
     Returns
     -------
     matplotlib.figure.Figure
+        It shows itself in notebooks.
 
     Raises
     ------

@@ -141,7 +141,7 @@ WORDS = {
         lambda: Adam(clipvalue=1, global_clipnorm=2),
         "clipvalue=1.0 and global_clipnorm=2.0 are both given",
     ),
-    "nesterov without momentum": (lambda: fastnn.SGD(nesterov=True), "needs a momentum above 0; .* Try momentum=0.9"),
+    "nesterov without momentum": (lambda: fastnn.SGD(nesterov=True), "needs a momentum above 0, .* Try momentum=0.9"),
 }
 
 

@@ -282,7 +282,7 @@ BAD_ARGUMENTS = [
         for v in (1e-9, 0.01, 0.99, 1 - 1e-9)
     ),
     *(
-        ("validation_data", v, TypeError, r"validation_data is a .*must be a tuple \(X, y\) or \(X, y, sample_weight\)")
+        ("validation_data", v, TypeError, r"validation_data must be a tuple \(X, y\) or \(X, y, sample_weight\)")
         for v in (X, (X,), (X, Y, None, None), (), "test", {"X": X}, zip(X, Y, strict=True), 0.2)
     ),
     ("validation_data", (None, None), TypeError, r"validation_data\[0\] is None"),

@@ -87,7 +87,7 @@ def test_classes_that_do_not_occur():
         ({"loss": "bce", "layers": (5, 1)}, np.full(N, 0.3), {0: 2}, ValueError, r"one class each, .* \[0.3.*at row 0"),
         ({}, np.full((N, 3), 1 / 3), "balanced", ValueError, r"one class each, but y is \[0.33.*at row 0"),
         ({}, Y, "even", TypeError, "class_weight must be a dict .* got 'even'"),
-        ({}, Y, [1, 2, 3], TypeError, r"class_weight is \[1, 2, 3\]"),
+        ({}, Y, [1, 2, 3], TypeError, r"class_weight must be a dict .* got \[1, 2, 3\]"),
         ({}, Y, {3: 1.0}, ValueError, "has the key 3, but the labels are 0 to 2"),
         ({}, Y, {"a": 1.0}, ValueError, "has the key 'a'"),
         ({}, Y, {0.5: 1.0}, ValueError, "has the key 0.5"),
