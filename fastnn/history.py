@@ -1,4 +1,4 @@
-"""History: what a training tells, epoch by epoch."""
+"""History: metrics recorded per epoch."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class History:
     epoch : list of int
         The epochs' numbers, counted from 0 and on over several fits.
     history : dict of str to list of float
-        A list a name, as long as `epoch`: loss, accuracy, val_loss, val_accuracy, seconds, learning_rate.
+        One list per name, as long as `epoch`: loss, accuracy, val_loss, val_accuracy, seconds, learning_rate.
         NaN where an epoch has no such value.
     params : dict
         A copy of what was given.
@@ -114,7 +114,7 @@ class History:
             raise
 
     def __getitem__(self, name: str) -> list[float]:
-        """Give the list of one name, such as "loss"."""
+        """Return the list of one name, such as "loss"."""
         try:
             return self._history[name]
         except KeyError:
@@ -122,7 +122,7 @@ class History:
             raise KeyError(f"{name!r} is not in this history, which has: {known}") from None
 
     def __contains__(self, name: object) -> bool:
-        """Tell whether there is a list of that name."""
+        """Return whether there is a list of that name."""
         return name in self._history
 
     def __len__(self) -> int:
@@ -130,7 +130,7 @@ class History:
         return len(self._epoch)
 
     def __repr__(self) -> str:
-        """Give the first and last value of each name, the time, and why it ended."""
+        """Return the first and last value of each name, the time, and why it ended."""
         n = len(self._epoch)
         if n == 0:
             parts = ["no epochs"]
@@ -150,7 +150,7 @@ class History:
         return f"History({'; '.join(parts)})"
 
     def to_frame(self) -> Any:
-        """Give a pandas DataFrame: a column a name, the epochs' numbers as index.
+        """Return a pandas DataFrame: one column per name, the epochs' numbers as index.
 
         Returns
         -------
@@ -228,7 +228,13 @@ class History:
             axis.legend()
 
     def to_dict(self) -> dict[str, Any]:
-        """Give a plain dict, a copy, with the keys epoch, history, params and stopped."""
+        """Return a copy as a plain dict.
+
+        Returns
+        -------
+        dict
+            With the keys epoch, history, params and stopped.
+        """
         return {
             "epoch": list(self._epoch),
             "history": {name: list(series) for name, series in self._history.items()},
