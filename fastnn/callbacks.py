@@ -13,7 +13,7 @@ import string
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeAlias
 
-from fastnn._validation import finite_number
+from fastnn._validation import finite_number, must_be
 from fastnn.history import History
 from fastnn.layers import Dense
 from fastnn.optimizers import Optimizer, with_learning_rate
@@ -266,7 +266,7 @@ class ModelCheckpoint(Callback):
         save_freq: Literal["epoch"] | int = "epoch",
     ) -> None:
         if not isinstance(filepath, str | os.PathLike):
-            raise TypeError(f"filepath is {filepath!r}, but must be a path.")
+            raise TypeError(must_be("filepath", "a path", filepath))
         self.filepath = os.fspath(filepath)
         try:
             self._fields = {name for _, name, _, _ in string.Formatter().parse(self.filepath) if name is not None}
@@ -275,7 +275,7 @@ class ModelCheckpoint(Callback):
         self.save_best_only = bool(save_best_only)
         self._monitor = _Monitor(monitor, mode, 0.0) if save_best_only else None
         if isinstance(save_freq, str) and save_freq != "epoch":
-            raise ValueError(f"save_freq is {save_freq!r}, but must be 'epoch' or a number of epochs.")
+            raise ValueError(must_be("save_freq", "'epoch' or a number of epochs", save_freq))
         self.save_freq = save_freq
         self._every = 1 if isinstance(save_freq, str) else _count(save_freq, "save_freq", least=1)
         self.best: float | None = None
@@ -345,12 +345,12 @@ class ReduceLROnPlateau(Callback):
         self._monitor = _Monitor(monitor, mode, min_delta)
         self.factor = finite_number("factor", factor)
         if not 0.0 < self.factor < 1.0:
-            raise ValueError(f"factor is {factor!r}, but must be above 0 and below 1.")
+            raise ValueError(must_be("factor", "above 0 and below 1", factor))
         self.patience = _count(patience, "patience", least=0)
         self.cooldown = _count(cooldown, "cooldown", least=0)
         self.min_lr = finite_number("min_lr", min_lr)
         if self.min_lr < 0.0:
-            raise ValueError(f"min_lr is {min_lr!r}, but must be at least 0.")
+            raise ValueError(must_be("min_lr", "at least 0", min_lr))
         self._reset()
 
     def _reset(self) -> None:
@@ -393,7 +393,7 @@ class LearningRateScheduler(Callback):
 
     def __init__(self, schedule: Callable[[int, float], float]) -> None:
         if not callable(schedule):
-            raise TypeError(f"schedule is {schedule!r}, but must be callable: schedule(epoch, lr) -> rate.")
+            raise TypeError(must_be("schedule", "callable: schedule(epoch, lr) -> rate", schedule))
         self.schedule = schedule
 
     def on_train_begin(self, logs: Logs) -> None:
@@ -428,9 +428,9 @@ class CSVLogger(Callback):
 
     def __init__(self, filename: str | os.PathLike[str], *, separator: str = ",", append: bool = False) -> None:
         if not isinstance(filename, str | os.PathLike):
-            raise TypeError(f"filename is {filename!r}, but must be a path.")
+            raise TypeError(must_be("filename", "a path", filename))
         if not isinstance(separator, str) or len(separator) != 1:
-            raise ValueError(f"separator is {separator!r}, but must be one character.")
+            raise ValueError(must_be("separator", "one character", separator))
         self.filename = os.fspath(filename)
         self.separator = separator
         self.append = bool(append)
@@ -494,7 +494,7 @@ class LambdaCallback(Callback):
         }
         for name, function in given.items():
             if function is not None and not callable(function):
-                raise TypeError(f"{name} is {function!r}, but must be callable, or None.")
+                raise TypeError(must_be(name, "callable, or None", function))
             if function is not None:
                 setattr(self, name, function)
 
@@ -504,10 +504,10 @@ class _Monitor:
 
     def __init__(self, name: str, mode: str, min_delta: float) -> None:
         if not isinstance(name, str):
-            raise TypeError(f"monitor is {name!r}, but must be a name such as 'val_loss'.")
+            raise TypeError(must_be("monitor", "a name such as 'val_loss'", name))
         self.name = name
         if mode not in ("auto", "min", "max"):
-            raise ValueError(f"mode is {mode!r}, but must be 'auto', 'min' or 'max'.")
+            raise ValueError(must_be("mode", "'auto', 'min' or 'max'", mode))
         if mode == "auto":
             if name.endswith(_MORE_IS_BETTER):
                 mode = "max"
@@ -521,7 +521,7 @@ class _Monitor:
         self._sign = 1.0 if mode == "min" else -1.0
         self._min_delta = finite_number("min_delta", min_delta)
         if self._min_delta < 0.0:
-            raise ValueError(f"min_delta is {min_delta!r}, but must be at least 0.")
+            raise ValueError(must_be("min_delta", "at least 0", min_delta))
 
     def check(self, callback: Callback) -> None:
         """Validate that the logs will have the value."""
@@ -566,9 +566,9 @@ def _set_learning_rate(callback: Callback, rate: float) -> None:
 
 def _count(value: Any, name: str, *, least: int) -> int:
     if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise TypeError(f"{name} is {value!r}, but must be an integer of at least {least}.")
+        raise TypeError(must_be(name, f"an integer of at least {least}", value))
     if value < least:
-        raise ValueError(f"{name} is {value}, but must be at least {least}.")
+        raise ValueError(must_be(name, f"at least {least}", value))
     return int(value)
 
 
@@ -585,7 +585,7 @@ def as_callbacks(callbacks: Callback | Iterable[Callback] | None) -> tuple[Callb
     if isinstance(callbacks, Callback):
         return (callbacks,)
     if not isinstance(callbacks, Iterable) or isinstance(callbacks, str | bytes):
-        raise TypeError(f"callbacks is {callbacks!r}, but must be an instance of fastnn.Callback, or a list of some.")
+        raise TypeError(must_be("callbacks", "an instance of fastnn.Callback, or a list of instances", callbacks))
     given = tuple(callbacks)
     for k, callback in enumerate(given):
         if not isinstance(callback, Callback):
