@@ -23,8 +23,8 @@ N_QUANTILES = 1024
 class Augmentation:
     """How each row is changed when it is read for a step of training, in this order.
 
-    It is given to `Model.fit`; validation, evaluation and prediction see the rows as they are. What chance does depends
-    on the model's seed, the number of the step and the row's place alone, so results are the same for any number of
+    It is given to `Model.fit`; validation, evaluation and prediction use the rows unchanged. The random changes depend
+    only on the model's seed, the number of the step and the row's place, so results are the same for any number of
     threads.
 
     Parameters
@@ -75,19 +75,19 @@ class Augmentation:
             compiled(self.function, "function")
 
     def changes(self, n_features: int, dtype: np.dtype[Any]) -> AugmentationPlan:
-        """Return the changes in the engine's terms, with the row function compiled.
+        """Return the plan that the engine reads.
 
         Parameters
         ----------
         n_features : int
-            Columns of X.
-        dtype : numpy.dtype
-            float32 or float64.
+            Length of a row.
+        dtype : dtype
+            Type of the rows, float32 or float64.
 
         Returns
         -------
         AugmentationPlan
-            Quantiles of the mixing share, machine code of `function`, and the standard deviation of the noise.
+            The quantiles of mixup, the compiled function and the noise.
 
         Raises
         ------

@@ -1,4 +1,4 @@
-"""Callbacks: hooks called during training.
+"""Callbacks: hooks called during training, which observe and control it.
 
 Names, arguments and defaults are those of Keras where there is no reason against them.
 """
@@ -106,43 +106,43 @@ class Callback:
     params: dict[str, Any]
 
     def on_train_begin(self, logs: Logs) -> None:
-        """Handle the beginning of a training.
+        """Run before the first epoch.
 
         Parameters
         ----------
-        logs : dict
+        logs : mapping of str to float
             Empty.
         """
 
     def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
-        """Handle the beginning of an epoch.
+        """Run before an epoch.
 
         Parameters
         ----------
         epoch : int
-            Number of the epoch, counted over all fits from 0.
-        logs : dict
+            Number of the epoch, counted from 0 over all fits.
+        logs : mapping of str to float
             Empty.
         """
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Handle the end of an epoch.
+        """Run after an epoch.
 
         Parameters
         ----------
         epoch : int
-            Number of the epoch, counted over all fits from 0.
-        logs : dict of str to float
-            What History records of the epoch: loss, val_loss, metrics ...
+            Number of the epoch, counted from 0 over all fits.
+        logs : mapping of str to float
+            The values that History records: loss, val_loss, metrics and others.
         """
 
     def on_train_end(self, logs: Logs) -> None:
-        """Handle the end of a training, also by early stopping, Ctrl-C or divergence.
+        """Run after the last epoch, also if training stops early, by Ctrl-C or by divergence.
 
         Parameters
         ----------
-        logs : dict of str to float
-            Those of the last epoch.
+        logs : mapping of str to float
+            The values of the last epoch.
         """
 
 
@@ -152,7 +152,7 @@ class EarlyStopping(Callback):
     Parameters
     ----------
     monitor : str
-        What to watch: a name of the History, such as "val_loss" or "val_accuracy".
+        Monitored value: a name of the History, such as "val_loss" or "val_accuracy".
     min_delta : float
         An improvement is a change by more than this.
     patience : int
@@ -168,7 +168,7 @@ class EarlyStopping(Callback):
         are what val_loss is of): the rest of the optimizer's memory and its rate, History and the count of epochs
         stay those of the end. (`ModelCheckpoint` with save_best_only=True keeps all of them.)
     start_from_epoch : int
-        Epochs of each fit, from its start, that are not looked at.
+        Epochs of each fit, from its start, that are ignored.
 
     Attributes
     ----------
@@ -196,9 +196,9 @@ class EarlyStopping(Callback):
         self.baseline = None if baseline is None else finite_number("baseline", baseline)
         self.restore_best_weights = bool(restore_best_weights)
         self.start_from_epoch = _count(start_from_epoch, "start_from_epoch", least=0)
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self.best: float | None = None
         self.best_epoch: int | None = None
         self.stopped_epoch: int | None = None
@@ -207,12 +207,12 @@ class EarlyStopping(Callback):
         self._skip = self.start_from_epoch
 
     def on_train_begin(self, logs: Logs) -> None:
-        """Forget the training before."""
+        """Reset the state."""
         self._monitor.check(self)
-        self._forget()
+        self._reset()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Keep the best weights, or lose patience."""
+        """Store the best weights; stop after `patience` epochs without improvement."""
         if self._skip:
             self._skip -= 1
             return
@@ -229,14 +229,14 @@ class EarlyStopping(Callback):
             self.model.stop_training = "early_stopping"
 
     def on_train_end(self, logs: Logs) -> None:
-        """Go back to the best weights."""
+        """Restore the best weights."""
         if self._best_weights is not None:
             self.model.restore(self._best_weights)
             self._best_weights = None
 
 
 class ModelCheckpoint(Callback):
-    """Save the model after epochs, by `Model.save`: `fastnn.load` goes on from there as if nothing had been.
+    """Save the model after epochs, by `Model.save`; a model read by `fastnn.load` resumes bit-exactly.
 
     Parameters
     ----------
@@ -248,7 +248,7 @@ class ModelCheckpoint(Callback):
     save_best_only : bool
         Whether to save only where `monitor` is better than ever in this training.
     save_freq : "epoch" or int
-        Save after every epoch, or after every `save_freq` epochs.
+        Save after each epoch, or after each `save_freq` epochs.
 
     Attributes
     ----------
@@ -282,7 +282,7 @@ class ModelCheckpoint(Callback):
         self._epochs = 0
 
     def on_train_begin(self, logs: Logs) -> None:
-        """Look whether the model can be saved and all names are there."""
+        """Validate that the model can be saved and that the logs will have all names."""
         self.model.check_serializable()
         self.best, self._epochs = None, 0
         if self._monitor is not None:
@@ -294,7 +294,7 @@ class ModelCheckpoint(Callback):
         self._path(0, dict.fromkeys(known, 0.0))  # a format that suits no number
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Save."""
+        """Save the model."""
         self._epochs += 1
         if self._epochs % self._every:
             return
@@ -351,21 +351,21 @@ class ReduceLROnPlateau(Callback):
         self.min_lr = finite_number("min_lr", min_lr)
         if self.min_lr < 0.0:
             raise ValueError(must_be("min_lr", "at least 0", min_lr))
-        self._forget()
+        self._reset()
 
-    def _forget(self) -> None:
+    def _reset(self) -> None:
         self.best: float | None = None
         self._wait = 0
         self._cooling = 0
 
     def on_train_begin(self, logs: Logs) -> None:
-        """Forget the training before."""
+        """Reset the state."""
         self._monitor.check(self)
         _learning_rate(self)
-        self._forget()
+        self._reset()
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
-        """Reduce the rate, or not."""
+        """Reduce the rate after `patience` epochs without improvement."""
         value = self._monitor.read(logs)
         if self._cooling > 0:
             self._cooling -= 1
@@ -397,11 +397,11 @@ class LearningRateScheduler(Callback):
         self.schedule = schedule
 
     def on_train_begin(self, logs: Logs) -> None:
-        """Validate a learning rate returned by the schedule."""
+        """Validate that the optimizer has a rate that can be set."""
         _learning_rate(self)
 
     def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
-        """Set the rate."""
+        """Set the rate of the epoch."""
         rate = self.schedule(epoch, _learning_rate(self))
         try:
             _set_learning_rate(self, rate)
@@ -412,7 +412,7 @@ class LearningRateScheduler(Callback):
 
 
 class CSVLogger(Callback):
-    """Write a line an epoch into a file: its number and all that History records of it.
+    """Write one line per epoch into a file: its number and the values that History records.
 
     Each line is in the file when the epoch ends, also if the process dies later.
 
@@ -500,7 +500,7 @@ class LambdaCallback(Callback):
 
 
 class _Monitor:
-    """A value that is watched, and which way is better."""
+    """A monitored value, and whether less or more is better."""
 
     def __init__(self, name: str, mode: str, min_delta: float) -> None:
         if not isinstance(name, str):
@@ -524,7 +524,7 @@ class _Monitor:
             raise ValueError(must_be("min_delta", "at least 0", min_delta))
 
     def check(self, callback: Callback) -> None:
-        """Raise ValueError unless the logs will contain the monitored value."""
+        """Validate that the logs will have the value."""
         known = callback.params["metrics"]
         if self.name not in known:
             advice = ""
@@ -539,14 +539,14 @@ class _Monitor:
         return logs[self.name]
 
     def improves(self, value: float, best: float | None) -> bool:
-        """Whether a value is better than another; NaN is not, and all else is better than None."""
+        """Return whether a value is better than another; NaN is not, and all else is better than None."""
         if best is None:
             return not math.isnan(value)
         return self._sign * value + self._min_delta < self._sign * best
 
 
 def _learning_rate(callback: Callback) -> float:
-    """The rate of the model's optimizer, which must be a number."""
+    """Return the rate of the model's optimizer, which must be a number."""
     optimizer = callback.model.optimizer
     rate = getattr(optimizer, "learning_rate", None)
     if not isinstance(rate, numbers.Real):
@@ -573,19 +573,19 @@ def _count(value: Any, name: str, *, least: int) -> int:
 
 
 def as_callbacks(callbacks: Callback | Iterable[Callback] | None) -> tuple[Callback, ...]:
-    """Check what a user gave as `callbacks`.
+    """Validate the argument `callbacks` and return its callbacks as a tuple.
 
     Raises
     ------
     TypeError, ValueError
-        If one is no `Callback`, or two make no sense together.
+        If one is no `Callback`, or two contradict each other.
     """
     if callbacks is None:
         return ()
     if isinstance(callbacks, Callback):
         return (callbacks,)
     if not isinstance(callbacks, Iterable) or isinstance(callbacks, str | bytes):
-        raise TypeError(must_be("callbacks", "an instance of fastnn.Callback, or a list of some", callbacks))
+        raise TypeError(must_be("callbacks", "an instance of fastnn.Callback, or a list of instances", callbacks))
     given = tuple(callbacks)
     for k, callback in enumerate(given):
         if not isinstance(callback, Callback):

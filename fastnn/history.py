@@ -1,4 +1,4 @@
-"""History: the record of a training, epoch by epoch."""
+"""History: metrics recorded per epoch."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class History:
     epoch : list of int
         The epochs' numbers, counted from 0 and on over several fits.
     history : dict of str to list of float
-        A list a name, as long as `epoch`: loss, accuracy, val_loss, val_accuracy, seconds, learning_rate.
+        One list per name, as long as `epoch`: loss, accuracy, val_loss, val_accuracy, seconds, learning_rate.
         NaN where an epoch has no such value.
     params : dict
         A copy of what was given.
@@ -115,7 +115,7 @@ class History:
             raise
 
     def __getitem__(self, name: str) -> list[float]:
-        """Give the list of one name, such as "loss"."""
+        """Return the list of one name, such as "loss"."""
         try:
             return self._history[name]
         except KeyError:
@@ -131,7 +131,7 @@ class History:
         return len(self._epoch)
 
     def __repr__(self) -> str:
-        """Give the first and last value of each name, the time, and why it ended."""
+        """Return the first and last value of each name, the time, and why it ended."""
         n = len(self._epoch)
         if n == 0:
             parts = ["no epochs"]
@@ -151,7 +151,7 @@ class History:
         return f"History({'; '.join(parts)})"
 
     def to_frame(self) -> Any:
-        """Give a pandas DataFrame: a column a name, the epochs' numbers as index.
+        """Return a pandas DataFrame: one column per name, the epochs' numbers as index.
 
         Returns
         -------

@@ -1,7 +1,8 @@
 """Metrics: quality measures reported with the loss.
 
-Some are counted by the kernels while a net trains, a value a row, and shown as the mean over the rows. All others are
-functions of targets and predictions, and are computed after each epoch from predictions made for that purpose.
+Those in `_CODES` are summed by the kernels while a net trains, one value per row, and reported as the mean over the
+rows. All others are functions of targets and predictions, and are computed after each epoch from predictions made for
+that purpose.
 """
 
 from __future__ import annotations
@@ -112,10 +113,12 @@ class Metric:
 
         Parameters
         ----------
-        y_true : (n,) or (n, m)
-        y_pred : (n,) or (n, n_outputs)
-        sample_weight : (n,) or None
-            Weight of each row; custom functions do not receive it.
+        y_true : (n,) or (n, m) ndarray
+            Targets.
+        y_pred : (n,) or (n, n_outputs) ndarray
+            Predictions.
+        sample_weight : (n,) ndarray or None
+            Weight of each row; it is not passed to a custom `function`.
 
         Returns
         -------
@@ -139,13 +142,13 @@ def _takes_two(function: Callable[..., Any]) -> bool:
         inspect.signature(function).bind(None, None)
     except TypeError:
         return False
-    except ValueError:  # no signature
+    except ValueError:  # it has no signature
         pass
     return True
 
 
 def get(spec: str | Metric | MetricFunction, *, loss: Loss | None = None) -> Metric:
-    """Return the `Metric` of a name or function.
+    """Return the `Metric` that a specification names.
 
     Parameters
     ----------

@@ -95,10 +95,10 @@ def test_several_forms():
 @pytest.mark.parametrize(
     ("given", "text"),
     [
-        (5, "callbacks must be .* got 5"),
-        ("stop", "callbacks must be .* got 'stop'"),
+        (5, "callbacks must be .*, got 5"),
+        ("stop", "callbacks must be .*, got 'stop'"),
         (Recorder, "callbacks must be an instance of .*, got <class"),
-        (print, "callbacks must be .* got <built-in"),
+        (print, "callbacks must be .*, got <built-in"),
         ([Recorder], r"callbacks\[0\] is <class .*instance of"),
         ([Recorder(), None], r"callbacks\[1\] is None"),
         ([print], r"callbacks\[0\] is <built-in"),
