@@ -55,7 +55,7 @@ def problems() -> list[Problem]:
 
 
 def franke(points: np.ndarray) -> np.ndarray:
-    """The test surface of R. Franke, "Scattered data interpolation", Math. Comp. 38, 1982; (n, 2) to (n, 1)."""
+    """Compute the test surface of R. Franke (Math. Comp. 38, 1982) at points (n, 2); returns (n, 1)."""
     x, y = (9 * points).T
     z = 0.75 * np.exp(-((x - 2) ** 2 + (y - 2) ** 2) / 4) + 0.75 * np.exp(-((x + 1) ** 2) / 49 - (y + 1) / 10)
     z += 0.5 * np.exp(-((x - 7) ** 2 + (y - 3) ** 2) / 4) - 0.2 * np.exp(-((x - 4) ** 2) - (y - 7) ** 2)

@@ -52,7 +52,7 @@ class MachineCode:
 
 
 def compiled(function: Any, argument: str) -> Any:
-    """The function as one that compiled code can call; Python functions are compiled."""
+    """Return the function as one that compiled code can call; Python functions are compiled."""
     if not callable(function) or isinstance(function, type):
         raise TypeError(must_be(argument, "a function", function))
     if JIT_DISABLED or is_jitted(function):

@@ -136,7 +136,7 @@ def _rate(argument: str, given: float) -> float:
 
 
 def changed(layer: Dense, **changes: Any) -> Dense:
-    """The same layer with other settings."""
+    """Return the same layer with other settings."""
     given = {field.name: getattr(layer, field.name) for field in fields(layer)} | changes
     return Dense(given.pop("units"), given.pop("activation"), **given)
 

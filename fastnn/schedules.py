@@ -58,7 +58,7 @@ def _times(epoch: npt.ArrayLike) -> Array:
 
 
 def _rates(values: npt.ArrayLike) -> Any:
-    """What a schedule returns: an array, or for a single time a number."""
+    """Return the rates of a schedule: an array, or for a single time a number."""
     return np.asarray(values, np.float64)[()]
 
 

@@ -48,7 +48,7 @@ class Workload:
         return (6 * sum(products) - 2 * products[0]) * self.rows
 
     def data(self) -> tuple[np.ndarray, np.ndarray]:
-        """Standard normal features; random labels, or standard normal targets."""
+        """Return standard normal features, and random labels or standard normal targets."""
         rng = np.random.default_rng(0)
         X = rng.standard_normal((self.rows, self.sizes[0])).astype(self.dtype)
         if self.loss == "softmax_crossentropy":
@@ -87,7 +87,7 @@ class Inference:
         return 2 * self.rows * sum(a * b for a, b in pairwise(self.sizes))
 
     def data(self) -> np.ndarray:
-        """Standard normal features."""
+        """Return standard normal features."""
         return np.random.default_rng(0).standard_normal((self.rows, self.sizes[0]), np.float32)
 
     def parameters(self) -> list[tuple[np.ndarray, np.ndarray]]:

@@ -379,7 +379,7 @@ class Engine:
         return space
 
     def _settings(self, step: StepOptions, run: RunOptions, n_rows: int) -> Run:
-        """Settings of a run of training, of the types that the kernel is compiled for."""
+        """Return the settings of a run of training, of the types that the kernel is compiled for."""
         shuffle, changes = run.shuffle, AugmentationPlan() if run.changes is None else run.changes
         return Run(
             mode=tables.TRAIN,
