@@ -53,8 +53,9 @@ class InferencePlan:
         # Between slices late workers take part and KeyboardInterrupt is raised.
         self._slice_rows = tables.round_up(max(1, limits.work_per_slice // self._flops_per_row), tile_rows)
         net, none = self._net, (readonly(np.empty((0, 0), dtype)), np.empty((0, 0), dtype))
-        self._crew = InferenceWorkers(
-            n_threads - 1, lambda box, number: predict_kernel(*net, *none, tile_rows, box, n_threads - 1, number)
+        self._workers = InferenceWorkers(
+            n_threads - 1,
+            lambda mailbox, number: predict_kernel(*net, *none, tile_rows, mailbox, n_threads - 1, number),
         )
         self._last = 0.0
 
@@ -82,15 +83,15 @@ class InferencePlan:
             self._call_workers(work)
         params, layers, buffers = self._net
         return predict_kernel(
-            params, layers, buffers, features, outputs, self._tile_rows, self._crew.box, helpers, -1
+            params, layers, buffers, features, outputs, self._tile_rows, self._workers.mailbox, helpers, -1
         )
 
     def _call_workers(self, work: int) -> None:
         """Start sleeping workers for enough work, or for the second prediction of a series."""
         now = time.perf_counter()
-        if self._crew.is_asleep():
+        if self._workers.is_asleep():
             if work >= self._limits.work_for_threads:
-                self._crew.wake(self._limits.wait_for_workers if work >= self._limits.work_to_wait_for else 0)
+                self._workers.notify(self._limits.wait_for_workers if work >= self._limits.work_to_wait_for else 0)
             elif now - self._last < self._limits.series_seconds:
-                self._crew.wake(0)
+                self._workers.notify(0)
         self._last = now

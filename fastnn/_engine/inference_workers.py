@@ -15,7 +15,7 @@ from fastnn.kernels.tables import aligned_zeros
 #: Idle timeout of a worker, in seconds.
 IDLE = 1.0
 
-_crews: weakref.WeakSet[InferenceWorkers] = weakref.WeakSet()
+_all_workers: weakref.WeakSet[InferenceWorkers] = weakref.WeakSet()
 
 
 class InferenceWorkers:
@@ -29,25 +29,25 @@ class InferenceWorkers:
     n_helpers : int
         Number of workers.
     help_out : callable
-        What a worker runs, ``help_out(box, number)``; it returns when the worker may sleep. It must not refer to the
-        owner of this object, which would stay alive as long as its workers.
+        What a worker runs, ``help_out(mailbox, number)``; it returns when the worker may sleep. It must not refer to
+        the owner of this object, which would stay alive as long as its workers.
 
     Attributes
     ----------
-    box : ndarray
+    mailbox : ndarray
         int64 memory shared by the calls of the kernel in all threads; see `kernels.loop.predict`.
     """
 
     def __init__(self, n_helpers: int, help_out: Callable[[np.ndarray, int], object]) -> None:
         self.n_helpers = n_helpers
         self._help_out = help_out
-        self.forget()
-        _crews.add(self)
+        self.reset()
+        _all_workers.add(self)
 
-    def forget(self) -> None:
+    def reset(self) -> None:
         """Reset the state to no workers (called in a forked child)."""
-        self.box = aligned_zeros(HELPERS + self.n_helpers * HELPER_SIZE, np.int64)
-        self._state = self.box[HELPERS + STATE :: HELPER_SIZE]
+        self.mailbox = aligned_zeros(HELPERS + self.n_helpers * HELPER_SIZE, np.int64)
+        self._state = self.mailbox[HELPERS + STATE :: HELPER_SIZE]
         self._lock = threading.Lock()
         self._wake = [threading.Semaphore(0) for _ in range(self.n_helpers)]
         self._runs = [False] * self.n_helpers
@@ -56,9 +56,9 @@ class InferenceWorkers:
         """Return whether at least one worker is asleep."""
         return bool((self._state == ASLEEP).any())
 
-    def wake(self, rounds: int) -> None:
+    def notify(self, rounds: int) -> None:
         """Start sleeping workers; the next prediction waits for them for at most `rounds` rounds of spinning."""
-        self.box[WAIT] = rounds
+        self.mailbox[WAIT] = rounds
         with self._lock:
             for number in range(self.n_helpers):
                 if self._state[number] == ASLEEP:
@@ -67,13 +67,13 @@ class InferenceWorkers:
                         self._wake[number].release()
                     else:
                         self._runs[number] = True
-                        arguments = (self.box, self._wake[number], self._lock, self._runs, self._help_out, number)
+                        arguments = (self.mailbox, self._wake[number], self._lock, self._runs, self._help_out, number)
                         name = f"fastnn-{number + 1}"
                         threading.Thread(target=_helper, args=arguments, daemon=True, name=name).start()
 
 
 def _helper(
-    box: np.ndarray,
+    mailbox: np.ndarray,
     wake: threading.Semaphore,
     lock: threading.Lock,
     runs: list[bool],
@@ -83,17 +83,17 @@ def _helper(
     """Work and sleep in turn; end after `IDLE` seconds asleep."""
     state = HELPERS + number * HELPER_SIZE + STATE
     while True:
-        help_out(box, number)
+        help_out(mailbox, number)
         while not wake.acquire(timeout=IDLE):
             with lock:
-                if box[state] == ASLEEP:
+                if mailbox[state] == ASLEEP:
                     runs[number] = False
                     return
 
 
 def _forget_all() -> None:
-    for crew in list(_crews):
-        crew.forget()
+    for workers in list(_all_workers):
+        workers.reset()
 
 
 if hasattr(os, "register_at_fork"):

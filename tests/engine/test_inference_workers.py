@@ -11,8 +11,7 @@ import numpy as np
 import pytest
 from driver import ALL_HELP, architecture, engine
 
-from fastnn._engine import inference
-from fastnn._engine import inference_workers as crews
+from fastnn._engine import inference, inference_workers
 from fastnn._engine.limits import InferenceLimits
 from fastnn._engine.thread_team import available_threads
 from fastnn.kernels.lang.compiler import JIT_DISABLED
@@ -37,7 +36,7 @@ def helpers_alive():
 @pytest.fixture(autouse=True)
 def short_sleep(monkeypatch):
     """Helpers of one test are gone before the next."""
-    monkeypatch.setattr(crews, "IDLE", 0.2)
+    monkeypatch.setattr(inference_workers, "IDLE", 0.2)
     wait_until(lambda: not helpers_alive())
 
 
@@ -110,13 +109,13 @@ def test_small_work_starts_no_worker():
     made = engine(architecture((10, 64, 64, 1)), n_threads=2)
     for _ in range(10):
         made.predict(np.zeros((1, 10)), 2)
-    assert made._predictor._crew.is_asleep()
+    assert made._predictor._workers.is_asleep()
     assert not helpers_alive()
 
 
 def test_a_series_of_predictions_wakes_the_helpers(monkeypatch):
     calls = []
-    monkeypatch.setattr(crews.InferenceWorkers, "wake", lambda crew, rounds: calls.append(rounds))
+    monkeypatch.setattr(inference_workers.InferenceWorkers, "notify", lambda workers, rounds: calls.append(rounds))
     arch = architecture((784, 256, 128, 10))
     never, always = (engine(arch, n_threads=2, inference_limits=InferenceLimits(series_seconds=s)) for s in (0, 1000))
     x = np.zeros((4, 784))
@@ -132,10 +131,10 @@ def test_helpers_sleep_and_then_end():
     made = helped(architecture((5, 7, 3)), 3)
     x = np.ones((40, 5))
     wanted = made.predict(x, 3)
-    crew = made._predictor._crew
+    workers = made._predictor._workers
     assert len(helpers_alive()) == 2
     wait_until(lambda: not helpers_alive())
-    assert (crew._state == ASLEEP).all()
+    assert (workers._state == ASLEEP).all()
     np.testing.assert_array_equal(made.predict(x, 3), wanted)  # and begin again
     assert len(helpers_alive()) == 2
 

@@ -17,8 +17,8 @@ WORDS = re.compile(
     r"|hands? on|handed on|speaks? of|the user's|gives? back)\b",
     re.IGNORECASE,
 )
-#: Files that quote the words: this list, and the name of a method.
-QUOTING = {"tests/project/test_words.py", "tests/engine/test_inference_workers.py"}
+#: Files that quote the words.
+QUOTING = {"tests/project/test_words.py"}
 FILES = sorted(
     path
     for pattern in ("*.md", "fastnn/**/*.py", "docs/**/*.md", "docs/**/*.rst", "docs/*.py", "examples/*.py",

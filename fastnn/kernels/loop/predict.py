@@ -1,8 +1,8 @@
 """Inference: the forward pass alone, by one thread or by several that share rows or columns.
 
 A small prediction takes no longer than starting a thread. So worker threads ("helpers") stay in compiled code for about
-200 us after each prediction and poll a box (an array of int64) to which the calling thread writes the arguments: they
-start 0.1 us later, without the interpreter. An idle helper sleeps (see `fastnn._engine.inference_workers`).
+200 us after each prediction and poll a mailbox (an array of int64) to which the calling thread writes the arguments:
+they start 0.1 us later, without the interpreter. An idle helper sleeps (see `fastnn._engine.inference_workers`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from fastnn.kernels.nn.dispatch import activate, is_zero_at_zero, works_on_rows
 from fastnn.kernels.nn.softmax import clear_padding
 from fastnn.kernels.tables import Layer, Table
 
-# Entries of the box; it begins with the counters of a barrier.
+# Entries of the mailbox; it begins with the counters of a barrier.
 FEATURES = SYNC_SIZE  # addresses of the arrays, and their number of rows
 OUTPUTS = SYNC_SIZE + 1
 ROWS = SYNC_SIZE + 2
@@ -44,7 +44,7 @@ READY = 2
 TAKEN = 3
 GO = 4
 
-#: Rounds (about 200 us) for which a helper polls the box before it sleeps.
+#: Rounds (about 200 us) for which a helper polls the mailbox before it sleeps.
 PATIENCE = 10_000
 
 
@@ -90,7 +90,7 @@ def forward_rows(net: Net, features: Pointer, outputs: Pointer, n: int, n_thread
 
 
 @device_function
-def forward_columns(net: Net, features: Pointer, outputs: Pointer, n: int, box: Any, n_threads: int,
+def forward_columns(net: Net, features: Pointer, outputs: Pointer, n: int, mailbox: Any, n_threads: int,
                     thread: int) -> bool:  # fmt: skip
     """Overwrite n rows of `outputs`; each thread computes a share of the columns of each wide layer.
 
@@ -108,7 +108,7 @@ def forward_columns(net: Net, features: Pointer, outputs: Pointer, n: int, box: 
                 forward_layer(net.params, net.work, layer, x, ld_x, 0, n, at(net.work, 0))
         else:
             layer_columns(net, layer, x, ld_x, n, thread * runs // n_threads, (thread + 1) * runs // n_threads)
-        barrier(box, n_threads, k + 1)
+        barrier(mailbox, n_threads, k + 1)
         x = at(net.work, layer.output)
         ld_x = layer.ld_out
     if thread == 0:
@@ -139,56 +139,56 @@ def layer_columns(net: Net, layer: Layer, x: Pointer, ld_x: int, n: int, first_r
 
 
 @device_function
-def forward_share(net: Net, features: Pointer, outputs: Pointer, n: int, box: Any, n_threads: int,
+def forward_share(net: Net, features: Pointer, outputs: Pointer, n: int, mailbox: Any, n_threads: int,
                   thread: int) -> bool:  # fmt: skip
     """Compute the thread's share, of rows or of columns; return whether the features it read are finite."""
     if n_threads > 1 and n < n_threads * lanes(features) and not net.layers[0].narrow:
-        return forward_columns(net, features, outputs, n, box, n_threads, thread)
+        return forward_columns(net, features, outputs, n, mailbox, n_threads, thread)
     return forward_rows(net, features, outputs, n, n_threads, thread)
 
 
 @device_function
-def call_helpers(box: Any, n_helpers: int) -> int:
+def call_helpers(mailbox: Any, n_helpers: int) -> int:
     """Start the helpers that are ready, or become so in time; return their number."""
     n_threads = 1
     waited = 0
     for h in range(n_helpers):
         line = HELPERS + h * HELPER_SIZE
-        while atomic_load(box, line + STATE) == WAKING and waited < box[WAIT]:
+        while atomic_load(mailbox, line + STATE) == WAKING and waited < mailbox[WAIT]:
             waited += 1
             cpu_pause()
-        if compare_and_swap(box, line + STATE, READY, TAKEN):
-            box[line + RANK] = n_threads
+        if compare_and_swap(mailbox, line + STATE, READY, TAKEN):
+            mailbox[line + RANK] = n_threads
             n_threads += 1
     for h in range(n_helpers):
         line = HELPERS + h * HELPER_SIZE
-        if atomic_load(box, line + STATE) == TAKEN:
-            box[line + TEAM] = n_threads
-            atomic_store(box, line + STATE, GO)
+        if atomic_load(mailbox, line + STATE) == TAKEN:
+            mailbox[line + TEAM] = n_threads
+            atomic_store(mailbox, line + STATE, GO)
     return n_threads
 
 
 @device_function
-def await_helpers(box: Any, n_helpers: int, all_finite: bool) -> bool:
+def await_helpers(mailbox: Any, n_helpers: int, all_finite: bool) -> bool:
     """Wait until no helper is working; return whether `all_finite` and all features that they read are finite."""
     for h in range(n_helpers):
         line = HELPERS + h * HELPER_SIZE
         spins = 0
-        while atomic_load(box, line + STATE) == GO:
+        while atomic_load(mailbox, line + STATE) == GO:
             if spins < SPINS:
                 spins += 1
                 cpu_pause()
             else:
                 yield_cpu()
-        if box[line + TEAM] > 0:
-            all_finite = all_finite and box[line + FINITE] != 0
-            box[line + TEAM] = 0
+        if mailbox[line + TEAM] > 0:
+            all_finite = all_finite and mailbox[line + FINITE] != 0
+            mailbox[line + TEAM] = 0
     return all_finite
 
 
 @kernel
 def predict(params: Any, layers: Table[Layer], work: Any, features: Any, outputs: Any, tile_rows: int,
-            box: Any, n_helpers: int, helper: int) -> bool:  # fmt: skip
+            mailbox: Any, n_helpers: int, helper: int) -> bool:  # fmt: skip
     """Compute the outputs of the net for all rows of `features`, or, as a helper, a share of those of another call.
 
     Parameters
@@ -197,7 +197,7 @@ def predict(params: Any, layers: Table[Layer], work: Any, features: Any, outputs
     features : (n, I), read-only
     outputs : (n, O)
         Overwritten; only in part if False is returned.
-    box : int64, as described above; a cache line more than `n_helpers`
+    mailbox : int64, as described above; a cache line more than `n_helpers`
     n_helpers : int
         Number of helpers that may exist.
     helper : int
@@ -214,28 +214,28 @@ def predict(params: Any, layers: Table[Layer], work: Any, features: Any, outputs
         n = features.shape[0]
         n_threads = 1
         if n_helpers > 0:
-            box[FEATURES] = address(at(features, 0))
-            box[OUTPUTS] = address(at(outputs, 0))
-            box[ROWS] = n
-            box[0] = 0  # reset the barrier counter
-            n_threads = call_helpers(box, n_helpers)
-        all_finite = forward_share(net, at(features, 0), at(outputs, 0), n, box, n_threads, 0)
-        return await_helpers(box, n_helpers, all_finite) if n_threads > 1 else all_finite
+            mailbox[FEATURES] = address(at(features, 0))
+            mailbox[OUTPUTS] = address(at(outputs, 0))
+            mailbox[ROWS] = n
+            mailbox[0] = 0  # reset the barrier counter
+            n_threads = call_helpers(mailbox, n_helpers)
+        all_finite = forward_share(net, at(features, 0), at(outputs, 0), n, mailbox, n_threads, 0)
+        return await_helpers(mailbox, n_helpers, all_finite) if n_threads > 1 else all_finite
 
     line = HELPERS + helper * HELPER_SIZE
-    compare_and_swap(box, line + STATE, WAKING, READY)
+    compare_and_swap(mailbox, line + STATE, WAKING, READY)
     rounds = 0
     while True:
-        state = atomic_load(box, line + STATE)
+        state = atomic_load(mailbox, line + STATE)
         if state == GO:
             all_finite = forward_share(
-                net, pointer_to(box[FEATURES], here), pointer_to(box[OUTPUTS], here), box[ROWS], box,
-                box[line + TEAM], box[line + RANK],
+                net, pointer_to(mailbox[FEATURES], here), pointer_to(mailbox[OUTPUTS], here), mailbox[ROWS], mailbox,
+                mailbox[line + TEAM], mailbox[line + RANK],
             )  # fmt: skip
-            box[line + FINITE] = 1 if all_finite else 0
-            atomic_store(box, line + STATE, READY)
+            mailbox[line + FINITE] = 1 if all_finite else 0
+            atomic_store(mailbox, line + STATE, READY)
             rounds = 0
-        elif state == READY and rounds >= PATIENCE and compare_and_swap(box, line + STATE, READY, ASLEEP):
+        elif state == READY and rounds >= PATIENCE and compare_and_swap(mailbox, line + STATE, READY, ASLEEP):
             return True
         else:
             rounds += 1
