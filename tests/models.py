@@ -6,6 +6,7 @@ insides.py.
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import numpy as np
@@ -13,21 +14,16 @@ import pytest
 
 import fastnn
 from fastnn import Model
+from fastnn.kernels.nn import rules
 
 #: Rows of the shared data: no multiple of a vector's length, of 7 rows per batch, or of 3 classes times either.
 N = 45
 
-#: One of each rule of the kernels, by the name that the driver gives the rule.
+_RATES = {"sgd": 0.05, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.05, "lion": 0.001}
+#: One of each rule of the kernels, by the rule's name, at a learning rate for small nets.
 OPTIMIZERS = {
-    "sgd": fastnn.SGD(0.05),
-    "momentum": fastnn.SGD(0.02, momentum=0.9),
-    "nesterov": fastnn.SGD(0.02, momentum=0.9, nesterov=True),
-    "adagrad": fastnn.AdaGrad(0.05),
-    "rmsprop": fastnn.RMSProp(0.01),
-    "adam": fastnn.Adam(0.01),
-    "amsgrad": fastnn.Adam(0.01, amsgrad=True),
-    "nadam": fastnn.NAdam(0.01),
-    "lion": fastnn.Lion(0.001),
+    rule.name: dataclasses.replace(fastnn.optimizers.get(rule.name), learning_rate=_RATES.get(rule.name, 0.01))
+    for rule in rules.OPTIMIZERS
 }
 every_optimizer = pytest.mark.parametrize("optimizer", OPTIMIZERS.values(), ids=OPTIMIZERS)
 
