@@ -272,7 +272,7 @@ BAD_ARGUMENTS = [
     *(("shuffle", v, TypeError, "shuffle must be .*True or False") for v in (1, 0, None, "yes", "batch")),
     *(("verbose", v, ValueError, "verbose must be .*'auto'") for v in (None, "no", 1.0, [])),
     *(
-        ("validation_split", v, ValueError, f"validation_split is {float(v)!r}.*larger than 0 and smaller than 1")
+        ("validation_split", v, ValueError, f"validation_split must be larger than 0 .*, got {float(v)!r}")
         for v in (1, 1.0, 1.5, -0.1, NAN, INF, -INF)
     ),
     *(("validation_split", v, TypeError, "validation_split must be .*number")

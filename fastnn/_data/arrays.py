@@ -232,49 +232,6 @@ def as_sample_weight(
     return weights
 
 
-def split_validation(
-    n_rows: int, fraction: float, seed: int | None, *, name: str = "fraction"
-) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Draw rows for validation at random.
-
-    Parameters
-    ----------
-    n_rows : int
-        Number of rows to divide.
-    fraction : float
-        Share of the rows that goes to validation, between 0 and 1; their number is rounded to the nearest.
-    seed : int or None
-        Seed of the drawing; None draws anew each time.
-    name : str
-        What errors call the fraction.
-
-    Returns
-    -------
-    train_index, val_index : ndarray of int64
-        Disjoint row numbers, together all rows, each part in ascending order (so that reading the rows
-        walks forward through memory).
-
-    Raises
-    ------
-    TypeError
-        If `fraction` is not a number.
-    ValueError
-        If `fraction` is not between 0 and 1 or one part would be empty.
-    """
-    if isinstance(fraction, bool | np.bool_) or not isinstance(fraction, numbers.Real):
-        raise TypeError(f"{name} is {fraction!r}: give a number between 0 and 1.")
-    if not 0 < fraction < 1:
-        raise ValueError(f"{name} is {fraction!r}: give a number larger than 0 and smaller than 1.")
-    n_val = round(n_rows * float(fraction))
-    if not 0 < n_val < n_rows:
-        raise ValueError(
-            f"{name} {fraction!r} of {n_rows} rows leaves {n_rows - n_val} for training and {n_val} for "
-            f"validation: both parts need at least one row, so give another fraction or more rows."
-        )
-    order = np.random.default_rng(seed).permutation(n_rows)
-    return np.sort(order[n_val:]), np.sort(order[:n_val])
-
-
 def _as_numbers(value: Any, name: str, text_advice: str) -> npt.NDArray[Any]:
     """Return `value` as a plain array of booleans, integers or floats, without a copy where possible."""
     if value is None:

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from fastnn._data.arrays import Targets, as_features, as_sample_weight, as_targets, split_validation
+from fastnn._data.arrays import Targets, as_features, as_sample_weight, as_targets
+from fastnn._data.prepare import split_validation
 from fastnn.losses import Loss
 
 FLOATS = [np.float32, np.float64]
@@ -799,13 +800,13 @@ def test_split_is_drawn_from_everywhere():
 
 @pytest.mark.parametrize("fraction", [0, 1, 0.0, 1.0, -0.1, 1.5, math.nan, math.inf])
 def test_fraction_out_of_range(fraction):
-    with pytest.raises(ValueError, match=r"fraction is .*: give a number larger than 0 and smaller than 1"):
+    with pytest.raises(ValueError, match=r"fraction must be larger than 0 and smaller than 1, got"):
         split_validation(10, fraction, 0)
 
 
 @pytest.mark.parametrize("fraction", [None, "0.2", True, [0.2]])
 def test_fraction_of_wrong_type(fraction):
-    with pytest.raises(TypeError, match=r"fraction is .*: give a number between 0 and 1"):
+    with pytest.raises(TypeError, match=r"fraction must be a number larger than 0 and smaller than 1, got"):
         split_validation(10, fraction, 0)
 
 

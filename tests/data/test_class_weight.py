@@ -55,7 +55,7 @@ def test_weights_of_one_change_nothing():
 def test_rows_kept_back_are_not_counted_and_not_weighted():
     model = classifier()
     record = model.fit(X, Y, validation_split=0.3, class_weight="balanced", sample_weight=WEIGHT)
-    order = np.random.default_rng(0).permutation(N)  # as fastnn._data.arrays.split_validation draws it
+    order = np.random.default_rng(0).permutation(N)  # as fastnn._data.prepare.split_validation draws it
     training, held_back = np.sort(order[12:]), np.sort(order[:12])
     per_class = balanced(Y[training])
     rows = np.array([per_class[label] for label in Y[training]]) * WEIGHT[training]

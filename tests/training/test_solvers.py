@@ -206,7 +206,7 @@ def test_rows_kept_back_are_not_learnt_from(solver):
     X, y = curve()
     first, second = (model_of(solver) for _ in range(2))
     first.fit(X, y, epochs=3, validation_split=0.25)
-    index, held_back = fastnn._data.arrays.split_validation(60, 0.25, 0, name="validation_split")
+    index, held_back = fastnn._data.prepare.split_validation(60, 0.25, 0, name="validation_split")
     y[held_back] = 100.0
     second.fit(X, y, epochs=3, validation_split=0.25)
     np.testing.assert_array_equal(flat(first), flat(second))
