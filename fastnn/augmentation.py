@@ -9,16 +9,23 @@ import numpy as np
 
 from fastnn._data.rows import AugmentationPlan
 from fastnn._validation import finite_number, must_be
+from fastnn._validation.names import explained
 from fastnn.custom import MachineCode, compiled, row_code
 from fastnn.kernels.nn.stochastic import ROW_RANDOMS
 from fastnn.optimizers import Optimizer
 
 __all__ = ["Augmentation"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 #: Quantiles of the share of a row in its mixture.
 N_QUANTILES = 1024
 
 
+@explained
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """How each row is changed when it is read for a step of training, in this order.

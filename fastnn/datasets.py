@@ -10,6 +10,11 @@ import numpy.typing as npt
 
 __all__ = ["Digits", "load_digits"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 _FILES = Path(__file__).with_name("datasets_files")
 _DARKEST = 16
 

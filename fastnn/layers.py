@@ -12,14 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import activations, initializers
+from fastnn._representation import call_text
 from fastnn._validation import finite_number, must_be
+from fastnn._validation.names import explained, immutable
 from fastnn.activations import Activation
 
 __all__ = ["Dense", "Dropout"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
+
 # The constructor is written out because it takes more than it keeps: a name comes in, an Activation stays.
-@dataclass(frozen=True, init=False)
+@immutable("Set model.trainable = [...], a bool for each layer, to freeze layers; other settings need a new Model.")
+@explained
+@dataclass(frozen=True, init=False, repr=False)
 class Dense:
     """A fully connected layer, y = activation(x W + b).
 
@@ -91,7 +100,17 @@ class Dense:
         object.__setattr__(self, "max_norm", max_norm)
         object.__setattr__(self, "dropout", _rate("dropout", dropout))
 
+    def __repr__(self) -> str:
+        """Return a call with the width, and what differs from the defaults."""
+        values = {field.name: repr(getattr(self, field.name)) for field in fields(self)}
+        values["activation"] = self.activation.text
+        if values["activation"] == "'identity'":
+            del values["activation"]
+        return call_text(self, values)
 
+
+@immutable("Write {new} in a new Model.")
+@explained
 @dataclass(frozen=True)
 class Dropout:
     """Leave out inputs of the next layer at random while training, each with the probability `rate`.
@@ -153,6 +172,18 @@ def _count(argument: str, given: int) -> int:
     return count
 
 
+def _width(argument: str, given: Any) -> int:
+    """Return the number that stands for a layer; the error of another object has the layer that it stands for."""
+    try:
+        return _count(argument, given)
+    except TypeError as error:
+        if isinstance(given, tuple | list) and given:
+            advice = f" Write Dense({', '.join(map(repr, given))})."
+        else:
+            advice = " Write Dense(64, 'relu')."
+        raise TypeError(f"{error}{advice}") from None
+
+
 def as_layers(layers: Sequence[Dense | Dropout | int] | NDArray[np.integer]) -> tuple[Dense, ...]:
     """Turn what a user says about the architecture into layers.
 
@@ -195,7 +226,7 @@ def as_layers(layers: Sequence[Dense | Dropout | int] | NDArray[np.integer]) -> 
                 raise TypeError(
                     f"layers[{i}] must be an instance such as Dense(64), not the class {layer!r}."
                 )
-            layer = Dense(_count(f"layers[{i}]", layer), "identity" if i == last else "relu")
+            layer = Dense(_width(f"layers[{i}]", layer), "identity" if i == last else "relu")
         if layer.activation.rule.rows and i != last:
             raise ValueError(
                 f"layers[{i}] has the activation {layer.activation.name}, which only the last layer may have."

@@ -27,6 +27,11 @@ from fastnn.optimizers import Optimizer, with_learning_rate
 
 __all__ = ["LearningRates"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Array = npt.NDArray[np.float64]
 
 #: Fraction of the steps at the start that is ignored, as their smoothed losses are means of few batches.

@@ -9,9 +9,15 @@ import reprlib
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
-from fastnn._validation import canonical_name, finite_number, must_be
+from fastnn._validation import finite_number, must_be
+from fastnn._validation.names import explained, immutable, resolved_name
 
 __all__ = ["L1", "L1L2", "L2", "get"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 
 def _check(regularizer: Regularizer) -> None:
@@ -22,6 +28,8 @@ def _check(regularizer: Regularizer) -> None:
         object.__setattr__(regularizer, field.name, value)
 
 
+@immutable("Write model.regularizer = {new}.")
+@explained
 @dataclass(frozen=True)
 class L1:
     """R = l1 sum |w|, which drives weights to zero.
@@ -49,6 +57,8 @@ class L1:
         return 0.0
 
 
+@immutable("Write model.regularizer = {new}.")
+@explained
 @dataclass(frozen=True)
 class L2:
     """R = l2 sum w^2, which keeps weights small.
@@ -76,6 +86,8 @@ class L2:
         return 0.0
 
 
+@immutable("Write model.regularizer = {new}.")
+@explained
 @dataclass(frozen=True)
 class L1L2:
     """R = l1 sum |w| + l2 sum w^2.
@@ -133,4 +145,4 @@ def get(spec: str | Regularizer | None) -> Regularizer:
             "regularizer must be an instance such as L2(1e-4), a name such as 'l2', or None; "
             f"got {reprlib.repr(spec)}."
         )
-    return _NAMED[canonical_name("regularizer", spec, _NAMED, {})]
+    return _NAMED[resolved_name("regularizer", spec, _NAMED, {})]

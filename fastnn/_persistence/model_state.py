@@ -52,6 +52,7 @@ def _state_now(net: Net) -> tuple[dict[str, Any], dict[str, Array]]:
         "seed": spec.seed,
         "dtype": spec.dtype.name,
         "n_features": net.n_features,
+        "feature_names": None if net.feature_names is None else list(net.feature_names),
         "epochs_done": net.epochs_done,
         "steps_done": 0,
         "history": net.history.to_dict(),
@@ -104,6 +105,7 @@ def from_state(header: Mapping[str, Any], arrays: Mapping[str, Array], *, n_thre
     if header["n_features"] is not None:
         n_features = positive_integer(header["n_features"], "n_features")
         _check_shapes(net, n_features, arrays)
+        net.feature_names = _feature_names(header.get("feature_names"), n_features)
         engine = net.allocate(n_features)
         engine.steps_done = _count(header["steps_done"], "steps_done")
         if engine.steps_done:
@@ -212,6 +214,15 @@ def _fields(optimizer: optimizers.Optimizer) -> dict[str, Any]:
     if "learning_rate" in given:
         given["learning_rate"] = schedules.to_state(given["learning_rate"])
     return given
+
+
+def _feature_names(given: Any, n_features: int) -> tuple[str, ...] | None:
+    """Return the names of the columns; files of earlier versions have none."""
+    if given is None:
+        return None
+    if not isinstance(given, list) or len(given) != n_features or not all(isinstance(name, str) for name in given):
+        raise ValueError(must_be("feature_names", f"a list of {n_features} names", given))
+    return tuple(given)
 
 
 def _count(value: Any, name: str) -> int:
