@@ -291,9 +291,9 @@ def initial_scalars(code: int) -> tuple[float, ...]:
 
 
 def check_slots(code: int, n_slots: int) -> None:
-    """Raise RuntimeError unless there are as many slots as the step of an optimizer reads and writes."""
+    """Raise RuntimeError unless there are the slots that the step of an optimizer reads and writes."""
     rule = next(rule for rule in OPTIMIZERS if rule.code == code)
-    if len(rule.slots) != n_slots:
+    if n_slots < len(rule.slots):
         raise RuntimeError(f"{rule.name} has {len(rule.slots)} slots per weight, but there are {n_slots}.")
 
 
