@@ -84,6 +84,8 @@ class Net:
         All epochs of all fits.
     stop_training : bool or str
         Set by a callback to end training after this epoch; a str becomes `History.stopped`.
+    n_threads : int
+        Threads that are used: those of `spec`, but not more than processors, which would be slower.
     kernel_lock : threading.RLock
         Held while kernels run, as their buffers are the engine's.
     fit_lock : threading.Lock
@@ -101,7 +103,7 @@ class Net:
         self.stop_training: bool | str = False
         self.kernel_lock = threading.RLock()
         self.fit_lock = threading.Lock()
-        self._n_predicting = min(spec.n_threads, available_threads())  # more threads than processors are slower
+        self.n_threads = min(spec.n_threads, available_threads())
 
     # ------------------------------------------------------------------------------------------- widths
 
@@ -198,13 +200,13 @@ class Net:
     @contextmanager
     def team(self, work: int) -> Iterator[ThreadTeam]:
         """Provide threads for `work` floating-point operations: one if more would be slower."""
-        with ThreadTeam(self.spec.n_threads if work >= WORK_FOR_THREADS else 1) as team:
+        with ThreadTeam(self.n_threads if work >= WORK_FOR_THREADS else 1) as team:
             yield team
 
     def outputs(self, features: Array) -> Array | None:
         """Return the outputs (n, n_outputs) of prepared features; None where one is NaN or infinite."""
         with self.kernel_lock:
-            return self.built().predict(features, self._n_predicting)
+            return self.built().predict(features, self.n_threads)
 
     @contextmanager
     def in_training(self, call: str) -> Iterator[None]:
@@ -307,7 +309,7 @@ def _new_engine(
     try:
         architecture = _architecture(spec, n_features, regularizer, trainable)
         _check_address_space(architecture, 1 + optimizer.n_slots + averaged)
-        return Engine(architecture, optimizer.n_slots, spec.n_threads, averaged=averaged)
+        return Engine(architecture, optimizer.n_slots, min(spec.n_threads, available_threads()), averaged=averaged)
     except (MemoryError, OverflowError) as error:
         net = "-".join(str(n) for n in (n_features, *(layer.units for layer in spec.layers)))
         raise MemoryError(f"layers make a net {net}, which does not fit into memory ({error}).") from error
