@@ -339,7 +339,8 @@ class Engine:
         sums = Sums()
         number, done, seconds = 0, 0, 0.0
         while number < epochs * n_steps:
-            n_threads, count = pace.next()
+            wanted, count = pace.next()
+            n_threads = team.start(wanted)
             plan = run.plan(space.plan(n_threads), settings, min(number + count, epochs * n_steps))
             start = time.perf_counter()
             try:
@@ -352,7 +353,7 @@ class Engine:
                 for totals in space.epoch_totals[done : done + n_new]:
                     finished.append((_sums_of(totals, n_metrics, n_steps), seconds / n_new))
                 done += n_new
-            pace.learn(n_threads, reached - number, time.perf_counter() - start)
+            pace.learn(wanted, reached - number, time.perf_counter() - start)
             number = reached
             if n_new:
                 seconds = 0.0
@@ -438,8 +439,9 @@ class Engine:
         space.begin(metrics)
         n_steps = -(-n_rows // batch)
         run = Run(mode=mode, n_rows=n_rows, epoch_steps=n_steps, loss=self.architecture.loss)
-        plan = space.plan(team.n_threads)._replace(run=run, end_step=n_steps)
-        status = int(team.run(train_kernel, state, plan, data))
+        n_threads = team.start(team.n_threads)
+        plan = space.plan(n_threads)._replace(run=run, end_step=n_steps)
+        status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
         # The sums of the finished epoch, or of the steps before the failure.
         steps = int(space.progress["step"][0])
         totals = space.epoch_totals if steps == n_steps else space.totals

@@ -88,6 +88,8 @@ class Net:
         All epochs of all fits.
     stop_training : bool or str
         Set by a callback to end training after this epoch; a str becomes `History.stopped`.
+    n_threads : int
+        Threads that are used: those of `spec`, but not more than processors, which would be slower.
     kernel_lock : threading.RLock
         Held while kernels run, as their buffers are the engine's, and while a setting changes.
     """
@@ -102,11 +104,11 @@ class Net:
         self.history = History()
         self.stop_training: bool | str = False
         self.kernel_lock = threading.RLock()
+        self.n_threads = min(spec.n_threads, available_threads())
         self._training: tuple[int] | None = None  # identifier of the thread that trains
         self._settings_fixed = False
         self._kernels_loaded = False
         _nets.add(self)
-        self._n_predicting = min(spec.n_threads, available_threads())  # more threads than processors are slower
 
     # ------------------------------------------------------------------------------------------- widths
 
@@ -243,7 +245,7 @@ class Net:
     def team(self, work: int) -> Iterator[ThreadTeam]:
         """Provide threads for `work` floating-point operations: one if more would be slower."""
         self.load_kernels()
-        with ThreadTeam(self.spec.n_threads if work >= WORK_FOR_THREADS else 1) as team:
+        with ThreadTeam(self.n_threads if work >= WORK_FOR_THREADS else 1) as team:
             yield team
 
     def outputs(self, features: Array) -> Array | None:
@@ -251,7 +253,7 @@ class Net:
         if not self._kernels_loaded:
             self.load_kernels()
         with self.kernel_lock:
-            return self.built().predict(features, self._n_predicting)
+            return self.built().predict(features, self.n_threads)
 
     @property
     def is_in_training(self) -> bool:
@@ -400,7 +402,7 @@ def _new_engine(
     try:
         architecture = _architecture(spec, n_features, regularizer, trainable)
         _check_address_space(architecture, 1 + optimizer.n_slots + averaged)
-        return Engine(architecture, optimizer.n_slots, spec.n_threads, averaged=averaged)
+        return Engine(architecture, optimizer.n_slots, min(spec.n_threads, available_threads()), averaged=averaged)
     except (MemoryError, OverflowError) as error:
         net = "-".join(str(n) for n in (n_features, *(layer.units for layer in spec.layers)))
         raise MemoryError(f"layers make a net {net}, which does not fit into memory ({error}).") from error
