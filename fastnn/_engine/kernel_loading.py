@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,16 +13,15 @@ from fastnn._data.rows import as_data, shuffled
 from fastnn._engine.architecture import Architecture
 from fastnn._engine.engine import Engine, RunOptions, StepOptions
 from fastnn._engine.thread_team import ThreadTeam
-from fastnn.kernels.lang.barrier import new_sync, spin_wait
+from fastnn._engine.threads import spin_rounds
+from fastnn.kernels.lang.cache import compile_listeners
 from fastnn.kernels.lang.compile_thread import in_compile_thread
 from fastnn.kernels.lang.compiler import CACHE_FOLDER, JIT_DISABLED
 from fastnn.kernels.maths.isfinite import all_finite
 from fastnn.kernels.nn.rules import ACTIVATIONS, LOSSES, OPTIMIZERS
 
-#: Seconds after which a terminal shows that the kernels are being compiled: loading takes less.
-NOTICE_AFTER = 1.0
-
 _loaded: set[np.dtype[Any]] = set()
+_shown = threading.Event()
 
 
 def load_kernels(dtype: np.dtype[Any]) -> float:
@@ -43,32 +43,27 @@ def load_kernels(dtype: np.dtype[Any]) -> float:
     if JIT_DISABLED or dtype in _loaded:
         return 0.0
     start = time.perf_counter()
-    shown = False
-
-    def show() -> None:
-        nonlocal shown
-        if not shown and time.perf_counter() - start >= NOTICE_AFTER:
-            shown = True
-            folder = CACHE_FOLDER
-            where = "in each process: no folder is writable" if folder is None else f"once: kept in {folder.parent}"
-            _write(f"fastnn: compiling for {dtype.name}, some 15 s ({where}) ...")
-
-    in_compile_thread(_call_all, dtype, while_waiting=show)
+    in_compile_thread(_call_all, dtype)
     _loaded.add(dtype)
-    seconds = time.perf_counter() - start
-    if shown:
-        _write(f" {seconds:.1f} s\n")
-    return seconds
+    return time.perf_counter() - start
 
 
-def _write(text: str) -> None:
-    """Write to a terminal; nothing elsewhere, and no error."""
+def _show(event: Literal["compiling", "waiting"], _: str) -> None:
+    """Write one line per process to a terminal or notebook, as compiling takes long; no error of writing ends it."""
+    if _shown.is_set():
+        return
+    _shown.set()
+    where = "in each process: no folder is writable" if CACHE_FOLDER is None else f"once, kept in {CACHE_FOLDER.parent}"
+    what = "waiting for another process that compiles" if event == "waiting" else f"compiling, some 15 s ({where})"
     try:
-        if sys.stderr.isatty():
-            sys.stderr.write(text)
+        if sys.stderr.isatty() or "ipykernel" in sys.modules:
+            sys.stderr.write(f"fastnn: {what}\n")
             sys.stderr.flush()
     except (AttributeError, OSError, ValueError):  # no stream, or a closed one
         pass
+
+
+compile_listeners.append(_show)
 
 
 def _call_all(dtype: np.dtype[Any]) -> None:
@@ -95,4 +90,4 @@ def _call_all(dtype: np.dtype[Any]) -> None:
         engine.predict(column)
     all_finite(column)
     shuffled(np.zeros(2, np.int64), 0, 0)
-    spin_wait(new_sync(), -1)
+    spin_rounds(1.0)

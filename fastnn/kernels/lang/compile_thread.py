@@ -8,12 +8,13 @@ and is used by the next call.
 
 from __future__ import annotations
 
+import _thread
 import atexit
 import ctypes
 import os
 import threading
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 #: Bytes of stack of the thread: some systems give other threads than the main one only 128 or 512 KiB.
 STACK_BYTES = 16 * 2**20
@@ -22,6 +23,7 @@ POLL = 0.5
 #: Seconds that the end of the process waits for the thread to leave LLVM, which must not run while it is torn down.
 EXIT_TIMEOUT = 20.0
 
+P = ParamSpec("P")
 T = TypeVar("T")
 
 _local = threading.local()
@@ -37,9 +39,10 @@ class _Job:
         self.done = threading.Event()
         self.result: Any = None
         self.error: BaseException | None = None
-        self.thread = threading.Thread(target=self._run, name="fastnn-compile", daemon=True)
+        self.ident: int | None = None
 
     def _run(self) -> None:
+        self.ident = threading.get_ident()
         _local.inside = True
         try:
             self.result = self._call()
@@ -50,11 +53,11 @@ class _Job:
             self.done.set()
 
     def start(self) -> None:
-        """Start the thread, not during a fork.
+        """Start the thread, not during a fork; a thread of `threading` could be left half started by an interrupt.
 
         Raises
         ------
-        RuntimeError, MemoryError
+        RuntimeError
             If there can be no further thread.
         """
         with _may_start:
@@ -62,7 +65,7 @@ class _Job:
             _jobs.add(self)
             try:
                 threading.stack_size(STACK_BYTES)
-                self.thread.start()
+                _thread.start_new_thread(self._run, ())
             except (RuntimeError, MemoryError, ValueError):
                 _jobs.discard(self)
                 raise RuntimeError from None
@@ -70,9 +73,7 @@ class _Job:
                 threading.stack_size(before)
 
 
-def in_compile_thread(
-    function: Callable[..., T], *args: Any, while_waiting: Callable[[], None] | None = None, **options: Any
-) -> T:
+def in_compile_thread(function: Callable[P, T], *args: P.args, **options: P.kwargs) -> T:
     """Call a function that compiles, or loads compiled code, in a thread of its own, and wait for its result.
 
     Where there can be no further thread, or in such a thread, the function is called directly.
@@ -82,8 +83,6 @@ def in_compile_thread(
     function : callable
     *args, **options
         Its arguments.
-    while_waiting : callable or None
-        Called every `POLL` seconds meanwhile.
 
     Returns
     -------
@@ -98,8 +97,7 @@ def in_compile_thread(
     except RuntimeError:
         return function(*args, **options)
     while not job.done.wait(POLL):
-        if while_waiting is not None:
-            while_waiting()
+        pass
     if job.error is not None:
         try:
             raise job.error
@@ -113,7 +111,7 @@ def _before_fork() -> None:
     """Wait until nothing is being compiled: a child would inherit Numba's lock, but not the thread that releases it."""
     _may_start.acquire()
     for job in list(_jobs):
-        if job.thread is not threading.current_thread():
+        if job.ident != threading.get_ident():
             job.done.wait()
 
 
@@ -124,10 +122,8 @@ def _after_fork() -> None:
 def _at_exit() -> None:
     """End what is being compiled, as LLVM must not be in use while the process is torn down."""
     for job in list(_jobs):
-        if job.thread.ident is not None:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(
-                ctypes.c_ulong(job.thread.ident), ctypes.py_object(SystemExit)
-            )
+        if job.ident is not None:
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(job.ident), ctypes.py_object(SystemExit))
             job.done.wait(EXIT_TIMEOUT)
 
 
