@@ -15,7 +15,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._compatibility import BatchSize, as_batch_size
-from fastnn._data.arrays import Targets
 from fastnn._data.rows import Rows, shuffled
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._errors import DivergenceError
@@ -187,7 +186,7 @@ def range_test(trial: Net, rows: Rows, settings: RangeTest, *, batch_size: Batch
     batches = _batches(len(taking_part), batch, trial.spec.seed, epoch)
     with trial.team(trial.flops_per_row(training=True) * batch) as team:
         for k, (rate, index) in enumerate(zip(rates, batches, strict=False)):
-            loss = _step(trial, float(rate), _part(rows, taking_part[index]), team)
+            loss = _step(trial, float(rate), dataclasses.replace(rows, index=taking_part[index]), team)
             losses.append(loss)
             mean = smoothing * mean + (1.0 - smoothing) * loss
             smoothed.append(mean / (1.0 - smoothing ** (k + 1)))
@@ -207,17 +206,6 @@ def check_has_rate(optimizer: Optimizer) -> None:
         raise ValueError(
             f"optimizer must have a learning_rate, got {optimizer!r}. Use one such as fastnn.Adam()."
         )
-
-
-def _part(rows: Rows, index: npt.NDArray[np.int64]) -> Rows:
-    """Return copies of a part of the rows."""
-    values, labels = rows.targets.values, rows.targets.labels
-    if labels.size:
-        labels = labels[index]
-    else:
-        values = values[index]
-    weights = rows.sample_weight[index] if rows.sample_weight.size else rows.sample_weight
-    return Rows(rows.features[index], Targets(values, labels, rows.targets.n_outputs), weights, None)
 
 
 def _step(trial: Net, rate: float, rows: Rows, team: ThreadTeam) -> float:

@@ -9,11 +9,12 @@ import math
 import numpy as np
 import pytest
 from insides import optimizer_slots
-from models import bits
+from models import bits, log_cosh, log_cosh_slope
 
 import fastnn
 from fastnn import lr_finder, schedules
 from fastnn._engine.engine import Engine
+from fastnn.kernels.nn import rules
 from fastnn.lr_finder import LearningRates
 
 RNG = np.random.default_rng(0)
@@ -192,6 +193,46 @@ def test_class_weights_count():
     found = model.lr_find(X, LABELS, class_weight=weights, batch_size=None)
     other = model.lr_find(X, LABELS, sample_weight=[weights[k] for k in LABELS], batch_size=None)
     np.testing.assert_allclose(found.losses, other.losses, rtol=1e-12)
+
+
+ONE, SHARES = np.tanh(X[:, 0]), np.abs(Y) / np.abs(Y).sum(axis=1, keepdims=True)
+#: Each loss with each form of its targets: outputs, loss, targets.
+FORMS = {
+    "squared_error": (1, "squared_error", ONE),
+    "squared_error, column": (1, "squared_error", ONE[:, None]),
+    "squared_error, two": (2, "squared_error", Y),
+    "sum_of_squares": (2, "sum_of_squares", Y),
+    "absolute_error": (2, "absolute_error", Y),
+    "huber": (2, fastnn.losses.huber(0.3), Y),
+    "quantile": (2, fastnn.losses.quantile(0.9), Y),
+    "quantile, three of one": (3, fastnn.losses.quantile(0.1, 0.5, 0.9), ONE),
+    "quantile, three of two": (6, fastnn.losses.quantile(0.1, 0.5, 0.9), Y),
+    "gaussian_nll": (2, "gaussian_nll", ONE),
+    "gaussian_nll, two": (4, "gaussian_nll", Y),
+    "poisson": (1, "poisson", LABELS),
+    "binary_crossentropy": (1, "binary_crossentropy", LABELS > 0),
+    "binary_crossentropy, smoothed": (1, fastnn.losses.binary_crossentropy(label_smoothing=0.2), LABELS > 0),
+    "binary_crossentropy, multi-label": (2, fastnn.losses.binary_crossentropy(label_smoothing=0.2), SHARES),
+    "softmax_crossentropy": (3, "softmax_crossentropy", LABELS),
+    "softmax_crossentropy, smoothed": (3, fastnn.losses.softmax_crossentropy(label_smoothing=0.2), LABELS),
+    "softmax_crossentropy, one-hot": (3, fastnn.losses.softmax_crossentropy(label_smoothing=0.2), np.eye(3)[LABELS]),
+    "softmax_crossentropy, shares": (2, fastnn.losses.softmax_crossentropy(label_smoothing=0.2), SHARES),
+    "custom": (2, fastnn.custom.loss(log_cosh, log_cosh_slope), Y),
+}
+
+
+def test_every_loss_has_a_form():
+    names = {fastnn.losses.get(loss).rule.name for _, loss, _ in FORMS.values()}
+    assert names == {*(rule.name for rule in rules.LOSSES), "custom"}
+
+
+@pytest.mark.parametrize(("n_outputs", "loss", "y"), FORMS.values(), ids=FORMS)
+@pytest.mark.parametrize("sample_weight", [None, 0.5 + np.arange(90) % 3])
+def test_the_first_loss_is_that_of_evaluate(n_outputs, loss, y, sample_weight, dtype):
+    model = new_model(loss=loss, layers=[5, n_outputs], regularizer="l2", dtype=dtype).build(6)
+    wanted = model.evaluate(X, y, sample_weight=sample_weight)["loss"]
+    found = model.lr_find(X, y, sample_weight=sample_weight, batch_size=None)
+    assert found.losses[0] == pytest.approx(wanted, rel=1e-5 if dtype == np.float32 else 1e-12)
 
 
 def test_metrics_are_not_asked():
