@@ -38,7 +38,7 @@ from fastnn.augmentation import Augmentation, check_augmentation
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.history import History
 from fastnn.layers import Dense, Dropout
-from fastnn.lr_finder import LearningRates, RangeTest, check_has_rate, range_test
+from fastnn.lr_finder import LearningRates, RangeTest, check_has_rate, find
 
 __all__ = ["Model"]
 
@@ -592,54 +592,75 @@ class Model:
         X: Any,
         y: Any,
         *,
+        epochs: int = 20,
         batch_size: BatchSize = "auto",
+        validation_data: ValidationData | None = None,
+        validation_split: float = 0.0,
+        sample_weight: Any = None,
+        class_weight: ClassWeight | None = None,
         start: float = 1e-7,
         end: float = 10.0,
         steps: int = 100,
         smoothing: float = 0.9,
         divergence: float = 4.0,
-        sample_weight: Any = None,
-        class_weight: ClassWeight | None = None,
     ) -> LearningRates:
-        """Run a learning-rate range test: a short training with a rate that grows until the loss diverges.
+        """Search the best learning rate, for a constant rate and for the peak of `schedules.OneCycle`.
 
-        The model is not changed; a copy is trained, from the present state with the present optimizer.
+        A range test, a short training with a rate that grows until the loss diverges, shows where to search. Then
+        trainings from the present state, each at another rate, are compared by the loss at their end: that of the
+        validation data if they are given, else that of all rows. The model is not changed: a copy is trained, with the
+        present optimizer.
 
         Parameters
         ----------
-        X, y, sample_weight, class_weight
-            As for `fit`.
-        batch_size : int, None or "auto"
-            Rows per step, as for `fit`; pass that of the later `fit`, as the best rate depends on it. The rows are
-            shuffled anew after each pass.
+        X, y, epochs, batch_size, validation_data, validation_split, sample_weight, class_weight
+            Those of the later `fit`. The best rate depends on all of them, on `epochs` and `batch_size` above all.
         start, end : float
-            First and last rate; the rate grows by a constant factor per step.
+            First and last rate of the range test, and limits of the rates that are tried.
         steps : int
-            At least 10.
+            Steps of the range test, at least 10; its rate grows by a constant factor per step.
         smoothing : float
-            Decay of the running mean of the losses, at least 0 and below 1.
+            Decay of the running mean of the range test's losses, at least 0 and below 1.
         divergence : float
-            The test ends when the smoothed loss is `divergence` times the minimum (or not finite).
+            The range test ends when the smoothed loss is `divergence` times the minimum (or not finite).
 
         Returns
         -------
         LearningRates
-            With the suggestions `valley`, `steep` and `minimum`, and a `plot`.
+            With the recommended `learning_rate` and `max_learning_rate`, and a `plot`.
+
+        Warns
+        -----
+        UserWarning
+            If no training lowers the loss by 1 %, as after a training to the end. Nothing is recommended then.
 
         Notes
         -----
-        The range test of [1]_ in fastai's form. It requires a loss that can still fall: run it before training, after
-        which the curve is flat and the suggestions are noise.
+        It costs at most 32 trainings, usually 19. Each takes `epochs` epochs, but at most 3000 steps, and at most a
+        million rows where these are more than 100 steps: with longer ones the rates are those of short trainings.
+
+        The range test is that of [1]_ in fastai's form.
 
         References
         ----------
         .. [1] L. N. Smith, "Cyclical learning rates for training neural networks", WACV, 2017 (arXiv:1506.01186, 2015).
         """
         settings = RangeTest(start=start, end=end, steps=steps, smoothing=smoothing, divergence=divergence)
+        epochs = positive_integer(epochs, "epochs")
         net = self._net
         check_has_rate(net.optimizer)
-        rows = prepare(X, y, net.form, sample_weight=sample_weight, class_weight=class_weight)
-        return range_test(model_state.copy_of(net), rows, settings, batch_size=batch_size)
+        training, validation = prepare_training(
+            X,
+            y,
+            net.form,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            seed=net.spec.seed,
+        )
+        trial = model_state.copy_of(net)
+        return find(trial, training, validation, settings, epochs=epochs, batch_size=batch_size, model=self)
 
     # ------------------------------------------------------------------------------------- prediction
 
