@@ -41,6 +41,10 @@ Array = npt.NDArray[Any]
 #: Adaptive learning rate at or below which training ends instead of the next division.
 _SMALLEST_ADAPTIVE_RATE = 1e-6
 
+#: Smallest rate of "invscaling" as a share of the initial one: the steps of smaller ones are below rounding, and a
+#: velocity divided by them would exceed the range of float32.
+_SMALLEST_SHARE_OF_RATE = 1e-25
+
 _NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
 )
@@ -294,7 +298,7 @@ class StoppingMonitor(Callback):
                 state.best_weights = _final_weights(self._task.model)
         state.no_improvement_count = 0 if enough else state.no_improvement_count + 1
         if self._rate_rule == "invscaling":
-            self._set_rate(self._rules.learning_rate_init / (state.t + 1) ** self._rules.power_t)
+            self._set_rate(self._inverse_scaling())
         if state.no_improvement_count > self._rules.n_iter_no_change:
             self._on_patience_exhausted()
 
@@ -315,9 +319,25 @@ class StoppingMonitor(Callback):
         self._print(f"{message} Setting learning rate to {rate / 5:f}")
         self._state.no_improvement_count = 0
 
+    def _inverse_scaling(self) -> float:
+        rules = self._rules
+        with np.errstate(over="ignore"):
+            rate = rules.learning_rate_init / np.float64(self._state.t + 1) ** rules.power_t
+        return max(float(rate), rules.learning_rate_init * _SMALLEST_SHARE_OF_RATE)
+
     def _set_rate(self, rate: float) -> None:
-        self._state.optimizer = optimizers.with_learning_rate(self._state.optimizer, rate)
+        """Set the rate of the next epochs without a change of the velocity, which scikit-learn's contains the rate of.
+
+        A slot of SGD contains the velocity divided by the rate.
+        """
+        optimizer = self._state.optimizer
+        assert isinstance(optimizer, optimizers.SGD)
+        assert isinstance(optimizer.learning_rate, float)
+        self._state.optimizer = optimizers.with_learning_rate(optimizer, rate)
         self._task.model.optimizer = scaled(self._state.optimizer, self._rules.scale)
+        net = self._task.net
+        with net.kernel_lock:
+            net.built().slots[: optimizer.n_slots] *= optimizer.learning_rate / rate
 
     def _print(self, text: str) -> None:
         if self._rules.verbose:
