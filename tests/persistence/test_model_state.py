@@ -352,7 +352,7 @@ def changed(header):
     for path, values in nonsense.items():
         for value in values:
             yield f"{'.'.join(map(str, path))}={value!r}", with_value(path, value)
-    for key in header:
+    for key in header.keys() - {"feature_names"}:  # which earlier files do not have
         yield f"without {key}", {k: v for k, v in header.items() if k != key}
 
 

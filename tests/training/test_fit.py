@@ -448,6 +448,7 @@ def test_the_callers_arrays_stay_as_they_were_and_may_change_afterwards():
     ids=["one row", "one column", "constant", "zero", "subnormal", "tiny", "large"],
 )
 @every_optimizer
+@pytest.mark.filterwarnings("ignore::fastnn.TrainingWarning")  # data far from unit scale
 def test_extreme_data(X, t, optimizer):
     optimizer = type(optimizer)(**{**vars(optimizer), "learning_rate": 1e-15})
     model = regressor(optimizer=optimizer)
@@ -679,6 +680,7 @@ def test_divergence(optimizer, loss, batch_size):
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.filterwarnings("ignore::fastnn.TrainingWarning")  # data far from unit scale
 def test_an_infinite_loss_in_the_first_step_leaves_all_weights(n_threads):
     X = np.full((N, D), 3e38, np.float32)
     model = regressor(n_threads=n_threads).build(D)
@@ -693,6 +695,7 @@ def test_an_infinite_loss_in_the_first_step_leaves_all_weights(n_threads):
 
 
 @pytest.mark.parametrize("optimizer", [fastnn.AdaGrad(), fastnn.RMSProp(), fastnn.Adam()], ids=repr)
+@pytest.mark.filterwarnings("ignore::fastnn.TrainingWarning")  # data far from unit scale
 def test_gradients_whose_squares_overflow_are_a_divergence(optimizer):
     model = classifier([3], optimizer=optimizer)
     with pytest.raises(DivergenceError):

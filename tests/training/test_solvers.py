@@ -342,6 +342,7 @@ def test_single_precision_ends_where_rounding_hides_the_slope():
     np.testing.assert_allclose(model.evaluate(X, y)["loss"], min(history["loss"]), rtol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore::fastnn.TrainingWarning")  # data far from unit scale
 def test_a_start_that_is_not_finite(solver):
     X, y = curve()
     model = model_of(solver).build(1)
@@ -354,6 +355,7 @@ def test_a_start_that_is_not_finite(solver):
     model.fit(X, y, epochs=3)
 
 
+@pytest.mark.filterwarnings("ignore::fastnn.TrainingWarning")  # data far from unit scale
 def test_a_step_to_where_the_loss_is_not_finite_is_taken_back(solver):
     # Single outputs of 1e150 have squares that overflow; one full step from here leads there.
     X = np.full((4, 1), 1e150)
@@ -495,6 +497,7 @@ def test_a_budget_of_time(solver):
     assert len(history) == 1
 
 
+@pytest.mark.filterwarnings("ignore::fastnn.TrainingWarning")  # data far from unit scale
 def test_termination_on_nan(solver):
     X, y = curve()
     recorder = Recorder()

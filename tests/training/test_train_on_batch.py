@@ -57,8 +57,8 @@ def test_values_are_those_before_the_update():
     model = classifier(metrics=["accuracy", mean_of_the_first], regularizer="l2").build(3)
     before = model.evaluate(X, y)
     found = model.train_on_batch(X, y)
-    assert list(found) == ["loss", "accuracy", "mean_of_the_first"]
-    assert found == pytest.approx(before, rel=1e-6)
+    assert list(found.keys()) == ["loss", "accuracy", "mean_of_the_first"]
+    assert found == pytest.approx(dict(before), rel=1e-6)
     assert model.evaluate(X, y)["loss"] < before["loss"]
 
 
