@@ -696,6 +696,11 @@ if get.__doc__ is not None:  # python -OO
     get.__doc__ = get.__doc__.replace("{names}", ", ".join(_NAMED))
 
 
+def first_order_names() -> tuple[str, ...]:
+    """Return the names of the optimizers for mini-batches."""
+    return tuple(name for name, optimizer in _NAMED.items() if isinstance(optimizer, FirstOrderOptimizer))
+
+
 def averages(optimizer: Optimizer) -> bool:
     """Whether a running average of the parameters is kept."""
     return isinstance(optimizer, FirstOrderOptimizer) and optimizer.ema_momentum is not None
