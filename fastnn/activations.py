@@ -175,7 +175,7 @@ SELU_LOW = SELU_LIMIT - SELU_HIGH
 
 @device_function
 def selu(z: Any, alpha: Any) -> Any:
-    """Return the scaled exponential linear unit, whose two numbers make mean 0 and variance 1 a fixed point; its slope."""
+    """Return the scaled exponential linear unit and its slope; mean 0 and variance 1 are a fixed point of it."""
     zero = broadcast(z, 0.0)
     scale = broadcast(z, SELU_SCALE)
     high, low = broadcast(z, SELU_HIGH), broadcast(z, SELU_LOW)

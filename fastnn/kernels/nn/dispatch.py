@@ -31,7 +31,7 @@ from fastnn.kernels.lang.simd import (
 )
 from fastnn.kernels.nn.losses import custom_row, lanewise_row
 from fastnn.kernels.nn.losses_blocked import custom_block, lanewise_block
-from fastnn.kernels.nn.rules import ACTIVATIONS, CUSTOM, LOSSES, OPTIMIZERS, ActivationRule, OptimizerRule
+from fastnn.kernels.nn.rules import ACTIVATIONS, CUSTOM, LOSSES, OPTIMIZERS, OptimizerRule
 from fastnn.kernels.nn.softmax import clear_padding
 
 _ACTIVATIONS = ACTIVATIONS.freeze()
