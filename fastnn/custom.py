@@ -114,7 +114,7 @@ def _check_derivative(function: Any, derivative: Any, name: str, argument: str, 
 
 
 #: z is kept, and f(0) may be any number.
-CUSTOM_ACTIVATION = ActivationRule(name="custom", formula="y = f(z)", from_input=True)
+CUSTOM_ACTIVATION = ActivationRule(name="custom", formula="y = f(z)")
 
 
 @dataclass(frozen=True)
