@@ -25,7 +25,7 @@ from fastnn._compatibility import (
 from fastnn._data.arrays import as_features
 from fastnn._data.class_weight import ClassWeight
 from fastnn._data.prepare import ValidationData, prepare, prepare_training
-from fastnn._engine.thread_team import available_threads
+from fastnn._engine.processors import available_threads
 from fastnn._persistence import model_state
 from fastnn._persistence.npz import PathOrFile
 from fastnn._training import descent, objective, summary
@@ -572,7 +572,7 @@ class Model:
         with net.in_training("train_on_batch"):
             net.check_weights()
             net.build(rows.features.shape[1], rows.targets.n_outputs)
-            with net.team(net.flops_per_row(training=True) * rows.n) as team:
+            with net.team(net.flops_per_row(training=True) * rows.n, once=True) as team:
                 return descent.train_on_batch(net, rows, team)
 
     def lr_find(
@@ -726,7 +726,7 @@ class Model:
         net = self._net
         net.built()
         rows = prepare(X, y, net.form, sample_weight=sample_weight)
-        with net.team(net.flops_per_row(training=False) * rows.n) as team:
+        with net.team(net.flops_per_row(training=False) * rows.n, once=True) as team:
             return objective.evaluate(net, rows, team)
 
     def gradient(self, X: Any, y: Any, *, sample_weight: Any = None) -> tuple[float, list[Array], list[Array]]:

@@ -16,7 +16,7 @@ from thread_count import count_threads
 
 from fastnn._engine import inference, inference_workers, threads
 from fastnn._engine.limits import InferenceLimits
-from fastnn._engine.thread_team import available_threads
+from fastnn._engine.processors import available_threads
 from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.loop.predict import ASLEEP, HELPERS, STATE, WAKING
 

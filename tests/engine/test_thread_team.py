@@ -13,7 +13,7 @@ from thread_count import count_threads, wait_for_count
 import fastnn._engine.thread_team
 from fastnn._engine import thread_team as teams
 from fastnn._engine import threads
-from fastnn._engine.thread_team import ThreadTeam, available_threads, region_cost
+from fastnn._engine.thread_team import ThreadTeam, region_cost
 from fastnn.kernels.lang.barrier import ARRIVED, BAD, STOP, new_sync, spin_wait
 
 
@@ -242,20 +242,6 @@ def test_many_short_jobs_in_a_row():
         for _ in range(500):
             team.run(kernel)
     np.testing.assert_array_equal(counts, 500)
-
-
-def test_available_threads_are_those_of_this_process(monkeypatch):
-    monkeypatch.setattr(teams, "JIT_DISABLED", False)
-    if hasattr(os, "sched_getaffinity"):
-        assert available_threads() == len(os.sched_getaffinity(0))
-        monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    assert available_threads() == 6
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert available_threads() == 1
-    monkeypatch.setattr(teams, "JIT_DISABLED", True)
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    assert available_threads() == 1
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
