@@ -22,7 +22,7 @@ from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import NO_NUMBERS, NO_ORDER, Workspace
 from fastnn.kernels import tables
 from fastnn.kernels.loop.train import train as train_kernel
-from fastnn.kernels.nn.rules import initial_scalars
+from fastnn.kernels.nn.rules import check_slots, initial_scalars
 from fastnn.kernels.tables import Data, Plan, Run, State
 
 
@@ -329,10 +329,12 @@ class Engine:
         n_rows = _n_rows(data)
         n_steps = -(-n_rows // run.batch)
         n_metrics = len(run.metrics)
+        slots, averaged = self.slots, self.averaged
+        check_slots(step.optimizer, len(slots) - averaged)
         space = self._begin(step, run, team)
         grad = self._gradient_buffer() if run.batch > space.chunk or step.clip_norm else self._grad
-        state = State(self.params, self.slots.reshape(-1), grad, space.work)
-        settings = self._settings(step, run, n_rows)
+        state = State(self.params, slots.reshape(-1), grad, space.work)
+        settings = self._settings(step, run, n_rows, ema_slot=len(slots) - 1 if averaged else -1)
         pace = space.pace(team.n_threads) if pace is None else pace
         sums = Sums()
         number, done, seconds = 0, 0, 0.0
@@ -379,7 +381,7 @@ class Engine:
         space.scalars[: len(self.scalars)] = self.scalars
         return space
 
-    def _settings(self, step: StepOptions, run: RunOptions, n_rows: int) -> Run:
+    def _settings(self, step: StepOptions, run: RunOptions, n_rows: int, *, ema_slot: int) -> Run:
         """Return the settings of a run of training, of the types that the kernel is compiled for."""
         shuffle, changes = run.shuffle, AugmentationPlan() if run.changes is None else run.changes
         return Run(
@@ -392,7 +394,7 @@ class Engine:
             weight_decay=float(step.weight_decay),
             clip_value=float(step.clip_value),
             clip_norm=float(step.clip_norm),
-            ema_slot=len(self.slots) - 1 if self.averaged else -1,
+            ema_slot=ema_slot,
             ema_decay=float(step.ema_decay),
             seed=_as_int64(run.seed if shuffle is None else shuffle.seed),
             shuffle=shuffle is not None,
