@@ -96,7 +96,8 @@ class Model:
     dtype : {"float32", "float64"}
         Precision of weights and arithmetic.
     n_threads : int or None
-        Maximum number of threads; None means all processors of the process. Fewer are used where that is faster.
+        Maximum number of threads; None means all processors of the process. Fewer are used where that is faster, and
+        never more than there are processors.
 
     Attributes
     ----------
