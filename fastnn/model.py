@@ -25,7 +25,7 @@ from fastnn._compatibility import (
 from fastnn._data.arrays import as_features
 from fastnn._data.class_weight import ClassWeight
 from fastnn._data.prepare import ValidationData, prepare, prepare_training
-from fastnn._engine.thread_team import available_threads
+from fastnn._engine.processors import available_threads
 from fastnn._persistence import model_state
 from fastnn._persistence.npz import PathOrFile
 from fastnn._training import descent, objective, summary
@@ -96,7 +96,8 @@ class Model:
     dtype : {"float32", "float64"}
         Precision of weights and arithmetic.
     n_threads : int or None
-        Maximum number of threads; None means all processors of the process. Fewer are used where that is faster.
+        Maximum number of threads; None means all processors of the process. Fewer are used where that is faster, and
+        never more than there are processors.
 
     Attributes
     ----------
@@ -582,7 +583,7 @@ class Model:
         def run() -> dict[str, float]:
             net.check_weights()
             net.build(rows.features.shape[1], rows.targets.n_outputs)
-            with net.team(net.flops_per_row(training=True) * rows.n) as team:
+            with net.team(net.flops_per_row(training=True) * rows.n, once=True) as team:
                 return descent.train_on_batch(net, rows, team)
 
         return net.in_training("train_on_batch", run)
@@ -759,7 +760,7 @@ class Model:
         net = self._net
         net.built()
         rows = prepare(X, y, net.form, sample_weight=sample_weight)
-        with net.team(net.flops_per_row(training=False) * rows.n) as team:
+        with net.team(net.flops_per_row(training=False) * rows.n, once=True) as team:
             return objective.evaluate(net, rows, team)
 
     def gradient(self, X: Any, y: Any, *, sample_weight: Any = None) -> tuple[float, list[Array], list[Array]]:

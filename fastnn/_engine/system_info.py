@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._engine.thread_team import ThreadTeam, available_threads, region_cost
+from fastnn._engine.processors import available_threads
+from fastnn._engine.thread_team import ThreadTeam, region_cost
 from fastnn._validation import must_be
 from fastnn._version import __version__
 from fastnn.kernels.lang import compiler, flags, simd

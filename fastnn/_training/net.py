@@ -23,8 +23,9 @@ from fastnn._data.prepare import RowFormat
 from fastnn._engine.architecture import Architecture
 from fastnn._engine.engine import Engine
 from fastnn._engine.kernel_loading import load_kernels
-from fastnn._engine.limits import WORK_FOR_THREADS
-from fastnn._engine.thread_team import ThreadTeam, as_n_threads, available_threads
+from fastnn._engine.limits import WORK_FOR_THREADS, WORK_TO_START_THREADS
+from fastnn._engine.processors import available_threads
+from fastnn._engine.thread_team import ThreadTeam, as_n_threads
 from fastnn._validation import as_dtype, as_seed, positive_integer
 from fastnn.custom import CustomActivation, CustomLoss, activation_code, loss_code
 from fastnn.history import History
@@ -242,10 +243,11 @@ class Net:
         return seconds
 
     @contextmanager
-    def team(self, work: int) -> Iterator[ThreadTeam]:
-        """Provide threads for `work` floating-point operations: one if more would be slower."""
+    def team(self, work: int, *, once: bool = False) -> Iterator[ThreadTeam]:
+        """Provide threads for runs of `work` floating-point operations, or for one: one if more would be slower."""
+        enough = work >= (WORK_TO_START_THREADS if once else WORK_FOR_THREADS)
         self.load_kernels()
-        with ThreadTeam(self.n_threads if work >= WORK_FOR_THREADS else 1) as team:
+        with ThreadTeam(self.n_threads if enough else 1) as team:
             yield team
 
     def outputs(self, features: Array) -> Array | None:

@@ -10,12 +10,16 @@ import numpy.typing as npt
 
 from fastnn._data.rows import Rows
 from fastnn._engine.engine import Sums
+from fastnn._engine.limits import WORK_FOR_THREADS
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._training.net import Net, Spec
 from fastnn.kernels.nn.rules import ActivationRule
 from fastnn.kernels.tables import OK
 
 Array: TypeAlias = npt.NDArray[Any]
+
+#: The calling thread, for work that is too little for more.
+_ALONE = ThreadTeam(1)
 
 
 def loss_of(net: Net, sums: Sums) -> float:
@@ -102,6 +106,8 @@ def evaluate(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float]:
 def evaluate_compiled(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float]:
     """Return loss and compiled metrics of rows, by name, as `evaluate` does."""
     engine = net.built()
+    if net.flops_per_row(training=False) * rows.n < WORK_FOR_THREADS:
+        team = _ALONE
     with net.kernel_lock:
         sums = engine.evaluate(rows.data(), metrics=compiled_metrics(net), team=team)
     values = values_of(net, sums)
@@ -127,7 +133,7 @@ def penalty(net: Net) -> float:
 def gradient(net: Net, rows: Rows) -> tuple[float, list[Array], list[Array]]:
     """Return loss and gradient of all rows as one batch; NaN where the loss is not finite. See `Model.gradient`."""
     engine = net.built()
-    with net.kernel_lock, net.team(net.flops_per_row(training=True) * rows.n) as team:
+    with net.kernel_lock, net.team(net.flops_per_row(training=True) * rows.n, once=True) as team:
         sums, weights, biases = engine.gradient(rows.data(), team=team)
     if sums.status == OK:
         return loss_of(net, sums), weights, biases

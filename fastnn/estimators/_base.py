@@ -30,7 +30,7 @@ except ImportError as error:
 from fastnn import activations, optimizers
 from fastnn._data.prepare import prepare
 from fastnn._data.rows import Rows
-from fastnn._engine.thread_team import available_threads
+from fastnn._engine.processors import available_threads
 from fastnn._validation import as_dtype, must_be
 from fastnn.activations import Activation
 from fastnn.callbacks import Callback, as_callbacks

@@ -12,7 +12,8 @@ import pytest
 
 import fastnn
 from fastnn._engine import system_info
-from fastnn._engine.thread_team import ThreadTeam, available_threads
+from fastnn._engine.processors import available_threads
+from fastnn._engine.thread_team import ThreadTeam
 from fastnn.kernels.lang import compiler, simd
 from fastnn.kernels.linalg import roofline
 from fastnn.kernels.tables import aligned_zeros

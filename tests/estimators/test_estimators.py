@@ -30,7 +30,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastnn
 from fastnn import MLPClassifier, MLPRegressor, schedules
-from fastnn._engine.thread_team import available_threads
+from fastnn._engine.processors import available_threads
 from fastnn.estimators._base import default_n_threads
 from fastnn.estimators._mlp import weighted_r2
 
