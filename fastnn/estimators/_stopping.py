@@ -177,7 +177,7 @@ def scaled(optimizer: optimizers.Optimizer, scale: float) -> optimizers.Optimize
         changes["learning_rate"] = _divided(optimizer.learning_rate, scale)
         names |= {"weight_decay"}  # a step subtracts rate * decay * w, independent of the gradients
     else:
-        names |= {field.name for field in dataclasses.fields(optimizer)} & {"epsilon", "gtol", "ftol"}
+        names |= {field.name for field in dataclasses.fields(optimizer)} & {"epsilon"}
     given = {name: getattr(optimizer, name) for name in names}
     changes |= {name: value * scale for name, value in given.items() if value is not None}
     return dataclasses.replace(optimizer, **changes)
@@ -506,6 +506,7 @@ def solve(task: Task, rules: Rules, state: StoppingState) -> None:
         model=task.model,
         callbacks=(*rules.callbacks, *([_Reporter(losses)] if rules.verbose else [])),
         progress=ProgressBar(),
+        solver_unit=rules.scale if isinstance(rules.solver, str) else None,
     )
     try:
         with net.in_training("fit"):
