@@ -31,6 +31,7 @@ from fastnn._training.net import Net
 from fastnn._training.objective import evaluate
 from fastnn._training.progress import ProgressBar
 from fastnn.callbacks import Callback
+from fastnn.history import History
 from fastnn.model import Model, net_of
 from fastnn.regularizers import L2
 from fastnn.schedules import LearningRate, Schedule
@@ -403,6 +404,8 @@ def descend(task: Task, rules: Rules, state: StoppingState, incremental: bool) -
     ------
     ValueError
         If training diverges without early stopping; the weights are then the last finite ones.
+    KeyboardInterrupt
+        After Ctrl-C; the weights are those of the last finished step.
     """
     net, rows = task.net, task.rows
     batch = _batch_size(rules, rows.n)
@@ -424,18 +427,31 @@ def descend(task: Task, rules: Rules, state: StoppingState, incremental: bool) -
         batch_losses=losses.batch_losses,
         penalty_weight=losses.penalty_weight,
     )
-    try:
-        with net.in_training("fit"), net.team(descent.work(net, fit)) as team:
+
+    def run() -> str | None:
+        nonlocal fit, left
+        stopped = None
+        with net.team(descent.work(net, fit)) as team:
             net.check_weights()
             if each_epoch:
-                stopped = train(net, fit, team).stopped
-            else:
-                while left and not monitor.stop and stopped is None:
-                    fit = dataclasses.replace(fit, epochs=min(left, _epochs_of_a_round(rules, state)))
-                    record = train(net, fit, team)
-                    monitor.record_all(record.history)
-                    left -= len(record)
-                    stopped = record.stopped
+                return train(net, fit, team).stopped
+            while left and not monitor.stop and stopped is None:
+                fit = dataclasses.replace(fit, epochs=min(left, _epochs_of_a_round(rules, state)))
+                record = train(net, fit, team)
+                monitor.record_all(record.history)
+                left -= len(record)
+                stopped = record.stopped
+        return stopped
+
+    n_recorded = len(net.history)
+    try:
+        stopped = net.in_training("fit", run)
+    except KeyboardInterrupt:
+        if not each_epoch:
+            known = n_recorded + state.n_iter
+            monitor.record_all({name: series[known:] for name, series in net.history.history.items()})
+        _finalize(task.model, state, None)
+        raise
     except DivergenceError as error:
         if not each_epoch:
             monitor.record_all(error.history.history)
@@ -444,9 +460,7 @@ def descend(task: Task, rules: Rules, state: StoppingState, incremental: bool) -
             raise ValueError(f"{_NOT_FINITE} ({error})") from error
         monitor.fail()
         _warn(f"{error} The weights of the best validation score are restored.")
-    if stopped == "interrupted":
-        warnings.warn("Training interrupted by user.", stacklevel=5)
-    elif state.n_iter == rules.max_iter and not (incremental or monitor.stop or stopped):
+    if state.n_iter == rules.max_iter and not (incremental or monitor.stop or stopped):
         _warn(
             f"Stochastic Optimizer: Maximum iterations ({rules.max_iter}) reached and the optimization hasn't "
             "converged yet."
@@ -508,10 +522,13 @@ def solve(task: Task, rules: Rules, state: StoppingState) -> None:
         progress=ProgressBar(),
         solver_unit=rules.scale if isinstance(rules.solver, str) else None,
     )
+
+    def run() -> History:
+        net.check_weights()
+        return train(net, fit)
+
     try:
-        with net.in_training("fit"):
-            net.check_weights()
-            record = train(net, fit)
+        record = net.in_training("fit", run)
     except DivergenceError as error:
         raise ValueError(f"{_NOT_FINITE} ({error})") from error
     state.n_iter = len(record)
@@ -521,9 +538,7 @@ def solve(task: Task, rules: Rules, state: StoppingState) -> None:
         with net.team(net.flops_per_row(training=False) * rows.n) as team:
             last = evaluate(net, rows, team)
     state.loss = losses(last)
-    if record.stopped == "interrupted":
-        warnings.warn("Training interrupted by user.", stacklevel=5)
-    elif record.stopped in (None, "max_fun", "stalled"):
+    if record.stopped in (None, "max_fun", "stalled"):
         reason = record.params.get("reason", f"max_iter={rules.max_iter} is reached")
         _warn(
             f"{rules.solver} failed to converge after {len(record)} iterations: {reason}. Scale the data, or "
