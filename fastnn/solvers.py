@@ -65,9 +65,11 @@ class LBFGS(Solver):
         Pairs of steps and changes of the gradient that are remembered; memory is 2 maxcor arrays of the number of
         parameters, in double precision.
     gtol : float
-        Converged when no component of the gradient is larger; at least 0.
+        Converged when no component of the gradient is larger than this share of the loss (for losses of classes: of the
+        loss or of 1, whichever is larger); at least 0.
     ftol : float
-        Converged when an iteration lowers the loss by less than this share of it; at least 0.
+        Converged when an iteration lowers the loss by less than this share of it, or for losses of classes of 1; at
+        least 0.
     max_fun : int
         Most evaluations of the loss in a fit.
 
@@ -78,8 +80,9 @@ class LBFGS(Solver):
 
     Notes
     -----
-    The method of [1]_ as scipy.optimize has it, whose names and defaults these are. Loss and gradient are computed in
-    the model's dtype. In float32 the line search finds no lower loss once rounding hides the differences, at some
+    The method of [1]_ as scipy.optimize has it, whose names and defaults these are; its tolerances are absolute below a
+    loss of 1, these are not, so that the units of the targets do not matter. Loss and gradient are computed in the
+    model's dtype. In float32 the line search finds no lower loss once rounding hides the differences, at some
     1e-7 of the loss; use float64 to go further. An L1 penalty, which is not smooth, is refused;
     "absolute_error" and "quantile" have kinks, too, but each row elsewhere: the fit comes near their minimum, and may
     stall there.
@@ -119,9 +122,10 @@ class LevenbergMarquardt(Solver):
     mu_max : float
         No step is tried with more damping than that: the fit ends as "stalled".
     gtol : float
-        Converged when no component of the gradient is larger; at least 0.
+        Converged when no component of the gradient is larger than this share of the loss; at least 0.
     ftol : float
-        Converged when a step lowers the loss by less than this share of it; at least 0.
+        Converged when a step lowers the loss by less than this share of it, and one without damping is not expected to
+        lower it by more; at least 0.
     acceleration : bool
         Whether each step is bent along the curvature of the residuals, which costs one more forward pass.
     max_memory : int or None
@@ -142,7 +146,14 @@ class LevenbergMarquardt(Solver):
     [1]_, [2]_, [3]_, to which the geodesic acceleration of [4]_ adds a second order. The names are those of MATLAB's
     trainlm, which is about ``LevenbergMarquardt(mu=1e-3, mu_dec=0.1, mu_inc=10, acceleration=False)``. With n rows and
     O outputs a step costs some n O P^2 operations in compiled code and P^3 / 3 in the LAPACK of scipy, which is kept to
-    one thread where threadpoolctl is installed; of J some 4 MB at a time are in memory. All is computed in double
+    one thread where threadpoolctl is installed; of J some 4 MB at a time are in memory.
+
+    J^T J has the square of the condition of J, so that rounding takes away directions in which the residuals hardly
+    change. Where steps from it lead no further, the condition of J is above 10^7, and there are at most 500 parameters,
+    the fit goes on with steps from a QR factorisation of J, damped in proportion to the length of each column as in
+    [5]_; the `mu` of such a step is relative to the squares of these lengths, begins with 1e-16 and is at most 1.
+
+    All is computed in double
     precision, on a copy of the data if the model is of float32; its weights are rounded after each step, and the loss
     reported is that before rounding. The losses are "squared_error" and "sum_of_squares"; an L1 penalty is no sum of
     squares.
@@ -157,6 +168,8 @@ class LevenbergMarquardt(Solver):
        Networks 5 (6), 1994.
     .. [4] M. K. Transtrum, J. P. Sethna, "Improvements to the Levenberg-Marquardt algorithm for nonlinear
        least-squares minimization", arXiv:1201.5885, 2012.
+    .. [5] J. J. More, "The Levenberg-Marquardt algorithm: implementation and theory", Lecture Notes in Mathematics 630,
+       1978.
     """
 
     _: KW_ONLY

@@ -88,6 +88,8 @@ class RunOptions:
     changes : how features and targets are changed at random
     step_rates : (steps of the run,) float64, the learning rate of each step; or (0,) for that of `StepOptions.rates`
     step_losses : of the same shape, overwritten with the mean loss of each step's batch, without penalty; or (0,)
+    step_penalties : of the same shape, overwritten with the penalty of each step; or (0,)
+    penalty_weight : see `tables.Run`
     """
 
     batch: int
@@ -97,6 +99,8 @@ class RunOptions:
     changes: AugmentationPlan | None = None
     step_rates: np.ndarray = field(default_factory=lambda: NO_NUMBERS)
     step_losses: np.ndarray = field(default_factory=lambda: NO_NUMBERS)
+    step_penalties: np.ndarray = field(default_factory=lambda: NO_NUMBERS)
+    penalty_weight: float = 0.0
 
     def plan(self, plan: Plan, settings: Run, end_step: int) -> Plan:
         """Return the plan of a slice of the run, which ends before `end_step`."""
@@ -106,6 +110,7 @@ class RunOptions:
             order=NO_ORDER if self.shuffle is None else self.shuffle.order,
             step_rates=self.step_rates,
             step_losses=self.step_losses,
+            step_penalties=self.step_penalties,
             mixing=NO_NUMBERS if self.changes is None else self.changes.mixing,
         )
 
@@ -402,6 +407,7 @@ class Engine:
             augment=run.changes is not None,
             row_function=address_of(changes.function),
             noise=float(changes.noise),
+            penalty_weight=float(run.penalty_weight),
         )
 
     def evaluate(self, data: Data, *, metrics: tuple[int, ...], team: ThreadTeam) -> Sums:

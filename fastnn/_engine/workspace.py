@@ -252,6 +252,7 @@ class Workspace:
                 order=NO_ORDER,
                 step_rates=NO_NUMBERS,
                 step_losses=NO_NUMBERS,
+                step_penalties=NO_NUMBERS,
                 hyper=self.hyper,
                 scalars=self.scalars,
                 mixing=NO_NUMBERS,

@@ -127,7 +127,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Weights (n_in, n_out) and biases (n_out,) of each layer: views, writing into them changes the predictions.
     loss_, best_loss_ : float
         Loss of the last epoch, and the minimum (None with `early_stopping`). As in scikit-learn, the loss of
-        an epoch is the mean over its batches, each before its update.
+        an epoch is the mean over its batches by their rows, each before its update and over its own sum of weights.
     loss_curve_ : list of float
         Loss of each epoch.
     validation_scores_ : list of float or None
@@ -146,8 +146,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     Notes
     -----
     Differences from scikit-learn: the order of rows is another, so weights agree only if all rows are one batch or
-    `shuffle` is False. The L2 penalty of the last batch of an epoch is that of a full batch. With `schedule`, unlike
-    with `learning_rate`, momentum does not contain the rate, so that a changed rate takes effect in the next step. Adam
+    `shuffle` is False. Without sample weights the L2 penalty of the last batch of an epoch is that of a full batch.
+    With them the penalty of a batch is at most 1000 times that of one of the mean weight, where scikit-learn's has no
+    limit as the sum of the weights of a batch goes to 0; batches whose weights are all 0 have the loss 0. With
+    `schedule`, unlike with `learning_rate`, momentum does not contain the rate, so that a changed rate takes effect in
+    the next step. Adam
     adds epsilon after bias correction (Kingma & Ba 2015, algorithm 1). A sparse X is converted to a dense array of
     n_samples x n_features numbers. A loss that is not finite ends the training at once, with scikit-learn's error, or,
     with `early_stopping`, with the best weights.

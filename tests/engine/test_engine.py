@@ -10,6 +10,7 @@ import numba.core.errors
 import numpy as np
 import pytest
 from driver import (
+    LIMITS_OF,
     OPTIMIZERS,
     RATES,
     SMALL_SHARDS,
@@ -744,6 +745,33 @@ def test_each_step_may_have_its_own_rate_and_report_its_loss(loss, n_threads, dt
         assert step_losses[k] == pytest.approx(sums.loss / sums.weight, rel=1e-6)
     for a, b in zip(made.weights(), plain.weights(), strict=True):
         np.testing.assert_array_equal(a, b)
+
+
+@pytest.mark.parametrize("clip_norm", [0.0, 0.5])
+@pytest.mark.parametrize("kind", ["whole", "chunks", "shards"])
+def test_penalties_may_depend_on_the_weight_of_the_batch(kind, clip_norm, dtype):
+    arch = architecture([3, 4, 2], penalty=(0.01, 0.02), dtype=dtype)
+    limits = {} if kind == "whole" else {"limits": LIMITS_OF[kind]}
+    n_threads = 1 if kind == "whole" else 2
+    rows = problem(arch, 240, weighted=True)
+    rows.sample_weight[64:128] *= 1e-6
+    rows.sample_weight[128:192] = 0.0
+    made, plain = engine(arch, n_threads=n_threads, **limits), engine(arch, **limits)
+    step_penalties = np.full(4, np.nan)
+    train(made, rows, batch=64, n_threads=n_threads, penalty_weight=50.0, step_penalties=step_penalties,
+          clip_norm=clip_norm)  # fmt: skip
+    data = rows.data()
+    for k, part in enumerate(slice(64 * k, 64 * k + 64) for k in range(4)):
+        factor = {1: 1000.0, 2: 1.0}.get(k) or 50.0 / float(data.sample_weight[part].sum(dtype=np.float64))
+        plain.set_penalties(((factor * 0.01, factor * 0.02),) * 2)
+        with ThreadTeam(1) as solo:
+            sums = plain.train_epoch(
+                as_data(*(a[part] if len(a) else a for a in data[:4])), StepOptions(ids.ADAM, RATES[ids.ADAM],
+                clip_norm=clip_norm), RunOptions(64), team=solo,
+            )  # fmt: skip
+        assert step_penalties[k] == pytest.approx(sums.penalty, rel=1e-12)
+    for a, b in zip(made.weights(), plain.weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5 if dtype == np.float32 else 1e-12)
 
 
 class Interrupted(ThreadTeam):

@@ -259,6 +259,47 @@ def test_sample_weights_count_as_in_scikit_learn(kind):
         np.testing.assert_allclose(a, b, rtol=1e-5, atol=1e-7)
 
 
+@pytest.mark.parametrize("batch_size", [20, 25, 60])  # the last batch of 25 has 10 rows
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_loss_of_an_epoch_weights_its_batches_as_scikit_learn_does(kind, batch_size):
+    weight = np.random.default_rng(7).exponential(size=N) ** 2
+    nets = pair(kind, solver="sgd", momentum=0.5, learning_rate_init=0.02, shuffle=False, batch_size=batch_size,
+                alpha=0.5, tol=2e-3, n_iter_no_change=2, max_iter=60)  # fmt: skip
+    for net in nets:
+        net.fit(table(), targets(kind), sample_weight=weight)
+    assert nets[0].n_iter_ == nets[1].n_iter_
+    same_to_rounding(*nets)
+    one_by_one = small(kind, **nets[0].get_params() | {"callbacks": Recorder()})
+    one_by_one.fit(table(), targets(kind), sample_weight=weight)
+    assert one_by_one.loss_curve_ == nets[0].loss_curve_
+    assert same_weights(one_by_one, nets[0])
+
+
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_the_deviance_of_batches_is_zero_where_predictions_are_right(shuffle):
+    X = table(d=1)
+    y = np.exp(X[:, 0])
+    net = MLPRegressor("poisson", (), batch_size=25, shuffle=shuffle, alpha=0.0, random_state=0, solver="sgd",
+                       learning_rate_init=1e-12)  # fmt: skip
+    weight = np.random.default_rng(7).exponential(size=N) ** 2
+    net.partial_fit(X, y, sample_weight=weight)
+    net.coefs_[0][:], net.intercepts_[0][:] = 1.0, 0.0
+    net.partial_fit(X, y, sample_weight=weight)
+    net.partial_fit(X, y, sample_weight=weight)
+    np.testing.assert_allclose(net.loss_curve_[1:], 0.0, atol=1e-12)
+    assert abs(net.loss_curve_[0]) > 0.01
+
+
+def test_a_batch_whose_weights_are_all_zero_has_no_loss():
+    weight = np.repeat([1.0, 0.0, 2.0], 20)
+    settings = {"solver": "sgd", "momentum": 0.0, "shuffle": False, "batch_size": 20, "alpha": 0.0}
+    nets = [small("regression", **settings) for _ in range(2)]
+    nets[0].fit(table(), targets("regression"), sample_weight=weight)
+    kept = weight > 0
+    nets[1].fit(table()[kept], targets("regression")[kept], sample_weight=weight[kept])
+    np.testing.assert_allclose(1.5 * np.array(nets[0].loss_curve_), nets[1].loss_curve_, rtol=1e-12)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_lbfgs_gets_as_far_as_scikit_learns(kind):
