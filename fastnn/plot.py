@@ -94,16 +94,13 @@ class _Run(Callback):
         trained = copy.copy(model)
         trained.optimizer = with_learning_rate(trained.optimizer, self.rate)
         try:
-            record = trained.fit(
+            trained.fit(
                 self.X, self.y, epochs=epochs, batch_size=batch_size, sample_weight=self.sample_weight,
                 callbacks=self, verbose=False,
             )  # fmt: skip
         except DivergenceError:
             self.diverged = True
             self._record()
-        else:
-            if record.stopped == "interrupted":  # `fit` returns, but the whole plot should end
-                raise KeyboardInterrupt
         return trained
 
     @property
