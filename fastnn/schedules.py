@@ -396,7 +396,7 @@ class OneCycle(Schedule):
     Parameters
     ----------
     learning_rate : float
-        The peak rate, above 0; `Model.lr_find` proposes one.
+        The peak rate, above 0; `Model.lr_find` recommends one, `max_learning_rate`.
     epochs : float
         Length of the cycle, above 0: what `fit` gets as its `epochs`. After it the rate stays as it is.
     pct_start : float
