@@ -427,7 +427,7 @@ def test_each_layer_may_have_its_own_activation():
     for given, message in (
         (["tanh"], "names 1 activations, but hidden_layer_sizes has 2 layers"),
         ("softmax", "softmax"),
-        ("rely", "did you mean 'relu'"),
+        ("rely", "Did you mean 'relu'"),
     ):
         with pytest.raises(ValueError, match=message):
             small("regression", activation=given).fit(X, y)
@@ -445,7 +445,7 @@ def test_other_optimizers_by_name(solver):
                     max_iter=100)  # fmt: skip
         assert same_weights(net, sgd.fit(X, y))
     net.partial_fit(X, y)
-    with pytest.raises(ValueError, match="unknown; did you mean 'adam'"):
+    with pytest.raises(ValueError, match="Did you mean 'adam'"):
         small("multiclass", solver="adm").fit(X, y)
 
 
