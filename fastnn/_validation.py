@@ -343,6 +343,7 @@ def as_path(argument: str, given: Any) -> str:
         raise TypeError(must_be(argument, "a path", given)) from error
     if not isinstance(path, str):
         raise TypeError(must_be(argument, "a path that is a str", given))
+    path = str.__str__(path)  # without the methods of a subclass
     try:
         encoded = os.fsencode(path)
     except UnicodeError:

@@ -32,7 +32,7 @@ try:
         StrOptions,
         validate_parameter_constraints,
     )
-    from sklearn.utils.validation import _check_sample_weight, validate_data
+    from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 except ImportError as error:
     raise ImportError(
         f'MLPClassifier and MLPRegressor need scikit-learn 1.7 or later ({error}): pip install "fastnn[sklearn]"'
@@ -42,7 +42,16 @@ from fastnn import activations, optimizers
 from fastnn._data.prepare import prepare
 from fastnn._data.rows import Rows
 from fastnn._engine.thread_team import available_threads
-from fastnn._validation import as_dtype, as_sequence, must_be, number_in, positive_integer, real_number, reason
+from fastnn._validation import (
+    as_dtype,
+    as_sequence,
+    finite_number,
+    must_be,
+    number_in,
+    positive_integer,
+    real_number,
+    reason,
+)
 from fastnn.activations import Activation
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.estimators._stopping import Rules, StoppingState, Task, descend, solve
@@ -88,6 +97,10 @@ def _dense(X: Any) -> Array:
     return X if isinstance(X, np.ndarray) else X.toarray(order="C")
 
 
+def _names_one(text: str, arguments: Sequence[str]) -> bool:
+    return any(re.search(rf"\b{name}\b", text) for name in arguments)
+
+
 @contextmanager
 def naming(*arguments: str, replaced: str = "") -> Iterator[None]:
     """Put the names of arguments before errors of NumPy and scikit-learn that do not contain one of them.
@@ -113,7 +126,7 @@ def naming(*arguments: str, replaced: str = "") -> Iterator[None]:
         text = reason(error, longest=_LONGEST)
         if replaced:
             text = re.sub(rf"\b{replaced}\b", arguments[0], text)
-        named = any(re.search(rf"\b{name}\b", text) for name in arguments)
+        named = _names_one(text, arguments)
         if named and not replaced and isinstance(error, TypeError | ValueError) and len(str(error)) <= _LONGEST:
             raise
         raise kind(f"{text}." if named else f"{', '.join(arguments)}: {text}.") from error
@@ -302,6 +315,15 @@ class BaseMLP(BaseEstimator):
                     "which has another: restore it, or call fit with warm_start=True."
                 )
 
+    def _check_numbers(self) -> None:
+        """Raise TypeError or ValueError unless numbers, which are read between epochs, too, are valid as floats."""
+        for name in ("alpha", "power_t", "learning_rate_init", "momentum", "beta_1", "beta_2", "epsilon"):
+            finite_number(name, getattr(self, name))
+        limit = real_number("tol", self.tol)
+        if limit == np.inf and not (self._is_stochastic() and isinstance(self.tol, float)):
+            raise ValueError(must_be("tol", "a finite number", self.tol))
+        real_number("n_iter_no_change", self.n_iter_no_change)
+
     def _check_instance(self) -> None:
         """Raise ValueError if `solver` is an instance and a parameter that it replaces is not at its default."""
         defaults = inspect.signature(type(self)).parameters
@@ -321,7 +343,8 @@ class BaseMLP(BaseEstimator):
             return self.solver
         sgd = "nesterov" if self.nesterovs_momentum else "momentum"
         name: str = sgd if self.solver == "sgd" else self.solver
-        named = optimizers.get(name)
+        with naming("solver", replaced="optimizer"):
+            named = optimizers.get(name)
         known = {field.name for field in dataclasses.fields(named)}
         given = {
             "learning_rate": self.learning_rate_init if self.schedule is None else self.schedule,
@@ -436,7 +459,13 @@ class BaseMLP(BaseEstimator):
         dtype = [np.float64, np.float32] if self.dtype is None else as_dtype(self.dtype)
         how = {"accept_sparse": _SPARSE, "multi_output": True, "y_numeric": y_numeric, "dtype": dtype, "order": "C"}
         with naming("X", "y"):
-            X, y = validate_data(self, X, y, reset=reset, **how)
+            try:
+                X, y = validate_data(self, X, y, reset=reset, **how)
+            except Exception as error:
+                if not _names_one(reason(error, longest=_LONGEST), ("X", "y")):
+                    with naming("X"):  # if X alone is at fault
+                        check_array(X, accept_sparse=_SPARSE, dtype=dtype, input_name="X")
+                raise
             return _dense(X), y
 
     # ------------------------------------------------------------------------------------------- training
@@ -445,19 +474,22 @@ class BaseMLP(BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, validation: tuple[Any, Any, Any] | None = None
     ) -> BaseMLP:
         """Train; a failure leaves the attributes as they were, an interrupt those of the last finished step."""
-        with self._restored_on_failure(BaseException):
+        with self._restored_on_failure() as started:
             train = self._set_up(X, y, sample_weight, incremental=incremental, validation=validation)
-        with self._restored_on_failure(Exception):
+            started()
             train()
         return self
 
     @contextmanager
-    def _restored_on_failure(self, kind: type[BaseException]) -> Iterator[None]:
-        """Restore all attributes if an error of this kind is raised, which then names the parameter at fault."""
+    def _restored_on_failure(self) -> Iterator[Callable[[], None]]:
+        """Restore all attributes after an error; yield what is to be called where interrupts begin to keep them."""
         before = dict(vars(self))
+        kinds: list[type[BaseException]] = [BaseException]
         try:
-            yield
-        except kind as error:
+            yield lambda: kinds.__setitem__(0, Exception)
+        except BaseException as error:
+            if not isinstance(error, kinds[0]):
+                raise
             self.__dict__.clear()
             self.__dict__.update(before)
             if isinstance(error, Exception) and not isinstance(error, Warning):
@@ -489,6 +521,7 @@ class BaseMLP(BaseEstimator):
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, validation: tuple[Any, Any, Any] | None
     ) -> Callable[[], None]:
         """Validate everything, set the attributes of the start, and return what trains."""
+        self._check_numbers()
         hidden = self._hidden_layer_sizes()
         layers = self._activations(len(hidden)), self._dropouts(len(hidden))
         self._check_schedule()
@@ -563,7 +596,8 @@ class BaseMLP(BaseEstimator):
         """Validate rows and convert them to the form that the Model requires."""
         X, y, sample_weight = data
         if self.out_activation_ != "softmax":
-            y = y.astype(model.dtype, copy=False)
+            with naming("y"):
+                y = y.astype(model.dtype, copy=False)
         form = net_of(model).form
         return prepare(X, np.ascontiguousarray(y), form, sample_weight=sample_weight)
 
@@ -575,8 +609,6 @@ class BaseMLP(BaseEstimator):
         """Return the settings of the training."""
         names = {field.name for field in dataclasses.fields(Rules)} & set(vars(self))
         given = {name: getattr(self, name) for name in names}
-        for name in ("alpha", "tol", "power_t", "learning_rate_init", "n_iter_no_change"):
-            real_number(name, given[name])  # what is read between epochs must not fail there
         given |= {"shuffle": bool(self.shuffle), "verbose": bool(self.verbose), "early_stopping": self.early_stopping}
         given["callbacks"] = as_callbacks(self.callbacks)
         return Rules(out_activation=self.out_activation_, n_outputs=self.n_outputs_, **given)

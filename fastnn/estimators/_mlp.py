@@ -295,13 +295,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 "class_weight must not be 'balanced' for partial_fit, as it depends on all rows: pass the weights as a "
                 "dict (see sklearn.utils.class_weight.compute_class_weight)."
             )
-        with self._restored_on_failure(BaseException):
+        with self._restored_on_failure() as started:
             with naming("classes", "y"):
                 if _check_partial_fit_first_call(self, classes):
                     several = type_of_target(y).startswith("multilabel")
                     self._label_binarizer = LabelBinarizer().fit(y if several else classes)
             train = self._set_up(X, y, sample_weight, incremental=True, validation=None)
-        with self._restored_on_failure(Exception):
+            started()
             train()
         return self
 

@@ -67,8 +67,6 @@ class Call:
         Arguments with which it succeeds.
     subject : callable or None
         Makes what the call may change.
-    prepare : callable or None
-        prepare(subject, **arguments), before the call.
     state : callable
         Of a subject: all that a failed call must leave alone.
     check : callable or None
@@ -79,18 +77,20 @@ class Call:
         Arguments that are paths, whose errors of the operating system are those of Python.
     fixed : tuple of str
         Arguments that are not replaced.
+    prepare : callable or None
+        prepare(subject, **arguments), before the call.
     """
 
     name: str
     run: Callable[..., Any]
     valid: dict[str, Any]
     subject: Callable[[], Any] | None = None
-    prepare: Callable[..., None] | None = None
     state: Callable[[Any], Any] = lambda subject: None
     check: Callable[[Any], None] | None = None
     also: dict[str, tuple[str, ...]] = field(default_factory=dict)
     paths: tuple[str, ...] = ()
     fixed: tuple[str, ...] = ()
+    prepare: Callable[..., None] | None = None
 
 
 def constructor(
