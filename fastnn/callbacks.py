@@ -6,6 +6,7 @@ Names, arguments and defaults are those of Keras where there is no reason agains
 from __future__ import annotations
 
 import csv
+import io
 import math
 import numbers
 import os
@@ -13,7 +14,18 @@ import string
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Literal, Protocol, TypeAlias
 
-from fastnn._validation import finite_number, must_be
+from fastnn._validation import (
+    as_path,
+    as_sequence,
+    check_bool,
+    finite_number,
+    integer,
+    must_be,
+    number_in,
+    positive_integer,
+    reason,
+    shown,
+)
 from fastnn.history import History
 from fastnn.layers import Dense
 from fastnn.optimizers import Optimizer, with_learning_rate
@@ -192,10 +204,10 @@ class EarlyStopping(Callback):
         start_from_epoch: int = 0,
     ) -> None:
         self._monitor = _Monitor(monitor, mode, min_delta)
-        self.patience = _count(patience, "patience", least=0)
+        self.patience = integer("patience", patience, least=0)
         self.baseline = None if baseline is None else finite_number("baseline", baseline)
-        self.restore_best_weights = bool(restore_best_weights)
-        self.start_from_epoch = _count(start_from_epoch, "start_from_epoch", least=0)
+        self.restore_best_weights = check_bool(restore_best_weights, "restore_best_weights")
+        self.start_from_epoch = integer("start_from_epoch", start_from_epoch, least=0)
         self._reset()
 
     def _reset(self) -> None:
@@ -265,19 +277,18 @@ class ModelCheckpoint(Callback):
         mode: Mode = "auto",
         save_freq: Literal["epoch"] | int = "epoch",
     ) -> None:
-        if not isinstance(filepath, str | os.PathLike):
-            raise TypeError(must_be("filepath", "a path", filepath))
-        self.filepath = os.fspath(filepath)
+        self.filepath = as_path("filepath", filepath)
         try:
             self._fields = {name for _, name, _, _ in string.Formatter().parse(self.filepath) if name is not None}
         except ValueError as error:
-            raise ValueError(f"filepath is {self.filepath!r}, whose fields cannot be read: {error}.") from None
-        self.save_best_only = bool(save_best_only)
-        self._monitor = _Monitor(monitor, mode, 0.0) if save_best_only else None
-        if isinstance(save_freq, str) and save_freq != "epoch":
+            constraint = "a path with valid fields"
+            raise ValueError(must_be("filepath", constraint, self.filepath, f"{reason(error)}.")) from None
+        self.save_best_only = check_bool(save_best_only, "save_best_only")
+        self._monitor = _Monitor(monitor, mode, 0.0) if self.save_best_only else None
+        if type(save_freq) is str and save_freq != "epoch":
             raise ValueError(must_be("save_freq", "'epoch' or a number of epochs", save_freq))
         self.save_freq = save_freq
-        self._every = 1 if isinstance(save_freq, str) else _count(save_freq, "save_freq", least=1)
+        self._every = 1 if type(save_freq) is str else positive_integer(save_freq, "save_freq")
         self.best: float | None = None
         self._epochs = 0
 
@@ -290,7 +301,8 @@ class ModelCheckpoint(Callback):
         known = ["epoch", *self.params["metrics"]]
         unknown = sorted(self._fields - set(known))
         if unknown:
-            raise ValueError(f"filepath has the field {{{unknown[0]}}}, but this training has {', '.join(known)}.")
+            hint = f"The field {{{unknown[0]}}} is none of {', '.join(known)}."
+            raise ValueError(must_be("filepath", "a path with names of this training as fields", self.filepath, hint))
         self._path(0, dict.fromkeys(known, 0.0))  # a format that suits no number
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
@@ -311,8 +323,9 @@ class ModelCheckpoint(Callback):
     def _path(self, epoch: int, logs: Logs) -> str:
         try:
             return self.filepath.format(**{**logs, "epoch": epoch + 1})
-        except (ValueError, LookupError) as error:
-            raise ValueError(f"filepath is {self.filepath!r}, whose fields cannot be filled: {error}.") from None
+        except (ValueError, LookupError, AttributeError) as error:
+            constraint = "a path whose fields format numbers"
+            raise ValueError(must_be("filepath", constraint, self.filepath, f"{reason(error)}.")) from None
 
 
 class ReduceLROnPlateau(Callback):
@@ -343,14 +356,10 @@ class ReduceLROnPlateau(Callback):
         min_lr: float = 0.0,
     ) -> None:
         self._monitor = _Monitor(monitor, mode, min_delta)
-        self.factor = finite_number("factor", factor)
-        if not 0.0 < self.factor < 1.0:
-            raise ValueError(must_be("factor", "above 0 and below 1", factor))
-        self.patience = _count(patience, "patience", least=0)
-        self.cooldown = _count(cooldown, "cooldown", least=0)
-        self.min_lr = finite_number("min_lr", min_lr)
-        if self.min_lr < 0.0:
-            raise ValueError(must_be("min_lr", "at least 0", min_lr))
+        self.factor = number_in("factor", factor, "(0, 1)")
+        self.patience = integer("patience", patience, least=0)
+        self.cooldown = integer("cooldown", cooldown, least=0)
+        self.min_lr = number_in("min_lr", min_lr, "[0, inf)")
         self._reset()
 
     def _reset(self) -> None:
@@ -392,8 +401,8 @@ class LearningRateScheduler(Callback):
     """
 
     def __init__(self, schedule: Callable[[int, float], float]) -> None:
-        if not callable(schedule):
-            raise TypeError(must_be("schedule", "callable: schedule(epoch, lr) -> rate", schedule))
+        if not callable(schedule) or isinstance(schedule, type):
+            raise TypeError(must_be("schedule", "a function schedule(epoch, lr) -> rate", schedule))
         self.schedule = schedule
 
     def on_train_begin(self, logs: Logs) -> None:
@@ -406,9 +415,8 @@ class LearningRateScheduler(Callback):
         try:
             _set_learning_rate(self, rate)
         except (TypeError, ValueError):
-            raise ValueError(
-                f"schedule({epoch}, lr) of LearningRateScheduler gave {rate!r}, but must give a finite number above 0."
-            ) from None
+            what = f"schedule({epoch}, lr) of LearningRateScheduler"
+            raise ValueError(must_be(what, "a finite number above 0", rate)) from None
 
 
 class CSVLogger(Callback):
@@ -427,13 +435,15 @@ class CSVLogger(Callback):
     """
 
     def __init__(self, filename: str | os.PathLike[str], *, separator: str = ",", append: bool = False) -> None:
-        if not isinstance(filename, str | os.PathLike):
-            raise TypeError(must_be("filename", "a path", filename))
-        if not isinstance(separator, str) or len(separator) != 1:
+        self.filename = as_path("filename", filename)
+        if type(separator) is not str or len(separator) != 1:
             raise ValueError(must_be("separator", "one character", separator))
-        self.filename = os.fspath(filename)
+        try:
+            csv.writer(io.StringIO(), delimiter=separator)
+        except (TypeError, ValueError):
+            raise ValueError(must_be("separator", "a character that can separate columns", separator)) from None
         self.separator = separator
-        self.append = bool(append)
+        self.append = check_bool(append, "append")
 
     def on_train_begin(self, logs: Logs) -> None:
         """Write the names of the columns, or compare them."""
@@ -503,10 +513,10 @@ class _Monitor:
     """A monitored value, and whether less or more is better."""
 
     def __init__(self, name: str, mode: str, min_delta: float) -> None:
-        if not isinstance(name, str):
+        if type(name) is not str:
             raise TypeError(must_be("monitor", "a name such as 'val_loss'", name))
         self.name = name
-        if mode not in ("auto", "min", "max"):
+        if type(mode) is not str or mode not in ("auto", "min", "max"):
             raise ValueError(must_be("mode", "'auto', 'min' or 'max'", mode))
         if mode == "auto":
             if name.endswith(_MORE_IS_BETTER):
@@ -514,14 +524,10 @@ class _Monitor:
             elif name.endswith(_LESS_IS_BETTER):
                 mode = "min"
             else:
-                raise ValueError(
-                    f"mode='auto' does not know whether less or more of monitor={name!r} is better: give mode='min' or "
-                    "mode='max'."
-                )
+                hint = "The name does not state whether less or more is better."
+                raise ValueError(must_be("mode", f"'min' or 'max' for monitor={shown(name)}", mode, hint))
         self._sign = 1.0 if mode == "min" else -1.0
-        self._min_delta = finite_number("min_delta", min_delta)
-        if self._min_delta < 0.0:
-            raise ValueError(must_be("min_delta", "at least 0", min_delta))
+        self._min_delta = number_in("min_delta", min_delta, "[0, inf)")
 
     def check(self, callback: Callback) -> None:
         """Validate that the logs will have the value."""
@@ -564,14 +570,6 @@ def _set_learning_rate(callback: Callback, rate: float) -> None:
     callback.model.optimizer = with_learning_rate(callback.model.optimizer, rate)
 
 
-def _count(value: Any, name: str, *, least: int) -> int:
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise TypeError(must_be(name, f"an integer of at least {least}", value))
-    if value < least:
-        raise ValueError(must_be(name, f"at least {least}", value))
-    return int(value)
-
-
 def as_callbacks(callbacks: Callback | Iterable[Callback] | None) -> tuple[Callback, ...]:
     """Validate the argument `callbacks` and return its callbacks as a tuple.
 
@@ -584,21 +582,16 @@ def as_callbacks(callbacks: Callback | Iterable[Callback] | None) -> tuple[Callb
         return ()
     if isinstance(callbacks, Callback):
         return (callbacks,)
-    if not isinstance(callbacks, Iterable) or isinstance(callbacks, str | bytes):
-        raise TypeError(must_be("callbacks", "an instance of fastnn.Callback, or a list of instances", callbacks))
-    given = tuple(callbacks)
+    given = as_sequence("callbacks", "an instance of fastnn.Callback, or a list of instances", callbacks)
     for k, callback in enumerate(given):
         if not isinstance(callback, Callback):
-            raise TypeError(
-                f"callbacks[{k}] is {callback!r}, but each must be an instance of a class derived from "
-                "fastnn.Callback."
-            )
+            raise TypeError(must_be(f"callbacks[{k}]", "an instance of a class derived from fastnn.Callback", callback))
         for i, other in enumerate(given[:k]):
             if other is callback:
                 raise ValueError(f"callbacks[{k}] is callbacks[{i}] once more: give each callback once.")
             if all(isinstance(one, EarlyStopping) and one.restore_best_weights for one in (other, callback)):
                 raise ValueError(
-                    f"callbacks[{i}] and callbacks[{k}] are both EarlyStopping with restore_best_weights=True, but one "
-                    "alone can say which weights are the best: give the other restore_best_weights=False."
+                    f"callbacks[{i}] and callbacks[{k}] are both EarlyStopping with restore_best_weights=True, which "
+                    "would set the weights twice: give one of them restore_best_weights=False."
                 )
     return given

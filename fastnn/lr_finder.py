@@ -18,7 +18,7 @@ from fastnn._compatibility import BatchSize, as_batch_size
 from fastnn._data.rows import Rows, shuffled
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._errors import DivergenceError
-from fastnn._figure import new_figure
+from fastnn._figure import as_axes, new_figure
 from fastnn._training.descent import train_on_batch
 from fastnn._training.fit import train
 from fastnn._training.loop import Fit
@@ -131,6 +131,7 @@ class LearningRates:
         """
         if ax is None:
             (ax,) = new_figure(width=6.4, height=4.0).axes
+        (ax,) = as_axes("ax", ax)
         finite = np.isfinite(self.losses)
         ax.plot(self.rates[finite], self.losses[finite], color="0.85", linewidth=1, label="range test: loss per step")
         ax.plot(self.rates[finite], self.smoothed[finite], color="0.5", label="range test: smoothed")
@@ -185,6 +186,8 @@ class RangeTest:
         steps = positive_integer(self.steps, "steps")
         if steps < 10:
             raise ValueError(must_be("steps", "at least 10", steps))
+        if steps > 10**6:
+            raise ValueError(must_be("steps", "at most 1000000", steps))
         smoothing = finite_number("smoothing", self.smoothing)
         if not 0.0 <= smoothing < 1.0:
             raise ValueError(must_be("smoothing", "at least 0 and below 1", smoothing))

@@ -6,6 +6,7 @@ by the optimizer.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -33,7 +34,7 @@ from fastnn._training.fit import train
 from fastnn._training.loop import Fit
 from fastnn._training.net import Net, new_net, with_new_head
 from fastnn._training.progress import bar
-from fastnn._validation import as_max_seconds, as_verbose, check_bool, must_be, positive_integer
+from fastnn._validation import as_max_seconds, as_path, as_sequence, as_verbose, check_bool, must_be, positive_integer
 from fastnn.augmentation import Augmentation, check_augmentation
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.history import History
@@ -200,6 +201,8 @@ class Model:
 
     @history.setter
     def history(self, history: History) -> None:
+        if not isinstance(history, History):
+            raise TypeError(must_be("history", "a fastnn.History", history))
         self._net.history = history
 
     @property
@@ -209,6 +212,8 @@ class Model:
 
     @stop_training.setter
     def stop_training(self, stop: bool | str) -> None:
+        if type(stop) is not str:
+            stop = check_bool(stop, "stop_training")
         self._net.stop_training = stop
 
     @property
@@ -297,11 +302,10 @@ class Model:
     @trainable.setter
     def trainable(self, trainable: Iterable[bool]) -> None:
         net = self._net
-        given = tuple(trainable) if isinstance(trainable, Iterable) else (trainable,)
+        constraint = f"a bool for each of the {len(net.spec.layers)} layers"
+        given = as_sequence("trainable", constraint, trainable) if isinstance(trainable, Iterable) else (trainable,)
         if len(given) != len(net.spec.layers) or not all(isinstance(flag, bool | np.bool_) for flag in given):
-            raise ValueError(
-                must_be("trainable", f"a bool for each of the {len(net.spec.layers)} layers", given)
-            )
+            raise ValueError(must_be("trainable", constraint, given))
         with net.kernel_lock:
             if net.is_in_training:
                 raise ValueError("trainable cannot be changed during a fit: set it between two fits.")
@@ -360,7 +364,7 @@ class Model:
         int
             Multiplications and additions counted separately.
         """
-        return self._net.flops_per_row(training=training)
+        return self._net.flops_per_row(training=check_bool(training, "training"))
 
     def build(self, n_features: int, n_outputs: int | None = None) -> Model:
         """Allocate the parameters and draw the start weights, which otherwise the first fit does.
@@ -400,6 +404,8 @@ class Model:
         print_fn : callable
             Called with each line.
         """
+        if not callable(print_fn):
+            raise TypeError(must_be("print_fn", "a function of a line of text", print_fn))
         for line in summary.lines(self._net):
             print_fn(line)
 
@@ -833,6 +839,8 @@ class Model:
         TypeError
             As for `check_serializable`.
         """
+        if isinstance(path, str | os.PathLike):
+            path = as_path("path", path)
         model_state.write(path, self._net)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -872,6 +880,8 @@ def load(path: PathOrFile, *, metrics: Any = None, n_threads: int | None = None)
     ValueError
         If the file is truncated, of another format, or of a later version.
     """
+    if isinstance(path, str | os.PathLike):
+        path = as_path("path", path)
     net = model_state.read(path, n_threads=n_threads)
     if metrics is not None:
         net.spec = replace(net.spec, metrics=as_metrics(metrics, net.spec.loss))

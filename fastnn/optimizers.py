@@ -8,14 +8,11 @@ which are optimizers to `Model` as well, are in `fastnn.solvers`.
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
-import numpy as np
-
-from fastnn._validation import canonical_name, must_be, number_in
+from fastnn._validation import canonical_name, check_bool, must_be, number_in
 from fastnn.kernels.lang.compiler import device_function
 from fastnn.kernels.lang.simd import fma, maximum, sqrt
 from fastnn.kernels.nn.optimizers import sign
@@ -91,9 +88,7 @@ class FirstOrderOptimizer:
             if name == "learning_rate":
                 value = as_learning_rate(value)
             elif isinstance(declared.default, bool):
-                if not isinstance(value, (bool, np.bool_)):
-                    raise TypeError(must_be(name, "True or False", value))
-                value = bool(value)
+                value = check_bool(value, name)
             elif value is not None or declared.default is not None:
                 value = number_in(name, value, declared.metadata["interval"])
             object.__setattr__(self, name, value)
@@ -685,10 +680,7 @@ def get(spec: str | Optimizer) -> Optimizer:
     if isinstance(spec, Optimizer):
         return spec
     if not isinstance(spec, str):
-        raise TypeError(
-            "optimizer must be a name such as 'adam', or an instance such as Adam(3e-4); "
-            f"got {reprlib.repr(spec)}."
-        )
+        raise TypeError(must_be("optimizer", "a name such as 'adam', or an instance such as Adam(3e-4)", spec))
     return _NAMED[canonical_name("optimizer", spec, _NAMED, {})]
 
 

@@ -5,21 +5,17 @@ The gradient is l1 sign(w) + 2 l2 w. Every class has both numbers, `l1` and `l2`
 
 from __future__ import annotations
 
-import reprlib
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
-from fastnn._validation import canonical_name, finite_number, must_be
+from fastnn._validation import canonical_name, must_be, number_in
 
 __all__ = ["L1", "L1L2", "L2", "get"]
 
 
 def _check(regularizer: Regularizer) -> None:
     for field in fields(regularizer):
-        value = finite_number(field.name, getattr(regularizer, field.name))
-        if value < 0.0:
-            raise ValueError(must_be(field.name, "at least 0", value))
-        object.__setattr__(regularizer, field.name, value)
+        object.__setattr__(regularizer, field.name, number_in(field.name, getattr(regularizer, field.name), "[0, inf)"))
 
 
 @dataclass(frozen=True)
@@ -105,7 +101,7 @@ _NAMED: dict[str, Regularizer] = {"l1": L1(), "l2": L2(), "l1_l2": L1L2()}
 
 
 def get(spec: str | Regularizer | None) -> Regularizer:
-    """Turn what a user says into a regularizer.
+    """Return the regularizer of a name.
 
     Parameters
     ----------
@@ -129,8 +125,5 @@ def get(spec: str | Regularizer | None) -> Regularizer:
     if isinstance(spec, Regularizer):
         return spec
     if not isinstance(spec, str):
-        raise TypeError(
-            "regularizer must be an instance such as L2(1e-4), a name such as 'l2', or None; "
-            f"got {reprlib.repr(spec)}."
-        )
+        raise TypeError(must_be("regularizer", "an instance such as L2(1e-4), a name such as 'l2', or None", spec))
     return _NAMED[canonical_name("regularizer", spec, _NAMED, {})]

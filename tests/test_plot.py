@@ -213,7 +213,9 @@ def test_classes_weights_lists_and_given_axes():
         ({"rates": [0.1, 0.2, "a"]}, r"rates\[2\] must be a number"),
         ({"epochs": 0}, "epochs must be .* got 0"),
         ({"batch_size": 0}, "batch_size must be .* got 0"),
-        ({"axes": 5}, "axes must be two"),
+        ({"axes": 5}, "axes must be matplotlib.axes.Axes"),
+        ({"axes": Figure().subplots(1, 3)}, "axes must be .* It has 3 items"),
+        ({"axes": Figure().subplots()}, "axes must be two"),
     ],
 )
 def test_wrong_settings(options, text):

@@ -26,7 +26,7 @@ from fastnn._engine.kernel_loading import load_kernels
 from fastnn._engine.limits import WORK_FOR_THREADS, WORK_TO_START_THREADS
 from fastnn._engine.processors import available_threads
 from fastnn._engine.thread_team import ThreadTeam, as_n_threads
-from fastnn._validation import as_dtype, as_seed, positive_integer
+from fastnn._validation import as_dtype, as_seed, as_sequence, positive_integer
 from fastnn.custom import CustomActivation, CustomLoss, activation_code, loss_code
 from fastnn.history import History
 from fastnn.kernels.maths.isfinite import all_finite
@@ -382,7 +382,8 @@ def with_new_head(
     kept = [changed(layer, trainable=bool(trainable)) for layer in own[:n_kept]]
     given = {name: getattr(net.spec, name) for name in ("loss", "seed", "dtype", "n_threads")}
     given |= {"optimizer": net.optimizer, "regularizer": net.regularizer, "metrics": None}
-    made = new_net([*kept, *layers], **(given | settings))
+    head = as_sequence("layers", "a sequence of Dense, Dropout or int, such as [64, 10]", layers)
+    made = new_net([*kept, *head], **(given | settings))
     made.build(engine.architecture.sizes[0])
     for new, old in ((made.built().weights(), engine.weights()), (made.built().biases(), engine.biases())):
         for k in range(n_kept):
