@@ -18,7 +18,8 @@ import numpy as np
 from fastnn import datasets, optimizers, regularizers
 from fastnn._engine import system_info
 from fastnn._engine.kernel_loading import load_kernels
-from fastnn._engine.thread_team import available_threads, region_cost
+from fastnn._engine.processors import available_threads
+from fastnn._engine.thread_team import region_cost
 from fastnn._errors import DivergenceError
 from fastnn._validation import must_be
 from fastnn._version import __version__

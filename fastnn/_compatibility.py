@@ -141,6 +141,5 @@ def check_output(last: Dense, loss: losses.Loss) -> None:
     if last.units % loss.outputs_per_target:
         raise ValueError(
             f"the last layer has {last.units} unit{'s' * (last.units > 1)}, but {loss.name!r} needs "
-            f"{loss.outputs_per_target} for each column "
-            "of the targets."
+            f"{loss.outputs_per_target} for each column of the targets."
         )

@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._validation import canonical_name, finite_number, must_be
+from fastnn._validation import finite_number, must_be
+from fastnn._validation.names import explained, hint_for_object, resolved_name
 from fastnn.kernels.lang.compiler import device_function
 from fastnn.kernels.lang.simd import broadcast, fma, maximum, minimum, select_gt
 from fastnn.kernels.maths import elementary
@@ -24,6 +25,11 @@ from fastnn.kernels.nn.rules import ACTIVATIONS, ActivationRule, documented
 from fastnn.kernels.nn.softmax import softmax_rows, softmax_rows_backward
 
 __all__ = ["Activation", "elu", "get", "leaky_relu"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 # ------------------------------------------------------------------------------------------------- the rules
 #
@@ -322,7 +328,7 @@ class Activation:
 
     def __post_init__(self) -> None:
         """Resolve the name and validate `alpha`."""
-        name = canonical_name("activation", self.name, ACTIVATIONS.names, ACTIVATIONS.aliases)
+        name = resolved_name("activation", self.name, ACTIVATIONS.names, ACTIVATIONS.aliases)
         alpha = finite_number("alpha", self.alpha)
         default = ACTIVATIONS[name].alpha
         if default is not None:
@@ -338,7 +344,13 @@ class Activation:
         """The record that holds the facts and the arithmetic."""
         return ACTIVATIONS[self.name]
 
+    @property
+    def text(self) -> str:
+        """What a user writes for it: the name, or a call with `alpha`."""
+        return repr(self.name) if self.alpha in (0.0, self.rule.alpha) else f"{self.name}(alpha={self.alpha!r})"
 
+
+@explained
 def leaky_relu(alpha: float = 0.01) -> Activation:
     """Return the leaky rectifier: z for z > 0, alpha z otherwise.
 
@@ -355,6 +367,7 @@ def leaky_relu(alpha: float = 0.01) -> Activation:
     return Activation("leaky_relu", alpha)
 
 
+@explained
 def elu(alpha: float = 1.0) -> Activation:
     """Return the exponential linear unit: z for z > 0, alpha (exp(z) - 1) otherwise.
 
@@ -397,6 +410,9 @@ def get(spec: str | Activation | None) -> Activation:
         return Activation("identity")
     if not isinstance(spec, str):
         valid = "a name such as 'relu', an Activation such as elu(alpha=0.5), or None"
-        raise TypeError(must_be("activation", valid, spec))
-    name = canonical_name("activation", spec, ACTIVATIONS.names, ACTIVATIONS.aliases)
+        hint = hint_for_object("activation", spec, ACTIVATIONS.names, ACTIVATIONS.aliases)
+        if not hint and callable(spec):
+            hint = "A function of your own is fastnn.custom.activation(function, derivative)."
+        raise TypeError(must_be("activation", valid, spec, hint))
+    name = resolved_name("activation", spec, ACTIVATIONS.names, ACTIVATIONS.aliases)
     return Activation(name, ACTIVATIONS[name].alpha or 0.0)

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn._data.rows import AugmentationPlan
 from fastnn._validation import must_be, number_in, reason
+from fastnn._validation.names import explained
 from fastnn.custom import MachineCode, compiled, row_code
 from fastnn.kernels.lang.compile_thread import in_compile_thread
 from fastnn.kernels.nn.stochastic import ROW_RANDOMS
@@ -16,10 +17,16 @@ from fastnn.optimizers import Optimizer
 
 __all__ = ["Augmentation"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 #: Quantiles of the share of a row in its mixture.
 N_QUANTILES = 1024
 
 
+@explained
 @dataclass(frozen=True, kw_only=True)
 class Augmentation:
     """How each row is changed when it is read for a step of training, in this order.

@@ -6,14 +6,16 @@ Names, arguments and defaults are those of Keras where there is no reason agains
 from __future__ import annotations
 
 import csv
+import inspect
 import io
 import math
 import numbers
 import os
 import string
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
+from fastnn._representation import call_text
 from fastnn._validation import (
     as_path,
     as_sequence,
@@ -26,8 +28,11 @@ from fastnn._validation import (
     reason,
     shown,
 )
+from fastnn._validation.names import check_suffix, closest, explained
+from fastnn._validation.other_libraries import HOOKS
 from fastnn.history import History
 from fastnn.layers import Dense
+from fastnn.metrics import Metric
 from fastnn.optimizers import Optimizer, with_learning_rate
 
 __all__ = [
@@ -40,6 +45,11 @@ __all__ = [
     "ReduceLROnPlateau",
     "TerminateOnNaN",
 ]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 Logs: TypeAlias = Mapping[str, float]
 Mode: TypeAlias = Literal["auto", "min", "max"]
@@ -69,11 +79,11 @@ class Trainable(Protocol):
         """All epochs of all fits."""
 
     @property
-    def weights(self) -> list[Any]:
+    def weights(self) -> Sequence[Any]:
         """Views of the weights, (n_in, n_out) per layer."""
 
     @property
-    def biases(self) -> list[Any]:
+    def biases(self) -> Sequence[Any]:
         """Views of the biases, (n_out,) per layer."""
 
     def predict(self, X: Any) -> Any:
@@ -103,7 +113,8 @@ class Callback:
     the model is then as after the last finished step.
 
     There are no methods for batches: an epoch is compiled code, which does not come back to Python between two steps.
-    For work between steps use `Model.train_on_batch` in a loop of your own.
+    For work between steps use `Model.train_on_batch` in a loop of your own. A callback with another hook, such as
+    ``on_batch_end``, is refused by `Model.fit`, as it would never be called.
 
     Attributes
     ----------
@@ -116,6 +127,13 @@ class Callback:
 
     model: Trainable
     params: dict[str, Any]
+
+    def __repr__(self) -> str:
+        """Return a call with the arguments by position, and those by name that are not the defaults."""
+        own, parameters = vars(self), inspect.signature(type(self)).parameters.values()
+        if any(p.default is p.empty and p.name not in own for p in parameters):  # a class that keeps them elsewhere
+            return super().__repr__()
+        return call_text(self, {p.name: repr(own[p.name]) for p in parameters if p.name in own})
 
     def on_train_begin(self, logs: Logs) -> None:
         """Run before the first epoch.
@@ -158,6 +176,7 @@ class Callback:
         """
 
 
+@explained
 class EarlyStopping(Callback):
     """Stop when a value no longer improves, and go back to the best weights.
 
@@ -204,6 +223,7 @@ class EarlyStopping(Callback):
         start_from_epoch: int = 0,
     ) -> None:
         self._monitor = _Monitor(monitor, mode, min_delta)
+        self.monitor, self.mode, self.min_delta = monitor, mode, self._monitor.min_delta
         self.patience = integer("patience", patience, least=0)
         self.baseline = None if baseline is None else finite_number("baseline", baseline)
         self.restore_best_weights = check_bool(restore_best_weights, "restore_best_weights")
@@ -247,6 +267,7 @@ class EarlyStopping(Callback):
             self._best_weights = None
 
 
+@explained
 class ModelCheckpoint(Callback):
     """Save the model after epochs, by `Model.save`; a model read by `fastnn.load` resumes bit-exactly.
 
@@ -278,6 +299,7 @@ class ModelCheckpoint(Callback):
         save_freq: Literal["epoch"] | int = "epoch",
     ) -> None:
         self.filepath = as_path("filepath", filepath)
+        check_suffix("filepath", self.filepath)
         try:
             self._fields = {name for _, name, _, _ in string.Formatter().parse(self.filepath) if name is not None}
         except ValueError as error:
@@ -285,6 +307,7 @@ class ModelCheckpoint(Callback):
             raise ValueError(must_be("filepath", constraint, self.filepath, f"{reason(error)}.")) from None
         self.save_best_only = check_bool(save_best_only, "save_best_only")
         self._monitor = _Monitor(monitor, mode, 0.0) if self.save_best_only else None
+        self.monitor, self.mode = monitor, mode
         if type(save_freq) is str and save_freq != "epoch":
             raise ValueError(must_be("save_freq", "'epoch' or a number of epochs", save_freq))
         self.save_freq = save_freq
@@ -328,6 +351,7 @@ class ModelCheckpoint(Callback):
             raise ValueError(must_be("filepath", constraint, self.filepath, f"{reason(error)}.")) from None
 
 
+@explained
 class ReduceLROnPlateau(Callback):
     """Multiply the learning rate by a factor when a value no longer improves.
 
@@ -356,6 +380,7 @@ class ReduceLROnPlateau(Callback):
         min_lr: float = 0.0,
     ) -> None:
         self._monitor = _Monitor(monitor, mode, min_delta)
+        self.monitor, self.mode, self.min_delta = monitor, mode, self._monitor.min_delta
         self.factor = number_in("factor", factor, "(0, 1)")
         self.patience = integer("patience", patience, least=0)
         self.cooldown = integer("cooldown", cooldown, least=0)
@@ -391,6 +416,7 @@ class ReduceLROnPlateau(Callback):
                     self._cooling, self._wait = self.cooldown, 0
 
 
+@explained
 class LearningRateScheduler(Callback):
     """Set the learning rate before each epoch.
 
@@ -419,6 +445,7 @@ class LearningRateScheduler(Callback):
             raise ValueError(must_be(what, "a finite number above 0", rate)) from None
 
 
+@explained
 class CSVLogger(Callback):
     """Write one line per epoch into a file: its number and the values that History records.
 
@@ -477,6 +504,7 @@ class TerminateOnNaN(Callback):
     """
 
 
+@explained
 class LambdaCallback(Callback):
     """A callback made of functions.
 
@@ -518,28 +546,27 @@ class _Monitor:
         self.name = name
         if type(mode) is not str or mode not in ("auto", "min", "max"):
             raise ValueError(must_be("mode", "'auto', 'min' or 'max'", mode))
-        if mode == "auto":
-            if name.endswith(_MORE_IS_BETTER):
-                mode = "max"
-            elif name.endswith(_LESS_IS_BETTER):
-                mode = "min"
-            else:
-                hint = "The name does not state whether less or more is better."
-                raise ValueError(must_be("mode", f"'min' or 'max' for monitor={shown(name)}", mode, hint))
-        self._sign = 1.0 if mode == "min" else -1.0
-        self._min_delta = number_in("min_delta", min_delta, "[0, inf)")
+        less = mode == "min" or (mode == "auto" and name.endswith(_LESS_IS_BETTER))
+        more = mode == "max" or (mode == "auto" and name.endswith(_MORE_IS_BETTER))
+        self._sign = -1.0 if more else 1.0 if less else None  # None: `check` raises, unless the name is missing
+        self.min_delta = number_in("min_delta", min_delta, "[0, inf)")
 
     def check(self, callback: Callback) -> None:
-        """Validate that the logs will have the value."""
+        """Validate that the logs will have the value, and that it is known whether less or more is better."""
         known = callback.params["metrics"]
         if self.name not in known:
-            advice = ""
-            if self.name.startswith("val_") and self.name.removeprefix("val_") in known:
+            validated = any(name.startswith("val_") for name in known)
+            if self.name.startswith("val_") and not validated:
                 advice = " Give validation_data or validation_split to fit."
+            else:
+                advice = closest(_metric_in_logs(self.name), known)
             raise ValueError(
-                f"{type(callback).__name__} has monitor={self.name!r}, but this training has "
+                f"{type(callback).__name__} has monitor={self.name!r}, which is missing: this training has "
                 f"{', '.join(known)}.{advice}"
             )
+        if self._sign is None:
+            hint = "The name does not state whether less or more is better."
+            raise ValueError(must_be("mode", f"'min' or 'max' for monitor={shown(self.name)}", "auto", hint))
 
     def read(self, logs: Logs) -> float:
         return logs[self.name]
@@ -548,7 +575,17 @@ class _Monitor:
         """Return whether a value is better than another; NaN is not, and all else is better than None."""
         if best is None:
             return not math.isnan(value)
-        return self._sign * value + self._min_delta < self._sign * best
+        assert self._sign is not None
+        return self._sign * value + self.min_delta < self._sign * best
+
+
+def _metric_in_logs(name: str) -> str:
+    """Return the name that a metric has in the logs, of one of its other names."""
+    prefix = "val_" if name.startswith("val_") else ""
+    try:
+        return prefix + Metric(name.removeprefix(prefix)).name
+    except ValueError:
+        return name
 
 
 def _learning_rate(callback: Callback) -> float:
@@ -570,6 +607,17 @@ def _set_learning_rate(callback: Callback, rate: float) -> None:
     callback.model.optimizer = with_learning_rate(callback.model.optimizer, rate)
 
 
+def _check_hooks(callback: Callback, k: int) -> None:
+    """Raise TypeError if a callback has a method that looks like a hook and would never be called."""
+    hooks = [name for name in dir(Callback) if name.startswith("on_")]
+    for name in dir(callback):
+        if not name.startswith("on_") or name in hooks:
+            continue
+        advice = f" {HOOKS[name]}" if name in HOOKS else closest(name, hooks, cutoff=0.85)
+        if advice:
+            raise TypeError(f"callbacks[{k}], {type(callback).__name__}, has {name}, which is never called.{advice}")
+
+
 def as_callbacks(callbacks: Callback | Iterable[Callback] | None) -> tuple[Callback, ...]:
     """Validate the argument `callbacks` and return its callbacks as a tuple.
 
@@ -581,11 +629,12 @@ def as_callbacks(callbacks: Callback | Iterable[Callback] | None) -> tuple[Callb
     if callbacks is None:
         return ()
     if isinstance(callbacks, Callback):
-        return (callbacks,)
+        callbacks = (callbacks,)
     given = as_sequence("callbacks", "an instance of fastnn.Callback, or a list of instances", callbacks)
     for k, callback in enumerate(given):
         if not isinstance(callback, Callback):
             raise TypeError(must_be(f"callbacks[{k}]", "an instance of a class derived from fastnn.Callback", callback))
+        _check_hooks(callback, k)
         for i, other in enumerate(given[:k]):
             if other is callback:
                 raise ValueError(f"callbacks[{k}] is callbacks[{i}] once more: give each callback once.")

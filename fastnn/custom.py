@@ -26,6 +26,11 @@ from fastnn.losses import Loss
 
 __all__ = ["activation", "loss"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 #: Where derivatives are compared with central differences, how far apart these are, and how far both may differ.
 POINTS = (-7.1, -2.3, -0.9, -0.31, 0.23, 0.77, 1.9, 6.7)
 STEP = 1e-5

@@ -12,6 +12,11 @@ from fastnn._validation import check_bool, must_be
 
 __all__ = ["Digits", "load_digits"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 _FILES = Path(__file__).with_name("datasets_files")
 _DARKEST = 16
 

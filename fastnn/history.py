@@ -12,6 +12,11 @@ from fastnn._validation import as_sequence, integer, is_encodable, must_be, show
 
 __all__ = ["History"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 #: Settings of optimizers and solvers that may change from epoch to epoch, and are recorded with each.
 LOGGED_SETTINGS = ("learning_rate", "mu")
 #: Names in the logs that are neither losses nor metrics; not plotted, not shown by progress displays.
@@ -47,7 +52,7 @@ class History:
     >>> h["val_loss"]
     [nan, 0.5]
     >>> h
-    History(2 epochs, 0 to 1; loss 0.7 -> 0.4; val_loss nan -> 0.5)
+    History(2 epochs; loss 0.7 -> 0.4; val_loss nan -> 0.5)
     """
 
     __slots__ = ("_epoch", "_history", "_params", "stopped")
@@ -141,10 +146,11 @@ class History:
         n = len(self._epoch)
         if n == 0:
             parts = ["no epochs"]
-        elif n == 1:
-            parts = [f"1 epoch, {self._epoch[0]}"]
         else:
-            parts = [f"{n} epochs, {self._epoch[0]} to {self._epoch[-1]}"]
+            begin, end = self._epoch[0], self._epoch[-1]
+            parts = [f"{n} epochs" if n > 1 else "1 epoch"]
+            if (begin, end) != (0, n - 1):
+                parts[0] += f", numbers {begin} to {end}" if n > 1 else f", number {begin}"
         for name, series in self._history.items():
             if name not in NO_METRICS:
                 first = "" if n == 1 else f"{series[0]:.4g} -> "

@@ -11,14 +11,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from fastnn import activations, initializers
+from fastnn._representation import call_text
 from fastnn._validation import as_sequence, check_bool, must_be, number_in, positive_integer, shown
+from fastnn._validation.names import explained, immutable
 from fastnn.activations import Activation
 
 __all__ = ["Dense", "Dropout"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
 # The constructor is written out because it accepts more types than the fields have: a name becomes an Activation.
-@dataclass(frozen=True, init=False)
+@immutable("Set model.trainable = [...], a bool for each layer, to freeze layers; other settings need a new Model.")
+@explained
+@dataclass(frozen=True, init=False, repr=False)
 class Dense:
     """A fully connected layer, y = activation(x W + b).
 
@@ -85,7 +93,17 @@ class Dense:
         object.__setattr__(self, "max_norm", max_norm)
         object.__setattr__(self, "dropout", number_in("dropout", dropout, "[0, 1)"))
 
+    def __repr__(self) -> str:
+        """Return a call with the width, and what differs from the defaults."""
+        values = {field.name: repr(getattr(self, field.name)) for field in fields(self)}
+        values["activation"] = self.activation.text
+        if values["activation"] == "'identity'":
+            del values["activation"]
+        return call_text(self, values)
 
+
+@immutable("Write {new} in a new Model.")
+@explained
 @dataclass(frozen=True)
 class Dropout:
     """Leave out inputs of the next layer at random while training, each with the probability `rate`.

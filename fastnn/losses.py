@@ -15,7 +15,8 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._validation import as_sequence, canonical_name, finite_number, must_be, number_in, shown
+from fastnn._validation import as_sequence, finite_number, must_be, number_in, shown
+from fastnn._validation.names import explained, hint_for_object, resolved_name
 from fastnn.kernels.lang.compiler import device_function
 from fastnn.kernels.lang.simd import (
     absolute,
@@ -40,6 +41,11 @@ from fastnn.kernels.nn.rules import ACTIVATIONS, LOSSES, ActivationRule, LossRul
 from fastnn.kernels.nn.softmax import exp_shifted, largest, scale_row
 
 __all__ = ["Loss", "binary_crossentropy", "get", "huber", "quantile", "softmax_crossentropy"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 Targets: TypeAlias = npt.NDArray[np.floating]
 
@@ -372,6 +378,7 @@ LOSSES.add(
 # ------------------------------------------------------------------------------------------- what a user states
 
 
+@explained
 @documented(LOSSES)
 @dataclass(frozen=True)
 class Loss:
@@ -417,7 +424,7 @@ class Loss:
 
     def __post_init__(self) -> None:
         """Resolve the name and check the settings."""
-        name = canonical_name("loss", self.name, LOSSES.names, LOSSES.aliases)
+        name = resolved_name("loss", self.name, LOSSES.names, LOSSES.aliases)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "delta", self._checked_delta())
         object.__setattr__(self, "quantiles", self._checked_quantiles())
@@ -497,6 +504,7 @@ class Loss:
         return self.rule.prepare(self, targets) if self.rule.prepare else targets
 
 
+@explained
 def huber(delta: float = 1.0) -> Loss:
     """Return the loss of Huber: squared for errors up to `delta`, linear beyond.
 
@@ -518,6 +526,7 @@ def huber(delta: float = 1.0) -> Loss:
     return Loss("huber", delta=delta)
 
 
+@explained
 def quantile(*quantiles: float) -> Loss:
     """Return the quantile (pinball) loss for one or several levels.
 
@@ -545,6 +554,7 @@ def quantile(*quantiles: float) -> Loss:
     return Loss("quantile", quantiles=quantiles)
 
 
+@explained
 def softmax_crossentropy(label_smoothing: float = 0.0) -> Loss:
     """Return the cross-entropy of classes that exclude each other, with label smoothing [1]_.
 
@@ -570,6 +580,7 @@ def softmax_crossentropy(label_smoothing: float = 0.0) -> Loss:
     return Loss("softmax_crossentropy", label_smoothing=label_smoothing)
 
 
+@explained
 def binary_crossentropy(label_smoothing: float = 0.0) -> Loss:
     """Return the binary cross-entropy per output (multi-label), with label smoothing towards 1/2.
 
@@ -614,5 +625,8 @@ def get(spec: str | Loss) -> Loss:
     if isinstance(spec, Loss):
         return spec
     if not isinstance(spec, str):
-        raise TypeError(must_be("loss", "a name such as 'squared_error', or a Loss", spec))
+        hint = hint_for_object("loss", spec, LOSSES.names, LOSSES.aliases)
+        if not hint and callable(spec):
+            hint = "A function of your own is fastnn.custom.loss(value, gradient)."
+        raise TypeError(must_be("loss", "a name such as 'squared_error', or a Loss", spec, hint))
     return Loss(spec)

@@ -33,6 +33,11 @@ from fastnn.schedules import LearningRate, OneCycle
 
 __all__ = ["LearningRates"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Array = npt.NDArray[np.float64]
 
 #: Fraction of the range test's steps that is ignored, as their smoothed losses are means of few batches.

@@ -12,7 +12,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
-from fastnn._validation import canonical_name, check_bool, must_be, number_in
+from fastnn._validation import check_bool, must_be, number_in
+from fastnn._validation.names import explained, hint_for_object, immutable, resolved_name
 from fastnn.kernels.lang.compiler import device_function
 from fastnn.kernels.lang.simd import fma, maximum, sqrt
 from fastnn.kernels.nn.optimizers import sign
@@ -33,6 +34,11 @@ __all__ = [
     "NAdam",
     "RMSProp",
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "FirstOrderOptimizer", "get"]
+
 
 
 def setting(default: Any, interval: str) -> Any:
@@ -142,7 +148,7 @@ def named(**names: Mapping[str, Any]) -> Callable[[C], C]:
     """
 
     def register(cls: C) -> C:
-        CLASSES[cls.__name__] = cls
+        CLASSES[cls.__name__] = cls = immutable("Write model.optimizer = {new}.")(explained(cls))
         _NAMED.update({name: cls(**arguments) for name, arguments in names.items()})
         return cls
 
@@ -680,8 +686,10 @@ def get(spec: str | Optimizer) -> Optimizer:
     if isinstance(spec, Optimizer):
         return spec
     if not isinstance(spec, str):
-        raise TypeError(must_be("optimizer", "a name such as 'adam', or an instance such as Adam(3e-4)", spec))
-    return _NAMED[canonical_name("optimizer", spec, _NAMED, {})]
+        valid = "a name such as 'adam', or an instance such as Adam(3e-4)"
+        hint = hint_for_object("optimizer", spec, _NAMED, {})
+        raise TypeError(must_be("optimizer", valid, spec, hint))
+    return _NAMED[resolved_name("optimizer", spec, _NAMED, {})]
 
 
 if get.__doc__ is not None:  # python -OO

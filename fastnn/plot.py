@@ -30,6 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = ["learning_rates", "range_test"]
 
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 Array = npt.NDArray[np.float64]
 
 _LABELS, _NEUTRAL_LABELS = ("too low", "just right", "too high"), ("lowest", "middle", "highest")

@@ -8,9 +8,15 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
-from fastnn._validation import canonical_name, must_be, number_in
+from fastnn._validation import must_be, number_in
+from fastnn._validation.names import explained, immutable, resolved_name
 
 __all__ = ["L1", "L1L2", "L2", "get"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 
 def _check(regularizer: Regularizer) -> None:
@@ -18,6 +24,8 @@ def _check(regularizer: Regularizer) -> None:
         object.__setattr__(regularizer, field.name, number_in(field.name, getattr(regularizer, field.name), "[0, inf)"))
 
 
+@immutable("Write model.regularizer = {new}.")
+@explained
 @dataclass(frozen=True)
 class L1:
     """R = l1 sum |w|, which drives weights to zero.
@@ -45,6 +53,8 @@ class L1:
         return 0.0
 
 
+@immutable("Write model.regularizer = {new}.")
+@explained
 @dataclass(frozen=True)
 class L2:
     """R = l2 sum w^2, which keeps weights small.
@@ -72,6 +82,8 @@ class L2:
         return 0.0
 
 
+@immutable("Write model.regularizer = {new}.")
+@explained
 @dataclass(frozen=True)
 class L1L2:
     """R = l1 sum |w| + l2 sum w^2.
@@ -126,4 +138,4 @@ def get(spec: str | Regularizer | None) -> Regularizer:
         return spec
     if not isinstance(spec, str):
         raise TypeError(must_be("regularizer", "an instance such as L2(1e-4), a name such as 'l2', or None", spec))
-    return _NAMED[canonical_name("regularizer", spec, _NAMED, {})]
+    return _NAMED[resolved_name("regularizer", spec, _NAMED, {})]

@@ -18,8 +18,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._validation import as_sequence, check_bool, finite_number, must_be, number_in, real_number, shown
+from fastnn._validation.names import explained, immutable
 
 __all__ = ["Constant", "Cosine", "Exponential", "InverseScaling", "OneCycle", "PiecewiseConstant", "Schedule", "Step"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -29,7 +35,17 @@ class Schedule(abc.ABC):
 
     A class of your own needs `__call__` alone. Models that use it can be trained, copied and pickled; a file can
     only hold the schedules of this module.
+
+    Attributes
+    ----------
+    end : float or None
+        The epoch from which on the rate stays as it is, where the schedule has a length; else None.
     """
+
+    @property
+    def end(self) -> float | None:
+        """The epoch from which on the rate stays as it is, where the schedule has a length; else None."""
+        return None
 
     @abc.abstractmethod
     def __call__(self, epoch: npt.ArrayLike) -> Array:
@@ -87,6 +103,8 @@ def _check_numbers(schedule: Schedule, name: str, *, rising: bool) -> tuple[floa
     return values
 
 
+@immutable("Write model.optimizer = Adam({new}), or another optimizer with it.")
+@explained
 @dataclass(frozen=True)
 class Constant(Schedule):
     """The same rate at all times, as a plain number is.
@@ -108,6 +126,8 @@ class Constant(Schedule):
         return _rates(np.full_like(_times(epoch), self.learning_rate))
 
 
+@immutable("Write model.optimizer = Adam({new}), or another optimizer with it.")
+@explained
 @dataclass(frozen=True)
 class Step(Schedule):
     """A rate that is multiplied by gamma every `step_size` epochs, or at given epochs.
@@ -161,6 +181,8 @@ class Step(Schedule):
         return _rates(self.learning_rate * self.gamma**changes)
 
 
+@immutable("Write model.optimizer = Adam({new}), or another optimizer with it.")
+@explained
 @dataclass(frozen=True)
 class PiecewiseConstant(Schedule):
     """Rates of your choice, each up to an epoch (Keras's PiecewiseConstantDecay).
@@ -204,6 +226,8 @@ class PiecewiseConstant(Schedule):
         return _rates(rates[np.searchsorted(self.boundaries, _times(epoch), side="right")])
 
 
+@immutable("Write model.optimizer = Adam({new}), or another optimizer with it.")
+@explained
 @dataclass(frozen=True)
 class Exponential(Schedule):
     """A rate that falls by the same factor in each epoch (PyTorch's ExponentialLR, Keras's ExponentialDecay).
@@ -244,6 +268,8 @@ class Exponential(Schedule):
         return _rates(self.learning_rate * self.gamma**time)
 
 
+@immutable("Write model.optimizer = Adam({new}), or another optimizer with it.")
+@explained
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
     """A rate that falls with a power of time (scikit-learn's "invscaling", Keras's InverseTimeDecay).
@@ -288,6 +314,8 @@ class InverseScaling(Schedule):
             return _rates(self.learning_rate / (1.0 + self.decay_rate * time) ** self.power)
 
 
+@immutable("Write model.optimizer = Adam({new}), or another optimizer with it.")
+@explained
 @dataclass(frozen=True)
 class Cosine(Schedule):
     """Half a cosine from the rate down to `min_lr`, optionally after a warm-up and with restarts.
@@ -353,6 +381,11 @@ class Cosine(Schedule):
         if self.t_mult != 1.0 and not self.restarts:
             raise ValueError(f"t_mult={self.t_mult!r} is that of restarts; give restarts=True.")
 
+    @property
+    def end(self) -> float | None:
+        """The epoch in which `min_lr` is reached; None with restarts."""
+        return None if self.restarts else self.epochs
+
     def __call__(self, epoch: npt.ArrayLike) -> Array:
         """Rates at some times."""
         time = _times(epoch)
@@ -376,6 +409,8 @@ class Cosine(Schedule):
         return _rates(rates)
 
 
+@immutable("Write model.optimizer = Adam({new}), or another optimizer with it.")
+@explained
 @dataclass(frozen=True)
 class OneCycle(Schedule):
     """One rise and one longer fall, each half a cosine: the one-cycle policy in fastai's and PyTorch's two phases.
@@ -422,6 +457,11 @@ class OneCycle(Schedule):
             self, learning_rate="(0,inf)", epochs="(0,inf)", pct_start="(0,1)", div_factor="[1,inf)",
             final_div_factor="[1,inf)",
         )  # fmt: skip
+
+    @property
+    def end(self) -> float:
+        """The last epoch of the cycle."""
+        return self.epochs
 
     def __call__(self, epoch: npt.ArrayLike) -> Array:
         """Rates at some times."""

@@ -13,6 +13,11 @@ from fastnn._validation import check_bool, number_in, positive_integer
 __all__ = ["LBFGS", "LevenbergMarquardt"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
+
 @dataclass(frozen=True)
 class Solver:
     """Base of the full-batch methods: they take all rows in each iteration, and keep nothing between fits."""

@@ -204,17 +204,34 @@ def test_modes_by_name(monitor, mode):
 @pytest.mark.parametrize("kind", [EarlyStopping, ReduceLROnPlateau, lambda *a, **k: ModelCheckpoint(
     "x", monitor=a[0], save_best_only=True, **k)])  # fmt: skip
 def test_a_mode_that_cannot_be_known(kind):
+    def fairness(y_true, y_pred):
+        return 1.0
+
+    model = classifier(metrics=[fairness])
     with pytest.raises(ValueError, match="mode must be 'min' or 'max' for monitor='fairness', got 'auto'"):
-        kind("fairness")
-    kind("fairness", mode="max")
+        model.fit(*data(), callbacks=kind("fairness"))
+    assert not model.built
+
+
+def test_a_missing_monitor_is_missing_whether_or_not_its_mode_is_known():
+    model = classifier()
+    for name, advice in (
+        ("val_acc", "Did you mean 'val_accuracy'?"),
+        ("val_lss", "Did you mean 'val_loss'?"),
+        ("acc", "Did you mean 'accuracy'?"),
+        ("fairness", "learning_rate, seconds."),
+    ):
+        with pytest.raises(ValueError, match=f"monitor='{name}', which is missing: this training has loss, ") as error:
+            model.fit(*data(), validation_split=0.3, callbacks=EarlyStopping(name))
+        assert str(error.value).endswith(advice)
 
 
 @pytest.mark.parametrize(
     ("callback", "text"),
     [
-        (EarlyStopping(), r"EarlyStopping has monitor='val_loss', but this training has loss, accuracy, learning_rate, "
-         r"seconds\. Give validation_data"),
-        (EarlyStopping("acc", mode="max"), "EarlyStopping has monitor='acc', but this training has loss, accuracy"),
+        (EarlyStopping(), r"EarlyStopping has monitor='val_loss', which is missing: this training has loss, "
+         r"accuracy, learning_rate, seconds\. Give validation_data"),
+        (EarlyStopping("acc", mode="max"), "EarlyStopping has monitor='acc', which is missing: this training has "),
         (ReduceLROnPlateau("val_accuracy"), "ReduceLROnPlateau has monitor='val_accuracy'.*Give validation_data"),
         (ModelCheckpoint("x", save_best_only=True), "ModelCheckpoint has monitor='val_loss'"),
         (ModelCheckpoint("x{epoch}-{val_loss:.3f}"),

@@ -65,8 +65,7 @@ def test_unknown_activation_lists_the_names_and_suggests_one():
         activations.get("rleu")
     for name in ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softmax"):
         assert name in str(error.value)
-    with pytest.raises(ValueError, match=r"Did you mean 'tanh'\?"):
-        activations.get("Tanh")
+    assert activations.get("Tanh") == Activation("tanh")
     with pytest.raises(ValueError, match=r"got 'qqqqqq'\.$"):
         activations.get("qqqqqq")
 
@@ -170,7 +169,7 @@ def test_unknown_initializer():
     with pytest.raises(ValueError, match=r"kernel_initializer .*'he'\. Did you mean 'he_uniform' or 'he_normal'\?"):
         initializers.get("he")
     with pytest.raises(ValueError, match=r"Did you mean 'glorot_uniform'\?"):
-        initializers.initial_weights("glorot-uniform", Activation("relu"), 2, 2, np.random.default_rng())
+        initializers.initial_weights("glorot_unifrom", Activation("relu"), 2, 2, np.random.default_rng())
     with pytest.raises(TypeError, match=r"kernel_initializer must be one of auto, .*, got None"):
         initializers.get(None)
 
@@ -418,8 +417,8 @@ def test_optimizers_are_frozen_and_their_options_have_names():
 
 
 def test_unknown_optimizer():
-    with pytest.raises(ValueError, match=r"optimizer must be one of .*, got 'Adam'\. Did you mean 'adam'\?"):
-        optimizers.get("Adam")
+    with pytest.raises(ValueError, match=r"optimizer must be one of .*, got 'adann'\. Did you mean 'adam'\?"):
+        optimizers.get("adann")
     for wrong in (Adam, None, 1e-3):
         with pytest.raises(TypeError, match="optimizer must be a name"):
             optimizers.get(wrong)
@@ -462,8 +461,8 @@ def test_regularizers_are_checked():
 
 
 def test_unknown_regularizer():
-    with pytest.raises(ValueError, match=r"regularizer must be one of l1, l2, l1_l2, got 'L2'\. Did you mean 'l2'\?"):
-        regularizers.get("L2")
+    with pytest.raises(ValueError, match=r"regularizer must be one of l1, l2, l1_l2, got 'l22'\. Did you mean 'l2'\?"):
+        regularizers.get("l22")
     for wrong in (L2, 1e-4):
         with pytest.raises(TypeError, match="regularizer must be an instance such as L2"):
             regularizers.get(wrong)

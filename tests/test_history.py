@@ -118,12 +118,12 @@ def test_params_are_a_copy():
 
 def test_repr():
     h = small()
-    assert repr(h) == "History(3 epochs, 0 to 4; loss 0.75 -> 0.25; val_loss nan -> 0.5; 2.5 s)"
+    assert repr(h) == "History(3 epochs, numbers 0 to 4; loss 0.75 -> 0.25; val_loss nan -> 0.5; 2.5 s)"
     h.stopped = "diverged"
     assert repr(h).endswith("; 2.5 s; stopped: diverged)")
     h = History()
     h.append(7, {"loss": 0.123456})
-    assert repr(h) == "History(1 epoch, 7; loss 0.1235)"
+    assert repr(h) == "History(1 epoch, number 7; loss 0.1235)"
 
 
 def test_round_trip_over_a_plain_dict():

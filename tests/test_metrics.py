@@ -118,7 +118,7 @@ def test_r2_and_the_root_of_the_mean_squared_error(units, weighted):
     weight = np.random.default_rng(6).uniform(0.0, 2.0, N) if weighted else None
     model = regressor(units, metrics=["r2", "rmse", "mse"]).build(3)
     found = model.evaluate(X, t, sample_weight=weight)
-    assert list(found) == ["loss", "mean_squared_error", "r2", "root_mean_squared_error"]
+    assert list(found.keys()) == ["loss", "mean_squared_error", "r2", "root_mean_squared_error"]
     u = model.predict(X)
     np.testing.assert_allclose(found["r2"], sklearn.r2_score(t, u, sample_weight=weight), rtol=1e-12)
     mse = sklearn.mean_squared_error(t, u, sample_weight=weight)
@@ -152,7 +152,7 @@ def test_names():
 
     model = regressor(metrics=[Metric("first", worst), Metric("second", worst), double])
     found = model.build(3).evaluate(table(), table(N, 1))
-    assert list(found) == ["loss", "first", "second", "double"]
+    assert list(found.keys()) == ["loss", "first", "second", "double"]
     assert found["first"] == found["second"] > 0.0
     partial = Metric("clipped", functools.partial(np.clip, 0.0))
     assert partial.name == "clipped"

@@ -7,6 +7,7 @@ ones), so they are to be read only.
 from __future__ import annotations
 
 import numbers
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._validation import reason, shown
+from fastnn._validation import must_be, reason, shown
 from fastnn.kernels.maths.isfinite import all_finite
 
 if TYPE_CHECKING:
@@ -55,8 +56,38 @@ class Targets:
     n_outputs: int
 
 
+def feature_names(X: Any) -> tuple[str, ...] | None:
+    """Return the names of the columns of a data frame; None if they are not all text, or there are none."""
+    try:
+        names = tuple(getattr(X, "columns", ()))
+    except TypeError:
+        return None
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def _check_feature_names(X: Any, fitted: tuple[str, ...], name: str) -> None:
+    """Raise ValueError if the columns of a data frame are not those of the fit, in their order."""
+    given = feature_names(X)
+    if given is None or given == fitted:
+        return
+    if set(given) == set(fitted):
+        advice = f"They are in another order: give {name}[names] with the names of the fit."
+    else:
+        missing = [column for column in fitted if column not in given]
+        advice = f"There is no {reprlib.repr(missing[0])}." if missing else ""
+    k = next(k for k, (one, other) in enumerate(zip(given, fitted, strict=True)) if one != other)
+    raise ValueError(
+        must_be(f"column {k} of {name}", f"{fitted[k]!r}, as in the fit", given[k], advice)
+    )
+
+
 def as_features(
-    X: Any, *, dtype: npt.DTypeLike, n_features: int | None = None, name: str = "X"
+    X: Any,
+    *,
+    dtype: npt.DTypeLike,
+    n_features: int | None = None,
+    fitted_names: tuple[str, ...] | None = None,
+    name: str = "X",
 ) -> npt.NDArray[Any]:
     """Check a table of features and return it as a C-contiguous array.
 
@@ -69,6 +100,8 @@ def as_features(
         ``float32`` or ``float64``.
     n_features : int, optional
         The number d of columns that is expected; any when not given.
+    fitted_names : tuple of str or None
+        Names of the columns that are expected of a data frame; None for any.
     name : str
         What errors call the argument.
 
@@ -105,6 +138,8 @@ def as_features(
             f"{name} has {a.shape[1]} features (shape {a.shape}), but {n_features} are expected: "
             f"give shape (n, {n_features})."
         )
+    if fitted_names is not None:
+        _check_feature_names(X, fitted_names, name)
     return _as_finite(a, dtype, name)
 
 
@@ -166,6 +201,8 @@ def as_targets(
     each = loss.outputs_per_target
     if n_outputs is not None and columns * each != n_outputs:
         labels_too = f" or labels of shape ({n_rows},)" if softmax else ""
+        if not classes and columns == 1 and a.dtype.kind in "biu":
+            labels_too = "; for labels of classes make the Model with loss='softmax_crossentropy'"
         outputs = f"{n_outputs} outputs" if each == 1 else f"{n_outputs} outputs, {each} a target for {loss.name}"
         raise ValueError(
             f"{name} has shape {a.shape}, but the net has {outputs}: "

@@ -9,7 +9,7 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._data.arrays import Targets, as_features, as_sample_weight, as_targets
+from fastnn._data.arrays import Targets, as_features, as_sample_weight, as_targets, feature_names
 from fastnn._data.class_weight import ClassWeight, apply_class_weight
 from fastnn._data.rows import Rows
 from fastnn._validation import as_sequence, must_be, number_in
@@ -31,12 +31,15 @@ class RowFormat:
         float32 or float64.
     n_features, n_outputs : int or None
         Widths of input and output; None accepts any.
+    feature_names : tuple of str or None
+        Names of the columns of data frames, in their order; None accepts any.
     """
 
     loss: Loss
     dtype: np.dtype[Any]
     n_features: int | None
     n_outputs: int | None
+    feature_names: tuple[str, ...] | None = None
 
 
 def prepare(
@@ -159,13 +162,15 @@ def split_validation(
 
 def _checked(X: Any, y: Any, form: RowFormat, sample_weight: Any, names: Sequence[str]) -> Rows:
     """Validate and convert; the targets are as given, before label smoothing and the like."""
-    features = as_features(X, dtype=form.dtype, n_features=form.n_features, name=names[0])
+    features = as_features(
+        X, dtype=form.dtype, n_features=form.n_features, fitted_names=form.feature_names, name=names[0]
+    )
     n_rows = len(features)
     targets = as_targets(
         y, loss=form.loss, n_rows=n_rows, n_outputs=form.n_outputs, dtype=form.dtype, name=names[1]
     )
     weights = as_sample_weight(sample_weight, n_rows=n_rows, dtype=form.dtype, name=names[2])
-    return Rows(features, targets, weights, y)
+    return Rows(features, targets, weights, y, feature_names=feature_names(X))
 
 
 def _finished(rows: Rows, form: RowFormat, class_weight: Any) -> Rows:
@@ -208,5 +213,10 @@ def _held_out(validation_data: Any, training: Rows, form: RowFormat) -> Rows:
     if len(given) not in (2, 3):
         raise TypeError(must_be("validation_data", constraint, given, f"It has {len(given)} items."))
     X, y, sample_weight = (*given, None)[:3]
-    like = replace(form, n_features=training.features.shape[1], n_outputs=training.targets.n_outputs)
+    like = replace(
+        form,
+        n_features=training.features.shape[1],
+        n_outputs=training.targets.n_outputs,
+        feature_names=training.feature_names or form.feature_names,
+    )
     return _checked(X, y, like, sample_weight, tuple(f"validation_data[{k}]" for k in range(3)))

@@ -54,6 +54,7 @@ def _state_now(net: Net) -> tuple[dict[str, Any], dict[str, Array]]:
         "seed": spec.seed,
         "dtype": spec.dtype.name,
         "n_features": net.n_features,
+        "feature_names": None if net.feature_names is None else list(net.feature_names),
         "epochs_done": net.epochs_done,
         "steps_done": 0,
         "history": net.history.to_dict(),
@@ -112,6 +113,7 @@ def _from_state(
         raise ValueError(f"history must have at most {net.epochs_done} epochs (epochs_done)")
     if header["n_features"] is not None:
         n_features = positive_integer(header["n_features"], "n_features")
+        net.feature_names = _feature_names(header.get("feature_names"), n_features)
         expected = _expected_arrays(net, n_features)
         arrays = read_arrays(expected)
         for name, (shape, dtype) in expected.items():  # before memory is allocated: a damaged header may exceed it
@@ -226,6 +228,15 @@ def _fields(optimizer: optimizers.Optimizer) -> dict[str, Any]:
     if "learning_rate" in given:
         given["learning_rate"] = schedules.to_state(given["learning_rate"])
     return given
+
+
+def _feature_names(given: Any, n_features: int) -> tuple[str, ...] | None:
+    """Return the names of the columns; files of earlier versions have none."""
+    if given is None:
+        return None
+    if not isinstance(given, list) or len(given) != n_features or not all(isinstance(name, str) for name in given):
+        raise ValueError(must_be("feature_names", f"a list of {n_features} names", given))
+    return tuple(given)
 
 
 def _count(value: Any, name: str) -> int:

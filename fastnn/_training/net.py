@@ -83,6 +83,8 @@ class Net:
         For each layer whether training changes it; set by `set_trainable`.
     engine : Engine or None
         Parameters, optimizer slots and buffers; None before `build`.
+    feature_names : tuple of str or None
+        Names of the columns of the data frame that the net was trained with.
     epochs_done : int
         Epochs over all fits, of which the order of rows is a function.
     history : History
@@ -101,6 +103,7 @@ class Net:
         self.regularizer = regularizer
         self.trainable = tuple(layer.trainable for layer in spec.layers)
         self.engine: Engine | None = None
+        self.feature_names: tuple[str, ...] | None = None
         self.epochs_done = 0
         self.history = History()
         self.stop_training: bool | str = False
@@ -128,7 +131,8 @@ class Net:
     @property
     def form(self) -> RowFormat:
         """What the net requires of its data."""
-        return RowFormat(self.spec.loss, self.spec.dtype, self.n_features, self.n_outputs)
+        names = None if self.engine is None else self.feature_names
+        return RowFormat(self.spec.loss, self.spec.dtype, self.n_features, self.n_outputs, names)
 
     def flops_per_row(self, *, training: bool) -> int:
         """Return the floating-point operations per row in the matrix products."""
@@ -154,7 +158,7 @@ class Net:
         if known is None and n_outputs is None:
             raise ValueError("n_outputs must be given, as the list of layers is empty.")
         if known is not None and n_outputs is not None and n_outputs != known:
-            raise ValueError(f"n_outputs is {n_outputs}, but the last layer has {known} units.")
+            raise ValueError(f"n_outputs is {n_outputs}, but the last layer has {known} unit{'s' * (known > 1)}.")
         if self.n_features is not None and n_features != self.n_features:
             raise ValueError(
                 f"n_features is {n_features}, but the model is built for {self.n_features}; make a new Model."

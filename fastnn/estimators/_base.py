@@ -396,7 +396,7 @@ class BaseMLP(BaseEstimator):
         for view, given in zip([*weights, *biases], [*coefs, *intercepts], strict=True):
             view[...] = given
         self._model, self._bound = model, (*weights, *biases)
-        self.coefs_, self.intercepts_ = weights, biases
+        self.coefs_, self.intercepts_ = list(weights), list(biases)
 
     def _bound_model(self, seed: int | None = None) -> Model:
         """Return the Model with the present `coefs_` and `intercepts_`; `seed` is for a new one."""
