@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,7 +16,7 @@ import numpy.typing as npt
 from fastnn._compatibility import BatchSize, as_batch_size
 from fastnn._data.rows import Rows, shuffled
 from fastnn._engine.thread_team import ThreadTeam
-from fastnn._errors import DivergenceError
+from fastnn._errors import DivergenceError, warn
 from fastnn._figure import as_axes, new_figure
 from fastnn._training.descent import train_on_batch
 from fastnn._training.fit import train
@@ -269,10 +268,9 @@ def find(
         max_learning_rate=best_peak if falls(one_cycle) else None,
     )
     if found.learning_rate is None and found.max_learning_rate is None:
-        warnings.warn(
+        warn(
             f"no training of {found.epochs:.3g} epochs lowered the loss of {initial_loss:.4g} by {LEAST_FALL:.0%}, so "
-            "lr_find recommends no rate. Run it on a model that is not trained yet, with X and y scaled to about 1.",
-            stacklevel=3,
+            "lr_find recommends no rate. Run it on a model that is not trained yet, with X and y scaled to about 1."
         )
     return found
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._compatibility import BatchSize
-from fastnn._errors import DivergenceError
+from fastnn._errors import DivergenceError, TrainingWarning
 from fastnn._figure import as_axes, new_figure
 from fastnn._validation import as_sequence, finite_number, must_be, positive_integer
 from fastnn.callbacks import Callback, Trainable
@@ -101,10 +102,12 @@ class _Run(Callback):
         trained = copy.copy(model)
         trained.optimizer = with_learning_rate(trained.optimizer, self.rate)
         try:
-            trained.fit(
-                self.X, self.y, epochs=epochs, batch_size=batch_size, sample_weight=self.sample_weight,
-                callbacks=self, verbose=False,
-            )  # fmt: skip
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", TrainingWarning)  # a rate that is too high is chosen on purpose
+                trained.fit(
+                    self.X, self.y, epochs=epochs, batch_size=batch_size, sample_weight=self.sample_weight,
+                    callbacks=self, verbose=False,
+                )  # fmt: skip
         except DivergenceError:
             self.diverged = True
             self._record()

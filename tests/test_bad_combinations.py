@@ -219,17 +219,17 @@ FITS = {
     "stopping without validation": (
         regressor,
         {"callbacks": EarlyStopping()},
-        "monitor='val_loss', but this training has loss.* Give validation_data or",
+        "monitor='val_loss', which is missing: this training has loss.* Give validation_data or",
     ),
     "plateaus without validation": (
         regressor,
         {"callbacks": ReduceLROnPlateau()},
-        "monitor='val_loss', but .*Give valid",
+        "monitor='val_loss', which is missing.*Give valid",
     ),
     "checkpoints of a metric that is none": (
         regressor,
         {"callbacks": ModelCheckpoint(SAVED, monitor="val_accuracy", save_best_only=True), "validation_split": 0.2},
-        "ModelCheckpoint has monitor='val_accuracy', but this training has loss, val_loss",
+        "ModelCheckpoint has monitor='val_accuracy', which is missing: this training has loss, val_loss",
     ),
     "checkpoints of functions": (
         lambda: regressor(layers=[Dense(5, OWN_ACTIVATION), 2]),
@@ -381,12 +381,12 @@ CALLS = {
     "probabilities of values": (
         lambda m: m.predict_proba(X),
         lambda: regressor().build(D),
-        "'squared_error'. Use predict",
+        "'squared_error' and .*Use predict",
     ),
     "classes of counts": (
         lambda m: m.predict_classes(X),
         lambda: regressor(loss="poisson").build(D),
-        "'poisson'. Use pred",
+        "'poisson' and .*Use pred",
     ),
     "head of nothing learnt": (lambda m: m.replace_head([3]), regressor, "no weights yet: call fit, or build"),
     "head that keeps nothing": (

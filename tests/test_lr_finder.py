@@ -180,6 +180,7 @@ def test_losses_are_those_of_fits(optimizer, options, schedule, trials, name, dt
     assert getattr(found, name) == rates[np.argmin(losses)]
 
 
+@pytest.mark.filterwarnings("ignore::fastnn.TrainingWarning")
 def test_recommended_rates_are_near_the_best_of_a_grid():
     options, ratios = {"epochs": 20, "batch_size": 10}, []
     for optimizer in (fastnn.SGD(), fastnn.SGD(momentum=0.9), fastnn.Adam()):

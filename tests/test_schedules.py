@@ -358,6 +358,7 @@ class Look(fastnn.Callback):
     """Makes a fit stop after each epoch."""
 
 
+@pytest.mark.filterwarnings("ignore::fastnn.TrainingWarning")
 @pytest.mark.parametrize("schedule", ALL, ids=IDS)
 def test_the_rates_do_not_depend_on_how_epochs_are_run(schedule, tmp_path):
     """Many epochs a call, one a call, and with a file in between: the same bits."""
@@ -480,6 +481,7 @@ def test_a_rate_of_zero_changes_nothing():
     assert params(model) == before
 
 
+@pytest.mark.filterwarnings("ignore::fastnn.TrainingWarning")
 @pytest.mark.parametrize("watch", [None, Look()], ids=["can_fuse_epochs", "watched"])
 def test_divergence_names_the_rate_of_its_step(watch):
     rates = [1e-3, 1e-3, 1e-3, 1e300, 1e-3]
