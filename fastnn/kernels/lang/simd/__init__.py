@@ -91,18 +91,32 @@ from fastnn.kernels.lang.simd.registers import (
     emit_store,
     llvm_vector,
     op,
+    undefined,
+    vectors_to_prefetch,
 )
-from fastnn.kernels.lang.simd.target import CACHE_LINE, FEATURES, HAS_FMA, IS_X86, N_REGISTERS, VECTOR_BITS, n_lanes
+from fastnn.kernels.lang.simd.target import (
+    CACHE_LINE,
+    FEATURES,
+    HAS_FMA,
+    IS_AARCH64,
+    IS_X86,
+    N_REGISTERS,
+    VECTOR_BITS,
+    VECTORS_PER_LINE,
+    n_lanes,
+)
 
 __all__ = [
     "CACHE_LINE",
     "FEATURES",
     "FUNCTIONS",
     "HAS_FMA",
+    "IS_AARCH64",
     "IS_X86",
     "N_REGISTERS",
     "ROUND32",
     "ROUND64",
+    "VECTORS_PER_LINE",
     "VECTOR_BITS",
     "Vector",
     "absolute",
@@ -145,4 +159,6 @@ __all__ = [
     "store_scalar",
     "sum_lanes",
     "transpose_block",
+    "undefined",
+    "vectors_to_prefetch",
 ]
