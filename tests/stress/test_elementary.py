@@ -1,4 +1,4 @@
-"""Elementary functions over float32 numbers without a gap: all in the long form, some blocks in the short one."""
+"""Elementary functions over float32 numbers without a gap: all of them in the long form, some in the short one."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def fill(code, x, out):
 
 
 def block(number):
-    """Return block `number` of all float32 numbers from the lowest up, and the first one of the next block."""
+    """Return block `number` of all float32 numbers, from the lowest to the largest."""
     negative = number < N_BLOCKS
     first = (N_BLOCKS - 1 - number if negative else number - N_BLOCKS) * BLOCK
     bits = np.arange(first, first + BLOCK, dtype=np.uint32)

@@ -267,7 +267,7 @@ def test_gelu_is_precise_to_a_millionth_in_the_tail(dtype):
     true = wide * special.ndtr(wide)
     np.testing.assert_allclose(y, true, rtol=5e-7)
     core = x > -1
-    assert ulps(y[core], true[core]).max() <= 2.5
+    assert ulps(y[core], true[core]).max() <= 3.3
     true = special.ndtr(wide) + wide * np.exp(-(wide**2) / 2) / np.sqrt(2 * np.pi)
     np.testing.assert_allclose(slope, true, rtol=1e-6, atol=np.finfo(dtype).eps)
 
