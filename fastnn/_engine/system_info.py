@@ -140,10 +140,11 @@ def fma_peak(
     if bits not in vector_widths():
         raise ValueError(must_be("vector_bits", f"one of {', '.join(map(str, vector_widths()))}", bits))
     width = _VECTORS * simd.n_lanes(wanted)
-    vectors = aligned_zeros(n_threads * width, wanted).reshape(n_threads, width)
-    vectors[:] = np.linspace(1.0, 3.0, width)
-    flops_a_round = 2 * N_CHAINS * (bits // (8 * wanted.itemsize)) * n_threads
     with ThreadTeam(n_threads) as team:
+        n_threads = team.start(n_threads)
+        vectors = aligned_zeros(n_threads * width, wanted).reshape(n_threads, width)
+        vectors[:] = np.linspace(1.0, 3.0, width)
+        flops_a_round = 2 * N_CHAINS * (bits // (8 * wanted.itemsize)) * n_threads
         return flops_a_round * _best_rate(lambda count: team.run(fma_loop, vectors, count, bits, n_threads))
 
 
@@ -217,11 +218,12 @@ def read_bandwidth(n_bytes: int, n_threads: int | None = None) -> float:
     n_threads = _threads(n_threads)
     dtype = np.dtype(np.float32)
     a_round = READ_VECTORS * simd.n_lanes(dtype)
-    n = round_up(-(-n_bytes // (dtype.itemsize * n_threads)), a_round)
-    buffer = aligned_zeros(n_threads * n, dtype).reshape(n_threads, n)
-    buffer[:] = 1.0  # untouched pages of zeros would share one physical page
-    sums = aligned_zeros(n_threads * simd.CACHE_LINE, dtype).reshape(n_threads, simd.CACHE_LINE)
     with ThreadTeam(n_threads) as team:
+        n_threads = team.start(n_threads)
+        n = round_up(-(-n_bytes // (dtype.itemsize * n_threads)), a_round)
+        buffer = aligned_zeros(n_threads * n, dtype).reshape(n_threads, n)
+        buffer[:] = 1.0  # untouched pages of zeros would share one physical page
+        sums = aligned_zeros(n_threads * simd.CACHE_LINE, dtype).reshape(n_threads, simd.CACHE_LINE)
         return buffer.nbytes * _best_rate(lambda count: team.run(read_loop, buffer, count, 1.0, sums, n_threads))
 
 

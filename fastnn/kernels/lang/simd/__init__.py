@@ -30,6 +30,7 @@ The operations, with p a pointer, a b c v x y vectors of one type, n an integer,
 ``select_gt(a, b, x, y)``          a > b ? x : y
 ``select_finite(a, x, y)``         a is finite ? x : y
 ``sqrt(a)``, ``absolute(a)``       correctly rounded; exact
+``copy_sign(a, b)``                |a| with the sign of b
 ``mask_tail(v, n, fill)``          v in lanes 0 to n - 1, else fill
 ``low_half(v)``                    the first half of the lanes
 ``sum_lanes(v)``, ``max_lanes(v)`` upper half onto lower half until one is left
@@ -47,6 +48,7 @@ from fastnn.kernels.lang.simd.arithmetic import (
     ROUND64,
     absolute,
     broadcast,
+    copy_sign,
     exponent,
     fma,
     low_half,
@@ -121,6 +123,7 @@ __all__ = [
     "broadcast",
     "call_native",
     "cast_like",
+    "copy_sign",
     "element_of",
     "elementwise",
     "emit_broadcast",
