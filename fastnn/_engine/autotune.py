@@ -9,11 +9,13 @@ MAX_EPOCHS = 256
 #: Seconds of training steps by which one thread and all threads are compared; the faster is kept.
 TRIAL = 0.001
 #: Seconds of training steps by one thread before the first comparison: a shorter training is not worth its cost.
-FIRST_TRIAL = 0.008
+FIRST_TRIAL = 0.02
 #: Seconds per step below which more than one thread is never faster.
 MIN_STEP = 5e-6
 #: How many times slower all threads must be for a comparison to end early.
 CLEARLY = 1.5
+#: Seconds above what that allows after which the slice that starts the threads ends it: their processors are busy.
+PATIENCE = 0.002
 #: Seconds until the next comparison: the first interval, and the last one, as it doubles each time.
 FIRST_RETRY, LAST_RETRY = 0.05, 0.5
 
@@ -48,6 +50,10 @@ class SliceTuner:
         self._steps = dict.fromkeys(self._candidates, 0)
         self._is_trial = len(self._candidates) > 1
 
+    def _each_alone(self) -> float:
+        """Return the seconds per step of one thread in this comparison."""
+        return self._seconds[1] / self._steps[1]
+
     def next(self) -> tuple[int, int]:
         """Return threads and steps of the next slice; a short one where it only starts the threads."""
         if not self._is_warm:
@@ -65,6 +71,8 @@ class SliceTuner:
             return
         if not self._is_warm:  # the first slice may have compiled the kernel or started the threads
             self._is_warm = True
+            if self._is_trial and not self._to_try and seconds > PATIENCE + CLEARLY * steps * self._each_alone():
+                self._current, self._is_trial = 1, False
             return
         self._seconds[n_threads] += seconds
         self._steps[n_threads] += steps
@@ -77,7 +85,7 @@ class SliceTuner:
                 self._current = self._to_try.pop(0) if self._is_trial else n_threads
                 self._is_warm = not self._is_trial
         elif self._is_trial:
-            one = self._seconds[1] / self._steps[1]
+            one = self._each_alone()
             if spent >= TRIAL or each > CLEARLY * one:
                 self._current = n_threads if spent / self._steps[n_threads] < one else 1
                 self._is_trial = False

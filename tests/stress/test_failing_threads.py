@@ -17,7 +17,6 @@ pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="helpers are compiled code"
 
 PREPARE = """
 import _thread, copy, faulthandler, threading, time, warnings
-faulthandler.dump_traceback_later(300, exit=True)
 warnings.simplefilter("error")
 import numpy as np
 import fastnn
@@ -53,6 +52,7 @@ def same(a, b):
     return a == b if isinstance(a, (dict, float)) else np.array_equal(a, b)
 
 expected = {optimizer: use(1, optimizer) for optimizer in ("adam", "lbfgs")}
+faulthandler.dump_traceback_later(300, exit=True)
 time.sleep(1.2)
 before = count_threads()
 real = _thread.start_new_thread
