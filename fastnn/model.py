@@ -786,8 +786,8 @@ class Model:
     def save(self, path: PathOrFile) -> None:
         """Write the model into one file, optimizer state and history included; no pickle.
 
-        The file is replaced atomically: a crash leaves the old one. `fastnn.load` reads it, and training then
-        continues bit-exactly. Metrics that are functions are omitted.
+        The file is replaced atomically: a crash leaves the old one, and other hard links to it keep the old content.
+        `fastnn.load` reads it, and training then continues bit-exactly. Metrics that are functions are omitted.
 
         Parameters
         ----------
@@ -797,6 +797,10 @@ class Model:
         ------
         TypeError
             As for `check_serializable`.
+        ValueError
+            If no file can have that name.
+        OSError
+            If the file cannot be written, or is write-protected.
         """
         model_state.write(path, self._net)
 
@@ -816,9 +820,13 @@ class Model:
 def load(path: PathOrFile, *, metrics: Any = None, n_threads: int | None = None) -> Model:
     """Read a model that `Model.save` wrote.
 
+    Nothing in the file is executed, and memory is taken in proportion to its size. Weights are read as they are, NaN
+    included; `Model.fit` refuses such a model.
+
     Parameters
     ----------
     path : path or binary file
+        A device or pipe is refused as a path. A file that cannot seek may have up to 1 GiB.
     metrics : sequence of str, Metric or callable, or None
         As for `Model`. None means those of the file, which contains no functions: to use functions, pass all metrics
         again.
@@ -835,7 +843,7 @@ def load(path: PathOrFile, *, metrics: Any = None, n_threads: int | None = None)
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is truncated, of another format, or of a later version.
+        If the file is truncated or damaged, of another format, or of a later version; if no file can have that name.
     """
     net = model_state.read(path, n_threads=n_threads)
     if metrics is not None:
