@@ -173,7 +173,7 @@ def _new_file(name: str) -> IO[bytes]:
 
 
 def _sweep(folder: str) -> None:
-    """Delete the temporary files of processes that have ended: those that nobody has locked."""
+    """Delete the temporary files of processes that have ended: those without a lock."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX):
