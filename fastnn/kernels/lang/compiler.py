@@ -20,8 +20,9 @@ from numba import types
 from numba.extending import lower_builtin, register_jitable, type_callable
 
 from fastnn.kernels.lang.cache import CACHE_FOLDER
+from fastnn.kernels.lang.compile_thread import in_compile_thread
 from fastnn.kernels.lang.flags import FLAGS, JIT_DISABLED, MODE
-from fastnn.kernels.lang.numba_private import CACHE_NAMES, missing, numba_cache_at
+from fastnn.kernels.lang.numba_private import CACHE_NAMES, compile_through, missing, numba_cache_at
 
 __all__ = ["CACHE_FOLDER", "FLAGS", "JIT_DISABLED", "MODE", "alwaysinline", "device_function", "kernel", "noinline"]
 
@@ -63,7 +64,9 @@ def kernel(function: Callable[..., Any]) -> Any:
     """Compile an entry point on its first call, and keep the machine code on disk."""
     if JIT_DISABLED:
         return _as_python(function)
-    return _kept(function)
+    dispatcher = _kept(function)
+    compile_through(in_compile_thread, dispatcher)
+    return dispatcher
 
 
 def _define_kept() -> Callable[[Callable[..., Any]], Any]:

@@ -13,11 +13,12 @@ Not in the list: `numba.extending` (public), `llvmlite` (public), and the method
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import operator
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -97,6 +98,9 @@ NAMES: tuple[PrivateName, ...] = (
     PrivateName("numba.core.typing.templates", "AttributeTemplate.generic_resolve", None,
                 "overridden: types of the fields behind a reference to a bundle (`struct_pointer`)",
                 "bundles are passed by value: a tiny step takes a tenth longer"),
+    PrivateName("numba.core.dispatcher", "_DispatcherBase._compile_for_args", ("self", "args", "kws"),
+                "replaced in entry points: compiles in a thread of its own",
+                "an interrupt may block later compilations"),
     PrivateName("numba", "config.CACHE_DIR", None,
                 "set while a kernel is decorated, so that its cache lies in fastnn's folder",
                 "compiled code is not kept on disk"),
@@ -166,6 +170,11 @@ def warn_of_public_path(reason: str) -> None:
         RuntimeWarning,
         stacklevel=2,
     )
+
+
+def compile_through(run: Callable[..., Any], dispatcher: Any) -> None:
+    """Let `dispatcher` compile, or load, the code for new types of arguments by ``run(compile, *arguments)``."""
+    dispatcher._compile_for_args = functools.partial(run, dispatcher._compile_for_args)
 
 
 @contextmanager
