@@ -909,8 +909,8 @@ class Model:
     def save(self, path: PathOrFile) -> None:
         """Write the model into one file, optimizer state and history included; no pickle.
 
-        The file is replaced atomically: a crash leaves the old one. `fastnn.load` reads it, and training then
-        continues bit-exactly. Metrics that are functions are omitted.
+        The file is replaced atomically: a crash leaves the old one, and other hard links to it keep the old content.
+        `fastnn.load` reads it, and training then continues bit-exactly. Metrics that are functions are omitted.
 
         Parameters
         ----------
@@ -921,7 +921,9 @@ class Model:
         TypeError
             As for `check_serializable`.
         ValueError
-            If the name has the suffix of another format, such as ".h5" or ".keras".
+            If no file can have that name, or its suffix is that of another format, such as ".h5" or ".keras".
+        OSError
+            If the file cannot be written, or is write-protected.
         """
         check_suffix("path", path)
         if isinstance(path, str | os.PathLike):
@@ -945,9 +947,13 @@ class Model:
 def load(path: PathOrFile, *, metrics: Any = None, n_threads: int | None = None) -> Model:
     """Read a model that `Model.save` wrote.
 
+    Nothing in the file is executed, and memory is taken in proportion to its size. Weights are read as they are, NaN
+    included; `Model.fit` refuses such a model.
+
     Parameters
     ----------
     path : path or binary file
+        A device or pipe is refused as a path. A file that cannot seek may have up to 1 GiB.
     metrics : sequence of str, Metric or callable, or None
         As for `Model`. None means those of the file, which contains no functions: to use functions, pass all metrics
         again.
@@ -964,7 +970,7 @@ def load(path: PathOrFile, *, metrics: Any = None, n_threads: int | None = None)
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is truncated, of another format, or of a later version.
+        If the file is truncated or damaged, of another format, or of a later version; if no file can have that name.
     """
     if isinstance(path, str | os.PathLike):
         path = as_path("path", path)

@@ -206,8 +206,8 @@ def read(path: npz.PathOrFile, *, n_threads: int | None) -> Net:
             raise
         except Exception as error:  # whatever follows from values that no model has
             raise ValueError(
-                f"{npz.label_of(path)} is a fastnn file, but its content is no valid model ({npz.brief(error)}); it is "
-                "damaged or was made by other software. Save the model again."
+                f"{npz.label_of(path)} is a fastnn file, but its content is no valid model ({npz.brief(error)}). "
+                "Save the model again."
             ) from error
 
 

@@ -173,7 +173,7 @@ def _new_file(name: str) -> IO[bytes]:
 
 
 def _sweep(folder: str) -> None:
-    """Delete the temporary files of processes that have ended: those that nobody has locked."""
+    """Delete the temporary files of processes that have ended: those without a lock."""
     with contextlib.suppress(OSError), os.scandir(folder) as entries:
         for entry in entries:
             if entry.name.startswith(_PREFIX) and entry.name.endswith(_SUFFIX):
@@ -392,9 +392,9 @@ def label_of(path: PathOrFile) -> str:
 
 
 def brief(error: Exception) -> str:
-    """Return kind and text of an error, in at most 120 characters."""
+    """Return kind and text of an error, in at most 100 characters."""
     text = f"{type(error).__name__}: {error}"
-    return text if len(text) <= 120 else f"{text[:117]}..."
+    return text if len(text) <= 100 else f"{text[:97]}..."
 
 
 def _check_start(label: str, data: bytes) -> None:
