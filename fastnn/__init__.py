@@ -3,10 +3,14 @@
 Train with `Model`; see docs/start.md for a first example and docs/architecture.md for how it works.
 """
 
+import importlib
+import sys
 from typing import TYPE_CHECKING, Any
 
 from fastnn import custom, datasets, losses, metrics, optimizers, plot, schedules
-from fastnn._errors import DivergenceError
+from fastnn._errors import DivergenceError, TrainingWarning
+from fastnn._validation.names import no_attribute
+from fastnn._validation.other_libraries import PUBLIC_NAMES
 from fastnn._version import __version__
 from fastnn.activations import elu, leaky_relu
 from fastnn.augmentation import Augmentation
@@ -50,6 +54,7 @@ __all__ = [
     "ModelCheckpoint",
     "ReduceLROnPlateau",
     "TerminateOnNaN",
+    "TrainingWarning",
     "__version__",
     "custom",
     "datasets",
@@ -64,10 +69,26 @@ __all__ = [
 __all__ += optimizers.__all__
 
 
-def __getattr__(name: str) -> Any:
-    """Import the estimators, which require scikit-learn, on first access."""
-    if name in ("MLPClassifier", "MLPRegressor"):
-        from fastnn import estimators
+#: Public modules, and names that are imported on first access, as they need scikit-learn.
+_MODULES = (
+    "activations", "augmentation", "callbacks", "custom", "datasets", "estimators", "history", "initializers", "layers",
+    "losses", "lr_finder", "metrics", "model", "optimizers", "plot", "regularizers", "schedules", "solvers",
+)  # fmt: skip
+_ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 
-        return getattr(estimators, name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*__all__, *_MODULES, *_ESTIMATORS})
+
+
+def __getattr__(name: str) -> Any:
+    """Import the estimators on first access; the errors of names of other libraries state what to write instead."""
+    if name in _ESTIMATORS or name == "estimators":
+        estimators = importlib.import_module("fastnn.estimators")
+        return estimators if name == "estimators" else getattr(estimators, name)
+    text = no_attribute("fastnn", name, PUBLIC_NAMES, __dir__())
+    # `from fastnn import name` ignores the text of an AttributeError.
+    importing = sys._getframe(1).f_globals.get("__name__") == "importlib._bootstrap"
+    if importing and name in PUBLIC_NAMES:
+        raise ImportError(text, name=__name__)
+    raise AttributeError(text)

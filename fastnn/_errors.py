@@ -1,4 +1,4 @@
-"""Exceptions defined by fastnn."""
+"""Exceptions and warnings defined by fastnn."""
 
 from __future__ import annotations
 
@@ -33,4 +33,12 @@ class DivergenceError(FloatingPointError):
         return functools.partial(type(self), **settings), (str(self),)
 
 
+class TrainingWarning(UserWarning):
+    """A training runs, but its data, learning rate or schedule make a good result unlikely; the text states the cure.
+
+    ``warnings.filterwarnings("ignore", category=fastnn.TrainingWarning)`` hides all of them.
+    """
+
+
+TrainingWarning.__module__ = "fastnn"
 DivergenceError.__module__ = "fastnn"  # the public path, for pickles and tracebacks

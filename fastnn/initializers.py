@@ -11,10 +11,15 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._validation import canonical_name
+from fastnn._validation.names import resolved_name
 from fastnn.activations import Activation
 
 __all__ = ["get", "initial_weights"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 _NAMES = (
     "auto",
@@ -48,7 +53,7 @@ def get(name: str) -> str:
     ValueError
         If it is unknown.
     """
-    return canonical_name("kernel_initializer", name, _NAMES, {})
+    return resolved_name("kernel_initializer", name, _NAMES, {})
 
 
 def initial_weights(

@@ -9,14 +9,14 @@ A loss with settings is made by a function of its name: ``huber(delta=2.0)``, ``
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._validation import canonical_name, finite_number, must_be
+from fastnn._validation import as_sequence, finite_number, must_be, number_in, shown
+from fastnn._validation.names import explained, hint_for_object, resolved_name
 from fastnn.kernels.lang.compiler import device_function
 from fastnn.kernels.lang.simd import (
     absolute,
@@ -41,6 +41,11 @@ from fastnn.kernels.nn.rules import ACTIVATIONS, LOSSES, ActivationRule, LossRul
 from fastnn.kernels.nn.softmax import exp_shifted, largest, scale_row
 
 __all__ = ["Loss", "binary_crossentropy", "get", "huber", "quantile", "softmax_crossentropy"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 Targets: TypeAlias = npt.NDArray[np.floating]
 
@@ -373,6 +378,7 @@ LOSSES.add(
 # ------------------------------------------------------------------------------------------- what a user states
 
 
+@explained
 @documented(LOSSES)
 @dataclass(frozen=True)
 class Loss:
@@ -418,13 +424,11 @@ class Loss:
 
     def __post_init__(self) -> None:
         """Resolve the name and check the settings."""
-        name = canonical_name("loss", self.name, LOSSES.names, LOSSES.aliases)
+        name = resolved_name("loss", self.name, LOSSES.names, LOSSES.aliases)
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "delta", self._checked_delta())
         object.__setattr__(self, "quantiles", self._checked_quantiles())
-        smoothing = finite_number("label_smoothing", self.label_smoothing)
-        if not 0.0 <= smoothing < 1.0:
-            raise ValueError(must_be("label_smoothing", "at least 0 and below 1", smoothing))
+        smoothing = number_in("label_smoothing", self.label_smoothing, "[0, 1)")
         if smoothing and "label_smoothing" not in self.rule.settings:
             raise ValueError(f"label_smoothing has no meaning for {name}, got {smoothing!r}. Leave it out.")
         object.__setattr__(self, "label_smoothing", smoothing)
@@ -432,26 +436,22 @@ class Loss:
     def _checked_delta(self) -> float | None:
         if "delta" not in self.rule.settings:
             if self.delta is not None:
-                raise ValueError(f"delta has no meaning for {self.name}, got {self.delta!r}. Leave it out.")
+                raise ValueError(f"delta has no meaning for {self.name}, got {shown(self.delta)}. Leave it out.")
             return None
-        delta = finite_number("delta", 1.0 if self.delta is None else self.delta)
-        if delta <= 0.0:
-            raise ValueError(must_be("delta", "above 0", delta, "For small deltas there is 'absolute_error'."))
-        return delta
+        delta = 1.0 if self.delta is None else self.delta
+        return number_in("delta", delta, "(0, inf)", "For small deltas there is 'absolute_error'.")
 
     def _checked_quantiles(self) -> tuple[float, ...]:
-        given = self.quantiles
-        if isinstance(given, str) or not isinstance(given, Iterable):
-            raise TypeError(must_be("quantiles", "levels such as (0.1, 0.5, 0.9)", given))
-        levels = tuple(finite_number("quantiles", q) for q in given)
+        given = as_sequence("quantiles", "levels such as (0.1, 0.5, 0.9)", self.quantiles)
+        levels = tuple(finite_number(f"quantiles[{k}]", level) for k, level in enumerate(given))
         if "quantiles" not in self.rule.settings:
             if levels:
-                raise ValueError(f"quantiles have no meaning for {self.name}, got {levels!r}. Leave them out.")
+                raise ValueError(f"quantiles have no meaning for {self.name}, got {shown(levels)}. Leave them out.")
             return ()
         if not all(0.0 < q < 1.0 for q in levels):
             raise ValueError(must_be("quantiles", "above 0 and below 1", levels))
         if len(set(levels)) < len(levels):
-            raise ValueError(f"quantiles must differ from each other, got {levels!r}.")
+            raise ValueError(must_be("quantiles", "different from each other", levels))
         return levels or (0.5,)
 
     @property
@@ -504,6 +504,7 @@ class Loss:
         return self.rule.prepare(self, targets) if self.rule.prepare else targets
 
 
+@explained
 def huber(delta: float = 1.0) -> Loss:
     """Return the loss of Huber: squared for errors up to `delta`, linear beyond.
 
@@ -525,6 +526,7 @@ def huber(delta: float = 1.0) -> Loss:
     return Loss("huber", delta=delta)
 
 
+@explained
 def quantile(*quantiles: float) -> Loss:
     """Return the quantile (pinball) loss for one or several levels.
 
@@ -552,6 +554,7 @@ def quantile(*quantiles: float) -> Loss:
     return Loss("quantile", quantiles=quantiles)
 
 
+@explained
 def softmax_crossentropy(label_smoothing: float = 0.0) -> Loss:
     """Return the cross-entropy of classes that exclude each other, with label smoothing [1]_.
 
@@ -577,6 +580,7 @@ def softmax_crossentropy(label_smoothing: float = 0.0) -> Loss:
     return Loss("softmax_crossentropy", label_smoothing=label_smoothing)
 
 
+@explained
 def binary_crossentropy(label_smoothing: float = 0.0) -> Loss:
     """Return the binary cross-entropy per output (multi-label), with label smoothing towards 1/2.
 
@@ -621,5 +625,8 @@ def get(spec: str | Loss) -> Loss:
     if isinstance(spec, Loss):
         return spec
     if not isinstance(spec, str):
-        raise TypeError(must_be("loss", "a name such as 'squared_error', or a Loss", spec))
+        hint = hint_for_object("loss", spec, LOSSES.names, LOSSES.aliases)
+        if not hint and callable(spec):
+            hint = "A function of your own is fastnn.custom.loss(value, gradient)."
+        raise TypeError(must_be("loss", "a name such as 'squared_error', or a Loss", spec, hint))
     return Loss(spec)

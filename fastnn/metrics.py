@@ -8,20 +8,26 @@ that purpose.
 from __future__ import annotations
 
 import inspect
-import reprlib
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from dataclasses import KW_ONLY, dataclass
+from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._validation import canonical_name, must_be
+from fastnn._validation import is_encodable, must_be, name_of
+from fastnn._validation.names import explained, resolved_name
 from fastnn.history import NO_METRICS
 from fastnn.kernels import ids
 from fastnn.losses import Loss
 
 __all__ = ["Metric", "get"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 Array: TypeAlias = npt.NDArray[Any]
 MetricFunction: TypeAlias = Callable[[Array, Array], float]
@@ -58,6 +64,7 @@ def _r2(y_true: Array, y_pred: Array, sample_weight: Array | None) -> float:
 _FUNCTIONS = {"root_mean_squared_error": _root_mean_squared_error, "r2": _r2}
 
 
+@explained
 @dataclass(frozen=True)
 class Metric:
     """A metric by its name, or a function under a name.
@@ -70,6 +77,10 @@ class Metric:
         `function`, any name that is still free in a History.
     function : callable or None
         ``function(y_true, y_pred) -> float``; see `Model`.
+    needs : {"classes", "probabilities"} or None
+        What a function receives where the loss is a cross-entropy: labels of classes, as `predict_classes` returns
+        them, or the probabilities of `predict_proba`. None: probabilities; if the function raises TypeError or
+        ValueError for them, as scikit-learn's ``f1_score`` does, classes.
 
     Raises
     ------
@@ -79,24 +90,26 @@ class Metric:
 
     name: str
     function: MetricFunction | None = None
+    _: KW_ONLY
+    needs: Literal["classes", "probabilities"] | None = None
 
     def __post_init__(self) -> None:
         """Resolve the name."""
+        if self.needs not in (None, "classes", "probabilities"):
+            raise ValueError(must_be("needs", "'classes', 'probabilities' or None", self.needs))
         if self.function is None:
+            if self.needs is not None:
+                raise ValueError(f"needs={self.needs!r} is that of a function, but metric {self.name!r} has none.")
             known = {**_CODES, **dict.fromkeys(_FUNCTIONS, -1)}
-            object.__setattr__(self, "name", canonical_name("metric", self.name, known, _ALIASES))
+            object.__setattr__(self, "name", resolved_name("metric", self.name, known, _ALIASES))
             return
         if not callable(self.function) or not _takes_two(self.function):
-            raise TypeError(
-                f"metric {reprlib.repr(self.function)} cannot be called as function(y_true, y_pred) -> float."
-            )
-        if not isinstance(self.name, str) or not self.name:
-            raise TypeError(must_be("name", "a text such as 'balanced_accuracy'", self.name))
+            raise TypeError(must_be("function of a metric", "callable as function(y_true, y_pred)", self.function))
+        if type(self.name) is not str or not self.name or not is_encodable(self.name):
+            raise TypeError(must_be("name of a metric", "a text such as 'balanced_accuracy'", self.name))
         if self.name in _TAKEN or self.name.startswith("val_"):
-            raise ValueError(
-                f"metric name {self.name!r} is taken: History has {', '.join(_TAKEN)} and val_... already. Use "
-                "Metric('another_name', function)."
-            )
+            hint = "Use Metric('another_name', function)."
+            raise ValueError(must_be("name of a metric", f"none of {', '.join(_TAKEN)} and val_...", self.name, hint))
 
     @property
     def compiled(self) -> bool:
@@ -108,7 +121,13 @@ class Metric:
         """The kernels' integer code, of a metric that is `compiled`."""
         return _CODES[self.name]
 
-    def value(self, y_true: Array, y_pred: Array, sample_weight: Array | None) -> float:
+    def value(
+        self,
+        y_true: Array,
+        y_pred: Array,
+        sample_weight: Array | None,
+        classes: Callable[[], tuple[Array, Array]] | None = None,
+    ) -> float:
         """Compute a metric that is not `compiled`.
 
         Parameters
@@ -119,6 +138,8 @@ class Metric:
             Predictions.
         sample_weight : (n,) ndarray or None
             Weight of each row; it is not passed to a custom `function`.
+        classes : callable or None
+            Returns targets and predictions as classes; None where there are none.
 
         Returns
         -------
@@ -128,13 +149,36 @@ class Metric:
         if self.function is None:
             t, u = (np.asarray(a, np.float64).reshape(len(a), -1) for a in (y_true, y_pred))
             return _FUNCTIONS[self.name](t, u, sample_weight)
-        found = self.function(y_true, y_pred)
+        found = self._called(self.function, y_true, y_pred, classes)
         try:
             if np.ndim(found) == 0:
                 return float(found)
-        except (TypeError, ValueError):
+        except OverflowError:
+            return math.inf
+        except Exception:  # raised by the value itself
             pass
-        raise TypeError(f"metric {self.name!r} gave {reprlib.repr(found)}, but must give one number.")
+        raise TypeError(must_be(f"value of the metric {self.name!r}", "one number", found))
+
+    def _called(
+        self,
+        function: MetricFunction,
+        y_true: Array,
+        y_pred: Array,
+        classes: Callable[[], tuple[Array, Array]] | None,
+    ) -> Any:
+        """Call the function with what it needs."""
+        if self.needs == "classes" and classes is not None:
+            return function(*classes())
+        try:
+            return function(y_true, y_pred)
+        except (TypeError, ValueError):
+            if self.needs is not None or classes is None:
+                raise
+            try:
+                return function(*classes())
+            except Exception:  # the error for probabilities is the one to report
+                pass
+            raise
 
 
 def _takes_two(function: Callable[..., Any]) -> bool:
@@ -142,7 +186,7 @@ def _takes_two(function: Callable[..., Any]) -> bool:
         inspect.signature(function).bind(None, None)
     except TypeError:
         return False
-    except ValueError:  # it has no signature
+    except Exception:  # it has no signature, or one that cannot be read
         pass
     return True
 
@@ -175,18 +219,20 @@ def get(spec: str | Metric | MetricFunction, *, loss: Loss | None = None) -> Met
     elif isinstance(spec, str):
         metric = Metric(spec)
     elif callable(spec) and not isinstance(spec, type):
-        name = getattr(spec, "__name__", None)
+        name = name_of(spec)
         if name is None:
-            raise TypeError(
-                f"metric {reprlib.repr(spec)} has no __name__; use fastnn.metrics.Metric('name', function)."
-            )
+            raise TypeError(must_be("metric", "a function with a __name__, or Metric('name', function)", spec))
         metric = Metric(name, spec)
     else:
-        raise TypeError(
-            "metric must be a name such as 'accuracy', a function(y_true, y_pred) or a Metric, got "
-            f"{reprlib.repr(spec)}."
-        )
-    if metric.function is not None or loss is None:
+        raise TypeError(must_be("metric", "a name such as 'accuracy', a function(y_true, y_pred) or a Metric", spec))
+    if loss is None:
+        return metric
+    if metric.function is not None:
+        if metric.needs == "classes" and not loss.classification:
+            raise ValueError(
+                f"metric {metric.name!r} has needs='classes', but loss={loss.name!r} is one of regression. Leave needs "
+                "out, or use a loss such as 'softmax_crossentropy'."
+            )
         return metric
     if metric.name == "accuracy" and not loss.classification:
         raise ValueError(

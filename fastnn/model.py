@@ -6,6 +6,8 @@ by the optimizer.
 
 from __future__ import annotations
 
+import inspect
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -25,22 +27,31 @@ from fastnn._compatibility import (
 from fastnn._data.arrays import as_features
 from fastnn._data.class_weight import ClassWeight
 from fastnn._data.prepare import ValidationData, prepare, prepare_training
-from fastnn._engine.thread_team import available_threads
+from fastnn._data.rows import Rows
+from fastnn._engine.processors import available_threads
 from fastnn._persistence import model_state
 from fastnn._persistence.npz import PathOrFile
-from fastnn._training import descent, objective, summary
+from fastnn._results import ParameterViews, Scores
+from fastnn._training import advice, descent, objective, summary
 from fastnn._training.fit import train
 from fastnn._training.loop import Fit
 from fastnn._training.net import Net, new_net, with_new_head
 from fastnn._training.progress import bar
-from fastnn._validation import as_max_seconds, as_verbose, check_bool, must_be, positive_integer
+from fastnn._validation import as_max_seconds, as_path, as_sequence, as_verbose, check_bool, must_be, positive_integer
+from fastnn._validation.names import check_suffix, explained, no_attribute, unknown_keyword
+from fastnn._validation.other_libraries import MODEL_ATTRIBUTES
 from fastnn.augmentation import Augmentation, check_augmentation
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.history import History
 from fastnn.layers import Dense, Dropout
 from fastnn.lr_finder import LearningRates, RangeTest, check_has_rate, find
 
-__all__ = ["Model"]
+__all__ = ["Model", "load"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -57,10 +68,12 @@ else:
             raise AttributeError(f"{name} of a Model is read-only; make a new Model with another {name}.")
 
 
+@explained
 class Model:
     """A multilayer perceptron and its training: min E(f(x), t) + R.
 
-    Nothing is compiled or allocated before the first call that needs it.
+    Nothing is compiled or allocated before the first call that needs it. A name that is not an attribute below cannot
+    be set; classes derived from Model may have attributes of their own.
 
     Parameters
     ----------
@@ -88,15 +101,18 @@ class Model:
         each epoch, and its ``__name__`` is its key in the History (or the name of ``Metric(name, metric)``).
         Its arguments are y as passed, as an array, and predictions: values, or the probabilities of
         `predict_proba` with a cross-entropy; (n,) if y is and there is one output. Sample weights are not passed.
-        Most metrics of scikit-learn are valid. All but the first three are computed after an epoch, with its last
-        weights, by a prediction for all rows.
+        A function that refuses probabilities, as ``sklearn.metrics.f1_score`` does, receives classes in place of both;
+        ``Metric(name, metric, needs="classes")`` states it. Most metrics of scikit-learn are valid. All but the first
+        three are computed after an epoch, with its last weights, by a prediction for all rows.
     seed : int or None
         Seed of the start weights, the order of rows in each epoch and the validation split. The same seed gives the
         same bits for every number of threads. None draws one; see `seed`.
     dtype : {"float32", "float64"}
-        Precision of weights and arithmetic.
+        Precision of weights and arithmetic. Data of another type are converted: with "float32" an X of float64 is
+        computed in single precision.
     n_threads : int or None
-        Maximum number of threads; None means all processors of the process. Fewer are used where that is faster.
+        Maximum number of threads; None means all processors of the process. Fewer are used where that is faster, and
+        never more than there are processors.
 
     Attributes
     ----------
@@ -107,8 +123,9 @@ class Model:
     dtype : numpy.dtype
     n_features, n_outputs : int or None
         Widths of input and output; None while unknown.
-    weights, biases : list of ndarray
-        Views of the parameters, (n_in, n_out) and (n_out,) per layer; writing into them changes the model.
+    weights, biases : tuple of ndarray
+        Views of the parameters, (n_in, n_out) and (n_out,) per layer; writing into them changes the model, and so does
+        ``model.weights[0] = a`` or ``model.weights = [...]``, of arrays of the same shapes.
     trainable : list of bool
         For each layer whether training changes it; set it to freeze or unfreeze layers.
     averages : (list of ndarray, list of ndarray) or None
@@ -137,6 +154,8 @@ class Model:
     True
     """
 
+    __slots__ = ("__weakref__", "_net")
+
     def __init__(
         self,
         layers: Sequence[Dense | Dropout | int] | npt.NDArray[np.integer],
@@ -159,6 +178,27 @@ class Model:
             dtype=dtype,
             n_threads=n_threads,
         )
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Set an attribute that the class has.
+
+        Raises
+        ------
+        AttributeError
+            If there is no such attribute, or it is read-only.
+        """
+        try:
+            object.__setattr__(self, name, value)
+        except AttributeError:
+            if hasattr(type(self), name):
+                raise
+            raise AttributeError(no_attribute("a Model", name, MODEL_ATTRIBUTES, _public(type(self)))) from None
+
+    def __getattr__(self, name: str) -> Any:
+        """Raise AttributeError for a name that does not exist."""
+        if hasattr(type(self), name):  # a property that raised AttributeError
+            return object.__getattribute__(self, name)
+        raise AttributeError(no_attribute("a Model", name, MODEL_ATTRIBUTES, _public(type(self))))
 
     # ------------------------------------------------------------------------------------ properties
 
@@ -199,6 +239,8 @@ class Model:
 
     @history.setter
     def history(self, history: History) -> None:
+        if not isinstance(history, History):
+            raise TypeError(must_be("history", "a fastnn.History", history))
         self._net.history = history
 
     @property
@@ -208,6 +250,8 @@ class Model:
 
     @stop_training.setter
     def stop_training(self, stop: bool | str) -> None:
+        if type(stop) is not str:
+            stop = check_bool(stop, "stop_training")
         self._net.stop_training = stop
 
     @property
@@ -268,14 +312,22 @@ class Model:
         return summary.n_params(self._net)
 
     @property
-    def weights(self) -> list[Array]:
+    def weights(self) -> ParameterViews:
         """Views of the weights, (n_in, n_out) per layer; writing into them changes the model."""
-        return self._net.built().weights()
+        return ParameterViews(self._net.built().weights(), "weights")
+
+    @weights.setter
+    def weights(self, weights: Iterable[npt.ArrayLike]) -> None:
+        self.weights.write(weights)
 
     @property
-    def biases(self) -> list[Array]:
+    def biases(self) -> ParameterViews:
         """Views of the biases, (n_out,) per layer; writing into them changes the model."""
-        return self._net.built().biases()
+        return ParameterViews(self._net.built().biases(), "biases")
+
+    @biases.setter
+    def biases(self, biases: Iterable[npt.ArrayLike]) -> None:
+        self.biases.write(biases)
 
     @property
     def averages(self) -> tuple[list[Array], list[Array]] | None:
@@ -296,11 +348,10 @@ class Model:
     @trainable.setter
     def trainable(self, trainable: Iterable[bool]) -> None:
         net = self._net
-        given = tuple(trainable) if isinstance(trainable, Iterable) else (trainable,)
+        constraint = f"a bool for each of the {len(net.spec.layers)} layers"
+        given = as_sequence("trainable", constraint, trainable) if isinstance(trainable, Iterable) else (trainable,)
         if len(given) != len(net.spec.layers) or not all(isinstance(flag, bool | np.bool_) for flag in given):
-            raise ValueError(
-                must_be("trainable", f"a bool for each of the {len(net.spec.layers)} layers", given)
-            )
+            raise ValueError(must_be("trainable", constraint, given))
         with net.kernel_lock:
             if net.is_in_training:
                 raise ValueError("trainable cannot be changed during a fit: set it between two fits.")
@@ -341,6 +392,10 @@ class Model:
         net = self._net
         net.built()
         check_bool(trainable, "trainable")
+        names = list(inspect.signature(Model).parameters)[1:]
+        for name in settings:
+            if name not in names:
+                raise TypeError(unknown_keyword("replace_head", name, names))
         return _model_of(with_new_head(net, layers, n_replaced=n_replaced, trainable=trainable, settings=settings))
 
     def flops_per_row(self, *, training: bool) -> int:
@@ -359,8 +414,9 @@ class Model:
         int
             Multiplications and additions counted separately.
         """
-        return self._net.flops_per_row(training=training)
+        return self._net.flops_per_row(training=check_bool(training, "training"))
 
+    @explained
     def build(self, n_features: int, n_outputs: int | None = None) -> Model:
         """Allocate the parameters and draw the start weights, which otherwise the first fit does.
 
@@ -399,11 +455,14 @@ class Model:
         print_fn : callable
             Called with each line.
         """
+        if not callable(print_fn):
+            raise TypeError(must_be("print_fn", "a function of a line of text", print_fn))
         for line in summary.lines(self._net):
             print_fn(line)
 
     # --------------------------------------------------------------------------------------- training
 
+    @explained
     def fit(
         self,
         X: Any,
@@ -426,7 +485,8 @@ class Model:
         Parameters
         ----------
         X : array-like, (n, n_features)
-            C-contiguous arrays of the model's dtype are used without a copy; other data are converted once.
+            C-contiguous arrays of the model's dtype are used without a copy; other data are converted once. The names
+            of a data frame's columns are kept: later data frames must have the same ones in the same order.
         y : array-like
             Values (n,) or (n, n_outputs); for "softmax_crossentropy" also labels 0, 1, ... (n,).
         epochs : int or None
@@ -507,6 +567,7 @@ class Model:
 
         def run() -> History:
             net.check_weights()
+            _learn_names(net, training)
             net.build(training.features.shape[1], training.targets.n_outputs)
             fit = Fit(
                 training=training,
@@ -521,12 +582,17 @@ class Model:
                 augmentation=plan,
             )
             try:
-                return train(net, fit)
+                advice.check_scale(net, training)
+                advice.check_schedule(net, epochs)
+                record = train(net, fit)
+                advice.check_losses(net, training, record.history.get("loss", []))
+                return record
             finally:
                 progress.close()
 
         return net.in_training("fit", run)
 
+    @explained
     def partial_fit(self, X: Any, y: Any, *, batch_size: BatchSize = "auto", sample_weight: Any = None) -> Model:
         """Make one pass over the data in their order, from the present state of the model.
 
@@ -551,9 +617,10 @@ class Model:
         self.fit(X, y, batch_size=batch_size, sample_weight=sample_weight, shuffle=False, verbose=False)
         return self
 
+    @explained
     def train_on_batch(
         self, X: Any, y: Any, *, sample_weight: Any = None, class_weight: ClassWeight | None = None
-    ) -> dict[str, float]:
+    ) -> Scores:
         """Make one update by all given rows, for custom training loops.
 
         It counts as a step of the optimizer, not as an epoch, and is not recorded in `history`. A schedule of the
@@ -567,7 +634,7 @@ class Model:
         Returns
         -------
         dict of str to float
-            Loss (with the penalty) and metrics of these rows, before the update.
+            Loss (with the penalty) and metrics of these rows, before the update; see `evaluate`.
 
         Raises
         ------
@@ -581,14 +648,16 @@ class Model:
         net.check_trainable()
         rows = prepare(X, y, net.form, sample_weight=sample_weight, class_weight=class_weight)
 
-        def run() -> dict[str, float]:
+        def run() -> Scores:
             net.check_weights()
+            _learn_names(net, rows)
             net.build(rows.features.shape[1], rows.targets.n_outputs)
-            with net.team(net.flops_per_row(training=True) * rows.n) as team:
-                return descent.train_on_batch(net, rows, team)
+            with net.team(net.flops_per_row(training=True) * rows.n, once=True) as team:
+                return Scores(descent.train_on_batch(net, rows, team))
 
         return net.in_training("train_on_batch", run)
 
+    @explained
     def lr_find(
         self,
         X: Any,
@@ -666,7 +735,7 @@ class Model:
 
     # ------------------------------------------------------------------------------------- prediction
 
-    def predict(self, X: Any) -> Array:
+    def predict(self, X: Any, *, batch_size: int | None = None, verbose: Any = False) -> Array:
         """Return the outputs f(x) of the last layer, its activation included.
 
         With a cross-entropy over a linear last layer these are logits; see `predict_proba`.
@@ -674,6 +743,10 @@ class Model:
         Parameters
         ----------
         X : array-like, (n, n_features)
+            A C-contiguous array of the model's dtype is read without a conversion.
+        batch_size, verbose
+            Without effect, for programs that were written for Keras: the result does not depend on batches, and there
+            is no display.
 
         Returns
         -------
@@ -688,12 +761,20 @@ class Model:
         net = self._net
         engine = net.engine or net.built()
         # The kernel itself finds NaN and infinity, while the rows are in the cache; `as_features` reports where.
-        features = X if engine.can_read(X) else as_features(X, dtype=net.spec.dtype, n_features=net.n_features)
+        features = X if engine.can_read(X) else self._features(X)
         outputs = net.outputs(features)
         if outputs is None:
-            as_features(X, dtype=net.spec.dtype, n_features=net.n_features)
+            self._features(X)
             raise ValueError("X was written to by another thread during the call, and contained NaN or infinity.")
         return outputs
+
+    def _features(self, X: Any) -> Array:
+        form = self._net.form
+        return as_features(X, dtype=form.dtype, n_features=form.n_features, fitted_names=form.feature_names)
+
+    def __call__(self, X: Any) -> Array:
+        """Return `predict` of X, as in Keras and PyTorch."""
+        return self.predict(X)
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probabilities of the classes.
@@ -712,9 +793,12 @@ class Model:
         ValueError, TypeError
             As for `predict`, and if the model does not output probabilities.
         """
+        return self._probabilities(X, "predict_proba")
+
+    def _probabilities(self, X: Any, call: str) -> Array:
         net = self._net
         net.built()
-        objective.check_probabilities(net.spec)
+        objective.check_probabilities(net.spec, call)
         return objective.probabilities(net.spec, self.predict(X))
 
     def predict_classes(self, X: Any) -> npt.NDArray[np.int64]:
@@ -734,24 +818,28 @@ class Model:
         ValueError, TypeError
             As for `predict_proba`.
         """
-        probabilities = self.predict_proba(X)
-        if self.loss.rule.targets == "classes" or self.layers[-1].activation.rule.probabilities == "row":
-            return probabilities.argmax(axis=1)
-        classes = (probabilities > 0.5).astype(np.int64)
-        return classes[:, 0] if classes.shape[1] == 1 else classes
+        probabilities = self._probabilities(X, "predict_classes")
+        return objective.classes(self._net.spec, probabilities)
 
-    def evaluate(self, X: Any, y: Any, *, sample_weight: Any = None) -> dict[str, float]:
+    @explained
+    def evaluate(
+        self, X: Any, y: Any, *, sample_weight: Any = None, batch_size: int | None = None, verbose: Any = False
+    ) -> Scores:
         """Return loss and metrics of the given data.
 
         Parameters
         ----------
         X, y, sample_weight
             As for `fit`.
+        batch_size, verbose
+            Without effect, for programs that were written for Keras: the result does not depend on batches, and there
+            is no display.
 
         Returns
         -------
         dict of str to float
-            "loss" (with the penalty) and the metrics, by name.
+            "loss" (with the penalty) and the metrics, by name. It cannot be unpacked or iterated over, which would give
+            the names; `dict.values`, `dict.items` and all else of a dict are there.
 
         Raises
         ------
@@ -761,9 +849,10 @@ class Model:
         net = self._net
         net.built()
         rows = prepare(X, y, net.form, sample_weight=sample_weight)
-        with net.team(net.flops_per_row(training=False) * rows.n) as team:
-            return objective.evaluate(net, rows, team)
+        with net.team(net.flops_per_row(training=False) * rows.n, once=True) as team:
+            return Scores(objective.evaluate(net, rows, team))
 
+    @explained
     def gradient(self, X: Any, y: Any, *, sample_weight: Any = None) -> tuple[float, list[Array], list[Array]]:
         """Return the loss E + R of all rows as one batch and its gradient, by back-propagation without dropout.
 
@@ -833,7 +922,12 @@ class Model:
         ------
         TypeError
             As for `check_serializable`.
+        ValueError
+            If the name has the suffix of another format, such as ".h5" or ".keras".
         """
+        check_suffix("path", path)
+        if isinstance(path, str | os.PathLike):
+            path = as_path("path", path)
         model_state.write(path, self._net)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -849,6 +943,7 @@ class Model:
         self._net = net
 
 
+@explained
 def load(path: PathOrFile, *, metrics: Any = None, n_threads: int | None = None) -> Model:
     """Read a model that `Model.save` wrote.
 
@@ -873,10 +968,22 @@ def load(path: PathOrFile, *, metrics: Any = None, n_threads: int | None = None)
     ValueError
         If the file is truncated, of another format, or of a later version.
     """
+    if isinstance(path, str | os.PathLike):
+        path = as_path("path", path)
     net = model_state.read(path, n_threads=n_threads)
     if metrics is not None:
         net.spec = replace(net.spec, metrics=as_metrics(metrics, net.spec.loss))
     return _model_of(net)
+
+
+def _learn_names(net: Net, rows: Rows) -> None:
+    """Keep the names of the columns, which later data frames must have."""
+    if net.engine is None or rows.feature_names is not None:
+        net.feature_names = rows.feature_names
+
+
+def _public(kind: type[Model]) -> list[str]:
+    return [name for name in dir(kind) if not name.startswith("_")]
 
 
 def net_of(model: Model) -> Net:

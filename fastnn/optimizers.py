@@ -8,14 +8,12 @@ which are optimizers to `Model` as well, are in `fastnn.solvers`.
 from __future__ import annotations
 
 import math
-import reprlib
 from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
-import numpy as np
-
-from fastnn._validation import canonical_name, must_be, number_in
+from fastnn._validation import check_bool, must_be, number_in
+from fastnn._validation.names import explained, hint_for_object, immutable, resolved_name
 from fastnn.kernels.lang.compiler import device_function
 from fastnn.kernels.lang.simd import fma, maximum, sqrt
 from fastnn.kernels.nn.optimizers import sign
@@ -36,6 +34,11 @@ __all__ = [
     "NAdam",
     "RMSProp",
 ]
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "FirstOrderOptimizer", "get"]
+
 
 
 def setting(default: Any, interval: str) -> Any:
@@ -93,9 +96,7 @@ class FirstOrderOptimizer:
             if name == "learning_rate":
                 value = as_learning_rate(value)
             elif isinstance(declared.default, bool):
-                if not isinstance(value, (bool, np.bool_)):
-                    raise TypeError(must_be(name, "True or False", value))
-                value = bool(value)
+                value = check_bool(value, name)
             elif value is not None or declared.default is not None:
                 value = number_in(name, value, declared.metadata["interval"])
             object.__setattr__(self, name, value)
@@ -149,7 +150,7 @@ def named(**names: Mapping[str, Any]) -> Callable[[C], C]:
     """
 
     def register(cls: C) -> C:
-        CLASSES[cls.__name__] = cls
+        CLASSES[cls.__name__] = cls = immutable("Write model.optimizer = {new}.")(explained(cls))
         _NAMED.update({name: cls(**arguments) for name, arguments in names.items()})
         return cls
 
@@ -687,15 +688,19 @@ def get(spec: str | Optimizer) -> Optimizer:
     if isinstance(spec, Optimizer):
         return spec
     if not isinstance(spec, str):
-        raise TypeError(
-            "optimizer must be a name such as 'adam', or an instance such as Adam(3e-4); "
-            f"got {reprlib.repr(spec)}."
-        )
-    return _NAMED[canonical_name("optimizer", spec, _NAMED, {})]
+        valid = "a name such as 'adam', or an instance such as Adam(3e-4)"
+        hint = hint_for_object("optimizer", spec, _NAMED, {})
+        raise TypeError(must_be("optimizer", valid, spec, hint))
+    return _NAMED[resolved_name("optimizer", spec, _NAMED, {})]
 
 
 if get.__doc__ is not None:  # python -OO
     get.__doc__ = get.__doc__.replace("{names}", ", ".join(_NAMED))
+
+
+def first_order_names() -> tuple[str, ...]:
+    """Return the names of the optimizers for mini-batches."""
+    return tuple(name for name, optimizer in _NAMED.items() if isinstance(optimizer, FirstOrderOptimizer))
 
 
 def averages(optimizer: Optimizer) -> bool:

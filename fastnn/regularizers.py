@@ -5,23 +5,27 @@ The gradient is l1 sign(w) + 2 l2 w. Every class has both numbers, `l1` and `l2`
 
 from __future__ import annotations
 
-import reprlib
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
-from fastnn._validation import canonical_name, finite_number, must_be
+from fastnn._validation import must_be, number_in
+from fastnn._validation.names import explained, immutable, resolved_name
 
 __all__ = ["L1", "L1L2", "L2", "get"]
 
 
+def __dir__() -> list[str]:
+    return __all__
+
+
+
 def _check(regularizer: Regularizer) -> None:
     for field in fields(regularizer):
-        value = finite_number(field.name, getattr(regularizer, field.name))
-        if value < 0.0:
-            raise ValueError(must_be(field.name, "at least 0", value))
-        object.__setattr__(regularizer, field.name, value)
+        object.__setattr__(regularizer, field.name, number_in(field.name, getattr(regularizer, field.name), "[0, inf)"))
 
 
+@immutable("Write model.regularizer = {new}.")
+@explained
 @dataclass(frozen=True)
 class L1:
     """R = l1 sum |w|, which drives weights to zero.
@@ -49,6 +53,8 @@ class L1:
         return 0.0
 
 
+@immutable("Write model.regularizer = {new}.")
+@explained
 @dataclass(frozen=True)
 class L2:
     """R = l2 sum w^2, which keeps weights small.
@@ -76,6 +82,8 @@ class L2:
         return 0.0
 
 
+@immutable("Write model.regularizer = {new}.")
+@explained
 @dataclass(frozen=True)
 class L1L2:
     """R = l1 sum |w| + l2 sum w^2.
@@ -105,7 +113,7 @@ _NAMED: dict[str, Regularizer] = {"l1": L1(), "l2": L2(), "l1_l2": L1L2()}
 
 
 def get(spec: str | Regularizer | None) -> Regularizer:
-    """Turn what a user says into a regularizer.
+    """Return the regularizer of a name.
 
     Parameters
     ----------
@@ -129,8 +137,5 @@ def get(spec: str | Regularizer | None) -> Regularizer:
     if isinstance(spec, Regularizer):
         return spec
     if not isinstance(spec, str):
-        raise TypeError(
-            "regularizer must be an instance such as L2(1e-4), a name such as 'l2', or None; "
-            f"got {reprlib.repr(spec)}."
-        )
-    return _NAMED[canonical_name("regularizer", spec, _NAMED, {})]
+        raise TypeError(must_be("regularizer", "an instance such as L2(1e-4), a name such as 'l2', or None", spec))
+    return _NAMED[resolved_name("regularizer", spec, _NAMED, {})]

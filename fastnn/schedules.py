@@ -10,18 +10,22 @@ from __future__ import annotations
 
 import abc
 import math
-import numbers
-import reprlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._validation import finite_number, must_be
+from fastnn._validation import as_sequence, check_bool, finite_number, must_be, number_in, real_number, shown
+from fastnn._validation.names import explained, immutable
 
 __all__ = ["Constant", "Cosine", "Exponential", "InverseScaling", "OneCycle", "PiecewiseConstant", "Schedule", "Step"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 Array: TypeAlias = npt.NDArray[np.float64]
 
@@ -31,7 +35,17 @@ class Schedule(abc.ABC):
 
     A class of your own needs `__call__` alone. Models that use it can be trained, copied and pickled; a file can
     only hold the schedules of this module.
+
+    Attributes
+    ----------
+    end : float or None
+        The epoch from which on the rate stays as it is, where the schedule has a length; else None.
     """
+
+    @property
+    def end(self) -> float | None:
+        """The epoch from which on the rate stays as it is, where the schedule has a length; else None."""
+        return None
 
     @abc.abstractmethod
     def __call__(self, epoch: npt.ArrayLike) -> Array:
@@ -54,7 +68,10 @@ LearningRate: TypeAlias = float | Schedule | Callable[[int], float]
 
 
 def _times(epoch: npt.ArrayLike) -> Array:
-    return np.asarray(epoch, np.float64)
+    try:
+        return np.asarray(epoch, np.float64)
+    except Exception as error:  # raised by NumPy, or by the value's own methods
+        raise TypeError(must_be("epoch", "numbers", epoch)) from error
 
 
 def _rates(values: npt.ArrayLike) -> Any:
@@ -65,41 +82,29 @@ def _rates(values: npt.ArrayLike) -> Any:
 def _check(schedule: Schedule, **ranges: str) -> None:
     """Turn fields into floats within a range, such as "(0, 1]"; a round bracket leaves the bound itself out."""
     for name, interval in ranges.items():
-        value = finite_number(name, getattr(schedule, name))
-        low, high = (float(bound) for bound in interval[1:-1].split(","))
-        fits_low = value > low if interval[0] == "(" else value >= low
-        fits_high = value < high if interval[-1] == ")" else value <= high
-        if not (fits_low and fits_high):
-            words = f"{'above' if interval[0] == '(' else 'at least'} {low:g}"
-            if high != math.inf:
-                words += f" and {'below' if interval[-1] == ')' else 'at most'} {high:g}"
-            raise ValueError(must_be(name, words, value))
-        object.__setattr__(schedule, name, value)
+        object.__setattr__(schedule, name, number_in(name, getattr(schedule, name), interval))
 
 
 def _check_flag(schedule: Schedule, name: str) -> None:
-    value = getattr(schedule, name)
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(must_be(name, "True or False", value))
-    object.__setattr__(schedule, name, bool(value))
+    object.__setattr__(schedule, name, check_bool(getattr(schedule, name), name))
 
 
 def _check_numbers(schedule: Schedule, name: str, *, rising: bool) -> tuple[float, ...]:
     """Turn a field into a tuple of finite numbers, that are at least 0 or that rise from above 0."""
-    given = getattr(schedule, name)
-    if not isinstance(given, Iterable) or isinstance(given, str | bytes):
-        raise TypeError(must_be(name, "a sequence of numbers", given))
+    given = as_sequence(name, "a sequence of numbers", getattr(schedule, name))
     values = tuple(finite_number(f"{name}[{k}]", value) for k, value in enumerate(given))
     if not values:
-        raise ValueError(f"{name} must have at least one number, got none.")
+        raise ValueError(must_be(name, "a sequence of at least one number", values))
     if rising and any(a >= b for a, b in zip((0.0, *values), values, strict=False)):
-        raise ValueError(f"{name} must rise, from above 0, got {values}.")
+        raise ValueError(must_be(name, "numbers above 0, in rising order", values))
     if min(values) < 0.0:
         raise ValueError(must_be(name, "at least 0", values))
     object.__setattr__(schedule, name, values)
     return values
 
 
+@immutable("Write model.optimizer = Adam({new}), or another optimizer with it.")
+@explained
 @dataclass(frozen=True)
 class Constant(Schedule):
     """The same rate at all times, as a plain number is.
@@ -121,6 +126,8 @@ class Constant(Schedule):
         return _rates(np.full_like(_times(epoch), self.learning_rate))
 
 
+@immutable("Write model.optimizer = Adam({new}), or another optimizer with it.")
+@explained
 @dataclass(frozen=True)
 class Step(Schedule):
     """A rate that is multiplied by gamma every `step_size` epochs, or at given epochs.
@@ -157,8 +164,8 @@ class Step(Schedule):
         _check(self, learning_rate="(0,inf)", gamma="(0,1]")
         if (self.step_size is None) == (self.milestones is None):
             raise ValueError(
-                "one of step_size (a number of epochs) and milestones (numbers of epochs) must be given, got "
-                f"step_size={self.step_size!r} and milestones={self.milestones!r}."
+                "step_size or milestones must be given, and not both, got "
+                f"step_size={shown(self.step_size)} and milestones={shown(self.milestones)}."
             )
         if self.step_size is not None:
             _check(self, step_size="(0,inf)")
@@ -174,6 +181,8 @@ class Step(Schedule):
         return _rates(self.learning_rate * self.gamma**changes)
 
 
+@immutable("Write model.optimizer = Adam({new}), or another optimizer with it.")
+@explained
 @dataclass(frozen=True)
 class PiecewiseConstant(Schedule):
     """Rates of your choice, each up to an epoch (Keras's PiecewiseConstantDecay).
@@ -205,9 +214,11 @@ class PiecewiseConstant(Schedule):
         values = _check_numbers(self, "values", rising=False)
         if len(boundaries) != len(values):
             raise ValueError(
-                f"values must have one rate for each boundary, the rate from there on, got {len(values)} for "
-                f"{len(boundaries)} (the rate before the first one is learning_rate)."
-            )
+                must_be(
+                    "values", f"{len(boundaries)} rates, one from each of the boundaries on", values,
+                    "The rate before the first one is learning_rate.",
+                )
+            )  # fmt: skip
 
     def __call__(self, epoch: npt.ArrayLike) -> Array:
         """Rates at some times."""
@@ -215,6 +226,8 @@ class PiecewiseConstant(Schedule):
         return _rates(rates[np.searchsorted(self.boundaries, _times(epoch), side="right")])
 
 
+@immutable("Write model.optimizer = Adam({new}), or another optimizer with it.")
+@explained
 @dataclass(frozen=True)
 class Exponential(Schedule):
     """A rate that falls by the same factor in each epoch (PyTorch's ExponentialLR, Keras's ExponentialDecay).
@@ -255,6 +268,8 @@ class Exponential(Schedule):
         return _rates(self.learning_rate * self.gamma**time)
 
 
+@immutable("Write model.optimizer = Adam({new}), or another optimizer with it.")
+@explained
 @dataclass(frozen=True)
 class InverseScaling(Schedule):
     """A rate that falls with a power of time (scikit-learn's "invscaling", Keras's InverseTimeDecay).
@@ -299,9 +314,11 @@ class InverseScaling(Schedule):
             return _rates(self.learning_rate / (1.0 + self.decay_rate * time) ** self.power)
 
 
+@immutable("Write model.optimizer = Adam({new}), or another optimizer with it.")
+@explained
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """Half a cosine from the rate down to `min_lr`, if wished after a warm-up, and again and again.
+    """Half a cosine from the rate down to `min_lr`, optionally after a warm-up and with restarts.
 
     Parameters
     ----------
@@ -358,13 +375,16 @@ class Cosine(Schedule):
         if self.min_lr > self.learning_rate:
             raise ValueError(must_be("min_lr", f"at most learning_rate, {self.learning_rate!r}", self.min_lr))
         if self.warmup >= self.epochs:
-            raise ValueError(
-                f"warmup must be below epochs, {self.epochs!r}, which contains it, got {self.warmup!r}."
-            )
+            raise ValueError(must_be("warmup", f"below epochs, {self.epochs!r}, which contain it", self.warmup))
         if self.start_factor and not self.warmup:
             raise ValueError(f"start_factor={self.start_factor!r} is that of a warm-up; give warmup=1 (epochs), say.")
         if self.t_mult != 1.0 and not self.restarts:
             raise ValueError(f"t_mult={self.t_mult!r} is that of restarts; give restarts=True.")
+
+    @property
+    def end(self) -> float | None:
+        """The epoch in which `min_lr` is reached; None with restarts."""
+        return None if self.restarts else self.epochs
 
     def __call__(self, epoch: npt.ArrayLike) -> Array:
         """Rates at some times."""
@@ -389,6 +409,8 @@ class Cosine(Schedule):
         return _rates(rates)
 
 
+@immutable("Write model.optimizer = Adam({new}), or another optimizer with it.")
+@explained
 @dataclass(frozen=True)
 class OneCycle(Schedule):
     """One rise and one longer fall, each half a cosine: the one-cycle policy in fastai's and PyTorch's two phases.
@@ -396,7 +418,7 @@ class OneCycle(Schedule):
     Parameters
     ----------
     learning_rate : float
-        The peak rate, above 0; `Model.lr_find` proposes one.
+        The peak rate, above 0; `Model.lr_find` recommends one, `max_learning_rate`.
     epochs : float
         Length of the cycle, above 0: what `fit` gets as its `epochs`. After it the rate stays as it is.
     pct_start : float
@@ -436,6 +458,11 @@ class OneCycle(Schedule):
             final_div_factor="[1,inf)",
         )  # fmt: skip
 
+    @property
+    def end(self) -> float:
+        """The last epoch of the cycle."""
+        return self.epochs
+
     def __call__(self, epoch: npt.ArrayLike) -> Array:
         """Rates at some times."""
         part = np.minimum(_times(epoch) / self.epochs, 1.0)
@@ -466,13 +493,11 @@ def as_learning_rate(given: Any) -> LearningRate:
         If it is none of these.
     """
     if isinstance(given, type):
-        raise TypeError(f"learning_rate must be an instance, such as {given.__name__}(...), got the class itself.")
+        hint = f"Use an instance, such as {given.__name__}(...)."
+        raise TypeError(must_be("learning_rate", "a number, a schedule or a function of the epoch", given, hint))
     if callable(given):
         return given
-    value = finite_number("learning_rate", given)
-    if value <= 0.0:
-        raise ValueError(must_be("learning_rate", "above 0", value))
-    return value
+    return number_in("learning_rate", given, "(0, inf)")
 
 
 def rates_of_steps(learning_rate: LearningRate, epoch: int, epochs: int, n_steps: int) -> Array:
@@ -502,32 +527,30 @@ def rates_of_steps(learning_rate: LearningRate, epoch: int, epochs: int, n_steps
         return np.broadcast_to(np.float64(learning_rate), shape)
     if isinstance(learning_rate, Schedule):
         times = np.arange(epoch, epoch + epochs)[:, None] + np.arange(n_steps) / n_steps
-        rates = np.asarray(learning_rate(times), np.float64)
+        given = learning_rate(times)
+        try:
+            rates = np.asarray(given, np.float64)
+        except Exception as error:
+            raise TypeError(must_be(f"rates of learning_rate={shown(learning_rate)}", "numbers", given)) from error
         if rates.shape != shape:
-            raise ValueError(
-                f"learning_rate={learning_rate!r} gave an array of shape {rates.shape} for epochs of shape {shape}; it "
-                "must give one rate for each."
-            )
+            what = f"shape of the rates of learning_rate={shown(learning_rate)}"
+            raise ValueError(must_be(what, f"{shape}, that of the times", rates.shape))
     else:
         each = np.array([_called(learning_rate, k) for k in range(epoch, epoch + epochs)])
         rates = np.broadcast_to(each[:, None], shape)
     bad = ~(np.isfinite(rates) & (rates >= 0.0))
     if bad.any():
         k, s = np.argwhere(bad)[0]
-        raise ValueError(
-            f"learning_rate={learning_rate!r} gave {rates[k, s]} in epoch {epoch + k}; a rate must be finite and at "
-            "least 0."
-        )
+        what = f"rate of learning_rate={shown(learning_rate)} in epoch {epoch + k}"
+        raise ValueError(must_be(what, "finite and at least 0", rates[k, s].item()))
     return rates
 
 
 def _called(function: Callable[[int], float], epoch: int) -> float:
-    rate = function(epoch)
-    if not isinstance(rate, numbers.Real) and not (isinstance(rate, np.ndarray) and rate.ndim == 0):
-        raise TypeError(
-            f"learning_rate={function!r} gave {reprlib.repr(rate)} in epoch {epoch}; it must give a number."
-        )
-    return float(rate)
+    rate: Any = function(epoch)
+    if isinstance(rate, np.ndarray) and rate.ndim == 0:
+        rate = rate.item()
+    return real_number(f"rate of learning_rate={shown(function)} in epoch {epoch}", rate)
 
 
 def to_state(learning_rate: LearningRate) -> Any:

@@ -5,15 +5,17 @@
 
 from __future__ import annotations
 
-import numbers
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import ClassVar
 
-import numpy as np
-
-from fastnn._validation import finite_number, must_be
+from fastnn._validation import check_bool, number_in, positive_integer
 
 __all__ = ["LBFGS", "LevenbergMarquardt"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
 
 
 @dataclass(frozen=True)
@@ -28,28 +30,23 @@ class Solver:
     default_epochs: ClassVar[int] = 1000
 
 
+#: Numbers of the solvers, and the intervals in which they are valid.
+_INTERVALS = {
+    "gtol": "[0, inf)", "ftol": "[0, inf)", "mu": "(0, inf)", "mu_dec": "(0, 1)", "mu_inc": "(1, inf)",
+    "mu_max": "(0, inf)",
+}  # fmt: skip
+
+
 def _check_solver(solver: LBFGS | LevenbergMarquardt) -> None:
-    """Turn the number fields into ints and floats and check their ranges, which go with the names."""
+    """Validate all fields and turn numbers into ints and floats."""
     for field in fields(solver):
         name, value = field.name, getattr(solver, field.name)
-        if name == "acceleration" or (name == "max_memory" and value is None):
-            continue
-        if name in ("maxcor", "max_fun", "max_memory"):
-            if not isinstance(value, numbers.Integral) or isinstance(value, (bool, np.bool_)):
-                raise TypeError(must_be(name, "an integer of at least 1", value))
-            if value < 1:
-                raise ValueError(must_be(name, "at least 1", value))
-            value = int(value)
-        else:
-            value = finite_number(name, value)
-            if name == "mu_dec" and not 0.0 < value < 1.0:
-                raise ValueError(must_be("mu_dec", "above 0 and below 1", value))
-            if name == "mu_inc" and value <= 1.0:
-                raise ValueError(must_be("mu_inc", "above 1", value))
-            if name in ("mu", "mu_max") and value <= 0.0:
-                raise ValueError(must_be(name, "above 0", value))
-            if value < 0.0:
-                raise ValueError(must_be(name, "at least 0", value))
+        if name in _INTERVALS:
+            value = number_in(name, value, _INTERVALS[name])
+        elif name == "acceleration":
+            value = check_bool(value, name)
+        elif value is not None or field.default is not None:
+            value = positive_integer(value, name)
         object.__setattr__(solver, name, value)
 
 
@@ -188,6 +185,3 @@ class LevenbergMarquardt(Solver):
     def __post_init__(self) -> None:
         """Check the arguments."""
         _check_solver(self)
-        if not isinstance(self.acceleration, (bool, np.bool_)):
-            raise TypeError(must_be("acceleration", "True or False", self.acceleration))
-        object.__setattr__(self, "acceleration", bool(self.acceleration))

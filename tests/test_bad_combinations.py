@@ -285,7 +285,7 @@ FITS = {
     "class weights of other labels": (
         classifier,
         {"y": Y, "class_weight": {3: 1.0}},
-        "key 3, but the labels are 0 to 2",
+        "keys of class_weight must be labels, 0 to 2, got 3",
     ),
     # targets and losses
     "negative counts": (lambda: regressor(loss="poisson"), {}, "y holds -.*poisson needs counts of 0 or more"),
@@ -349,7 +349,7 @@ CALLS = {
     "rates of a batch": (
         lambda m: m.train_on_batch(X, T),
         lambda: regressor(optimizer=Adam(lambda epoch: -1.0)),
-        "learning_rate=.*gave -1.0 in epoch 0",
+        "learning_rate=.* in epoch 0 must be finite and at least 0, got -1.0",
     ),
     "class weights of a batch": (
         lambda m: m.train_on_batch(X, T, class_weight="balanced"),

@@ -272,7 +272,7 @@ BAD_ARGUMENTS = [
     *(("shuffle", v, TypeError, "shuffle must be .*True or False") for v in (1, 0, None, "yes", "batch")),
     *(("verbose", v, ValueError, "verbose must be .*'auto'") for v in (None, "no", 1.0, [])),
     *(
-        ("validation_split", v, ValueError, f"validation_split must be larger than 0 .*, got {float(v)!r}")
+        ("validation_split", v, ValueError, f"validation_split must be (at least 0|a finite).*, got {float(v)!r}")
         for v in (1, 1.0, 1.5, -0.1, NAN, INF, -INF)
     ),
     *(("validation_split", v, TypeError, "validation_split must be .*number")
@@ -290,7 +290,7 @@ BAD_ARGUMENTS = [
     ("validation_data", (X[:0], Y[:0]), ValueError, r"validation_data\[0\] has shape \(0, 3\)"),
     ("validation_data", (Y, X), ValueError, r"validation_data\[0\] has shape \(40,\)"),
     *(("max_seconds", v, ValueError, "max_seconds must be above 0") for v in (0, -1.0, NAN, -INF)),
-    *(("max_seconds", v, TypeError, "max_seconds must be .*number of seconds") for v in (True, "60", [1], 1j)),
+    *(("max_seconds", v, TypeError, "max_seconds must be a number, got") for v in (True, "60", [1], 1j)),
     *(("callbacks", v, TypeError, "callbacks") for v in (5, "stop", Callback, [Callback], print, [print], [None])),
 ]
 
@@ -348,15 +348,15 @@ BAD_MODELS = [
     ("layers", [Dense(4, "softmax"), 3], ValueError, r"layers\[0\] has the activation softmax"),
     ("layers", [4, 1], ValueError, "last layer has 1 unit.*binary_crossentropy"),
     *(("loss", v, TypeError, "loss must be a name") for v in (None, 5, ["mse"], losses.Loss, print, np.mean)),
-    *(("loss", v, ValueError, f"loss '{v}' is unknown") for v in ("", "MSE", "hinge", "softmax")),
+    *(("loss", v, ValueError, f"loss must be one of .*, got '{v}'") for v in ("", "MSE", "hinge", "softmax")),
     *(("optimizer", v, TypeError, "optimizer must be") for v in (None, fastnn.Adam, 0.1, {"lr": 0.1}, ["adam"])),
-    *(("optimizer", v, ValueError, f"optimizer '{v}' is unknown") for v in ("adm", "Adam", "")),
+    *(("optimizer", v, ValueError, f"optimizer must be one of .*, got '{v}'") for v in ("adm", "Adam", "")),
     *(("regularizer", v, TypeError, "regularizer must be") for v in (fastnn.L2, 0.1, 0, ["l2"])),
-    *(("regularizer", v, ValueError, "regularizer .* is unknown") for v in ("l3", "")),
+    *(("regularizer", v, ValueError, "regularizer must be one of") for v in ("l3", "")),
     *(("metrics", v, TypeError, "metric") for v in (5, len, [None], [5], [len], [float])),
     *(("metrics", v, ValueError, "metric") for v in ("acc", ["mse"], ["accuracy", "auc"])),
     *(("seed", v, TypeError, "seed must be .*integer or None") for v in (1.5, "0", True, RNG, [0], NAN)),
-    *(("seed", v, ValueError, "seed must be .*in 0") for v in (-1, 2**63, np.uint64(2**63))),
+    *(("seed", v, ValueError, r"seed must be at (least 0|most 2\*\*63 - 1)") for v in (-1, 2**63, np.uint64(2**63))),
     *(
         ("dtype", v, ValueError, "dtype must be .*'float32' or 'float64'")
         for v in (None, "float16", int, "int32", ">f4", "x", {}, [], "f4,f4", object(), np.complex64, "longdouble")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import json
 import multiprocessing
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from scipy import special
 
 import fastnn
 from fastnn import Dense, Model, losses, metrics
+from fastnn._validation.other_libraries import MODEL_ATTRIBUTES
 
 
 def by_hand(model, X):
@@ -93,11 +95,135 @@ def test_what_the_engine_is_built_from_cannot_be_exchanged(name):
         assert getattr(model, name) is before
 
 
-def test_parameters_cannot_be_exchanged_but_written():
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_parameters_are_written_by_assignment(dtype):
+    model = classifier(dtype=dtype).build(3)
+    views = model.weights
+    rng = np.random.default_rng(0)
+    first, second = rng.normal(size=(3, 5)), rng.normal(size=(5, 3))
+    model.weights[0] = first
+    np.testing.assert_array_equal(views[0], first.astype(dtype))
+    model.weights = [first + 1.0, second]
+    model.biases = (np.ones(5), [1, 2, 3])
+    np.testing.assert_array_equal(views[1], second.astype(dtype))
+    np.testing.assert_array_equal(model.biases[1], [1, 2, 3])
+    model.weights[0] += 1
+    np.testing.assert_allclose(views[0], first + 2.0, rtol=1e-6)
+    model.weights[-1:] = [np.zeros((5, 3))]
+    assert not views[1].any()
+    assert isinstance(model.weights, tuple)
+    for copied in (copy.copy(model.weights), pickle.loads(pickle.dumps(model.weights))):
+        np.testing.assert_array_equal(copied[0], views[0])
+
+
+@pytest.mark.parametrize(
+    ("values", "kind", "text"),
+    [
+        ([], ValueError, r"weights must be 2 arrays, one per layer, got \[\]"),
+        (None, ValueError, "weights must be 2 arrays, one per layer, got None"),
+        ([np.ones((3, 5)), np.ones((3, 5))], ValueError, r"weights\[1\] must be of shape \(5, 3\), got \(3, 5\)"),
+        ([np.ones((3, 5)), 1.0], ValueError, r"weights\[1\] must be of shape \(5, 3\), got \(\)"),
+        ([np.ones((3, 5)), "text"], TypeError, r"weights\[1\] must be an array of numbers of shape \(5, 3\)"),
+        ([np.ones((3, 5)), [[1], [2, 3]]], TypeError, r"weights\[1\] must be an array of numbers of shape \(5, 3\)"),
+    ],
+)
+def test_an_invalid_assignment_writes_nothing(values, kind, text):
     model = classifier().build(3)
-    for name in ("weights", "biases"):
-        with pytest.raises(AttributeError):
-            setattr(model, name, [])
+    before = model.weights[0].copy()
+    with pytest.raises(kind, match=text):
+        model.weights = values
+    np.testing.assert_array_equal(model.weights[0], before)
+    with pytest.raises(IndexError):
+        model.weights[2] = np.ones((5, 3))
+    with pytest.raises(ValueError, match="has no weights yet"):
+        classifier().weights = []
+
+
+def test_the_result_of_evaluate_hands_out_no_names():
+    X, y = table(), labels()
+    model = classifier().build(3)
+    for found in (model.evaluate(X, y, verbose=0, batch_size=8), model.train_on_batch(X, y)):
+        with pytest.raises(TypeError, match=r"result\['accuracy'\], or loss, accuracy = result\.values\(\)"):
+            loss, accuracy = found
+        loss, accuracy = found.values()
+        assert (loss, accuracy) == (found["loss"], found["accuracy"])
+        plain = {"loss": loss, "accuracy": accuracy}
+        assert found == plain == dict(found) == {**found} == dict(found.items()) == found | {}
+        assert type(found | {}) is dict
+        assert json.loads(json.dumps(found)) == json.loads(json.dumps(found, indent=1)) == plain
+        assert "loss" in found
+        assert list(found.keys()) == ["loss", "accuracy"]
+        assert copy.deepcopy(found) == pickle.loads(pickle.dumps(found)) == plain
+        with pytest.raises(TypeError, match="cannot be unpacked or iterated over"):
+            list(found)
+
+
+def test_the_result_of_evaluate_in_a_data_frame():
+    pd = pytest.importorskip("pandas")
+    found = classifier().build(3).evaluate(table(), labels())
+    assert pd.Series(found).to_dict() == found
+    assert pd.DataFrame([found, found]).to_dict("records") == [found, found]
+    assert pd.DataFrame(found, index=[0]).to_dict("records") == [found]
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("learning_rate", r"Write model\.optimizer = Adam\(learning_rate=1e-3\)"),
+        ("lr", r"Write model\.optimizer = Adam\(learning_rate=1e-3\)"),
+        ("verbose", "It is an argument of fit"),
+        ("optimiser", r"Did you mean 'optimizer'\?"),
+        ("stop_trainig", r"Did you mean 'stop_training'\?"),
+        ("qqqq", r"a Model has no attribute 'qqqq'\.$"),
+    ],
+)
+def test_an_attribute_that_does_not_exist_cannot_be_set(name, text):
+    model = classifier()
+    with pytest.raises(AttributeError, match=text):
+        setattr(model, name, 10)
+    with pytest.raises(AttributeError, match=f"a Model has no attribute '{name}'"):
+        getattr(model, name)
+    assert not hasattr(model, name)
+    with pytest.raises(AttributeError, match="seed of a Model is read-only"):
+        model.seed = 3
+    with pytest.raises(AttributeError, match="no setter"):
+        model.n_features = 3
+
+
+@pytest.mark.parametrize("name", sorted(MODEL_ATTRIBUTES))
+def test_attributes_of_other_libraries_are_explained(name):
+    model = classifier().build(3)
+    for attempt in (lambda: getattr(model, name), lambda: setattr(model, name, None)):
+        with pytest.raises(AttributeError) as error:
+            attempt()
+        assert str(error.value) == f"a Model has no attribute '{name}'. {MODEL_ATTRIBUTES[name]}"
+
+
+def test_a_derived_class_has_attributes_of_its_own():
+    class Named(Model):
+        def __init__(self, name, **settings):
+            super().__init__([5, 3], **settings)
+            self.name = name
+
+        @property
+        def broken(self):
+            return self.name.missing
+
+    model = Named("net", loss="softmax_crossentropy", seed=0)
+    model.note = "later"
+    assert (model.name, model.note) == ("net", "later")
+    model.fit(table(), labels())
+    with pytest.raises(AttributeError, match="'str' object has no attribute 'missing'"):
+        _ = model.broken
+    with pytest.raises(AttributeError, match="is read-only"):
+        model.loss = "mse"
+    with pytest.raises(TypeError, match=r"Model\(\) has no argument 'lr'\. The rate is an argument of the optimizer"):
+        Named("net", loss="mse", lr=0.1)
+
+
+def test_a_model_is_called_as_predict_is():
+    model, X = classifier().build(3), table()
+    np.testing.assert_array_equal(model(X), model.predict(X, verbose=0, batch_size=7))
 
 
 def test_repr():
@@ -105,6 +231,14 @@ def test_repr():
     assert repr(model).startswith("Model(5-3, loss='softmax_crossentropy', optimizer=SGD(learning_rate=0.1),")
     assert repr(model.build(4)).startswith("Model(4-5-3,")
     assert repr(Model([], loss="mse", seed=3)).endswith("seed=3)")
+    assert "regularizer=L2(l2=0.1), seed" in repr(classifier(regularizer=fastnn.L2(0.1)))
+    assert "regularizer" not in repr(classifier(regularizer=fastnn.L2(0.0)))
+
+
+def test_summary_has_the_regularizer():
+    lines = []
+    classifier(regularizer="l1_l2").build(3).summary(lines.append)
+    assert "L1L2(l1=0.01, l2=0.01)" in lines[-1]
 
 
 def test_summary():
@@ -327,7 +461,7 @@ def test_another_regularizer_keeps_the_optimizers_memory_and_a_wrong_one_changes
         model.regularizer = "l3"
     assert bits(model) == before
     model.regularizer, model.optimizer = None, "lbfgs"
-    with pytest.raises(ValueError, match="l1=1, which has a kink"):
+    with pytest.raises(ValueError, match="l1=1, whose penalty has no derivative at 0"):
         model.regularizer = fastnn.L1(1.0)
     assert model.regularizer.l1 == 0.0
 
@@ -411,7 +545,7 @@ def test_classes():
 def test_there_are_no_probabilities_of_a_regression():
     model = regressor().build(3)
     for method in (model.predict_proba, model.predict_classes):
-        with pytest.raises(ValueError, match=r"predict_proba needs a cross-entropy.*'squared_error'\. Use predict\."):
+        with pytest.raises(ValueError, match=f"{method.__name__} needs a model of classes.*'squared_error'.*Use pre"):
             method(table())
 
 
@@ -467,7 +601,7 @@ def test_metrics_of_a_regression():
     X, t = table(), table(d=2, seed=3)
     error = model.predict(X) - t
     found = model.evaluate(X, t)
-    assert list(found) == ["loss", "mean_absolute_error", "mean_squared_error"]
+    assert list(found.keys()) == ["loss", "mean_absolute_error", "mean_squared_error"]
     assert found["mean_absolute_error"] == pytest.approx(np.abs(error).mean(), rel=1e-12)
     assert found["mean_squared_error"] == pytest.approx((error**2).mean(), rel=1e-12)
     assert found["loss"] > found["mean_squared_error"]

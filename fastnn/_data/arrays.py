@@ -7,6 +7,7 @@ ones), so they are to be read only.
 from __future__ import annotations
 
 import numbers
+import reprlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from fastnn._validation import must_be, reason, shown
 from fastnn.kernels.maths.isfinite import all_finite
 
 if TYPE_CHECKING:
@@ -54,8 +56,38 @@ class Targets:
     n_outputs: int
 
 
+def feature_names(X: Any) -> tuple[str, ...] | None:
+    """Return the names of the columns of a data frame; None if they are not all text, or there are none."""
+    try:
+        names = tuple(getattr(X, "columns", ()))
+    except TypeError:
+        return None
+    return names if names and all(isinstance(name, str) for name in names) else None
+
+
+def _check_feature_names(X: Any, fitted: tuple[str, ...], name: str) -> None:
+    """Raise ValueError if the columns of a data frame are not those of the fit, in their order."""
+    given = feature_names(X)
+    if given is None or given == fitted:
+        return
+    if set(given) == set(fitted):
+        advice = f"They are in another order: give {name}[names] with the names of the fit."
+    else:
+        missing = [column for column in fitted if column not in given]
+        advice = f"There is no {reprlib.repr(missing[0])}." if missing else ""
+    k = next(k for k, (one, other) in enumerate(zip(given, fitted, strict=True)) if one != other)
+    raise ValueError(
+        must_be(f"column {k} of {name}", f"{fitted[k]!r}, as in the fit", given[k], advice)
+    )
+
+
 def as_features(
-    X: Any, *, dtype: npt.DTypeLike, n_features: int | None = None, name: str = "X"
+    X: Any,
+    *,
+    dtype: npt.DTypeLike,
+    n_features: int | None = None,
+    fitted_names: tuple[str, ...] | None = None,
+    name: str = "X",
 ) -> npt.NDArray[Any]:
     """Check a table of features and return it as a C-contiguous array.
 
@@ -68,6 +100,8 @@ def as_features(
         ``float32`` or ``float64``.
     n_features : int, optional
         The number d of columns that is expected; any when not given.
+    fitted_names : tuple of str or None
+        Names of the columns that are expected of a data frame; None for any.
     name : str
         What errors call the argument.
 
@@ -104,6 +138,8 @@ def as_features(
             f"{name} has {a.shape[1]} features (shape {a.shape}), but {n_features} are expected: "
             f"give shape (n, {n_features})."
         )
+    if fitted_names is not None:
+        _check_feature_names(X, fitted_names, name)
     return _as_finite(a, dtype, name)
 
 
@@ -146,7 +182,7 @@ def as_targets(
     classes = loss.classification
     if softmax and n_outputs == 1:
         raise ValueError(
-            "softmax_crossentropy with 1 output is senseless, as the softmax of one number is always 1: "
+            "softmax_crossentropy needs at least 2 outputs, as the softmax of one number is always 1: "
             "use binary_crossentropy, or 2 outputs."
         )
     a = _as_numbers(y, name, _ENCODE_LABELS if classes else _GIVE_NUMBERS)
@@ -165,6 +201,8 @@ def as_targets(
     each = loss.outputs_per_target
     if n_outputs is not None and columns * each != n_outputs:
         labels_too = f" or labels of shape ({n_rows},)" if softmax else ""
+        if not classes and columns == 1 and a.dtype.kind in "biu":
+            labels_too = "; for labels of classes make the Model with loss='softmax_crossentropy'"
         outputs = f"{n_outputs} outputs" if each == 1 else f"{n_outputs} outputs, {each} a target for {loss.name}"
         raise ValueError(
             f"{name} has shape {a.shape}, but the net has {outputs}: "
@@ -176,7 +214,7 @@ def as_targets(
     elif classes:
         _check_unit_interval(values.reshape(a.shape), name)
     elif loss.rule.targets == "counts" and values.min() < 0:
-        row, column = np.argwhere(values < 0)[0]
+        row, column = divmod(int(np.argmax(values < 0)), columns)
         raise ValueError(f"{name} holds {values[row, column]} at row {row}, but poisson needs counts of 0 or more.")
     return Targets(values, np.empty(0, np.int64), columns * each)
 
@@ -226,8 +264,8 @@ def as_sample_weight(
     total, most = weights.sum(dtype=np.float64), np.sqrt(np.finfo(weights.dtype).max)
     if not total < most:
         raise ValueError(
-            f"{name} sums to {total:.3g}, and losses times so much can overflow in {weights.dtype}: keep the sum below "
-            f"{most:.1g}, for instance divide by the mean."
+            f"{name} sums to {total:.3g}, and losses times this sum can overflow in {weights.dtype}: keep the sum "
+            f"below {most:.1g}, for instance divide by the mean."
         )
     return weights
 
@@ -236,27 +274,23 @@ def _as_numbers(value: Any, name: str, text_advice: str) -> npt.NDArray[Any]:
     """Return `value` as a plain array of booleans, integers or floats, without a copy where possible."""
     if value is None:
         raise TypeError(f"{name} is None: give an array of numbers.")
-    if hasattr(value, "toarray") and hasattr(value, "nnz"):
-        raise TypeError(
-            f"{name} is a sparse array ({type(value).__name__}): give a dense one, {name}.toarray()."
-        )
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(
             f"{name} has {np.ma.getmaskarray(value).sum()} masked values: fill them with {name}.filled(...) "
             f"or drop their rows."
         )
-    if _is_mixed_numeric_frame(value):
-        # NumPy's own reading would go through an object for each number when booleans stand beside numbers.
-        return np.asarray(value.to_numpy(dtype=np.float64))
     try:
-        a = np.asarray(value)
-    except ValueError as error:
-        if "inhomogeneous" not in str(error):
-            raise ValueError(f"{name} cannot be read as an array of numbers: {error}") from error
-        raise ValueError(f"{name} is ragged: all its rows must have the same length.") from error
-    except (TypeError, RuntimeError) as error:
-        raise TypeError(f"{name} cannot be read as an array of numbers: {error}") from error
+        a = _read(value)
+    except Exception as error:  # raised by NumPy, or by the value's own methods
+        if isinstance(error, ValueError) and "inhomogeneous" in str(error):
+            raise ValueError(f"{name} is ragged: all its rows must have the same length.") from error
+        text = f"{name} cannot be read as an array of numbers: {reason(error)}."
+        raise (ValueError if isinstance(error, ValueError) else TypeError)(text) from error
 
+    if a is None:
+        raise TypeError(
+            f"{name} is a sparse array ({type(value).__name__}): give a dense one, {name}.toarray()."
+        )
     if a.ndim == 0:
         raise TypeError(
             f"{name} is a single value of type {type(value).__name__}: give an array with one entry or row "
@@ -282,6 +316,16 @@ def _as_numbers(value: Any, name: str, text_advice: str) -> npt.NDArray[Any]:
     raise TypeError(f"{name} has dtype {a.dtype}, but numbers are needed: convert with .astype(np.float32).")
 
 
+def _read(value: Any) -> npt.NDArray[Any] | None:
+    """Return `value` as an array of any dtype; None if it is sparse."""
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        return None
+    if _is_mixed_numeric_frame(value):
+        # NumPy's own reading would go through an object for each number when booleans stand beside numbers.
+        return np.asarray(value.to_numpy(dtype=np.float64))
+    return np.asarray(value)
+
+
 def _is_mixed_numeric_frame(value: Any) -> bool:
     """Whether `value` is a data frame of numeric columns that differ in type."""
     if not (hasattr(value, "dtypes") and hasattr(value, "to_numpy") and getattr(value, "ndim", 0) == 2):
@@ -298,7 +342,7 @@ def _from_objects(a: npt.NDArray[np.object_], name: str, text_advice: str) -> np
             continue
         where = _where(index, a.shape)
         if isinstance(item, str | bytes):
-            raise TypeError(f"{name} holds the text {item!r} at {where}: {text_advice}.")
+            raise TypeError(f"{name} holds the text {shown(item)} at {where}: {text_advice}.")
         if item is None or type(item).__name__ in ("NAType", "NaTType"):
             raise TypeError(f"{name} holds {item!r} at {where}: fill or drop missing values first.")
         if isinstance(item, list | tuple | np.ndarray):
@@ -306,8 +350,8 @@ def _from_objects(a: npt.NDArray[np.object_], name: str, text_advice: str) -> np
         raise TypeError(f"{name} holds a {type(item).__name__} object at {where}: give numbers.")
     try:
         return a.astype(np.float64)
-    except (OverflowError, ValueError) as error:
-        raise ValueError(f"{name} holds a number that float64 cannot represent: {error}.") from error
+    except Exception as error:  # raised by the objects themselves
+        raise ValueError(f"{name} holds a number that float64 cannot represent: {reason(error)}.") from error
 
 
 def _as_finite(a: npt.NDArray[Any], dtype: npt.DTypeLike, name: str) -> npt.NDArray[Any]:
@@ -316,7 +360,9 @@ def _as_finite(a: npt.NDArray[Any], dtype: npt.DTypeLike, name: str) -> npt.NDAr
         values = np.require(a, dtype=dtype, requirements=("C", "A"))
     if a.dtype.kind != "f" or all_finite(values.reshape(-1)):
         return values
-    index = next(_not_finite(values.reshape(-1)))
+    index = next(_not_finite(values.reshape(-1)), None)
+    if index is None:
+        raise ValueError(written_during_the_call(name))
     given = a[np.unravel_index(index, a.shape)]  # format() would go through a double, str() does not
     where = _where(index, a.shape)
     if np.isfinite(given):
@@ -326,6 +372,11 @@ def _as_finite(a: npt.NDArray[Any], dtype: npt.DTypeLike, name: str) -> npt.NDAr
         )
     remedy = "fill or drop missing values first" if np.isnan(given) else "replace or drop it first"
     raise ValueError(f"{name} holds {given} at {where}, but all values must be finite: {remedy}.")
+
+
+def written_during_the_call(name: str) -> str:
+    """Return the text of the error about data that another thread changed between their check and their use."""
+    return f"{name} was written to by another thread during the call: pass a copy, or wait for the end of the call."
 
 
 def _not_finite(flat: npt.NDArray[Any]) -> Iterator[int]:

@@ -30,6 +30,8 @@ class Rows:
         The targets as they were given, for metrics that are functions.
     index : ndarray of int64 or None
         Numbers of the rows that take part; None for all.
+    feature_names : tuple of str or None
+        Names of the columns, where the features were a data frame.
     """
 
     features: Array
@@ -37,6 +39,7 @@ class Rows:
     sample_weight: Array
     y: Any
     index: npt.NDArray[np.int64] | None = None
+    feature_names: tuple[str, ...] | None = None
 
     @property
     def n(self) -> int:

@@ -20,6 +20,7 @@ from fastnn._engine.inference import InferencePlan
 from fastnn._engine.limits import INFERENCE_LIMITS, WORKSPACE_LIMITS, InferenceLimits, WorkspaceLimits
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import NO_NUMBERS, NO_ORDER, Workspace
+from fastnn._validation import must_be
 from fastnn.kernels import tables
 from fastnn.kernels.loop.train import train as train_kernel
 from fastnn.kernels.nn.rules import check_slots, initial_scalars
@@ -266,6 +267,12 @@ class Engine:
 
     def restore(self, snapshot: tuple[np.ndarray, np.ndarray]) -> None:
         """Restore a `snapshot` and its predictions, whether or not there is an average now."""
+        parts = snapshot if type(snapshot) is tuple else ()
+        if len(parts) != 2 or any(
+            type(part) is not np.ndarray or part.shape != self.params.shape or part.dtype != self.params.dtype
+            for part in parts
+        ):
+            raise TypeError(must_be("snapshot", "what the method snapshot of this model returned", snapshot))
         params, final = snapshot
         self.params[:] = params if self.averaged else final
         if self.averaged:

@@ -10,6 +10,7 @@ from contextlib import nullcontext
 
 import numpy as np
 
+from fastnn._data.arrays import written_during_the_call
 from fastnn._data.rows import Rows, as_data
 from fastnn._engine.engine import Engine
 from fastnn._engine.thread_team import ThreadTeam
@@ -93,6 +94,8 @@ class _LeastSquares:
         if rows.index is not None and counts.size:
             counts = counts[rows.index]
         whole = float(counts.sum()) if counts.size else float(rows.n)
+        if not whole > 0.0:
+            raise ValueError(written_during_the_call("sample_weight"))
         half = net.spec.loss.rule.reduction == "sum"
         self._scale = math.sqrt(0.5 if half else 1.0 / (n_outputs * whole))
         self._columns = np.full((architecture.n_layers, 2), -1, np.int64)

@@ -23,9 +23,10 @@ from fastnn._data.prepare import RowFormat
 from fastnn._engine.architecture import Architecture
 from fastnn._engine.engine import Engine
 from fastnn._engine.kernel_loading import load_kernels
-from fastnn._engine.limits import WORK_FOR_THREADS
-from fastnn._engine.thread_team import ThreadTeam, as_n_threads, available_threads
-from fastnn._validation import as_dtype, as_seed, positive_integer
+from fastnn._engine.limits import WORK_FOR_THREADS, WORK_TO_START_THREADS
+from fastnn._engine.processors import available_threads
+from fastnn._engine.thread_team import ThreadTeam, as_n_threads
+from fastnn._validation import as_dtype, as_seed, as_sequence, positive_integer
 from fastnn.custom import CustomActivation, CustomLoss, activation_code, loss_code
 from fastnn.history import History
 from fastnn.kernels.maths.isfinite import all_finite
@@ -82,6 +83,8 @@ class Net:
         For each layer whether training changes it; set by `set_trainable`.
     engine : Engine or None
         Parameters, optimizer slots and buffers; None before `build`.
+    feature_names : tuple of str or None
+        Names of the columns of the data frame that the net was trained with.
     epochs_done : int
         Epochs over all fits, of which the order of rows is a function.
     history : History
@@ -100,6 +103,7 @@ class Net:
         self.regularizer = regularizer
         self.trainable = tuple(layer.trainable for layer in spec.layers)
         self.engine: Engine | None = None
+        self.feature_names: tuple[str, ...] | None = None
         self.epochs_done = 0
         self.history = History()
         self.stop_training: bool | str = False
@@ -127,7 +131,8 @@ class Net:
     @property
     def form(self) -> RowFormat:
         """What the net requires of its data."""
-        return RowFormat(self.spec.loss, self.spec.dtype, self.n_features, self.n_outputs)
+        names = None if self.engine is None else self.feature_names
+        return RowFormat(self.spec.loss, self.spec.dtype, self.n_features, self.n_outputs, names)
 
     def flops_per_row(self, *, training: bool) -> int:
         """Return the floating-point operations per row in the matrix products."""
@@ -153,7 +158,7 @@ class Net:
         if known is None and n_outputs is None:
             raise ValueError("n_outputs must be given, as the list of layers is empty.")
         if known is not None and n_outputs is not None and n_outputs != known:
-            raise ValueError(f"n_outputs is {n_outputs}, but the last layer has {known} units.")
+            raise ValueError(f"n_outputs is {n_outputs}, but the last layer has {known} unit{'s' * (known > 1)}.")
         if self.n_features is not None and n_features != self.n_features:
             raise ValueError(
                 f"n_features is {n_features}, but the model is built for {self.n_features}; make a new Model."
@@ -242,10 +247,11 @@ class Net:
         return seconds
 
     @contextmanager
-    def team(self, work: int) -> Iterator[ThreadTeam]:
-        """Provide threads for `work` floating-point operations: one if more would be slower."""
+    def team(self, work: int, *, once: bool = False) -> Iterator[ThreadTeam]:
+        """Provide threads for runs of `work` floating-point operations, or for one: one if more would be slower."""
+        enough = work >= (WORK_TO_START_THREADS if once else WORK_FOR_THREADS)
         self.load_kernels()
-        with ThreadTeam(self.n_threads if work >= WORK_FOR_THREADS else 1) as team:
+        with ThreadTeam(self.n_threads if enough else 1) as team:
             yield team
 
     def outputs(self, features: Array) -> Array | None:
@@ -380,7 +386,8 @@ def with_new_head(
     kept = [changed(layer, trainable=bool(trainable)) for layer in own[:n_kept]]
     given = {name: getattr(net.spec, name) for name in ("loss", "seed", "dtype", "n_threads")}
     given |= {"optimizer": net.optimizer, "regularizer": net.regularizer, "metrics": None}
-    made = new_net([*kept, *layers], **(given | settings))
+    head = as_sequence("layers", "a sequence of Dense, Dropout or int, such as [64, 10]", layers)
+    made = new_net([*kept, *head], **(given | settings))
     made.build(engine.architecture.sizes[0])
     for new, old in ((made.built().weights(), engine.weights()), (made.built().biases(), engine.biases())):
         for k in range(n_kept):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -10,12 +11,16 @@ import numpy.typing as npt
 
 from fastnn._data.rows import Rows
 from fastnn._engine.engine import Sums
+from fastnn._engine.limits import WORK_FOR_THREADS
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._training.net import Net, Spec
 from fastnn.kernels.nn.rules import ActivationRule
 from fastnn.kernels.tables import OK
 
 Array: TypeAlias = npt.NDArray[Any]
+
+#: The calling thread, for work that is too little for more.
+_ALONE = ThreadTeam(1)
 
 
 def loss_of(net: Net, sums: Sums) -> float:
@@ -59,22 +64,26 @@ def function_metrics(net: Net, rows: Rows) -> dict[str, float]:
         y_pred = probabilities(net.spec, y_pred)
     if not np.isfinite(y_pred).all():  # as for the others: huge data give NaN, and training goes on
         return {metric.name: math.nan for metric in functions}
+    both_classes = partial(_both_classes, net.spec, y_true, y_pred) if classification else None
     if y_true.ndim == 1 and y_pred.shape[1] == 1:  # (n,) - (n, 1) would be (n, n)
         y_pred = y_pred[:, 0]
     try:
-        return {metric.name: metric.value(y_true, y_pred, weight) for metric in functions}
+        return {metric.name: metric.value(y_true, y_pred, weight, both_classes) for metric in functions}
     except Exception as error:
         kind = "probabilities, see predict_proba" if classification else "values"
+        if classification:
+            kind += "; fastnn.metrics.Metric(name, function, needs='classes') receives classes"
         error.add_note(f"A metric was called with y_true {y_true.shape} and y_pred {y_pred.shape}, which are {kind}.")
         raise
 
 
-def check_probabilities(spec: Spec) -> None:
+def check_probabilities(spec: Spec, call: str) -> None:
     """Raise ValueError unless the outputs are logits of probabilities, or probabilities."""
     if not _link(spec).probabilities:
         raise ValueError(
-            f"predict_proba needs a cross-entropy, or a last layer of softmax or sigmoid; the loss is "
-            f"{spec.loss.name!r}. Use predict."
+            f"{call} needs a model of classes, with a cross-entropy or a last layer of softmax or sigmoid, but "
+            f"loss is {spec.loss.name!r} and the last layer has activation {spec.layers[-1].activation.name!r}. Use "
+            "predict, or a loss such as 'softmax_crossentropy'."
         )
 
 
@@ -86,6 +95,22 @@ def probabilities(spec: Spec, outputs: Array) -> Array:
     from scipy import special  # where used: it costs some 60 ms to import
 
     return np.asarray(special.softmax(outputs, axis=1) if link.probabilities == "row" else special.expit(outputs))
+
+
+def classes(spec: Spec, probabilities: Array) -> npt.NDArray[np.int64]:
+    """Return the most probable classes: labels (n,), or 0 and 1 (n, n_outputs) for several independent outputs."""
+    if _link(spec).probabilities == "row":
+        return probabilities.argmax(axis=1)
+    found = (probabilities > 0.5).astype(np.int64)
+    return found[:, 0] if found.shape[1] == 1 else found
+
+
+def _both_classes(spec: Spec, y_true: Array, probabilities: Array) -> tuple[Array, Array]:
+    """Return targets and predictions as classes, in the same form."""
+    predicted = classes(spec, probabilities)
+    if y_true.ndim > predicted.ndim:  # one-hot rows, or one column
+        y_true = y_true.argmax(axis=1) if y_true.shape[1] > 1 else y_true[:, 0]
+    return y_true, predicted
 
 
 def _link(spec: Spec) -> ActivationRule:
@@ -102,6 +127,8 @@ def evaluate(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float]:
 def evaluate_compiled(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float]:
     """Return loss and compiled metrics of rows, by name, as `evaluate` does."""
     engine = net.built()
+    if net.flops_per_row(training=False) * rows.n < WORK_FOR_THREADS:
+        team = _ALONE
     with net.kernel_lock:
         sums = engine.evaluate(rows.data(), metrics=compiled_metrics(net), team=team)
     values = values_of(net, sums)
@@ -127,7 +154,7 @@ def penalty(net: Net) -> float:
 def gradient(net: Net, rows: Rows) -> tuple[float, list[Array], list[Array]]:
     """Return loss and gradient of all rows as one batch; NaN where the loss is not finite. See `Model.gradient`."""
     engine = net.built()
-    with net.kernel_lock, net.team(net.flops_per_row(training=True) * rows.n) as team:
+    with net.kernel_lock, net.team(net.flops_per_row(training=True) * rows.n, once=True) as team:
         sums, weights, biases = engine.gradient(rows.data(), team=team)
     if sums.status == OK:
         return loss_of(net, sums), weights, biases

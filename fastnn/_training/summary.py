@@ -18,7 +18,8 @@ def describe(net: Net) -> str:
     """Return widths, loss, optimizer and seed in one line."""
     widths = [str(layer.units) for layer in net.spec.layers]
     shape = "-".join(([] if net.n_features is None else [str(net.n_features)]) + widths) or "[]"
-    return f"Model({shape}, loss={net.spec.loss.name!r}, optimizer={net.optimizer!r}, seed={net.spec.seed})"
+    penalty = f", regularizer={net.regularizer!r}" if net.regularizer.l1 or net.regularizer.l2 else ""
+    return f"Model({shape}, loss={net.spec.loss.name!r}, optimizer={net.optimizer!r}{penalty}, seed={net.spec.seed})"
 
 
 def lines(net: Net) -> Iterator[str]:
@@ -37,7 +38,8 @@ def lines(net: Net) -> Iterator[str]:
         line = f"{number:>{widths[0]}}  {shape:>{widths[1]}}  {activation:<{widths[2]}}  {count:>{widths[3]}}"
         yield line + next(notes)
     total = "" if net.engine is None else f"{n_params(net):,} parameters, "
-    yield f"{total}{net.spec.loss.name}, {net.optimizer!r}, {net.spec.dtype.name}"
+    penalty = f", {net.regularizer!r}" if net.regularizer.l1 or net.regularizer.l2 else ""
+    yield f"{total}{net.spec.loss.name}, {net.optimizer!r}{penalty}, {net.spec.dtype.name}"
 
 
 def _notes(net: Net) -> Iterator[str]:

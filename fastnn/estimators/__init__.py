@@ -3,3 +3,8 @@
 from fastnn.estimators._mlp import MLPClassifier, MLPRegressor
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+

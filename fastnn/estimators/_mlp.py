@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fastnn.estimators._base import BaseMLP  # first: its ImportError names what to install
+from fastnn.estimators._base import BaseMLP, naming  # first: its ImportError names what to install
 
 # isort: split
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
@@ -292,15 +293,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ValueError
             If an argument is invalid or inconsistent, or training diverges.
         """
-        if self.class_weight == "balanced":
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             raise ValueError(
                 "class_weight must not be 'balanced' for partial_fit, as it depends on all rows: pass the weights as a "
                 "dict (see sklearn.utils.class_weight.compute_class_weight)."
             )
-        if _check_partial_fit_first_call(self, classes):
-            several = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if several else classes)
-        return self._fit(X, y, sample_weight, incremental=True)
+        with self._restored_on_failure() as started:
+            with naming("classes", "y"):
+                if _check_partial_fit_first_call(self, classes):
+                    several = type_of_target(y).startswith("multilabel")
+                    self._label_binarizer = LabelBinarizer().fit(y if several else classes)
+            train = self._set_up(X, y, sample_weight, incremental=True, validation=None)
+            started()
+            train()
+        return self
 
     def predict(self, X: Any) -> Array:
         """Return the most probable class per row, (n_samples,); multi-label the indicator of probabilities above 0.5.
@@ -336,6 +342,25 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         outputs = self._outputs(X)
         return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy of the predictions: the share of rows whose class, or all of whose classes, are right.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+        y : array-like (n_samples,) or (n_samples, n_classes)
+            The true labels.
+        sample_weight : array-like (n_samples,) or None
+            Weight of each row; None for equal weights.
+
+        Returns
+        -------
+        float
+        """
+        predicted = self.predict(X)
+        with naming("y", "sample_weight"):
+            return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of the probability of each class.
 
@@ -353,13 +378,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _encode(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Array, Array, Array | None]:
         X, y = self._features_and_targets(X, y, reset=reset)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
-            self.classes_ = self._label_binarizer.classes_
-        else:
-            self._check_classes(y)
+        with naming("y"):
+            if y.ndim == 2 and y.shape[1] == 1:
+                y = column_or_1d(y, warn=True)
+            if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+                self._label_binarizer = LabelBinarizer().fit(y)
+                self.classes_ = self._label_binarizer.classes_
+            else:
+                self._check_classes(y)
+            codes = self._codes(y)
         weights = None
         if self.class_weight is not None:
             if self._label_binarizer.y_type_.startswith("multilabel"):
@@ -367,8 +394,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                     f"class_weight is {self.class_weight!r}, but y is multi-label, where a row has no single class: "
                     "leave class_weight at None and pass sample_weight."
                 )
-            weights = compute_sample_weight(self.class_weight, y)
-        return X, self._codes(y), weights
+            with naming("class_weight"):
+                weights = compute_sample_weight(self.class_weight, y)
+                if not np.isfinite(weights).all():
+                    raise ValueError(must_be("class_weight", "finite numbers", self.class_weight))
+        return X, codes, weights
 
     def _check_classes(self, y: Array) -> None:
         classes = unique_labels(y)
@@ -596,9 +626,29 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         outputs = self._outputs(X)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination R2 of the predictions, the mean over the outputs.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+        y : array-like (n_samples,) or (n_samples, n_outputs)
+            The true values.
+        sample_weight : array-like (n_samples,) or None
+            Weight of each row; None for equal weights.
+
+        Returns
+        -------
+        float
+        """
+        predicted = self.predict(X)
+        with naming("y", "sample_weight"):
+            return float(r2_score(y, predicted, sample_weight=sample_weight))
+
     def _encode(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Array, Array, Array | None]:
         X, y = self._features_and_targets(X, y, reset=reset, y_numeric=True)
-        return X, self._column(y, "y"), None
+        with naming("y"):
+            return X, self._column(y, "y"), None
 
     def _encode_validation(self, y: Any) -> Array:
         return self._column(np.asarray(y, np.float64), "y_val")

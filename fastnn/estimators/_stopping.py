@@ -535,7 +535,7 @@ def solve(task: Task, rules: Rules, state: StoppingState) -> None:
     if len(record):
         last = {name: series[-1] for name, series in record.history.items()}
     else:
-        with net.team(net.flops_per_row(training=False) * rows.n) as team:
+        with net.team(net.flops_per_row(training=False) * rows.n, once=True) as team:
             last = evaluate(net, rows, team)
     state.loss = losses(last)
     if record.stopped in (None, "max_fun", "stalled"):

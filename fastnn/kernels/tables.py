@@ -61,7 +61,7 @@ class Layer:
     activation: int  # id
     has_bias: int  # 0 or 1
     narrow: int  # 0 or 1
-    preactivation: int  # offset of z in work (chunk rows, ld_out), if the derivative of f is computed from z; else -1
+    preactivation: int  # offset of z, then f'(z), in work (chunk rows, ld_out); -1 where f' is computed from the output
     mask: int  # offset of dropout's factors of the input in work (chunk rows, ld_in), or -1; then `input` is a copy
     function: int  # addresses of custom functions: y = f(z), and
     derivative: int  # d = d f'(z); 0 for none

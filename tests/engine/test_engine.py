@@ -821,12 +821,35 @@ def share(asked, n_threads):
     return sum(steps for n, steps in asked if n == n_threads) / sum(steps for _, steps in asked)
 
 
-@pytest.mark.parametrize("seconds", [1e-6, 1e-4, 1e-2])
+@pytest.mark.parametrize("seconds", [2e-5, 1e-4, 1e-2])
 def test_pace_keeps_to_the_faster_number_of_threads(seconds):
     for faster in (1, 2):
         times = {1: seconds, 2: seconds, faster: seconds / 2}
         assert share(timed(SliceTuner(2), times), faster) > 0.9
     assert share(timed(SliceTuner(1), {1: seconds}), 1) == 1
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(1e-6, 100_000), (1e-5, 700), (1e-4, 70), (1e-3, 7)])
+def test_short_steps_and_short_trainings_start_no_thread(seconds, steps):
+    pace = SliceTuner(2)
+    while steps > 0:
+        n_threads, count = pace.next()
+        assert n_threads == 1
+        pace.learn(1, min(count, steps), min(count, steps) * seconds)
+        steps -= count
+
+
+@pytest.mark.parametrize("slower", [1.1, 3.0, 100.0])
+def test_a_comparison_costs_little(slower):
+    # 100 ms of steps of 20 us: what all threads cost more is bounded by about the time of one comparison.
+    asked = timed(SliceTuner(2), {1: 2e-5, 2: slower * 2e-5}, slices=60)
+    ahead, wasted = 0, 0.0
+    for n_threads, steps in asked:
+        ahead += steps
+        wasted += (slower - 1.0) * 2e-5 * steps if n_threads == 2 else 0.0
+        if ahead * 2e-5 > 0.04:
+            break
+    assert 0.0 < wasted < max(4e-4, 20 * slower * 2e-5)
 
 
 def test_pace_notices_when_the_other_becomes_faster():
@@ -864,7 +887,7 @@ def test_pace_is_not_troubled_by_an_empty_slice():
 @pytest.mark.parametrize("seconds", [1e-4, 5e-3, 5e-2])
 def test_pace_tries_the_team_when_each_epoch_is_one_step(seconds):
     # Full-batch descent: however long a slice may be, there is one step in it.
-    assert share(timed(SliceTuner(2), {1: seconds, 2: seconds / 2}, steps_left=1), 2) > 0.7
+    assert share(timed(SliceTuner(2), {1: seconds, 2: seconds / 2}, slices=400, steps_left=1), 2) > 0.7
 
 
 def test_the_clock_chooses_but_the_result_is_the_same(dtype):

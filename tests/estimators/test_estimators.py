@@ -30,7 +30,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 import fastnn
 from fastnn import MLPClassifier, MLPRegressor, schedules
-from fastnn._engine.thread_team import available_threads
+from fastnn._engine.processors import available_threads
 from fastnn.estimators._base import default_n_threads
 from fastnn.estimators._mlp import weighted_r2
 
@@ -458,7 +458,7 @@ def test_wrong_validation_rows_are_refused():
         ({"y_val": y}, "X_val must be given"),
         ({"X_val": X, "y_val": y[:-1]}, "y_val has 59 rows, but X_val has 60"),
         ({"X_val": X, "y_val": np.full(N, 7)}, "y_val must only have the classes of y"),
-        ({"X_val": X[:, :2], "y_val": y}, "X has 2 features, but MLPClassifier is expecting 4"),
+        ({"X_val": X[:, :2], "y_val": y}, "X_val has 2 features, but MLPClassifier is expecting 4"),
     ):
         with pytest.raises(ValueError, match=message):
             net.fit(X, y, **given)
@@ -477,8 +477,9 @@ def test_divergence_is_an_error_unless_there_are_best_weights():
         with pytest.raises(ValueError, match=r"Solver produced non-finite parameter weights.*diverged") as caught:
             net.fit(X, y)
         assert isinstance(caught.value.__cause__, fastnn.DivergenceError)
-        assert all(np.isfinite(w).all() for w in weights(net))
-        assert len(net.loss_curve_) == net.n_iter_ > 0
+        assert len(caught.value.__cause__.history) > 0
+        assert not hasattr(net, "coefs_")
+        assert not hasattr(net, "n_features_in_")
     net = small("regression", **params, early_stopping=True)
     with pytest.warns(ConvergenceWarning, match="diverged.*The weights of the best validation score"):
         net.fit(X, y)
@@ -530,7 +531,7 @@ def test_each_layer_may_have_its_own_activation():
     for given, message in (
         (["tanh"], "names 1 activations, but hidden_layer_sizes has 2 layers"),
         ("softmax", "softmax"),
-        ("rely", "did you mean 'relu'"),
+        ("rely", "Did you mean 'relu'"),
     ):
         with pytest.raises(ValueError, match=message):
             small("regression", activation=given).fit(X, y)
@@ -548,7 +549,7 @@ def test_other_optimizers_by_name(solver):
                     max_iter=100)  # fmt: skip
         assert same_weights(net, sgd.fit(X, y))
     net.partial_fit(X, y)
-    with pytest.raises(ValueError, match="unknown; did you mean 'adam'"):
+    with pytest.raises(ValueError, match="Did you mean 'adam'"):
         small("multiclass", solver="adm").fit(X, y)
 
 
@@ -871,7 +872,7 @@ def test_what_is_not_there_is_refused():
     assert "partial_fit is only available for stochastic optimizers" in str(caught.value.__cause__)
     with pytest.raises(ValueError, match=r"'alpha' parameter of MLPClassifier must be a float in the range"):
         MLPClassifier(alpha=-1).fit(table(), targets("binary"))
-    with pytest.raises(TypeError, match=r"hidden_layer_sizes must be integers > 0, got \[2.5\]"):
+    with pytest.raises(TypeError, match=r"hidden_layer_sizes must be integers > 0, got \(2.5,\)"):
         MLPClassifier((2.5,)).fit(table(), targets("binary"))
     with pytest.raises(ValueError, match=r"hidden_layer_sizes must be > 0, got \[3, 0\]"):
         MLPClassifier((3, 0)).fit(table(), targets("binary"))

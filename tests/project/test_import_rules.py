@@ -29,8 +29,8 @@ ROOMS = (
     "_data layers",
     "custom initializers metrics optimizers",
     "activations losses schedules solvers regularizers _errors",
-    "history datasets",
-    "_validation _figure _version",
+    "history datasets _results",
+    "_validation _representation _figure _version",
     "kernels",
 )
 #: The same inside `kernels`.
