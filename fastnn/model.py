@@ -468,7 +468,7 @@ class Model:
         X: Any,
         y: Any,
         *,
-        epochs: int = 1,
+        epochs: int | None = None,
         batch_size: BatchSize = "auto",
         validation_data: ValidationData | None = None,
         validation_split: float = 0.0,
@@ -489,8 +489,9 @@ class Model:
             of a data frame's columns are kept: later data frames must have the same ones in the same order.
         y : array-like
             Values (n,) or (n, n_outputs); for "softmax_crossentropy" also labels 0, 1, ... (n,).
-        epochs : int
-            Passes over the data; iterations of a solver.
+        epochs : int or None
+            Passes over the data; at most this number of iterations of a solver, which ends when it has converged. None
+            is 1 pass, or 1000 iterations of a solver.
         batch_size : int, None or "auto"
             Rows per update: 1 is stochastic descent, None (all rows) batch descent, "auto" 32 rows. The last batch of
             an epoch may be shorter. Memory is constant above about a thousand rows per batch. The full-batch solvers
@@ -528,7 +529,8 @@ class Model:
             the epoch's batches, each before its update. `stopped` is the reason of an early end: "early_stopping",
             "max_seconds", "diverged", "stop_training". With a solver the loss is that after the iteration, there is no
             learning_rate (but the damping `mu` of "lm"), and `stopped` may also be "converged", "stalled" (no step
-            lowers the loss) or "max_fun", with an explanation in ``params["reason"]``.
+            lowers the loss) or "max_fun", with an explanation in ``params["reason"]``; None means that `epochs` did not
+            suffice.
 
         Raises
         ------
@@ -542,7 +544,7 @@ class Model:
             ``history.stopped`` is "interrupted". `on_train_end` of the callbacks is called before.
         """
         net = self._net
-        epochs = positive_integer(epochs, "epochs")
+        epochs = net.optimizer.default_epochs if epochs is None else positive_integer(epochs, "epochs")
         max_seconds = as_max_seconds(max_seconds)
         net.check_trainable()
         training, validation = prepare_training(

@@ -78,6 +78,8 @@ class FirstOrderOptimizer:
 
     #: Whether each iteration takes all rows at once, as those of the solvers do.
     full_batch: ClassVar[bool] = False
+    #: Epochs of a fit without `epochs`.
+    default_epochs: ClassVar[int] = 1
 
     learning_rate: LearningRate = 0.01
     _: KW_ONLY

@@ -26,6 +26,8 @@ class Solver:
     full_batch: ClassVar[bool] = True
     #: Number of arrays of the size of the weights that are kept between fits.
     n_slots: ClassVar[int] = 0
+    #: Maximum number of iterations of a fit without `epochs`.
+    default_epochs: ClassVar[int] = 1000
 
 
 #: Numbers of the solvers, and the intervals in which they are valid.
@@ -52,9 +54,9 @@ def _check_solver(solver: LBFGS | LevenbergMarquardt) -> None:
 class LBFGS(Solver):
     """L-BFGS: quasi-Newton steps with a line search, over all rows at once; for small nets and few rows.
 
-    One epoch of `fit` is one iteration, which takes one or more evaluations of the loss and its gradient. There is
-    no rate to choose. Each fit begins with an empty memory, and what a callback writes into the weights is lost with
-    the next iteration.
+    One epoch of `fit` is one iteration, which takes one or more evaluations of the loss and its gradient. Without
+    `epochs` a fit ends when it has converged, after at most 1000 iterations. There is no rate to choose. Each fit
+    begins with an empty memory, and what a callback writes into the weights is lost with the next iteration.
 
     Parameters
     ----------
@@ -106,8 +108,9 @@ class LevenbergMarquardt(Solver):
     """Levenberg-Marquardt: damped Gauss-Newton steps for sums of squares; for small nets by far the fastest.
 
     One epoch of `fit` is one step that lowers the loss; steps that do not are tried again with more damping and are
-    not counted. There is no rate to choose. Each fit begins with the damping `mu`, and what a callback writes into the
-    weights is lost with the next step.
+    not counted. Without `epochs` a fit ends when it has converged, after at most 1000 steps. There is no rate to
+    choose. Each fit begins with the damping `mu`, and what a callback writes into the weights is lost with the next
+    step.
 
     Parameters
     ----------

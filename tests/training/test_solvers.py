@@ -326,6 +326,29 @@ def test_all_epochs_and_then_some(solver):
     assert model.history.epoch == [0, 1, 2]
 
 
+def test_without_epochs_a_solver_iterates_until_it_has_converged(solver, capfd):
+    X, y = curve()
+    model = fastnn.Model([], loss="squared_error", optimizer=solver, dtype="float64", seed=0)
+    history = model.fit(X, y, verbose=True)
+    assert history.stopped in ("converged", "stalled")
+    assert 1 < len(history) < history.params["epochs"] == 1000
+    assert capfd.readouterr().err.splitlines()[0].startswith("epoch 1/1000: ")
+    wanted = np.linalg.lstsq(np.column_stack([X, np.ones(60)]), y, rcond=None)[1] / 60
+    assert history["loss"][-1] == pytest.approx(float(wanted[0]), rel=1e-6)
+    limited = model_of({"lbfgs": fastnn.LBFGS, "lm": fastnn.LevenbergMarquardt}[solver](gtol=0.0, ftol=0.0))
+    assert 100 < len(limited.fit(X, y, epochs=None)) <= 1000
+
+
+def test_without_epochs_the_other_optimizers_make_one_pass():
+    X, y = curve()
+    for optimizer in ("adam", "sgd"):
+        assert len(model_of(optimizer).fit(X, y)) == 1
+        assert len(model_of(optimizer).fit(X, y, epochs=None)) == 1
+    for wrong in (0, -1):
+        with pytest.raises(ValueError, match="epochs must be"):
+            model_of("lm").fit(X, y, epochs=wrong)
+
+
 def test_max_fun():
     X, y = curve()
     history = model_of(fastnn.LBFGS(max_fun=5)).fit(X, y, epochs=100)
