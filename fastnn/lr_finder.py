@@ -322,8 +322,7 @@ class _Trials:
         self.restore()
         net.set_optimizer(with_learning_rate(net.optimizer, learning_rate))
         try:
-            if train(net, self._fit, team).stopped == "interrupted":  # `train` returns, but the whole search ends
-                raise KeyboardInterrupt
+            train(net, self._fit, team)
         except DivergenceError:
             return math.inf
         loss = self.present_loss(team)
