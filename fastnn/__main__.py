@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import importlib.util
 import sys
@@ -11,11 +12,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from fastnn import datasets, optimizers, regularizers
-from fastnn._data.rows import shuffled
 from fastnn._engine import system_info
+from fastnn._engine.kernel_loading import load_kernels
 from fastnn._engine.thread_team import region_cost
 from fastnn._errors import DivergenceError
 from fastnn._version import __version__
@@ -160,18 +160,6 @@ def _model(arguments: argparse.Namespace) -> Model:
     )
 
 
-def _make_ready(dtype: npt.DTypeLike) -> float:
-    """Call every kernel once for a dtype, to compile it or load it from the cache; return the seconds."""
-    start = time.perf_counter()
-    X = np.ones((2, 1), dtype)
-    y = X.copy()
-    y.flags.writeable = False  # another type to Numba
-    model = Model([1], loss="squared_error", seed=0, dtype=dtype, n_threads=1)
-    model.fit(X, y, batch_size=1, verbose=False)
-    model.predict(X)
-    return time.perf_counter() - start
-
-
 def _verbose(quiet: bool) -> bool:
     if quiet:
         return False
@@ -196,11 +184,11 @@ def _train(arguments: argparse.Namespace, model: Model) -> int:
         print(f"digits: {len(X):,} images of 8x8 pixels for training, {len(X_test):,} for testing\n")
         model.summary()
         print(flush=True)
-    ready = _make_ready(model.dtype)
+    ready = load_kernels(model.dtype)
 
-    history = model.fit(
-        X, y, epochs=arguments.epochs, batch_size=arguments.batch_size, verbose=_verbose(arguments.quiet)
-    )
+    with contextlib.suppress(KeyboardInterrupt):
+        model.fit(X, y, epochs=arguments.epochs, batch_size=arguments.batch_size, verbose=_verbose(arguments.quiet))
+    history = model.history
     n_epochs, seconds = len(history.epoch), sum(history["seconds"]) if history.epoch else 0.0
     if n_epochs == 0:
         print("stopped before the end of the first epoch", file=sys.stderr)
@@ -243,14 +231,13 @@ def _info() -> int:
 
 def _warmup() -> int:
     for dtype in ("float32", "float64"):
-        seconds = _make_ready(dtype)
         start = time.perf_counter()
+        load_kernels(np.dtype(dtype))
         system_info.fma_peak(dtype, 1)
         system_info.read_bandwidth(1, 1)  # one dtype for both
         region_cost(2, 1)
-        shuffled(np.empty(1, np.int64), 0, 0)  # used by validation_split
-        Model([1], loss="squared_error", optimizer="lm").fit(np.ones((2, 1)), np.ones(2))  # float64 for both
-        print(f"{dtype}: ready after {seconds + time.perf_counter() - start:.1f} s", flush=True)
+        Model([1], loss="squared_error", optimizer="lm").fit(np.ones((2, 1)), np.ones(2), verbose=False)
+        print(f"{dtype}: ready after {time.perf_counter() - start:.1f} s", flush=True)
     where = compiler.CACHE_FOLDER
     print(f"cached in {where}" if where else "not cached: later processes compile again (see python -m fastnn info)")
     return 0

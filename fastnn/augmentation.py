@@ -10,6 +10,7 @@ import numpy as np
 from fastnn._data.rows import AugmentationPlan
 from fastnn._validation import must_be, number_in, reason
 from fastnn.custom import MachineCode, compiled, row_code
+from fastnn.kernels.lang.compile_thread import in_compile_thread
 from fastnn.kernels.nn.stochastic import ROW_RANDOMS
 from fastnn.optimizers import Optimizer
 
@@ -109,7 +110,7 @@ class Augmentation:
         """Call the function once, so that errors come before training."""
         row, random = np.zeros(n_features, dtype), np.full(ROW_RANDOMS, 0.5, dtype)
         try:
-            function(row, random)
+            in_compile_thread(function, row, random)
         except Exception as error:
             raise ValueError(
                 f"function of the augmentation fails for {n_features} zeros ({type(error).__name__}: {reason(error)}); "

@@ -7,6 +7,7 @@ kernels anew around it would take as long as the first fit does, in each process
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,7 @@ from numba.extending import is_jitted
 
 from fastnn._validation import is_encodable, must_be, name_of, reason
 from fastnn.activations import Activation
+from fastnn.kernels.lang.compile_thread import in_compile_thread
 from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.lang.simd import FUNCTIONS
 from fastnn.kernels.nn.rules import ActivationRule, LossRule
@@ -28,6 +30,8 @@ __all__ = ["activation", "loss"]
 POINTS = (-7.1, -2.3, -0.9, -0.31, 0.23, 0.77, 1.9, 6.7)
 STEP = 1e-5
 TOLERANCE = 1e-4
+#: Functions whose machine code is kept for later models; Numba never frees it, so compiling again would only add to it.
+MAX_KEPT = 1024
 
 
 class MachineCode:
@@ -46,20 +50,26 @@ class MachineCode:
             return
         pointer = numba.types.CPointer(numba.from_dtype(dtype))
         signature = numba.void(pointer, pointer, pointer, numba.int64)
-        self._kept = numba.cfunc(signature, error_model="numpy")(run)
+        self._kept = in_compile_thread(numba.cfunc(signature, error_model="numpy"), run)
         self.address = self._kept.address
 
 
 def compiled(function: Any, argument: str) -> Any:
-    """Return the function as one that compiled code can call; Python functions are compiled."""
+    """Return the function as one that compiled code can call; Python functions are compiled, each once."""
     if not callable(function) or isinstance(function, type):
         raise TypeError(must_be(argument, "a function", function))
     if JIT_DISABLED or is_jitted(function):
         return function
     try:
-        return numba.njit(error_model="numpy")(function)
+        return _jitted(function)
     except Exception as error:  # Numba raises TypeError for other callables, and what their attributes raise
         raise TypeError(must_be(argument, "a Python function or one compiled by numba.njit", function)) from error
+
+
+@functools.lru_cache(MAX_KEPT)
+def _jitted(function: Any) -> Any:
+    """Return Numba's function of a Python function, which is compiled at its first call."""
+    return numba.njit(error_model="numpy")(function)
 
 
 def value_at(function: Any, argument: str, *given: float) -> float:
@@ -73,6 +83,11 @@ def value_at(function: Any, argument: str, *given: float) -> float:
 
 
 def check_derivative(function: Any, derivative: Any, name: str, argument: str, *others: float) -> None:
+    """Compare a derivative with central differences, where an interrupt cannot end Numba's work halfway."""
+    in_compile_thread(_check_derivative, function, derivative, name, argument, *others)
+
+
+def _check_derivative(function: Any, derivative: Any, name: str, argument: str, *others: float) -> None:
     """Compare a derivative with central differences; `others` are further arguments of both.
 
     A kink at one of the points would be noticed, but they are chosen so that there hardly is one.
@@ -231,8 +246,11 @@ def _name(given: str | None, function: Any) -> str:
 
 def activation_code(custom: CustomActivation, dtype: np.dtype[Any]) -> tuple[MachineCode, MachineCode]:
     """Machine code of y = f(z) and of d = d f'(z)."""
-    function, derivative = custom.function, custom.derivative
+    return _activation_code(custom.function, custom.derivative, dtype)
 
+
+@functools.lru_cache(MAX_KEPT)
+def _activation_code(function: Any, derivative: Any, dtype: np.dtype[Any]) -> tuple[MachineCode, MachineCode]:
     def forward(z: Any, y: Any, _: Any, n: int) -> None:
         for i in range(n):
             y[i] = function(z[i])
@@ -246,8 +264,11 @@ def activation_code(custom: CustomActivation, dtype: np.dtype[Any]) -> tuple[Mac
 
 def loss_code(custom: CustomLoss, dtype: np.dtype[Any]) -> MachineCode:
     """Machine code that overwrites outputs u by slopes, and `values` (which may be t) by values."""
-    value, gradient = custom.value, custom.gradient
+    return _loss_code(custom.value, custom.gradient, dtype)
 
+
+@functools.lru_cache(MAX_KEPT)
+def _loss_code(value: Any, gradient: Any, dtype: np.dtype[Any]) -> MachineCode:
     def run(u: Any, t: Any, values: Any, n: int) -> None:
         for i in range(n):
             output, target = u[i], t[i]
@@ -257,6 +278,7 @@ def loss_code(custom: CustomLoss, dtype: np.dtype[Any]) -> MachineCode:
     return MachineCode(run, dtype)
 
 
+@functools.lru_cache(MAX_KEPT)
 def row_code(function: Any, n_randoms: int, dtype: np.dtype[Any]) -> MachineCode:
     """Machine code that changes a row x of n features in place, given some random numbers."""
     if JIT_DISABLED:

@@ -34,7 +34,7 @@ from fastnn.kernels.lang.simd import (
     store_scalar,
     sum_lanes,
 )
-from fastnn.kernels.maths.elementary import exp, log, log1p
+from fastnn.kernels.maths.elementary import exp, exp_factors, exp_nonpositive, log, log1p
 from fastnn.kernels.nn.losses import fill_one_hot_row
 from fastnn.kernels.nn.rules import ACTIVATIONS, LOSSES, ActivationRule, LossRule, documented
 from fastnn.kernels.nn.softmax import exp_shifted, largest, scale_row
@@ -91,7 +91,7 @@ def logistic(u: Any, t: Any, p: Any, total: Any) -> Any:
     """Return total + ln(1 + e^u) - t u and sigmoid(u) - t; ln(1 + e^u) = max(u, 0) + ln(1 + e^-|u|) cannot overflow."""
     zero = broadcast(u, 0.0)
     one = broadcast(u, 1.0)
-    e = exp(zero - absolute(u))
+    e = exp_nonpositive(zero - absolute(u))
     return total + (maximum(zero, u) - u * t + log1p(e)), select_gt(zero, u, e, one) / (one + e) - t
 
 
@@ -139,20 +139,23 @@ def softmax_crossentropy_targets_row(u: Any, t: Any, d: Any, n: int, scale: floa
     """Overwrite `d` with scale * (softmax(u) sum t - t); return sum t (ln sum e^u - u)."""
     v = lanes(u)
     zero = broadcast(u, 0.0)
+    half = broadcast(u, 0.5)
     top = largest(u, n)
     total = exp_shifted(u, top, d, n)
+    below = broadcast(u, -0.5 * top)
     mass = zero
     dot = zero
     for j in range(0, n, v):
         y = load(at(t, j))
         mass = mass + y
-        dot = fma(mask_tail(load(at(u, j)), n - j, zero) - broadcast(u, top), y, dot)
+        # Half of u - top: the difference itself may overflow, and infinity times a target of 0 would be NaN.
+        dot = fma(fma(mask_tail(load(at(u, j)), n - j, zero), half, below), y, dot)
     whole = sum_lanes(mass)
     by = broadcast(u, scale * whole / total)
     down = broadcast(u, -scale)
     for j in range(0, n, v):
         store(at(d, j), fma(load(at(t, j)), down, load(at(d, j)) * by))
-    return whole * log_scalar(total, u) - sum_lanes(dot)
+    return whole * log_scalar(total, u) - sum_lanes(dot + dot)
 
 
 @device_function
@@ -178,10 +181,12 @@ def softmax_crossentropy_block(u: Any, t: Any, p: Any, n: int, weight: Any, norm
     total = broadcast(u, 0.0)
     mass = total
     dot = total
+    half = broadcast(u, 0.5)
+    below = broadcast(u, -0.5) * top
     for j in range(n):
-        x = load(at(u, j * v)) - top
+        x = fma(load(at(u, j * v)), half, below)  # half of u - top, see the row form
         y = load(at(t, j * v))
-        e = exp(x)
+        e = exp_nonpositive(x + x)
         store(at(u, j * v), e)
         total = total + e
         mass = mass + y
@@ -190,7 +195,7 @@ def softmax_crossentropy_block(u: Any, t: Any, p: Any, n: int, weight: Any, norm
     for j in range(n):
         p = load(at(u, j * v)) * by
         store(at(u, j * v), (p - load(at(t, j * v))) * scale)
-    return (mass * log(total) - dot) * weight
+    return (mass * log(total) - (dot + dot)) * weight
 
 
 LOSSES.add(
@@ -304,9 +309,10 @@ def gaussian(m: Any, s: Any, t: Any) -> Any:
     """Value, and slopes with respect to mean and log-variance, lane by lane."""
     half = broadcast(m, 0.5)
     e = m - t
-    scaled = e * exp(s - s - s)
-    square = e * scaled
-    return half * (s + square), scaled, half - half * square
+    most, scale = exp_factors(s - s - s)
+    scaled = e * most
+    square = (e * scale) * scaled
+    return half * (s + square), scaled * scale, half - half * square
 
 
 @device_function

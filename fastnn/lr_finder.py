@@ -1,96 +1,134 @@
-"""Learning-rate range test: a short training with a rate that grows until the loss diverges.
+"""Search of a learning rate: a range test, then short trainings at the rates that it leaves over.
 
 The implementation of `Model.lr_find`, which trains a copy of the model.
 """
 
 from __future__ import annotations
 
-import bisect
 import dataclasses
 import math
-from collections.abc import Iterator
+import warnings
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fastnn._compatibility import BatchSize, as_batch_size
-from fastnn._data.arrays import Targets
 from fastnn._data.rows import Rows, shuffled
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._errors import DivergenceError
 from fastnn._figure import as_axes, new_figure
 from fastnn._training.descent import train_on_batch
+from fastnn._training.fit import train
+from fastnn._training.loop import Fit
 from fastnn._training.net import Net
+from fastnn._training.objective import evaluate_compiled
+from fastnn._training.progress import ProgressBar
 from fastnn._validation import finite_number, must_be, positive_integer
+from fastnn.callbacks import Trainable
+from fastnn.history import History
 from fastnn.optimizers import Optimizer, with_learning_rate
+from fastnn.schedules import LearningRate, OneCycle
 
 __all__ = ["LearningRates"]
 
 Array = npt.NDArray[np.float64]
 
-#: Fraction of the steps at the start that is ignored, as their smoothed losses are means of few batches.
+#: Fraction of the range test's steps that is ignored, as their smoothed losses are means of few batches.
 SKIPPED = 0.1
+#: Maximum number of trainings for a constant rate, and of those for one cycle.
+MOST_TRIALS = 16
+#: Maximum number of steps of a training, and of its rows; but up to `FEW_STEPS` may have more rows.
+MOST_STEPS, MOST_ROWS, FEW_STEPS = 3000, 1_000_000, 100
+#: Rates that are tried are apart by factors of sqrt(2); the search goes downhill in steps of so many factors.
+MULTIPLE, STRIDES = 2.0**0.5, (6, 4, 2, 1)
+#: Where the search of a constant rate begins, relative to the rate at which the range test's loss is lowest, and
+#: where that of a peak begins, relative to the best constant rate.
+FIRST, FIRST_PEAK = 0.1, 10**0.5
+#: Relative decrease of the loss below which a training is counted as one without effect.
+LEAST_FALL = 0.01
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
 class LearningRates:
-    """Result of a learning-rate range test, `Model.lr_find`.
-
-    The suggestions are computed from the smoothed curve up to its minimum, without the first tenth of the steps. All
-    are None if the loss does not fall there. The longest fall is the longest series of steps, not necessarily
-    neighbours, each with a lower smoothed loss than the one before.
+    """Result of `Model.lr_find`: the best learning rates found, and what they are compared with.
 
     Parameters
     ----------
     rates : (n,) ndarray
-        The learning rate of each step; fewer than `steps` if the loss diverged.
+        The learning rate of each step of the range test; fewer than `steps` if the loss diverged.
     losses : (n,) ndarray
         The loss of each step's batch, with the penalty, before the step. Infinite where it was not finite.
     smoothed : (n,) ndarray
-        Exponential running mean of the losses, with bias correction.
+        Exponential running mean of the losses, with bias correction. It lags behind: rates at which it falls
+        fastest, or is lowest, are higher than those that train well.
     diverged : bool
-        Whether the test ended because the loss diverged.
+        Whether the range test ended because the loss diverged.
+    epochs : float
+        Epochs of each training below; fewer than asked for where these are more steps than are spent.
+    initial_loss : float
+        The loss before training, of the validation data if there are any, else of all rows.
+    constant : (k, 2) ndarray
+        Rates in rising order, and the same loss after a training at this constant rate; infinite if it diverged.
+    one_cycle : (m, 2) ndarray
+        The same for peak rates of `schedules.OneCycle`.
 
     Attributes
     ----------
-    steep : float or None
-        Rate of the steepest slope of the smoothed loss over log(rate), in the second half of the longest fall.
-    valley : float or None
-        Rate after two thirds of the longest fall. Usually the best choice.
-    minimum : float or None
-        A tenth of the rate at which the loss is lowest.
+    learning_rate : float or None
+        The rate of `constant` with the lowest loss; None if no training lowered the loss by 1 %.
+    max_learning_rate : float or None
+        The same of `one_cycle`.
     """
 
     rates: Array
     losses: Array
     smoothed: Array
     diverged: bool
-    steep: float | None = dataclasses.field(init=False)
-    valley: float | None = dataclasses.field(init=False)
-    minimum: float | None = dataclasses.field(init=False)
+    epochs: float
+    initial_loss: float
+    constant: Array
+    one_cycle: Array
 
     def __post_init__(self) -> None:
-        """Compute the suggestions."""
-        for array in (self.rates, self.losses, self.smoothed):
+        """Make the arrays read-only."""
+        for array in (self.rates, self.losses, self.smoothed, self.constant, self.one_cycle):
             array.setflags(write=False)
-        for name, value in _suggestions(self.rates, self.smoothed).items():
-            object.__setattr__(self, name, value)
 
     @property
-    def suggestions(self) -> dict[str, float | None]:
-        """The three suggestions by name."""
-        return {"steep": self.steep, "valley": self.valley, "minimum": self.minimum}
+    def learning_rate(self) -> float | None:
+        """The best constant rate."""
+        return self._best(self.constant)
+
+    @property
+    def max_learning_rate(self) -> float | None:
+        """The best peak rate of `schedules.OneCycle`."""
+        return self._best(self.one_cycle)
+
+    def _best(self, trials: Array) -> float | None:
+        rate, loss = trials[np.argmin(trials[:, 1])]
+        falls = self.initial_loss - loss > LEAST_FALL * abs(self.initial_loss)
+        return float(rate) if falls else None
 
     def __repr__(self) -> str:
-        """Return suggestions, steps, range of rates and whether the loss diverged."""
-        found = {name: rate for name, rate in self.suggestions.items() if rate is not None}
-        words = ", ".join(f"{name}={rate:.2g}" for name, rate in found.items()) or "no suggestion, the loss never fell"
+        """Return the recommended rates, and the steps, rates and end of the range test."""
+        if self.learning_rate is None and self.max_learning_rate is None:
+            words = "no recommendation, no training lowered the loss"
+        else:
+            words = ", ".join(
+                f"{name}={'None' if rate is None else format(rate, '.2g')}"
+                for name, rate in (
+                    ("learning_rate", self.learning_rate), ("max_learning_rate", self.max_learning_rate)
+                )
+            )  # fmt: skip
         end = "; diverged" if self.diverged else ""
         return f"LearningRates({words}; {len(self.rates)} steps, {self.rates[0]:.2g} to {self.rates[-1]:.2g}{end})"
 
     def plot(self, ax: Any = None) -> Any:
-        """Draw the losses over the rates, and the suggestions; needs matplotlib.
+        """Draw the losses of the range test and of the trainings over their rates; needs matplotlib.
+
+        Stars mark the recommended rates, at the lowest loss of the trainings of their kind.
 
         Parameters
         ----------
@@ -106,20 +144,32 @@ class LearningRates:
             (ax,) = new_figure(width=6.4, height=4.0).axes
         (ax,) = as_axes("ax", ax)
         finite = np.isfinite(self.losses)
-        ax.plot(self.rates[finite], self.losses[finite], color="0.75", linewidth=1, label="loss of the batch")
-        ax.plot(self.rates[finite], self.smoothed[finite], color="tab:blue", label="smoothed")
-        for (name, rate), marker in zip(self.suggestions.items(), "v^o", strict=True):
-            if rate is not None:
-                loss = self.smoothed[np.abs(np.log(self.rates / rate)).argmin()]
-                ax.plot([rate], [loss], marker, color="tab:red", label=f"{name}: {rate:.2g}")
-        shown = self.smoothed[finite]
-        if len(shown):  # scale without the last batches of a divergence
-            low, high = float(min(shown)), float(max(shown[: max(1, len(shown) - 3)]))
-            ax.set_ylim(low - 0.1 * (high - low) - 1e-12, high + 0.3 * (high - low) + 1e-12)
+        ax.plot(self.rates[finite], self.losses[finite], color="0.85", linewidth=1, label="range test: loss per step")
+        ax.plot(self.rates[finite], self.smoothed[finite], color="0.5", label="range test: smoothed")
+        shown = [self.smoothed[finite]]
+        uses = (
+            ("constant rate", self.constant, self.learning_rate, "tab:blue", "o-"),
+            ("peak of OneCycle", self.one_cycle, self.max_learning_rate, "tab:orange", "s--"),
+        )
+        for name, trials, best, colour, style in uses:
+            rates, losses = trials[np.isfinite(trials[:, 1])].T
+            ax.plot(rates, losses, style, color=colour, markersize=4, label=f"after {self.epochs:.3g} epochs: {name}")
+            if best is not None:
+                label = f"{name}: {best:.2g}"
+                ax.plot([best], [losses.min()], "*", color=colour, markersize=14, markeredgecolor="k", label=label)
+            shown.append(losses)
+        values = np.concatenate(shown)
+        if len(values):  # scale without what diverges
+            low, high = float(values.min()), float(self.smoothed[finite][:1].max(initial=self.initial_loss))
+            if low > 0.0:
+                ax.set_yscale("log")
+                ax.set_ylim(low / 1.3, 1.5 * high)
+            else:
+                ax.set_ylim(low - 0.1 * (high - low) - 1e-12, high + 0.3 * (high - low) + 1e-12)
         ax.set_xscale("log")
         ax.set_xlabel("learning rate")
         ax.set_ylabel("loss")
-        ax.legend()
+        ax.legend(fontsize="small")
         return ax.figure
 
 
@@ -157,17 +207,32 @@ class RangeTest:
             raise ValueError(must_be("divergence", "above 1", divergence, "It is a multiple of the minimal loss."))
 
 
-def range_test(trial: Net, rows: Rows, settings: RangeTest, *, batch_size: BatchSize) -> LearningRates:
-    """Train a net with a rate that grows from step to step.
+def find(
+    trial: Net,
+    rows: Rows,
+    validation: Rows | None,
+    settings: RangeTest,
+    *,
+    epochs: int,
+    batch_size: BatchSize,
+    model: Trainable,
+) -> LearningRates:
+    """Search the best constant rate and the best peak of one cycle.
 
     Parameters
     ----------
     trial : Net
-        Overwritten by the training: a copy of the net for which a rate is searched.
+        Overwritten by the trainings: a copy of the net for which a rate is searched.
     rows : Rows
+    validation : Rows or None
+        By whose loss trainings are compared; None for that of `rows`.
     settings : RangeTest
+    epochs : int
+        Epochs per training.
     batch_size : int, None or "auto"
         Rows per step.
+    model : Trainable
+        The model of which `trial` is a copy.
 
     Returns
     -------
@@ -175,12 +240,130 @@ def range_test(trial: Net, rows: Rows, settings: RangeTest, *, batch_size: Batch
     """
     trial.spec = dataclasses.replace(trial.spec, metrics=())  # not needed here
     trial.build(rows.features.shape[1], rows.targets.n_outputs)
-    # Rows of weight 0 do not contribute to a loss, and a batch of such rows alone would have none.
-    taking_part = np.flatnonzero(rows.sample_weight) if rows.sample_weight.size else np.arange(rows.n)
-    batch = as_batch_size(batch_size, len(taking_part), trial.optimizer)
     trial.check_trainable()
     trial.check_weights()
+    batch = as_batch_size(batch_size, rows.n, trial.optimizer)
+    trials = _Trials(trial, rows, rows if validation is None else validation, epochs, batch, model)
+    low, high = float(settings.start), float(settings.end)
+    with trial.team(trial.flops_per_row(training=True) * batch) as team:
+        initial_loss = trials.present_loss(team)
+        rates, losses, smoothed, diverged = _range_test(trial, rows, settings, batch_size, team)
+        skipped = min(math.ceil(SKIPPED * settings.steps), len(rates) - 1)
+        first = FIRST * float(rates[skipped + int(np.argmin(smoothed[skipped:]))])
 
+        constant = _search(lambda rate: trials.loss(rate, team), first, low, high)
+
+        def of_cycle(rate: float) -> float:
+            return trials.loss(OneCycle(rate, epochs=trials.epochs), team)
+
+        best = constant[np.argmin(constant[:, 1]), 0]
+        one_cycle = _search(of_cycle, FIRST_PEAK * best, low, high)
+    found = LearningRates(
+        rates, losses, smoothed, diverged, epochs=trials.n_steps / -(-rows.n // batch), initial_loss=initial_loss,
+        constant=constant, one_cycle=one_cycle,
+    )  # fmt: skip
+    if found.learning_rate is None and found.max_learning_rate is None:
+        warnings.warn(
+            f"no training of {found.epochs:.3g} epochs lowered the loss of {initial_loss:.4g} by {LEAST_FALL:.0%}, so "
+            "lr_find recommends no rate. Run it on a model that is not trained yet, with X and y scaled to about 1.",
+            stacklevel=3,
+        )
+    return found
+
+
+class _Trials:
+    """Trainings of a net from the same state, each with another rate.
+
+    Parameters
+    ----------
+    net : Net
+        Built; overwritten.
+    rows, compared : Rows
+        What is trained on, and whose loss is compared.
+    epochs, batch : int
+        As for `Fit`. Where these are more steps than are spent, there are fewer epochs, or a part of one.
+    model : Trainable
+
+    Attributes
+    ----------
+    epochs, n_steps : int
+        Epochs of each training in the terms of a schedule, and its steps.
+    """
+
+    def __init__(self, net: Net, rows: Rows, compared: Rows, epochs: int, batch: int, model: Trainable) -> None:
+        self._net, self._compared = net, compared
+        per_epoch, most = -(-rows.n // batch), min(MOST_STEPS, max(FEW_STEPS, MOST_ROWS // batch))
+        self.epochs = min(epochs, max(most // per_epoch, 1))
+        training = rows
+        if per_epoch > most:
+            order = shuffled(np.empty(rows.n, np.int64), net.spec.seed, 0)[: most * batch]
+            training = dataclasses.replace(rows, index=order if rows.index is None else rows.index[order])
+        self.n_steps = self.epochs * -(-training.n // batch)
+        self._fit = Fit(
+            training=training, validation=None, epochs=self.epochs, batch=batch, shuffle=True, model=model,
+            progress=ProgressBar(),
+        )  # fmt: skip
+        engine = net.built()
+        self._start = engine.params.copy(), engine.slots.copy(), engine.steps_done, engine.scalars
+
+    def restore(self) -> None:
+        """Give the net the state before any training, at epoch 0 of a schedule."""
+        engine = self._net.built()
+        engine.params[...], engine.slots[...], engine.steps_done, engine.scalars = self._start
+        self._net.epochs_done, self._net.history = 0, History()
+
+    def loss(self, learning_rate: LearningRate, team: ThreadTeam) -> float:
+        """Return the loss that is compared after a training; infinity if it is not finite."""
+        net = self._net
+        self.restore()
+        net.set_optimizer(with_learning_rate(net.optimizer, learning_rate))
+        try:
+            if train(net, self._fit, team).stopped == "interrupted":  # `train` returns, but the whole search ends
+                raise KeyboardInterrupt
+        except DivergenceError:
+            return math.inf
+        loss = self.present_loss(team)
+        return loss if math.isfinite(loss) else math.inf
+
+    def present_loss(self, team: ThreadTeam) -> float:
+        """Return the loss that is compared, with the present weights."""
+        return evaluate_compiled(self._net, self._compared, team)["loss"]
+
+
+def _search(loss_at: Callable[[float], float], first: float, low: float, high: float) -> Array:
+    """Search the rate of the lowest loss in [low, high] by trials, from a rate downhill; return the trials, (k, 2)."""
+    first = min(max(first, low), high)
+    tried: dict[int, float] = {}
+
+    def rate(k: int) -> float:
+        return first * MULTIPLE**k
+
+    def attempt(k: int) -> None:
+        if k not in tried and len(tried) < MOST_TRIALS and (k == 0 or low <= rate(k) <= high):
+            tried[k] = loss_at(rate(k))
+
+    def best() -> int:
+        return min(tried, key=lambda k: (tried[k], k))  # of equal losses, as of divergences, that of the lowest rate
+
+    attempt(0)
+    for stride in STRIDES:
+        middle = None
+        while middle != best():
+            middle = best()
+            attempt(middle + stride)
+            attempt(middle - stride)
+    return np.array([(rate(k), tried[k]) for k in sorted(tried)])
+
+
+def _range_test(
+    trial: Net, rows: Rows, settings: RangeTest, batch_size: BatchSize, team: ThreadTeam
+) -> tuple[Array, Array, Array, bool]:
+    """Train a net with a rate that grows from step to step; return rates, losses, smoothed losses, divergence."""
+    # Rows of weight 0 do not contribute to a loss, and a batch of such rows alone would have none.
+    taking_part = np.arange(rows.n) if rows.index is None else rows.index
+    if rows.sample_weight.size:
+        taking_part = taking_part[rows.sample_weight[taking_part] > 0]
+    batch = as_batch_size(batch_size, len(taking_part), trial.optimizer)
     rates = np.geomspace(float(settings.start), float(settings.end), settings.steps)
     losses: list[float] = []
     smoothed: list[float] = []
@@ -188,20 +371,19 @@ def range_test(trial: Net, rows: Rows, settings: RangeTest, *, batch_size: Batch
     mean, best, diverged = 0.0, math.inf, False
     epoch = trial.history.epoch[-1] + 1 if trial.history.epoch else 0
     batches = _batches(len(taking_part), batch, trial.spec.seed, epoch)
-    with trial.team(trial.flops_per_row(training=True) * batch) as team:
-        for k, (rate, index) in enumerate(zip(rates, batches, strict=False)):
-            loss = _step(trial, float(rate), _part(rows, taking_part[index]), team)
-            losses.append(loss)
-            mean = smoothing * mean + (1.0 - smoothing) * loss
-            smoothed.append(mean / (1.0 - smoothing ** (k + 1)))
-            diverged = not math.isfinite(smoothed[-1])
-            if k >= SKIPPED * settings.steps:
-                best = min(best, smoothed[-1])
-                diverged |= smoothed[-1] > best + (settings.divergence - 1.0) * abs(best)
-            if diverged:
-                break
+    for k, (rate, index) in enumerate(zip(rates, batches, strict=False)):
+        loss = _step(trial, float(rate), dataclasses.replace(rows, index=taking_part[index]), team)
+        losses.append(loss)
+        mean = smoothing * mean + (1.0 - smoothing) * loss
+        smoothed.append(mean / (1.0 - smoothing ** (k + 1)))
+        diverged = not math.isfinite(smoothed[-1])
+        if k >= SKIPPED * settings.steps:
+            best = min(best, smoothed[-1])
+            diverged |= smoothed[-1] > best + (settings.divergence - 1.0) * abs(best)
+        if diverged:
+            break
     done = len(losses)
-    return LearningRates(rates[:done].copy(), np.array(losses), np.array(smoothed), diverged)
+    return rates[:done].copy(), np.array(losses), np.array(smoothed), diverged
 
 
 def check_has_rate(optimizer: Optimizer) -> None:
@@ -210,17 +392,6 @@ def check_has_rate(optimizer: Optimizer) -> None:
         raise ValueError(
             f"optimizer must have a learning_rate, got {optimizer!r}. Use one such as fastnn.Adam()."
         )
-
-
-def _part(rows: Rows, index: npt.NDArray[np.int64]) -> Rows:
-    """Return copies of a part of the rows."""
-    values, labels = rows.targets.values, rows.targets.labels
-    if labels.size:
-        labels = labels[index]
-    else:
-        values = values[index]
-    weights = rows.sample_weight[index] if rows.sample_weight.size else rows.sample_weight
-    return Rows(rows.features[index], Targets(values, labels, rows.targets.n_outputs), weights, None)
 
 
 def _step(trial: Net, rate: float, rows: Rows, team: ThreadTeam) -> float:
@@ -244,35 +415,3 @@ def _batches(n: int, batch: int, seed: int, epoch: int) -> Iterator[npt.NDArray[
             epoch += 1
         yield left[:batch]
         left = left[batch:]
-
-
-def _suggestions(rates: Array, smoothed: Array) -> dict[str, float | None]:
-    """Return the suggestions of the smoothed losses by name; see `LearningRates`."""
-    first = min(math.ceil(SKIPPED * len(rates)), len(rates) - 1)
-    lowest = first + int(np.argmin(smoothed[first:]))
-    fall = _longest_fall(smoothed[first : lowest + 1]) + first
-    if len(fall) < 3:
-        return dict.fromkeys(("steep", "valley", "minimum"))
-    # The first half of the fall may be noise, as at low rates the loss changes by the choice of batches only.
-    middle = fall[len(fall) // 2]
-    slopes = np.gradient(smoothed[: lowest + 1], np.log(rates[: lowest + 1]))
-    return {
-        "steep": float(rates[middle + np.argmin(slopes[middle:])]),
-        "valley": float(rates[fall[2 * len(fall) // 3]]),
-        "minimum": float(rates[lowest]) / 10.0,
-    }
-
-
-def _longest_fall(values: Array) -> npt.NDArray[np.int64]:
-    """Return the indices of the longest strictly falling subsequence."""
-    lows: list[float] = []  # lows[k]: maximum last value (negated) of all falls of k + 1 values so far
-    ends: list[int] = []  # index of that last value
-    before = np.full(len(values), -1)  # the index before each one in the longest fall that ends there
-    for i, value in enumerate(-values):
-        k = bisect.bisect_left(lows, value)
-        before[i] = ends[k - 1] if k else -1
-        lows[k:k + 1], ends[k:k + 1] = [value], [i]
-    fall = [ends[-1]]
-    while before[fall[-1]] >= 0:
-        fall.append(int(before[fall[-1]]))
-    return np.array(fall[::-1])

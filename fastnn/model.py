@@ -39,7 +39,7 @@ from fastnn.augmentation import Augmentation, check_augmentation
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.history import History
 from fastnn.layers import Dense, Dropout
-from fastnn.lr_finder import LearningRates, RangeTest, check_has_rate, range_test
+from fastnn.lr_finder import LearningRates, RangeTest, check_has_rate, find
 
 __all__ = ["Model"]
 
@@ -223,14 +223,16 @@ class Model:
     @optimizer.setter
     def optimizer(self, optimizer: str | optimizers.Optimizer) -> None:
         net = self._net
-        new, old = as_optimizer(optimizer, net.spec.dtype), net.optimizer
-        check_solver(new, net.spec.loss, net.regularizer)
-        if (new.full_batch or old.full_batch) and new != old and net.fit_lock.locked():
-            raise ValueError(
-                f"optimizer is {new!r}, but the present fit with {old!r} cannot continue with it: call fit again "
-                "with the new one."
-            )
-        net.set_optimizer(new)
+        new = as_optimizer(optimizer, net.spec.dtype)
+        with net.kernel_lock:
+            old = net.optimizer
+            check_solver(new, net.spec.loss, net.regularizer)
+            if (new.full_batch or old.full_batch) and new != old and net.is_in_training:
+                raise ValueError(
+                    f"optimizer is {new!r}, but the present fit with {old!r} cannot continue with it: call fit again "
+                    "with the new one."
+                )
+            net.set_optimizer(new)
 
     @property
     def regularizer(self) -> regularizers.Regularizer:
@@ -241,13 +243,14 @@ class Model:
     def regularizer(self, regularizer: str | regularizers.Regularizer | None) -> None:
         net = self._net
         new = regularizers.get(regularizer)
-        check_solver(net.optimizer, net.spec.loss, new)
-        if net.optimizer.full_batch and new != net.regularizer and net.fit_lock.locked():
-            raise ValueError(
-                f"regularizer is {new!r}, but the present fit with {net.optimizer!r} cannot continue with it: call fit "
-                "again with the new one."
-            )
-        net.set_regularizer(new)
+        with net.kernel_lock:
+            check_solver(net.optimizer, net.spec.loss, new)
+            if net.optimizer.full_batch and new != net.regularizer and net.is_in_training:
+                raise ValueError(
+                    f"regularizer is {new!r}, but the present fit with {net.optimizer!r} cannot continue with it: call "
+                    "fit again with the new one."
+                )
+            net.set_regularizer(new)
 
     @property
     def built(self) -> bool:
@@ -302,9 +305,10 @@ class Model:
         given = as_sequence("trainable", constraint, trainable) if isinstance(trainable, Iterable) else (trainable,)
         if len(given) != len(net.spec.layers) or not all(isinstance(flag, bool | np.bool_) for flag in given):
             raise ValueError(must_be("trainable", constraint, given))
-        if net.fit_lock.locked():
-            raise ValueError("trainable cannot be changed during a fit: set it between two fits.")
-        net.set_trainable(tuple(map(bool, given)))
+        with net.kernel_lock:
+            if net.is_in_training:
+                raise ValueError("trainable cannot be changed during a fit: set it between two fits.")
+            net.set_trainable(tuple(map(bool, given)))
 
     def replace_head(
         self,
@@ -467,11 +471,10 @@ class Model:
         History
             The epochs of this call: loss (with the penalty), the metrics, both for validation with the
             prefix ``val_``, seconds and learning_rate (that of the last step). Training losses are means over
-            the epoch's batches, each before its update. `stopped` is the reason of an early end: "interrupted" after
-            Ctrl-C, with the weights of the last finished step, "early_stopping", "max_seconds", "diverged",
-            "stop_training". With a solver the loss is that after the iteration, there is no learning_rate (but the
-            damping `mu` of "lm"), and `stopped` may also be "converged", "stalled" (no step lowers the loss) or
-            "max_fun", with an explanation in ``params["reason"]``.
+            the epoch's batches, each before its update. `stopped` is the reason of an early end: "early_stopping",
+            "max_seconds", "diverged", "stop_training". With a solver the loss is that after the iteration, there is no
+            learning_rate (but the damping `mu` of "lm"), and `stopped` may also be "converged", "stalled" (no step
+            lowers the loss) or "max_fun", with an explanation in ``params["reason"]``.
 
         Raises
         ------
@@ -480,6 +483,9 @@ class Model:
         DivergenceError
             If the loss or a weight is no longer finite; the model keeps the last finite weights. With the callback
             `TerminateOnNaN` the training ends without this error.
+        KeyboardInterrupt
+            After Ctrl-C. The model keeps the weights of the last finished step, `history` the finished epochs, and
+            ``history.stopped`` is "interrupted". `on_train_end` of the callbacks is called before.
         """
         net = self._net
         epochs = positive_integer(epochs, "epochs")
@@ -501,26 +507,29 @@ class Model:
         verbose = as_verbose(verbose)
         check_augmentation(augmentation, net.optimizer)
         plan = None if augmentation is None else augmentation.changes(training.features.shape[1], net.spec.dtype)
-        with net.in_training("fit"):
+        progress = bar(verbose, epochs=epochs, rows=training.n)
+
+        def run() -> History:
             net.check_weights()
-            progress = bar(verbose, epochs=epochs, rows=training.n)
+            net.build(training.features.shape[1], training.targets.n_outputs)
+            fit = Fit(
+                training=training,
+                validation=validation,
+                epochs=epochs,
+                batch=batch,
+                shuffle=bool(shuffle) and not net.optimizer.full_batch,
+                model=self,
+                callbacks=called,
+                progress=progress,
+                max_seconds=max_seconds,
+                augmentation=plan,
+            )
             try:
-                net.build(training.features.shape[1], training.targets.n_outputs)
-                fit = Fit(
-                    training=training,
-                    validation=validation,
-                    epochs=epochs,
-                    batch=batch,
-                    shuffle=bool(shuffle) and not net.optimizer.full_batch,
-                    model=self,
-                    callbacks=called,
-                    progress=progress,
-                    max_seconds=max_seconds,
-                    augmentation=plan,
-                )
                 return train(net, fit)
             finally:
                 progress.close()
+
+        return net.in_training("fit", run)
 
     def partial_fit(self, X: Any, y: Any, *, batch_size: BatchSize = "auto", sample_weight: Any = None) -> Model:
         """Make one pass over the data in their order, from the present state of the model.
@@ -575,65 +584,89 @@ class Model:
         check_pieces("train_on_batch", net.optimizer)
         net.check_trainable()
         rows = prepare(X, y, net.form, sample_weight=sample_weight, class_weight=class_weight)
-        with net.in_training("train_on_batch"):
+
+        def run() -> dict[str, float]:
             net.check_weights()
             net.build(rows.features.shape[1], rows.targets.n_outputs)
             with net.team(net.flops_per_row(training=True) * rows.n) as team:
                 return descent.train_on_batch(net, rows, team)
+
+        return net.in_training("train_on_batch", run)
 
     def lr_find(
         self,
         X: Any,
         y: Any,
         *,
+        epochs: int = 20,
         batch_size: BatchSize = "auto",
+        validation_data: ValidationData | None = None,
+        validation_split: float = 0.0,
+        sample_weight: Any = None,
+        class_weight: ClassWeight | None = None,
         start: float = 1e-7,
         end: float = 10.0,
         steps: int = 100,
         smoothing: float = 0.9,
         divergence: float = 4.0,
-        sample_weight: Any = None,
-        class_weight: ClassWeight | None = None,
     ) -> LearningRates:
-        """Run a learning-rate range test: a short training with a rate that grows until the loss diverges.
+        """Search the best learning rate, for a constant rate and for the peak of `schedules.OneCycle`.
 
-        The model is not changed; a copy is trained, from the present state with the present optimizer.
+        A range test, a short training with a rate that grows until the loss diverges, shows where to search. Then
+        trainings from the present state, each at another rate, are compared by the loss at their end: that of the
+        validation data if they are given, else that of all rows. The model is not changed: a copy is trained, with the
+        present optimizer.
 
         Parameters
         ----------
-        X, y, sample_weight, class_weight
-            As for `fit`.
-        batch_size : int, None or "auto"
-            Rows per step, as for `fit`; pass that of the later `fit`, as the best rate depends on it. The rows are
-            shuffled anew after each pass.
+        X, y, epochs, batch_size, validation_data, validation_split, sample_weight, class_weight
+            Those of the later `fit`. The best rate depends on all of them, on `epochs` and `batch_size` above all.
         start, end : float
-            First and last rate; the rate grows by a constant factor per step.
+            First and last rate of the range test, and limits of the rates that are tried.
         steps : int
-            At least 10.
+            Steps of the range test, at least 10; its rate grows by a constant factor per step.
         smoothing : float
-            Decay of the running mean of the losses, at least 0 and below 1.
+            Decay of the running mean of the range test's losses, at least 0 and below 1.
         divergence : float
-            The test ends when the smoothed loss is `divergence` times the minimum (or not finite).
+            The range test ends when the smoothed loss is `divergence` times the minimum (or not finite).
 
         Returns
         -------
         LearningRates
-            With the suggestions `valley`, `steep` and `minimum`, and a `plot`.
+            With the recommended `learning_rate` and `max_learning_rate`, and a `plot`.
+
+        Warns
+        -----
+        UserWarning
+            If no training lowers the loss by 1 %, as after a training to the end. Nothing is recommended then.
 
         Notes
         -----
-        The range test of [1]_ in fastai's form. It requires a loss that can still fall: run it before training, after
-        which the curve is flat and the suggestions are noise.
+        It costs at most 32 trainings, usually 19. Each takes `epochs` epochs, but at most 3000 steps, and at most a
+        million rows where these are more than 100 steps: with longer ones the rates are those of short trainings.
+
+        The range test is that of [1]_ in fastai's form.
 
         References
         ----------
         .. [1] L. N. Smith, "Cyclical learning rates for training neural networks", WACV, 2017 (arXiv:1506.01186, 2015).
         """
         settings = RangeTest(start=start, end=end, steps=steps, smoothing=smoothing, divergence=divergence)
+        epochs = positive_integer(epochs, "epochs")
         net = self._net
         check_has_rate(net.optimizer)
-        rows = prepare(X, y, net.form, sample_weight=sample_weight, class_weight=class_weight)
-        return range_test(model_state.copy_of(net), rows, settings, batch_size=batch_size)
+        training, validation = prepare_training(
+            X,
+            y,
+            net.form,
+            sample_weight=sample_weight,
+            class_weight=class_weight,
+            validation_data=validation_data,
+            validation_split=validation_split,
+            seed=net.spec.seed,
+        )
+        trial = model_state.copy_of(net)
+        return find(trial, training, validation, settings, epochs=epochs, batch_size=batch_size, model=self)
 
     # ------------------------------------------------------------------------------------- prediction
 
@@ -765,7 +798,8 @@ class Model:
         object
             For `restore`.
         """
-        return self._net.built().snapshot()
+        with self._net.kernel_lock:
+            return self._net.built().snapshot()
 
     def restore(self, snapshot: Any) -> None:
         """Set the parameters to those of a snapshot, which restores its predictions.
@@ -777,7 +811,7 @@ class Model:
         snapshot : object
             What `snapshot` of this model returned.
         """
-        self._net.built().restore(snapshot)
+        self._net.restore(snapshot)
 
     def check_serializable(self) -> None:
         """Raise TypeError unless the model, except metrics that are functions, can be saved.

@@ -32,7 +32,7 @@ __all__ = ["learning_rates", "range_test"]
 
 Array = npt.NDArray[np.float64]
 
-_LABELS = ("too low", "just right", "too high")
+_LABELS, _NEUTRAL_LABELS = ("too low", "just right", "too high"), ("lowest", "middle", "highest")
 _COLOURS = ("tab:blue", "tab:green", "tab:red")
 
 #: Ratio of the rate that is too low to the one that is just right.
@@ -48,7 +48,7 @@ RESOLUTION, MAP_ROWS = 31, 2000
 
 
 def range_test(found: LearningRates, *, ax: Axes | None = None) -> Figure | SubFigure:
-    """Draw the losses of a range test over the rates, and the suggestions.
+    """Draw the losses of a range test and of the trainings after it over the rates, and the recommended rates.
 
     Parameters
     ----------
@@ -96,16 +96,13 @@ class _Run(Callback):
         trained = copy.copy(model)
         trained.optimizer = with_learning_rate(trained.optimizer, self.rate)
         try:
-            record = trained.fit(
+            trained.fit(
                 self.X, self.y, epochs=epochs, batch_size=batch_size, sample_weight=self.sample_weight,
                 callbacks=self, verbose=False,
             )  # fmt: skip
         except DivergenceError:
             self.diverged = True
             self._record()
-        else:
-            if record.stopped == "interrupted":  # `fit` returns, but the whole plot should end
-                raise KeyboardInterrupt
         return trained
 
     @property
@@ -150,9 +147,11 @@ def learning_rates(
     X, y, sample_weight, batch_size
         As for `Model.fit`.
     rates : sequence of three floats, or None
-        The rates in rising order. None searches them by about a dozen trainings: "just right" is the best of the three
-        suggestions of `Model.lr_find`, "too low" 1/30 of it, and "too high" one slightly above the maximum at which
-        the median of the losses after each epoch is below the initial loss.
+        The rates in rising order; they are called "lowest", "middle" and "highest" unless the middle one ends with the
+        lowest loss. None searches them by some 30 trainings: "just right" is the rate that `Model.lr_find` recommends,
+        "too low" 1/30 of it, and "too high" one slightly above the maximum at which the median of the losses after each
+        epoch is below the initial loss. If one of these ends lower than the one that is recommended, which may happen
+        where `Model.lr_find` trains for fewer epochs, that one takes its place.
     epochs : int
         Number of epochs per training.
     axes : sequence of two matplotlib.axes.Axes, or None
@@ -196,15 +195,17 @@ def learning_rates(
         return one, one.train(model, epochs, batch_size)
 
     if rates is None:
-        found = model.lr_find(X, y, batch_size=batch_size, sample_weight=sample_weight)
-        suggested = {rate for rate in found.suggestions.values() if rate is not None}
-        if not suggested:
+        found = model.lr_find(X, y, epochs=epochs, batch_size=batch_size, sample_weight=sample_weight)
+        if found.learning_rate is None:
             raise ValueError(
                 f"rates must be given, as no good one was found: {found!r}. Pass three rates, or a model that is not "
                 "trained yet."
             )
-        right_one = min(map(run, sorted(suggested)), key=lambda made: made[0].final_loss)
-        low, high = run(right_one[0].rate * TOO_LOW), _too_high(right_one[0].rate, run)
+        best, right_one = run(found.learning_rate), None
+        while best is not right_one:  # usually once; the loss of the best falls from round to round
+            right_one = best
+            low, high = run(right_one[0].rate * TOO_LOW), _too_high(right_one[0].rate, run)
+            best = min(right_one, low, high, key=lambda made: made[0].final_loss)
     else:
         low, right_one, high = (run(rate) for rate in _check_rates(rates))
     runs = [low[0], right_one[0], high[0]]
@@ -254,7 +255,9 @@ def _highest(runs: Sequence[_Run]) -> float:
 def _draw_losses(ax: Axes, runs: Sequence[_Run]) -> None:
     highest = _highest(runs)
     everything = [loss for run in runs for loss in run.losses if math.isfinite(loss) and loss <= highest]
-    for run, label, colour in zip(runs, _LABELS, _COLOURS, strict=True):
+    ends = [run.final_loss for run in runs]
+    labels = _LABELS if ends[1] == min(ends) else _NEUTRAL_LABELS
+    for run, label, colour in zip(runs, labels, _COLOURS, strict=True):
         end = f", diverged in epoch {len(run.losses) - 1}" if run.diverged else ""
         losses = np.array([loss if loss <= 1e6 * highest else 1e6 * highest for loss in run.losses])  # NaN included
         ax.plot(losses, ".-", color=colour, label=f"{label}: {run.rate:.2g}{end}")

@@ -97,7 +97,7 @@ SMALL_SHARDS = WorkspaceLimits(min_shard_rows=16)
 LIMITS_OF = {"chunks": SMALL_CHUNKS, "shards": SMALL_SHARDS}
 #: Every prediction waits for all workers.
 ALL_HELP = InferenceLimits(
-    work_for_a_worker=0, work_for_threads=0, work_to_wait_for=0, wait_for_workers=100_000_000
+    work_for_a_worker=0, work_for_threads=0, work_to_wait_for=0, wait_for_workers=2.0
 )
 
 

@@ -278,8 +278,9 @@ def test_the_bar(monkeypatch, verbose):
         drawn.append(text)
         return text
 
-    assert "epoch 1/2:" in new()
+    assert new() == ""  # its clock does not count compiling and loading
     bar.start_epoch(0)
+    assert "epoch 1/2:" in new()
     bar.update(250, 0.75, {"accuracy": 0.5})
     text = new()
     assert "epoch 1/2:  12%" in text
@@ -443,6 +444,7 @@ def test_ctrl_c_in_the_display_goes_through(monkeypatch):
     stream = Broken(10**9, KeyboardInterrupt())
     monkeypatch.setattr(sys, "stderr", stream)
     bar = progress.bar(True, epochs=2, rows=100)
+    bar.start_epoch(0)
     stream.after = 0
     with pytest.raises(KeyboardInterrupt):
         bar.update(1, 1.0, {})

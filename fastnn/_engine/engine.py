@@ -23,7 +23,7 @@ from fastnn._engine.workspace import NO_NUMBERS, NO_ORDER, Workspace
 from fastnn._validation import must_be
 from fastnn.kernels import tables
 from fastnn.kernels.loop.train import train as train_kernel
-from fastnn.kernels.nn.rules import initial_scalars
+from fastnn.kernels.nn.rules import check_slots, initial_scalars
 from fastnn.kernels.tables import Data, Plan, Run, State
 
 
@@ -336,15 +336,18 @@ class Engine:
         n_rows = _n_rows(data)
         n_steps = -(-n_rows // run.batch)
         n_metrics = len(run.metrics)
+        slots, averaged = self.slots, self.averaged
+        check_slots(step.optimizer, len(slots) - averaged)
         space = self._begin(step, run, team)
         grad = self._gradient_buffer() if run.batch > space.chunk or step.clip_norm else self._grad
-        state = State(self.params, self.slots.reshape(-1), grad, space.work)
-        settings = self._settings(step, run, n_rows)
+        state = State(self.params, slots.reshape(-1), grad, space.work)
+        settings = self._settings(step, run, n_rows, ema_slot=len(slots) - 1 if averaged else -1)
         pace = space.pace(team.n_threads) if pace is None else pace
         sums = Sums()
         number, done, seconds = 0, 0, 0.0
         while number < epochs * n_steps:
-            n_threads, count = pace.next()
+            wanted, count = pace.next()
+            n_threads = team.start(wanted)
             plan = run.plan(space.plan(n_threads), settings, min(number + count, epochs * n_steps))
             start = time.perf_counter()
             try:
@@ -357,7 +360,7 @@ class Engine:
                 for totals in space.epoch_totals[done : done + n_new]:
                     finished.append((_sums_of(totals, n_metrics, n_steps), seconds / n_new))
                 done += n_new
-            pace.learn(n_threads, reached - number, time.perf_counter() - start)
+            pace.learn(wanted, reached - number, time.perf_counter() - start)
             number = reached
             if n_new:
                 seconds = 0.0
@@ -385,7 +388,7 @@ class Engine:
         space.scalars[: len(self.scalars)] = self.scalars
         return space
 
-    def _settings(self, step: StepOptions, run: RunOptions, n_rows: int) -> Run:
+    def _settings(self, step: StepOptions, run: RunOptions, n_rows: int, *, ema_slot: int) -> Run:
         """Return the settings of a run of training, of the types that the kernel is compiled for."""
         shuffle, changes = run.shuffle, AugmentationPlan() if run.changes is None else run.changes
         return Run(
@@ -398,7 +401,7 @@ class Engine:
             weight_decay=float(step.weight_decay),
             clip_value=float(step.clip_value),
             clip_norm=float(step.clip_norm),
-            ema_slot=len(self.slots) - 1 if self.averaged else -1,
+            ema_slot=ema_slot,
             ema_decay=float(step.ema_decay),
             seed=_as_int64(run.seed if shuffle is None else shuffle.seed),
             shuffle=shuffle is not None,
@@ -443,8 +446,9 @@ class Engine:
         space.begin(metrics)
         n_steps = -(-n_rows // batch)
         run = Run(mode=mode, n_rows=n_rows, epoch_steps=n_steps, loss=self.architecture.loss)
-        plan = space.plan(team.n_threads)._replace(run=run, end_step=n_steps)
-        status = int(team.run(train_kernel, state, plan, data))
+        n_threads = team.start(team.n_threads)
+        plan = space.plan(n_threads)._replace(run=run, end_step=n_steps)
+        status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
         # The sums of the finished epoch, or of the steps before the failure.
         steps = int(space.progress["step"][0])
         totals = space.epoch_totals if steps == n_steps else space.totals

@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import os
 import threading
-import weakref
+import time
 from collections.abc import Callable
 
 import numpy as np
 
-from fastnn.kernels.loop.predict import ASLEEP, HELPER_SIZE, HELPERS, STATE, WAIT, WAKING
+from fastnn._engine.threads import IDLE, SPIN, forget_after_fork, spin_rounds, start_thread
+from fastnn.kernels.lang.barrier import SPINS
+from fastnn.kernels.loop.predict import ASLEEP, HELPER_SIZE, HELPERS, PATIENCE, STATE, WAIT, WAKING
 from fastnn.kernels.tables import aligned_zeros
 
-#: Idle timeout of a worker, in seconds.
-IDLE = 1.0
-
-_all_workers: weakref.WeakSet[InferenceWorkers] = weakref.WeakSet()
+#: Seconds that a worker polls for the next prediction before it sleeps.
+POLL = 200e-6
+#: Seconds after which a worker that could not be started is tried again.
+RETRY = 1.0
 
 
 class InferenceWorkers:
     """Worker threads for the predictions of one net.
 
-    A worker starts when it is first required, waits for work first spinning in compiled code, then in a semaphore, and
-    ends after `IDLE` seconds without work. A forked child starts without workers.
+    A worker starts when it is first required, waits for work first spinning in compiled code, then asleep, and
+    ends after `IDLE` seconds without work. Where the system has no thread for it, predictions go on without, and it is
+    tried again after `RETRY` seconds. A forked child starts without workers.
 
     Parameters
     ----------
@@ -41,60 +43,83 @@ class InferenceWorkers:
     def __init__(self, n_helpers: int, help_out: Callable[[np.ndarray, int], object]) -> None:
         self.n_helpers = n_helpers
         self._help_out = help_out
-        self.reset()
-        _all_workers.add(self)
+        self.forget_threads()
+        forget_after_fork(self)
 
-    def reset(self) -> None:
+    def forget_threads(self) -> None:
         """Reset the state to no workers (called in a forked child)."""
         self.mailbox = aligned_zeros(HELPERS + self.n_helpers * HELPER_SIZE, np.int64)
         self._state = self.mailbox[HELPERS + STATE :: HELPER_SIZE]
-        self._lock = threading.Lock()
-        self._wake = [threading.Semaphore(0) for _ in range(self.n_helpers)]
-        self._runs = [False] * self.n_helpers
+        self._workers = [_Worker(self.mailbox, number) for number in range(self.n_helpers)]
 
     def is_asleep(self) -> bool:
         """Return whether at least one worker is asleep."""
         return bool((self._state == ASLEEP).any())
 
-    def notify(self, rounds: int) -> None:
-        """Start sleeping workers; the next prediction waits for them for at most `rounds` rounds of spinning."""
-        self.mailbox[WAIT] = rounds
+    def notify(self, seconds: float) -> None:
+        """Start sleeping workers; the next prediction waits for them for at most some seconds."""
+        if not self.mailbox[PATIENCE]:
+            self.mailbox[SPINS] = spin_rounds(SPIN)
+            self.mailbox[PATIENCE] = spin_rounds(POLL)
+        self.mailbox[WAIT] = spin_rounds(seconds) if seconds else 0
+        for worker in self._workers:
+            worker.notify(self._help_out)
+
+
+class _Worker:
+    """One worker, which a thread is or is not: its cache line in the mailbox says what it does."""
+
+    __slots__ = ("_is_there", "_lock", "_mailbox", "_number", "_retry", "_state", "_wake")
+
+    def __init__(self, mailbox: np.ndarray, number: int) -> None:
+        self._mailbox = mailbox
+        self._number = number
+        self._state = HELPERS + number * HELPER_SIZE + STATE
+        self._lock = threading.Lock()  # held where `_is_there` and the state are compared and changed
+        self._wake = threading.Lock()
+        self._wake.acquire()
+        self._is_there = False  # whether there is a thread; changed by itself alone
+        self._retry = 0.0  # when a thread may be started, by time.monotonic()
+
+    def notify(self, help_out: Callable[[np.ndarray, int], object]) -> None:
+        """Wake the worker if it sleeps; start it if it is not there."""
+        mailbox, state = self._mailbox, self._state
         with self._lock:
-            for number in range(self.n_helpers):
-                if self._state[number] == ASLEEP:
-                    self._state[number] = WAKING
-                    if self._runs[number]:
-                        self._wake[number].release()
-                    else:
-                        self._runs[number] = True
-                        arguments = (self.mailbox, self._wake[number], self._lock, self._runs, self._help_out, number)
-                        name = f"fastnn-{number + 1}"
-                        threading.Thread(target=_helper, args=arguments, daemon=True, name=name).start()
+            if mailbox[state] != ASLEEP:
+                return
+            if self._is_there:
+                mailbox[state] = WAKING  # an interrupt before the next line delays the worker by at most `IDLE`
+                if self._wake.locked():
+                    self._wake.release()
+                return
+            if time.monotonic() < self._retry:
+                return
+            try:
+                mailbox[state] = WAKING
+                if not start_thread(self._run, help_out):
+                    mailbox[state] = ASLEEP
+                    self._retry = time.monotonic() + RETRY
+            except BaseException:
+                mailbox[state] = ASLEEP
+                raise
 
-
-def _helper(
-    mailbox: np.ndarray,
-    wake: threading.Semaphore,
-    lock: threading.Lock,
-    runs: list[bool],
-    help_out: Callable[[np.ndarray, int], object],
-    number: int,
-) -> None:
-    """Work and sleep in turn; end after `IDLE` seconds asleep."""
-    state = HELPERS + number * HELPER_SIZE + STATE
-    while True:
-        help_out(mailbox, number)
-        while not wake.acquire(timeout=IDLE):
-            with lock:
-                if mailbox[state] == ASLEEP:
-                    runs[number] = False
-                    return
-
-
-def _forget_all() -> None:
-    for workers in list(_all_workers):
-        workers.reset()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_forget_all)
+    def _run(self, help_out: Callable[[np.ndarray, int], object]) -> None:
+        """Work and sleep in turn: the whole life of a thread."""
+        mailbox, state = self._mailbox, self._state
+        with self._lock:
+            if self._is_there:  # started a second time, after an interrupt of the first start
+                return
+            self._is_there = True
+        try:
+            while True:
+                help_out(mailbox, self._number)
+                if not self._wake.acquire(timeout=IDLE):
+                    with self._lock:
+                        if mailbox[state] == ASLEEP:
+                            self._is_there = False
+                            return
+        except BaseException:
+            with self._lock:
+                self._is_there = False
+                mailbox[state] = ASLEEP
+            raise

@@ -68,8 +68,8 @@ class InferenceLimits:
         Operations from which on sleeping workers are woken (50 us).
     work_to_wait_for : int
         Operations from which on the caller waits for workers that are on their way (200 us).
-    wait_for_workers : int
-        Rounds of spinning for which it waits (100 us).
+    wait_for_workers : float
+        Seconds for which it waits.
     work_per_slice : int
         Operations after which Python is given control, for Ctrl-C (20 ms of one core).
     series_seconds : float
@@ -81,7 +81,7 @@ class InferenceLimits:
     work_for_a_worker: int = 500_000
     work_for_threads: int = WORK_FOR_THREADS
     work_to_wait_for: int = 20_000_000
-    wait_for_workers: int = 5_000
+    wait_for_workers: float = 100e-6
     work_per_slice: int = 2_000_000_000
     series_seconds: float = 0.001
     rows_per_weight_read: int = 3

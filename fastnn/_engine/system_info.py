@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.metadata
 import platform
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -30,6 +31,51 @@ _USUAL_CACHES = {"L1": 32 << 10, "L2": 512 << 10, "L3": 8 << 20}
 #: Maximum bytes read to measure memory bandwidth.
 _MOST_BYTES = 256 << 20
 _PROCESSORS = Path("/sys/devices/system/cpu")
+_CPUINFO = Path("/proc/cpuinfo")
+#: macOS's names of the sizes of caches: those of the faster cores of Apple's processors, then of Intel's.
+_MACOS_CACHES = {
+    "L1": ("hw.perflevel0.l1dcachesize", "hw.l1dcachesize"),
+    "L2": ("hw.perflevel0.l2cachesize", "hw.l2cachesize"),
+    "L3": ("hw.perflevel0.l3cachesize", "hw.l3cachesize"),
+}
+#: Names of Arm processors by implementer and part, a choice from util-linux, sys-utils/lscpu-arm.c (what lscpu prints).
+_ARM_PROCESSORS = {
+    (0x41, 0xD03): "Arm Cortex-A53",
+    (0x41, 0xD05): "Arm Cortex-A55",
+    (0x41, 0xD07): "Arm Cortex-A57",
+    (0x41, 0xD08): "Arm Cortex-A72",
+    (0x41, 0xD09): "Arm Cortex-A73",
+    (0x41, 0xD0A): "Arm Cortex-A75",
+    (0x41, 0xD0B): "Arm Cortex-A76",
+    (0x41, 0xD0C): "Arm Neoverse-N1",
+    (0x41, 0xD0D): "Arm Cortex-A77",
+    (0x41, 0xD40): "Arm Neoverse-V1",
+    (0x41, 0xD41): "Arm Cortex-A78",
+    (0x41, 0xD42): "Arm Cortex-A78AE",
+    (0x41, 0xD44): "Arm Cortex-X1",
+    (0x41, 0xD46): "Arm Cortex-A510",
+    (0x41, 0xD47): "Arm Cortex-A710",
+    (0x41, 0xD48): "Arm Cortex-X2",
+    (0x41, 0xD49): "Arm Neoverse-N2",
+    (0x41, 0xD4A): "Arm Neoverse-E1",
+    (0x41, 0xD4D): "Arm Cortex-A715",
+    (0x41, 0xD4E): "Arm Cortex-X3",
+    (0x41, 0xD4F): "Arm Neoverse-V2",
+    (0x43, 0x0AF): "Cavium ThunderX2",
+    (0x46, 0x001): "Fujitsu A64FX",
+    (0x48, 0xD01): "HiSilicon Kunpeng-920",
+    (0x4E, 0x004): "NVIDIA Carmel",
+    (0x61, 0x022): "Apple M1 (Icestorm)",
+    (0x61, 0x023): "Apple M1 (Firestorm)",
+    (0x61, 0x024): "Apple M1 Pro (Icestorm)",
+    (0x61, 0x025): "Apple M1 Pro (Firestorm)",
+    (0x61, 0x028): "Apple M1 Max (Icestorm)",
+    (0x61, 0x029): "Apple M1 Max (Firestorm)",
+    (0x61, 0x032): "Apple M2 (Blizzard)",
+    (0x61, 0x033): "Apple M2 (Avalanche)",
+    (0xC0, 0xAC3): "Ampere-1",
+    (0xC0, 0xAC4): "Ampere-1a",
+}
 
 
 def _best_rate(run: Callable[[int], object]) -> float:
@@ -94,15 +140,26 @@ def fma_peak(
     if bits not in vector_widths():
         raise ValueError(must_be("vector_bits", f"one of {', '.join(map(str, vector_widths()))}", bits))
     width = _VECTORS * simd.n_lanes(wanted)
-    vectors = aligned_zeros(n_threads * width, wanted).reshape(n_threads, width)
-    vectors[:] = np.linspace(1.0, 3.0, width)
-    flops_a_round = 2 * N_CHAINS * (bits // (8 * wanted.itemsize)) * n_threads
     with ThreadTeam(n_threads) as team:
+        n_threads = team.start(n_threads)
+        vectors = aligned_zeros(n_threads * width, wanted).reshape(n_threads, width)
+        vectors[:] = np.linspace(1.0, 3.0, width)
+        flops_a_round = 2 * N_CHAINS * (bits // (8 * wanted.itemsize)) * n_threads
         return flops_a_round * _best_rate(lambda count: team.run(fma_loop, vectors, count, bits, n_threads))
 
 
-def cache_sizes() -> dict[str, int]:
-    """Return the bytes of each data cache by name, "L1" first; usual sizes if the system reports none."""
+def _sysctl(name: str) -> str:
+    """Return what macOS knows under a name; an empty text where it, or another system, knows nothing."""
+    if platform.system() != "Darwin":
+        return ""
+    try:
+        found = subprocess.run(["/usr/sbin/sysctl", "-n", name], capture_output=True, text=True, timeout=10, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return found.stdout.strip()
+
+
+def _caches_of_linux() -> dict[str, int]:
     found: dict[str, int] = {}
     for place in sorted((_PROCESSORS / "cpu0" / "cache").glob("index*")):
         try:
@@ -111,8 +168,28 @@ def cache_sizes() -> dict[str, int]:
                 found[f"L{int(level)}"] = int(size.rstrip("KM")) << {"K": 10, "M": 20}.get(size[-1], 0)
         except (OSError, ValueError, IndexError):
             continue
-    found = {name: size for name, size in sorted(found.items()) if size > 0}
-    return found if "L1" in found else dict(_USUAL_CACHES)
+    return {name: size for name, size in sorted(found.items()) if size > 0}
+
+
+def _caches_of_macos() -> dict[str, int]:
+    found: dict[str, int] = {}
+    for level, names in _MACOS_CACHES.items():
+        sizes = (int(text) for name in names if (text := _sysctl(name)).isdecimal())
+        size = next((size for size in sizes if size > 0), 0)
+        if size:
+            found[level] = size
+    return found
+
+
+def reported_caches() -> dict[str, int]:
+    """Return the bytes of each data cache by name, "L1" first; nothing if the system reports none."""
+    found = _caches_of_linux() or _caches_of_macos()
+    return found if "L1" in found else {}
+
+
+def cache_sizes() -> dict[str, int]:
+    """Return the bytes of each data cache by name, "L1" first; usual sizes if the system reports none."""
+    return reported_caches() or dict(_USUAL_CACHES)
 
 
 def read_bandwidth(n_bytes: int, n_threads: int | None = None) -> float:
@@ -141,11 +218,12 @@ def read_bandwidth(n_bytes: int, n_threads: int | None = None) -> float:
     n_threads = _threads(n_threads)
     dtype = np.dtype(np.float32)
     a_round = READ_VECTORS * simd.n_lanes(dtype)
-    n = round_up(-(-n_bytes // (dtype.itemsize * n_threads)), a_round)
-    buffer = aligned_zeros(n_threads * n, dtype).reshape(n_threads, n)
-    buffer[:] = 1.0  # untouched pages of zeros would share one physical page
-    sums = aligned_zeros(n_threads * simd.CACHE_LINE, dtype).reshape(n_threads, simd.CACHE_LINE)
     with ThreadTeam(n_threads) as team:
+        n_threads = team.start(n_threads)
+        n = round_up(-(-n_bytes // (dtype.itemsize * n_threads)), a_round)
+        buffer = aligned_zeros(n_threads * n, dtype).reshape(n_threads, n)
+        buffer[:] = 1.0  # untouched pages of zeros would share one physical page
+        sums = aligned_zeros(n_threads * simd.CACHE_LINE, dtype).reshape(n_threads, simd.CACHE_LINE)
         return buffer.nbytes * _best_rate(lambda count: team.run(read_loop, buffer, count, 1.0, sums, n_threads))
 
 
@@ -245,16 +323,29 @@ def describe(roof: Roofline) -> dict[str, str]:
     return lines
 
 
-def processor_name() -> str:
-    """Return the name of the processor as the system reports it."""
+def _arm_name(implementer: str, part: str) -> str:
+    """Return the name of an Arm processor from the two numbers in /proc/cpuinfo, or the numbers."""
     try:
-        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() == "model name" and value.strip():
-                return value.strip()
+        return _ARM_PROCESSORS[int(implementer, 16), int(part, 16)]
+    except (KeyError, ValueError):
+        return f"Arm implementer {implementer}, part {part}"
+
+
+def processor_name() -> str:
+    """Return the name of the processor as the system reports it; of several kinds of cores all, joined by "+"."""
+    try:
+        lines = _CPUINFO.read_text(encoding="utf-8", errors="replace").splitlines()
     except OSError:  # not Linux
-        pass
-    return platform.processor() or platform.machine() or "unknown"
+        lines = []
+    pairs = [(key.strip(), value.strip()) for key, _, value in (line.partition(":") for line in lines)]
+    for key, value in pairs:
+        if key == "model name" and value:
+            return value
+    # Linux on Arm gives numbers for each core.
+    implementers, parts = ([value for key, value in pairs if key == name] for name in ("CPU implementer", "CPU part"))
+    names = dict.fromkeys(map(_arm_name, implementers, parts))
+    found = " + ".join(names) or _sysctl("machdep.cpu.brand_string")
+    return found or platform.processor() or platform.machine() or "unknown"
 
 
 def versions() -> dict[str, str]:
@@ -291,7 +382,8 @@ def info() -> dict[str, str | dict[str, str]]:
         "processor": processor_name(),
         "vectors": f"{simd.VECTOR_BITS} bits: {lanes}; {simd.N_REGISTERS} registers, "
         f"{'with' if simd.HAS_FMA else 'without'} fused multiply-add",
-        "caches": ", ".join(f"{name} {_size(size)}" for name, size in cache_sizes().items()),
+        "caches": ", ".join(f"{name} {_size(size)}" for name, size in cache_sizes().items())
+        + ("" if reported_caches() else " (assumed: the system reports none)"),
         "threads": f"{n_threads} available; fastnn starts its own (no OpenMP, TBB or workqueue)",
         "region cost": f"{region_cost(n_threads) * 1e9:.0f} ns with {n_threads} threads"
         if n_threads > 1

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._engine.threads import IDLE, LINGER, SPIN, forget_after_fork, spin_rounds, start_thread
 from fastnn._validation import positive_integer
 from fastnn.kernels.lang.barrier import JOBS, STOP, barriers, new_sync, spin_wait
 from fastnn.kernels.lang.compiler import JIT_DISABLED
@@ -43,58 +44,196 @@ def _find_processor_call() -> Callable[[], int] | None:
 _processor = _find_processor_call()
 
 
-class ThreadTeam:
-    """The calling thread and `n_threads - 1` worker threads, for the duration of a `with` block.
+class _Job:
+    """One call of a kernel by several threads.
 
-    Workers sleep between jobs and end with the block, so that no thread is left which a later fork would lose. Two
-    teams share no state.
+    Parameters
+    ----------
+    share : callable
+        What thread `t` runs, ``share(t)``.
+    sync : ndarray
+        The counters of the barrier.
+
+    Attributes
+    ----------
+    failure : BaseException or None
+        An error in a helper.
+    """
+
+    __slots__ = ("_one_more", "_sync", "failure", "share")
+
+    def __init__(self, share: Callable[[int], Any], sync: np.ndarray) -> None:
+        self.share = share
+        self._sync = sync
+        self._one_more = threading.Lock()
+        self._one_more.acquire()
+        self.failure: BaseException | None = None
+
+    def fail(self, error: BaseException) -> None:
+        """Record an error in a helper, and end the other threads at their next barrier."""
+        self.failure = error
+        self._sync[STOP] = 1
+
+    def notify(self) -> None:
+        """Notify the caller that a helper has finished."""
+        _release(self._one_more)
+
+    def wait(self) -> None:
+        """Wait until one more helper has finished, at most 0.1 s."""
+        self._one_more.acquire(timeout=0.1)
+
+
+class _Helper:
+    """A thread of a team, besides the caller's.
+
+    Attributes
+    ----------
+    job : _Job or None
+        What it runs, or is to run.
+    ended : bool
+        Whether it has ended, or is about to without looking at `job` again.
+    """
+
+    __slots__ = ("_go", "_gone", "_is_needed", "_lock", "ended", "job")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # held where `job` and `ended` are compared and changed
+        self._go, self._gone = threading.Lock(), threading.Lock()
+        self._go.acquire()
+        self._gone.acquire()
+        self._is_needed = False
+        self.job: _Job | None = None
+        self.ended = False
+
+    def reserve(self) -> bool:
+        """Keep the thread from ending within the next `IDLE` seconds; return False if it is not there or busy."""
+        with self._lock:
+            self._is_needed = True
+            return not self.ended and self.job is None
+
+    def give(self, job: _Job) -> bool:
+        """Start a job; return False if the thread has ended."""
+        with self._lock:
+            if self.ended:
+                return False
+            self.job = job
+        self.wake()
+        return True
+
+    def wake(self) -> None:
+        """Wake the thread; once too often is harmless."""
+        _release(self._go)
+
+    def sleep(self) -> bool:
+        """Wait, in the helper's thread, to be woken; return False if the thread should end."""
+        if self._go.acquire(timeout=IDLE):
+            return True
+        with self._lock:
+            # An interrupt may have come between setting the job and waking, so that it is found here.
+            self.ended = self.job is None and not self._is_needed
+            self._is_needed = False
+            return not self.ended
+
+    def end(self) -> None:
+        """Notify `join`, at the end of the helper's thread."""
+        self.ended = True
+        _release(self._gone)
+
+    def join(self) -> None:
+        """Wait for the end of the thread."""
+        while not self.ended:
+            self._gone.acquire(timeout=0.1)
+
+
+def _release(lock: threading.Lock) -> None:
+    """Release a lock, which may be free."""
+    with contextlib.suppress(RuntimeError):
+        lock.release()
+
+
+class ThreadTeam:
+    """The calling thread and at most `n_threads - 1` helpers, for the duration of a `with` block.
+
+    A helper starts when a run first requires it, sleeps between jobs, and ends with the block, so that no thread is
+    left which a later fork would lose. One without a job for `IDLE` seconds ends by itself, and is started again when
+    required; so none is left either where Ctrl-C, or another exception of a signal handler, comes before `close`.
+    Two teams share no state.
 
     Parameters
     ----------
     n_threads : int
         Threads in all, at least 1.
+
+    Attributes
+    ----------
+    n_threads : int
+        As given, or fewer after the system refused to start a thread.
     """
 
     def __init__(self, n_threads: int) -> None:
         self.n_threads = n_threads
-        self._job: Callable[[int], Any] = _nothing
         self._counters = new_sync()  # JOBS: number of the present job
-        self._sync: np.ndarray = new_sync()
-        self._failure: BaseException | None = None
-        self._go = [threading.Semaphore(0) for _ in range(n_threads - 1)]
-        self._finished = [0] * (n_threads - 1)  # number of the last job that each worker finished
-        self._wake = threading.Semaphore(0)  # released at each change of that list
+        self._helpers: list[_Helper] = []
         self._processors = [-1] * n_threads  # the last known processor of each thread, -1 unknown
-        self._closing = False
-        self._has_room = n_threads <= available_threads()  # else a spinning thread would block another
-        if n_threads > 1:
-            spin_wait(self._counters, -1)  # compiles here, not in a worker during a run
-        self._helpers = [
-            threading.Thread(target=self._help, args=(i,), daemon=True, name=f"fastnn-{i + 1}")
-            for i in range(n_threads - 1)
-        ]
-        for helper in self._helpers:
-            helper.start()
+        self._closed = False
+        self._linger = 0  # rounds; 0 where a spinning thread would block another
 
-    def _help(self, number: int) -> None:
-        while True:
-            self._go[number].acquire()
-            if self._closing:
-                return
-            job_number = int(self._counters[JOBS])
-            if self._finished[number] == job_number:
-                continue  # released twice for one job, see `run`
-            try:
-                self._move_aside(number + 1)
-                self._job(number + 1)
-            except BaseException as error:
-                self._failure = error
-                self._sync[STOP] = 1
-            finally:
-                self._finished[number] = job_number
-                self._wake.release()
-            if self._has_room:
-                spin_wait(self._counters, job_number)
+    # ------------------------------------------------------------------------------------------ threads
+
+    def start(self, n_threads: int) -> int:
+        """Start the helpers for a run of `n_threads` threads, at most those of the team.
+
+        Returns
+        -------
+        int
+            Number of threads that a run may have within the next `IDLE` seconds: fewer than `n_threads` where the
+            system has no more, and then `n_threads` of the team is that number from now on.
+        """
+        n_threads = min(n_threads, self.n_threads)
+        for k in range(n_threads - 1):
+            if k < len(self._helpers) and self._helpers[k].reserve():
+                continue
+            helper = self._start_helper(k + 1)
+            if helper is None:
+                self.n_threads = k + 1
+                break
+            self._helpers[k : k + 1] = [helper]
+        return min(n_threads, self.n_threads)
+
+    def _start_helper(self, thread: int) -> _Helper | None:
+        if self._closed:
+            raise RuntimeError("the team is closed")
+        if not self._helpers:
+            spins = spin_rounds(LINGER)  # compiles here, not in a helper during a run
+            self._linger = spins if self.n_threads <= available_threads() else 0
+            forget_after_fork(self)
+        helper = _Helper()
+        return helper if start_thread(self._help, helper, thread) else None
+
+    def forget_threads(self) -> None:
+        """Start anew without helpers (called in a forked child)."""
+        self._helpers = []
+
+    def _help(self, helper: _Helper, thread: int) -> None:
+        """Run jobs: the whole life of a helper."""
+        try:
+            while helper.sleep() and not self._closed:
+                job = helper.job
+                if job is None:
+                    continue  # woken once too often
+                number = int(self._counters[JOBS])
+                try:
+                    self._move_aside(thread)
+                    job.share(thread)
+                except BaseException as error:
+                    job.fail(error)
+                helper.job = None
+                job.notify()
+                del job  # with its arrays
+                if self._linger:
+                    spin_wait(self._counters, number, self._linger)
+        finally:
+            helper.end()
 
     def _move_aside(self, thread: int) -> None:
         """Move the thread from a processor that another thread of the team uses to a free one.
@@ -118,6 +257,8 @@ class ThreadTeam:
                     os.sched_setaffinity(0, allowed)
         self._processors[thread] = here
 
+    # ------------------------------------------------------------------------------------------ running
+
     def run(self, kernel: Callable[..., Any], *args: Any, n_threads: int | None = None) -> Any:
         """Call ``kernel(*args, sync, thread)`` in several threads of the team at the same time.
 
@@ -127,7 +268,7 @@ class ThreadTeam:
         *args
             Arguments before `sync`, the counters of the barrier, and `thread`, from 0.
         n_threads : int, optional
-            Number of threads; by default all of the team.
+            Number of threads, as `start` returned it; by default all of the team.
 
         Returns
         -------
@@ -137,54 +278,61 @@ class ThreadTeam:
         Raises
         ------
         RuntimeError
-            If a worker raised an error, which is its cause. An error in any thread, KeyboardInterrupt included,
-            ends the others at their next barrier.
+            If a helper raised an error, which is its cause, or could not be started. An error in any thread,
+            KeyboardInterrupt included, ends the others at their next barrier.
         """
-        sync = new_sync()
-        self._sync = sync
-        self._failure = None
-        self._job = lambda thread: kernel(*args, sync, thread)
+        n_threads = self.n_threads if n_threads is None else n_threads
+        if n_threads == 1:
+            return kernel(*args, new_sync(), 0)
+        if self.start(n_threads) < n_threads:
+            raise RuntimeError("can't start new thread")
+        sync = new_sync(spin_rounds(SPIN))
+        job = _Job(lambda thread: kernel(*args, sync, thread), sync)
+        helpers = self._helpers[: n_threads - 1]
+        interrupt: BaseException | None = None
         if _processor is not None:
             self._processors[0] = _processor()
-        self._counters[JOBS] += 1  # from here on a released worker runs the job
-        helpers = (self.n_threads if n_threads is None else n_threads) - 1
+        self._counters[JOBS] += 1  # ends the spinning of helpers
         try:
-            for go in self._go[:helpers]:
-                go.release()
+            for helper in helpers:
+                if not helper.give(job):
+                    raise RuntimeError("a helper thread of fastnn has ended")  # after a stop of the process
             result = kernel(*args, sync, 0)
         except BaseException:
             sync[STOP] = 1
-            for go in self._go[:helpers]:  # perhaps a second time: the error may have come during the loop above
-                go.release()
             raise
         finally:
-            self._wait(helpers)
-        if self._failure is not None:
-            raise RuntimeError("a helper thread of fastnn failed") from self._failure
+            # Exceptions of signal handlers are raised when all helpers have finished. This is no function, as one may
+            # come where a function begins.
+            while True:
+                try:
+                    while any([helper.job is job for helper in helpers]):
+                        job.wait()
+                    break
+                except BaseException as error:
+                    interrupt = error
+            if interrupt is not None:
+                raise interrupt
+        if job.failure is not None:
+            raise RuntimeError("a helper thread of fastnn failed") from job.failure
         return result
 
-    def _wait(self, helpers: int) -> None:
-        """Wait for the first `helpers` workers; a KeyboardInterrupt meanwhile is raised after they have ended."""
-        interrupt: KeyboardInterrupt | None = None
+    def close(self) -> None:
+        """End the helpers; an exception of a signal handler meanwhile is raised after they have ended."""
+        self._closed = True
+        interrupt: BaseException | None = None
+        self._counters[JOBS] += 1
         while True:
             try:
-                while any(number != self._counters[JOBS] for number in self._finished[:helpers]):
-                    self._wake.acquire(timeout=0.1)
+                for helper in self._helpers:
+                    helper.wake()
+                for helper in self._helpers:
+                    helper.join()
                 break
-            except KeyboardInterrupt as error:
+            except BaseException as error:
                 interrupt = error
-        self._job = _nothing
         if interrupt is not None:
             raise interrupt
-
-    def close(self) -> None:
-        """Stop and join the worker threads."""
-        self._closing = True
-        self._counters[JOBS] += 1
-        for go in self._go:
-            go.release()
-        for helper in self._helpers:
-            helper.join()
 
     def __enter__(self) -> ThreadTeam:
         """Return the team."""
@@ -193,12 +341,8 @@ class ThreadTeam:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """Stop and join the worker threads."""
+        """End the helpers."""
         self.close()
-
-
-def _nothing(thread: int) -> None:
-    """Do nothing: the job of an idle team."""
 
 
 def region_cost(n_threads: int, count: int = 20_000) -> float:
@@ -207,6 +351,7 @@ def region_cost(n_threads: int, count: int = 20_000) -> float:
 
     best = float("inf")
     with ThreadTeam(n_threads) as team:
+        n_threads = team.start(n_threads)
         for _ in range(3):
             team.run(_barriers, n_threads, 10)
             start = time.perf_counter()

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 
 from fastnn._data.rows import Rows, Shuffle, shuffled
-from fastnn._engine.engine import RunOptions, StepOptions, Sums
+from fastnn._engine.engine import Engine, RunOptions, StepOptions, Sums
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import NO_NUMBERS
 from fastnn._errors import DivergenceError
@@ -72,24 +73,23 @@ def _run_epochs(
     """
     net, fit, team = loop.net, loop.fit, loop.team
     training = fit.training
-    optimizer = _first_order(net)
-    with net.kernel_lock:
-        engine = net.built()
-        shuffle = None
+
+    def run(engine: Engine) -> Sums:
+        optimizer, chosen, shuffle = _first_order(net), order, None
         if order is not None:
             shuffle = Shuffle(order, net.spec.seed, net.epochs_done)
             if training.index is not None:  # the order is one of a part of the rows
-                order, shuffle = shuffled(order, net.spec.seed, net.epochs_done), None
+                chosen, shuffle = shuffled(order, net.spec.seed, net.epochs_done), None
         epochs = 1
         rate = optimizer.learning_rate
         # A custom function is called when its epoch begins, and may read the model then.
         known = isinstance(rate, Schedule) or not callable(rate)
-        if limit > 1 and known and (order is None or shuffle is not None):
+        if limit > 1 and known and (chosen is None or shuffle is not None):
             epochs = min(limit, engine.epochs_per_slice(training.n, fit.batch, team))
         new_rates = rates_of_steps(rate, net.epochs_done, epochs, -(-training.n // fit.batch))
         rates.extend(new_rates)
         return engine.train_epochs(
-            training.data(order),
+            training.data(chosen),
             epochs,
             finished,
             _step_options(optimizer, float(new_rates[0, 0])),
@@ -104,6 +104,8 @@ def _run_epochs(
             team=team,
             on_slice=_display(net, fit.progress),
         )
+
+    return net.run_steps(run)
 
 
 def _first_order(net: Net) -> FirstOrderOptimizer:
@@ -141,16 +143,22 @@ def train_on_batch(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float]:
     DivergenceError
         If the loss or a weight is not finite.
     """
-    optimizer = _first_order(net)
-    with net.kernel_lock:
+    rate = math.nan
+
+    def run(engine: Engine) -> tuple[Sums, dict[str, float]]:
+        nonlocal rate
+        optimizer = _first_order(net)
         metrics = function_metrics(net, rows)
         rate = float(rates_of_steps(optimizer.learning_rate, net.epochs_done, 1, 1)[0, 0])
-        sums = net.built().train_epoch(
+        sums = engine.train_epoch(
             rows.data(),
             _step_options(optimizer, rate),
             RunOptions(batch=rows.n, metrics=compiled_metrics(net), seed=net.spec.seed),
             team=team,
         )
+        return sums, metrics
+
+    sums, metrics = net.run_steps(run)
     if sums.status != OK:
         raise _divergence(sums, net.epochs_done, rate, net.history)
     return values_of(net, sums) | metrics

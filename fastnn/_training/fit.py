@@ -44,13 +44,15 @@ def train(net: Net, fit: Fit, team: ThreadTeam | None = None) -> History:
     ------
     DivergenceError
         If loss or weights are no longer finite, unless a callback is `TerminateOnNaN`.
+    KeyboardInterrupt
+        After Ctrl-C: the net then has the weights of the last finished step, and its history the finished epochs.
     ValueError, MemoryError
         If the method cannot train this net.
     """
     params = {"epochs": fit.epochs, "batch_size": fit.batch, "rows": fit.training.n, "shuffle": fit.shuffle}
     record = History(params)
     started: list[Callback] = []
-    error: DivergenceError | None = None
+    error: DivergenceError | KeyboardInterrupt | None = None
     method = method_of(net.optimizer)
     method.check(net)
     threads: AbstractContextManager[ThreadTeam] = nullcontext(team) if team else net.team(method.work(net, fit))
@@ -72,13 +74,15 @@ def train(net: Net, fit: Fit, team: ThreadTeam | None = None) -> History:
                         error = None
                 elif net.stop_training:
                     record.stopped = net.stop_training if isinstance(net.stop_training, str) else "stop_training"
-            except KeyboardInterrupt:
+            except KeyboardInterrupt as interrupt:
                 record.stopped = "interrupted"
+                error = interrupt
             net.history.stopped = record.stopped
             for callback in started:
                 callback.on_train_end(dict(loop.logs))
     except KeyboardInterrupt:
         record.stopped = "interrupted"
+        raise
     finally:
         net.history.stopped = record.stopped
     if error is not None:

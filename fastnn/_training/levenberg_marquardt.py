@@ -136,10 +136,11 @@ class _LeastSquares:
         """Compute the normal equations at x and return half the gradient, (P,)."""
         self._engine.params[self._index] = x
         self._products[:] = 0.0
+        n_threads = self._team.start(self._team.n_threads)
         for _, _, residual in self.blocks():
             self._team.run(
                 add_products, self._jacobian, len(residual), self.n_params + 1, self._ld, self._products,
-                self._team.n_threads,
+                n_threads, n_threads=n_threads,
             )  # fmt: skip
         if not self._unit:
             self._unit = float((self._normal.diagonal()[:-1] + self.penalty).max()) or 1.0

@@ -5,12 +5,14 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +22,7 @@ from fastnn._compatibility import as_metrics, as_optimizer, check_output, check_
 from fastnn._data.prepare import RowFormat
 from fastnn._engine.architecture import Architecture
 from fastnn._engine.engine import Engine
+from fastnn._engine.kernel_loading import load_kernels
 from fastnn._engine.limits import WORK_FOR_THREADS
 from fastnn._engine.thread_team import ThreadTeam, as_n_threads, available_threads
 from fastnn._validation import as_dtype, as_seed, as_sequence, positive_integer
@@ -34,6 +37,7 @@ from fastnn.optimizers import Optimizer
 from fastnn.regularizers import Regularizer
 
 Array: TypeAlias = npt.NDArray[Any]
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -84,10 +88,10 @@ class Net:
         All epochs of all fits.
     stop_training : bool or str
         Set by a callback to end training after this epoch; a str becomes `History.stopped`.
+    n_threads : int
+        Threads that are used: those of `spec`, but not more than processors, which would be slower.
     kernel_lock : threading.RLock
-        Held while kernels run, as their buffers are the engine's.
-    fit_lock : threading.Lock
-        Held during a training.
+        Held while kernels run, as their buffers are the engine's, and while a setting changes.
     """
 
     def __init__(self, spec: Spec, optimizer: Optimizer, regularizer: Regularizer) -> None:
@@ -100,8 +104,11 @@ class Net:
         self.history = History()
         self.stop_training: bool | str = False
         self.kernel_lock = threading.RLock()
-        self.fit_lock = threading.Lock()
-        self._n_predicting = min(spec.n_threads, available_threads())  # more threads than processors are slower
+        self.n_threads = min(spec.n_threads, available_threads())
+        self._training: tuple[int] | None = None  # identifier of the thread that trains
+        self._settings_fixed = False
+        self._kernels_loaded = False
+        _nets.add(self)
 
     # ------------------------------------------------------------------------------------------- widths
 
@@ -151,8 +158,12 @@ class Net:
             raise ValueError(
                 f"n_features is {n_features}, but the model is built for {self.n_features}; make a new Model."
             )
-        if self.engine is not None:
-            return
+        with self.kernel_lock:
+            if self.engine is None:
+                self._draw(n_features, n_outputs)
+
+    def _draw(self, n_features: int, n_outputs: int | None) -> None:
+        """Allocate the parameters and draw the start weights."""
         spec = replace(self.spec, layers=self.spec.layers or (Dense(n_outputs or 1),))
         check_output(spec.layers[-1], spec.loss)
         engine = _new_engine(spec, n_features, self.optimizer, self.regularizer, self.trainable)
@@ -173,57 +184,129 @@ class Net:
 
     def set_optimizer(self, optimizer: Optimizer) -> None:
         """Replace the optimizer; one of the same kind keeps the slots, another one starts with slots of zeros."""
-        if self.engine is not None:
-            averaged = optimizers.averages(optimizer)
-            if getattr(optimizer, "rule", None) is not getattr(self.optimizer, "rule", None):  # a solver has none
-                self.engine.reset_slots(optimizer.n_slots, averaged=averaged)
-            self.engine.set_averaged(averaged)
-        self.optimizer = optimizer
+        with self.kernel_lock:
+            self._check_settable("optimizer")
+            if self.engine is not None:
+                averaged = optimizers.averages(optimizer)
+                if getattr(optimizer, "rule", None) is not getattr(self.optimizer, "rule", None):  # a solver has none
+                    self.engine.reset_slots(optimizer.n_slots, averaged=averaged)
+                self.engine.set_averaged(averaged)
+            self.optimizer = optimizer
 
     def set_regularizer(self, regularizer: Regularizer) -> None:
         """Replace the regularizer, from the next step on."""
-        new, old = ((r.l1, r.l2) for r in (regularizer, self.regularizer))
-        if self.engine is not None and new != old:
-            self.engine.set_penalties((new,) * len(self.spec.layers))
-        self.regularizer = regularizer
+        with self.kernel_lock:
+            self._check_settable("regularizer")
+            new, old = ((r.l1, r.l2) for r in (regularizer, self.regularizer))
+            if self.engine is not None and new != old:
+                self.engine.set_penalties((new,) * len(self.spec.layers))
+            self.regularizer = regularizer
 
     def set_trainable(self, trainable: tuple[bool, ...]) -> None:
         """Choose the layers that training changes."""
-        self.trainable = trainable
-        if self.engine is not None:
-            self.engine.set_trained(trainable)
+        with self.kernel_lock:
+            self._check_settable("trainable")
+            self.trainable = trainable
+            if self.engine is not None:
+                self.engine.set_trained(trainable)
+
+    def restore(self, snapshot: Any) -> None:
+        """Set the parameters to those of a snapshot."""
+        with self.kernel_lock:
+            self._check_settable("the weights")
+            self.built().restore(snapshot)
+
+    def _check_settable(self, name: str) -> None:
+        """Raise RuntimeError in the middle of a step; the caller holds the lock, so this thread runs that step."""
+        if self._settings_fixed:
+            raise RuntimeError(
+                f"{name} cannot be changed from a signal handler or a function of the learning rate while a step "
+                "runs: change it in a callback, from another thread, or after the fit."
+            )
 
     # ------------------------------------------------------------------------------------------ running
+
+    def run_steps(self, steps: Callable[[Engine], T]) -> T:
+        """Call a function that trains, while nothing can change the settings that it reads, nor the arrays."""
+        with self.kernel_lock:
+            self._settings_fixed = True
+            try:
+                return steps(self.built())
+            finally:
+                self._settings_fixed = False
+
+    def load_kernels(self) -> float:
+        """Load the kernels for this net before the first of them runs; return the seconds that this took."""
+        seconds = load_kernels(self.spec.dtype)
+        self._kernels_loaded = True
+        return seconds
 
     @contextmanager
     def team(self, work: int) -> Iterator[ThreadTeam]:
         """Provide threads for `work` floating-point operations: one if more would be slower."""
-        with ThreadTeam(self.spec.n_threads if work >= WORK_FOR_THREADS else 1) as team:
+        self.load_kernels()
+        with ThreadTeam(self.n_threads if work >= WORK_FOR_THREADS else 1) as team:
             yield team
 
     def outputs(self, features: Array) -> Array | None:
         """Return the outputs (n, n_outputs) of prepared features; None where one is NaN or infinite."""
+        if not self._kernels_loaded:
+            self.load_kernels()
         with self.kernel_lock:
-            return self.built().predict(features, self._n_predicting)
+            return self.built().predict(features, self.n_threads)
 
-    @contextmanager
-    def in_training(self, call: str) -> Iterator[None]:
-        """Reject a second training at the same time; discard weights built by a call that fails before a step."""
-        if not self.fit_lock.acquire(blocking=False):
-            raise RuntimeError(
-                f"{call} was called while this model is in training, from one of its callbacks or from another "
-                "thread: wait for the end, or train a copy (copy.copy(model))."
-            )
+    @property
+    def is_in_training(self) -> bool:
+        """Whether a training of this net has begun and not ended."""
+        return self._training is not None
+
+    def in_training(self, call: str, train: Callable[[], T]) -> T:
+        """Call `train`, unless another training runs; discard weights built by a call that fails before a step.
+
+        A method in place of a context manager: an interrupt at the beginning of ``__exit__`` would leave the net in
+        training for ever, but none can come between the end of a `try` and its `finally`.
+
+        Parameters
+        ----------
+        call : str
+            Name of the method that trains, for the error.
+        train : callable
+            Called without arguments.
+
+        Raises
+        ------
+        RuntimeError
+            If this net is in training already.
+        """
         spec, trainable, engine, done = self.spec, self.trainable, self.engine, self.epochs_done
+        own = (threading.get_ident(),)
         try:
-            yield
+            with self.kernel_lock:  # not between the check and the assignment of a setter
+                if self._training is not None:
+                    raise RuntimeError(
+                        f"{call} was called while this model is in training, from one of its callbacks or from another "
+                        "thread: wait for the end, or train a copy (copy.copy(model))."
+                    )
+                self._training = own
+            return train()
         except (TypeError, ValueError, MemoryError):
             made = self.engine
             if engine is None and self.epochs_done == done and made is not None and not made.steps_done:
                 self.spec, self.trainable, self.engine = spec, trainable, None
             raise
         finally:
-            self.fit_lock.release()
+            if self._training is own:
+                self._training = None
+
+    def reset_locks(self) -> None:
+        """Replace what other threads hold (called in a forked child, which has no other threads)."""
+        if self._training is not None and self._training[0] != threading.get_ident():
+            self._training = None
+        if self.kernel_lock.acquire(blocking=False):
+            self.kernel_lock.release()
+        else:
+            self.kernel_lock = threading.RLock()
+            self._settings_fixed = False
 
     def check_trainable(self) -> None:
         """Raise ValueError unless training changes a layer."""
@@ -240,6 +323,18 @@ class Net:
                     raise ValueError(
                         f"{name}[{k}] of the model holds NaN or infinity: assign finite numbers, or make a new Model."
                     )
+
+
+_nets: weakref.WeakSet[Net] = weakref.WeakSet()
+
+
+def _reset_all_locks() -> None:
+    for net in list(_nets):
+        net.reset_locks()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_reset_all_locks)
 
 
 def new_net(
@@ -308,7 +403,7 @@ def _new_engine(
     try:
         architecture = _architecture(spec, n_features, regularizer, trainable)
         _check_address_space(architecture, 1 + optimizer.n_slots + averaged)
-        return Engine(architecture, optimizer.n_slots, spec.n_threads, averaged=averaged)
+        return Engine(architecture, optimizer.n_slots, min(spec.n_threads, available_threads()), averaged=averaged)
     except (MemoryError, OverflowError) as error:
         net = "-".join(str(n) for n in (n_features, *(layer.units for layer in spec.layers)))
         raise MemoryError(f"layers make a net {net}, which does not fit into memory ({error}).") from error

@@ -122,22 +122,32 @@ class _Bar(ProgressBar):
         self._done = 0
         self._shown: dict[str, float] = {}
         self._next = 0.0
-        # No monitor thread of tqdm: forks should have no threads, and it is not needed here, as every update draws
-        # and this class limits their rate.
-        self._tqdm: Any = type("tqdm", (tqdm,), {"monitor_interval": 0})(
-            total=epochs * rows,
-            desc=f"epoch 1/{epochs}",
-            unit=" samples",
-            unit_scale=True,
-            dynamic_ncols=True,
-            mininterval=0,
-            miniters=0,
-            file=_Stderr(),
-        )
+        self._class = tqdm
+        self._tqdm: Any = None
 
     def start_epoch(self, epoch: int) -> None:
         self._epoch = epoch
         self._done = epoch * self._rows
+        if self._tqdm is None:  # here, so that its clock does not count what comes before
+            self._tqdm = self._new_bar()
+
+    def _new_bar(self) -> Any:
+        """Draw a bar at 0; None where standard error cannot be written to."""
+        # No monitor thread of tqdm: forks should have no threads, and it is not needed here, as every update draws
+        # and this class limits their rate.
+        try:
+            return type("tqdm", (self._class,), {"monitor_interval": 0})(
+                total=self._epochs * self._rows,
+                desc=f"epoch {self._epoch + 1}/{self._epochs}",
+                unit=" samples",
+                unit_scale=True,
+                dynamic_ncols=True,
+                mininterval=0,
+                miniters=0,
+                file=_Stderr(),
+            )
+        except Exception:  # tqdm flushes standard error by itself when it starts
+            return None
 
     def update(self, rows_done: int, loss: float, metrics: Mapping[str, float]) -> None:
         self._done = self._epoch * self._rows + rows_done
@@ -151,8 +161,9 @@ class _Bar(ProgressBar):
 
     def close(self) -> None:
         self._draw()
-        with contextlib.suppress(Exception):
-            self._tqdm.close()
+        if self._tqdm is not None:
+            with contextlib.suppress(Exception):
+                self._tqdm.close()
 
     def _draw_sometimes(self) -> None:
         now = time.monotonic()
@@ -161,6 +172,8 @@ class _Bar(ProgressBar):
             self._draw()
 
     def _draw(self) -> None:
+        if self._tqdm is None:
+            return
         try:
             self._tqdm.set_description_str(f"epoch {self._epoch + 1}/{self._epochs}", refresh=False)
             self._tqdm.set_postfix_str(_text(self._shown), refresh=False)
@@ -222,7 +235,4 @@ def bar(verbose: bool | Literal["auto"], *, epochs: int, rows: int) -> ProgressB
             "verbose=True draws its bar with tqdm, which is not installed: pip install fastnn[progress], "
             "or give verbose=False."
         ) from None
-    try:
-        return _Bar(tqdm, epochs, rows)
-    except Exception:  # tqdm flushes standard error by itself when it starts
-        return ProgressBar()
+    return _Bar(tqdm, epochs, rows)

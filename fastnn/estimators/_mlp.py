@@ -67,8 +67,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Rows per update; "auto" is 200, or all rows if there are fewer. "lbfgs" and "lm" use all rows.
     learning_rate : {"constant", "invscaling", "adaptive"}
         Only for "sgd" and its variants. "invscaling" is learning_rate_init / (t + 1)^power_t after each epoch, t being
-        the number of rows processed; "adaptive" divides the rate by 5 where training would stop otherwise, until it
-        is 1e-6.
+        the number of rows processed, and at least 1e-25 learning_rate_init; "adaptive" divides the rate by 5 where
+        training would stop otherwise, until it is 1e-6.
     learning_rate_init : float
         The learning rate, or its initial value.
     power_t : float
@@ -147,11 +147,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     Notes
     -----
     Differences from scikit-learn: the order of rows is another, so weights agree only if all rows are one batch or
-    `shuffle` is False. The L2 penalty of the last batch of an epoch is that of a full batch. The momentum buffer does
-    not contain the learning rate, so that a changed rate takes effect in the next step. Adam adds epsilon after bias
-    correction (Kingma & Ba 2015, algorithm 1). A sparse X is converted to a dense array of n_samples x n_features
-    numbers. A loss that is not finite ends the training at once, with scikit-learn's error, or, with `early_stopping`,
-    with the best weights.
+    `shuffle` is False. The L2 penalty of the last batch of an epoch is that of a full batch. With `schedule`, unlike
+    with `learning_rate`, momentum does not contain the rate, so that a changed rate takes effect in the next step. Adam
+    adds epsilon after bias correction (Kingma & Ba 2015, algorithm 1). A sparse X is converted to a dense array of
+    n_samples x n_features numbers. A loss that is not finite ends the training at once, with scikit-learn's error, or,
+    with `early_stopping`, with the best weights.
 
     Examples
     --------

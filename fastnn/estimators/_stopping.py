@@ -31,6 +31,7 @@ from fastnn._training.net import Net
 from fastnn._training.objective import evaluate
 from fastnn._training.progress import ProgressBar
 from fastnn.callbacks import Callback
+from fastnn.history import History
 from fastnn.model import Model, net_of
 from fastnn.regularizers import L2
 from fastnn.schedules import LearningRate, Schedule
@@ -39,6 +40,10 @@ Array = npt.NDArray[Any]
 
 #: Adaptive learning rate at or below which training ends instead of the next division.
 _SMALLEST_ADAPTIVE_RATE = 1e-6
+
+#: Smallest rate of "invscaling" as a share of the initial one: the steps of smaller ones are below rounding, and a
+#: velocity divided by them would exceed the range of float32.
+_SMALLEST_SHARE_OF_RATE = 1e-25
 
 _NOT_FINITE = (
     "Solver produced non-finite parameter weights. The input data may contain large values and need to be preprocessed."
@@ -293,7 +298,7 @@ class StoppingMonitor(Callback):
                 state.best_weights = _final_weights(self._task.model)
         state.no_improvement_count = 0 if enough else state.no_improvement_count + 1
         if self._rate_rule == "invscaling":
-            self._set_rate(self._rules.learning_rate_init / (state.t + 1) ** self._rules.power_t)
+            self._set_rate(self._inverse_scaling())
         if state.no_improvement_count > self._rules.n_iter_no_change:
             self._on_patience_exhausted()
 
@@ -314,9 +319,25 @@ class StoppingMonitor(Callback):
         self._print(f"{message} Setting learning rate to {rate / 5:f}")
         self._state.no_improvement_count = 0
 
+    def _inverse_scaling(self) -> float:
+        rules = self._rules
+        with np.errstate(over="ignore"):
+            rate = rules.learning_rate_init / np.float64(self._state.t + 1) ** rules.power_t
+        return max(float(rate), rules.learning_rate_init * _SMALLEST_SHARE_OF_RATE)
+
     def _set_rate(self, rate: float) -> None:
-        self._state.optimizer = optimizers.with_learning_rate(self._state.optimizer, rate)
+        """Set the rate of the next epochs without a change of the velocity, which scikit-learn's contains the rate of.
+
+        A slot of SGD contains the velocity divided by the rate.
+        """
+        optimizer = self._state.optimizer
+        assert isinstance(optimizer, optimizers.SGD)
+        assert isinstance(optimizer.learning_rate, float)
+        self._state.optimizer = optimizers.with_learning_rate(optimizer, rate)
         self._task.model.optimizer = scaled(self._state.optimizer, self._rules.scale)
+        net = self._task.net
+        with net.kernel_lock:
+            net.built().slots[: optimizer.n_slots] *= optimizer.learning_rate / rate
 
     def _print(self, text: str) -> None:
         if self._rules.verbose:
@@ -330,6 +351,8 @@ def descend(task: Task, rules: Rules, state: StoppingState, incremental: bool) -
     ------
     ValueError
         If training diverges without early stopping; the weights are then the last finite ones.
+    KeyboardInterrupt
+        After Ctrl-C; the weights are those of the last finished step.
     """
     net, rows = task.net, task.rows
     batch = _batch_size(rules, rows.n)
@@ -349,18 +372,31 @@ def descend(task: Task, rules: Rules, state: StoppingState, incremental: bool) -
         callbacks=(*rules.callbacks, monitor) if each_epoch else (),
         progress=ProgressBar(),
     )
-    try:
-        with net.in_training("fit"), net.team(descent.work(net, fit)) as team:
+
+    def run() -> str | None:
+        nonlocal fit, left
+        stopped = None
+        with net.team(descent.work(net, fit)) as team:
             net.check_weights()
             if each_epoch:
-                stopped = train(net, fit, team).stopped
-            else:
-                while left and not monitor.stop and stopped is None:
-                    fit = dataclasses.replace(fit, epochs=min(left, _epochs_of_a_round(rules, state)))
-                    record = train(net, fit, team)
-                    monitor.record_all(record.history)
-                    left -= len(record)
-                    stopped = record.stopped
+                return train(net, fit, team).stopped
+            while left and not monitor.stop and stopped is None:
+                fit = dataclasses.replace(fit, epochs=min(left, _epochs_of_a_round(rules, state)))
+                record = train(net, fit, team)
+                monitor.record_all(record.history)
+                left -= len(record)
+                stopped = record.stopped
+        return stopped
+
+    n_recorded = len(net.history)
+    try:
+        stopped = net.in_training("fit", run)
+    except KeyboardInterrupt:
+        if not each_epoch:
+            known = n_recorded + state.n_iter
+            monitor.record_all({name: series[known:] for name, series in net.history.history.items()})
+        _finalize(task.model, state, None)
+        raise
     except DivergenceError as error:
         if not each_epoch:
             monitor.record_all(error.history.history)
@@ -369,9 +405,7 @@ def descend(task: Task, rules: Rules, state: StoppingState, incremental: bool) -
             raise ValueError(f"{_NOT_FINITE} ({error})") from error
         monitor.fail()
         _warn(f"{error} The weights of the best validation score are restored.")
-    if stopped == "interrupted":
-        warnings.warn("Training interrupted by user.", stacklevel=5)
-    elif state.n_iter == rules.max_iter and not (incremental or monitor.stop or stopped):
+    if state.n_iter == rules.max_iter and not (incremental or monitor.stop or stopped):
         _warn(
             f"Stochastic Optimizer: Maximum iterations ({rules.max_iter}) reached and the optimization hasn't "
             "converged yet."
@@ -432,10 +466,13 @@ def solve(task: Task, rules: Rules, state: StoppingState) -> None:
         callbacks=(*rules.callbacks, *([_Reporter(losses)] if rules.verbose else [])),
         progress=ProgressBar(),
     )
+
+    def run() -> History:
+        net.check_weights()
+        return train(net, fit)
+
     try:
-        with net.in_training("fit"):
-            net.check_weights()
-            record = train(net, fit)
+        record = net.in_training("fit", run)
     except DivergenceError as error:
         raise ValueError(f"{_NOT_FINITE} ({error})") from error
     state.n_iter = len(record)
@@ -445,9 +482,7 @@ def solve(task: Task, rules: Rules, state: StoppingState) -> None:
         with net.team(net.flops_per_row(training=False) * rows.n) as team:
             last = evaluate(net, rows, team)
     state.loss = losses(last)
-    if record.stopped == "interrupted":
-        warnings.warn("Training interrupted by user.", stacklevel=5)
-    elif record.stopped in (None, "max_fun", "stalled"):
+    if record.stopped in (None, "max_fun", "stalled"):
         reason = record.params.get("reason", f"max_iter={rules.max_iter} is reached")
         _warn(
             f"{rules.solver} failed to converge after {len(record)} iterations: {reason}. Scale the data, or "

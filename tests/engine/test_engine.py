@@ -35,7 +35,7 @@ from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import tile_ranges, weight_tiles
 from fastnn.kernels import tables
 from fastnn.kernels.lang.compiler import JIT_DISABLED, kernel
-from fastnn.kernels.lang.simd import CACHE_LINE, IS_X86, n_lanes
+from fastnn.kernels.lang.simd import CACHE_LINE, IS_AARCH64, IS_X86, n_lanes
 from fastnn.kernels.loop.predict import predict as predict_kernel
 from fastnn.kernels.loop.train import train as train_kernel
 
@@ -854,7 +854,9 @@ def test_the_clock_chooses_but_the_result_is_the_same(dtype):
 # --------------------------------------------------------------------------------------- memory and compilation
 
 
-@pytest.mark.skipif(JIT_DISABLED or not IS_X86, reason="only compiled code on x86 flushes subnormals")
+@pytest.mark.skipif(
+    JIT_DISABLED or not (IS_X86 or IS_AARCH64), reason="only compiled code, on x86 and AArch64, flushes subnormals"
+)
 @pytest.mark.parametrize("n_threads", [1, 2])
 def test_subnormal_slots_become_zero_in_the_kernel_and_nowhere_else(n_threads, dtype):
     arch = architecture([3, 4, 1], dtype=dtype)

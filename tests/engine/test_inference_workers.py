@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -10,12 +12,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from driver import ALL_HELP, architecture, engine
+from thread_count import count_threads
 
-from fastnn._engine import inference, inference_workers
+from fastnn._engine import inference, inference_workers, threads
 from fastnn._engine.limits import InferenceLimits
 from fastnn._engine.thread_team import available_threads
 from fastnn.kernels.lang.compiler import JIT_DISABLED
-from fastnn.kernels.loop.predict import ASLEEP
+from fastnn.kernels.loop.predict import ASLEEP, HELPERS, STATE, WAKING
 
 pytestmark = pytest.mark.skipif(JIT_DISABLED, reason="helpers are compiled code")
 
@@ -29,15 +32,13 @@ NETS = [
 ]
 
 
-def helpers_alive():
-    return [t for t in threading.enumerate() if t.name.startswith("fastnn")]
-
-
 @pytest.fixture(autouse=True)
-def short_sleep(monkeypatch):
-    """Helpers of one test are gone before the next."""
+def before(monkeypatch):
+    """Return the number of threads before the test; helpers of one test are gone before the next."""
     monkeypatch.setattr(inference_workers, "IDLE", 0.2)
-    wait_until(lambda: not helpers_alive())
+    n = count_threads()
+    yield n
+    wait_until(lambda: count_threads() <= n)
 
 
 def helped(arch, n_threads, **changed):
@@ -105,12 +106,12 @@ def test_what_is_not_finite_is_found_by_whoever_reads_it(n, dtype):
     np.testing.assert_array_equal(made.predict(zeros, 2), alone(zeros))
 
 
-def test_small_work_starts_no_worker():
+def test_small_work_starts_no_worker(before):
     made = engine(architecture((10, 64, 64, 1)), n_threads=2)
     for _ in range(10):
         made.predict(np.zeros((1, 10)), 2)
     assert made._predictor._workers.is_asleep()
-    assert not helpers_alive()
+    assert count_threads() == before
 
 
 def test_a_series_of_predictions_wakes_the_helpers(monkeypatch):
@@ -127,19 +128,19 @@ def test_a_series_of_predictions_wakes_the_helpers(monkeypatch):
     assert calls == [0]  # woken, but not waited for
 
 
-def test_helpers_sleep_and_then_end():
+def test_helpers_sleep_and_then_end(before):
     made = helped(architecture((5, 7, 3)), 3)
     x = np.ones((40, 5))
     wanted = made.predict(x, 3)
     workers = made._predictor._workers
-    assert len(helpers_alive()) == 2
-    wait_until(lambda: not helpers_alive())
+    assert count_threads() == before + 2
+    wait_until(lambda: count_threads() == before)
     assert (workers._state == ASLEEP).all()
     np.testing.assert_array_equal(made.predict(x, 3), wanted)  # and begin again
-    assert len(helpers_alive()) == 2
+    assert count_threads() == before + 2
 
 
-def test_a_crew_does_not_keep_its_owner_alive():
+def test_workers_do_not_keep_their_owner_alive(before):
     import gc
     import weakref
 
@@ -149,7 +150,7 @@ def test_a_crew_does_not_keep_its_owner_alive():
     del made
     gc.collect()
     assert ghost() is None
-    wait_until(lambda: not helpers_alive())
+    wait_until(lambda: count_threads() == before)
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
@@ -183,3 +184,126 @@ def test_two_nets_predict_at_once_in_threads():
     for thread in threads:
         thread.join()
     assert not failures
+
+
+def failing(error, *, times=1 << 30, after=False):
+    """Return a way of starting threads of which the first calls raise an error, before or after they start one."""
+    real, left = threads._thread.start_new_thread, iter(range(times))
+
+    def start(function, args):
+        raises = next(left, None) is not None
+        started = real(function, args) if after or not raises else 0
+        if raises:
+            start.failed += 1
+            raise error
+        return started
+
+    start.failed = 0
+    return start
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()], ids=repr)
+def test_where_no_thread_can_be_had_predictions_go_on_without(monkeypatch, before, error):
+    monkeypatch.setattr(inference_workers, "RETRY", 0.3)
+    made = helped(architecture((20, 300, 3)), 3)
+    x = np.random.default_rng(0).standard_normal((50, 20))
+    wanted = inference.InferencePlan(made.architecture, made.params, 1)(x)
+    with monkeypatch.context() as patch:
+        start = failing(error)
+        patch.setattr(threads._thread, "start_new_thread", start)
+        begin = time.monotonic()
+        for _ in range(20):
+            np.testing.assert_array_equal(made.predict(x, 3), wanted)
+            assert (made._predictor._workers._state == ASLEEP).all()  # a prediction does not wait for them
+        tries = 1 + int((time.monotonic() - begin) / 0.3)
+        assert 2 <= start.failed <= 2 * tries  # not tried at each call
+    assert count_threads() == before
+
+    def both_are_there():
+        np.testing.assert_array_equal(made.predict(x, 3), wanted)
+        return count_threads() == before + 2
+
+    wait_until(both_are_there)  # after a while they are tried again
+
+
+def test_a_part_of_the_workers_may_be_there(monkeypatch, before):
+    made = helped(architecture((20, 300, 3)), 3)
+    x = np.random.default_rng(0).standard_normal((50, 20))
+    wanted = inference.InferencePlan(made.architecture, made.params, 1)(x)
+    monkeypatch.setattr(threads._thread, "start_new_thread", failing(RuntimeError("none"), times=1))
+    np.testing.assert_array_equal(made.predict(x, 3), wanted)
+    assert count_threads() == before + 1
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before it starts", "after it has started"])
+def test_an_interrupt_while_a_worker_is_started_loses_none(monkeypatch, before, after):
+    made = helped(architecture((20, 300, 3)), 2)
+    x = np.random.default_rng(0).standard_normal((50, 20))
+    wanted = inference.InferencePlan(made.architecture, made.params, 1)(x)
+    with monkeypatch.context() as patch:
+        patch.setattr(threads._thread, "start_new_thread", failing(KeyboardInterrupt(), times=1, after=after))
+        with pytest.raises(KeyboardInterrupt):
+            made.predict(x, 2)
+
+    def it_is_there():
+        np.testing.assert_array_equal(made.predict(x, 2), wanted)
+        assert count_threads() <= before + 2  # the one of the first start finds that there is another one, and ends
+        return made._predictor._workers._workers[0]._is_there
+
+    wait_until(it_is_there)
+    wait_until(lambda: count_threads() == before)
+
+
+def test_a_worker_wakes_though_an_interrupt_came_before_it_was_woken(before):
+    made = helped(architecture((5, 7, 3)), 2)
+    x = np.ones((40, 5))
+    made.predict(x, 2)
+    workers = made._predictor._workers
+    wait_until(lambda: workers._state[0] == ASLEEP)
+    assert count_threads() == before + 1
+    workers._state[0] = WAKING  # what an interrupt in `notify` leaves
+    wait_until(lambda: workers._state[0] != WAKING)
+
+
+def test_a_worker_that_fails_is_replaced():
+    calls = []
+
+    def help_out(mailbox, number):
+        calls.append(number)
+        if len(calls) == 1:
+            raise MemoryError
+        mailbox[HELPERS + STATE] = ASLEEP
+
+    workers = inference_workers.InferenceWorkers(1, help_out)
+    with unraisable() as reports:
+        workers.notify(0)
+        wait_until(lambda: workers.is_asleep() and calls)
+        wait_until(lambda: reports)
+    workers.notify(0)
+    wait_until(lambda: len(calls) == 2)
+    assert isinstance(reports[0], MemoryError)
+
+
+@contextlib.contextmanager
+def unraisable():
+    """Collect the errors that threads end with."""
+    reports, hook = [], sys.unraisablehook
+    sys.unraisablehook = lambda report: reports.append(report.exc_value)
+    try:
+        yield reports
+    finally:
+        sys.unraisablehook = hook
+
+
+def test_a_worker_woken_once_too_often_sleeps_again(before):
+    made = helped(architecture((5, 7, 3)), 2)
+    x = np.ones((40, 5))
+    wanted = made.predict(x, 2)
+    workers = made._predictor._workers
+    for _ in range(5):
+        wait_until(lambda: workers._state[0] == ASLEEP)
+        worker = workers._workers[0]
+        if worker._wake.locked():
+            worker._wake.release()
+        np.testing.assert_array_equal(made.predict(x, 2), wanted)
+    wait_until(lambda: count_threads() == before)

@@ -54,6 +54,6 @@ def test_limits_of_the_second_group_change_no_bit(name):
 def test_limits_of_predictions_change_no_bit(name, value, dtype):
     arch = architecture((20, 100, 3), hidden="tanh", dtype=dtype)
     x = np.random.default_rng(0).standard_normal((300, 20)).astype(dtype)
-    limits = InferenceLimits(**{name: min(value, 1000) if name == "wait_for_workers" else value})
+    limits = InferenceLimits(**{name: 1e-3 if name == "wait_for_workers" else value})
     found = engine(arch, n_threads=2, inference_limits=limits).predict(x, 2)
     np.testing.assert_array_equal(found, engine(arch, inference_limits=INFERENCE_LIMITS).predict(x, 1))

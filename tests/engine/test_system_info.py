@@ -5,6 +5,7 @@ from __future__ import annotations
 import builtins
 import importlib.metadata
 import platform
+import subprocess
 
 import numpy as np
 import pytest
@@ -197,9 +198,21 @@ def test_cache_sizes_are_those_of_the_system(monkeypatch, tmp_path):
 @pytest.mark.parametrize("entry", [None, (1, "Instruction", "32K"), ("one", "Data", "32K"), (1, "Data", "unknown")])
 def test_cache_sizes_where_the_system_reports_none(monkeypatch, tmp_path, entry):
     monkeypatch.setattr(system_info, "_PROCESSORS", tmp_path)
+    monkeypatch.setattr(system_info, "_sysctl", lambda name: "")
     if entry:
         caches(tmp_path, entry)
     assert system_info.cache_sizes() == {"L1": 32 << 10, "L2": 512 << 10, "L3": 8 << 20}
+
+
+def test_cache_sizes_are_those_of_macos(monkeypatch, tmp_path):
+    monkeypatch.setattr(system_info, "_PROCESSORS", tmp_path)
+    faster = {"hw.perflevel0.l1dcachesize": "131072", "hw.perflevel0.l2cachesize": "12582912"}
+    known = {**faster, "hw.l1dcachesize": "65536"}
+    monkeypatch.setattr(system_info, "_sysctl", lambda name: known.get(name, ""))
+    assert system_info.cache_sizes() == {"L1": 128 << 10, "L2": 12 << 20}
+    # Processors by Intel have one kind of cores; a cache that is not there has 0 bytes.
+    known = {"hw.l1dcachesize": "32768", "hw.l2cachesize": "262144", "hw.l3cachesize": "0"}
+    assert system_info.cache_sizes() == {"L1": 32 << 10, "L2": 256 << 10}
 
 
 def test_the_clock_is_that_of_the_fastest_processor(monkeypatch, tmp_path):
@@ -262,13 +275,79 @@ def test_the_processor_has_a_name():
     assert name == name.strip()
 
 
-def test_the_processor_has_a_name_where_there_is_no_cpuinfo(monkeypatch):
-    def refuse(self, *args, **options):
-        raise FileNotFoundError(self)
-
-    monkeypatch.setattr(system_info.Path, "read_text", refuse)
+@pytest.fixture
+def cpuinfo(monkeypatch, tmp_path):
+    """Stand for /proc/cpuinfo, which is missing until the returned function writes it; no other source has a name."""
+    place = tmp_path / "cpuinfo"
+    monkeypatch.setattr(system_info, "_CPUINFO", place)
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
     monkeypatch.setattr(platform, "processor", lambda: "")
     monkeypatch.setattr(platform, "machine", lambda: "riscv64")
+    return place.write_text
+
+
+def arm_cores(*numbers):
+    return "\n".join(
+        f"processor\t: {k}\nFeatures\t: fp asimd\nCPU implementer\t: {implementer}\nCPU architecture: 8\n"
+        f"CPU variant\t: 0x3\nCPU part\t: {part}\nCPU revision\t: 1\n"
+        for k, (implementer, part) in enumerate(numbers)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "name"),
+    [
+        ("processor\t: 0\nmodel name\t: Some CPU: fast\n\nprocessor\t: 1\nmodel name\t: Other\n", "Some CPU: fast"),
+        (arm_cores(("0x41", "0xd0c"), ("0x41", "0xd0c")), "Arm Neoverse-N1"),
+        (arm_cores(("0x41", "0xd40")), "Arm Neoverse-V1"),
+        (arm_cores(("0x41", "0xd03"), ("0x41", "0xd08"), ("0x41", "0xd03")), "Arm Cortex-A53 + Arm Cortex-A72"),
+        (arm_cores(("0x61", "0x022"), ("0x61", "0x023")), "Apple M1 (Icestorm) + Apple M1 (Firestorm)"),
+        (arm_cores(("0x41", "0xfff")), "Arm implementer 0x41, part 0xfff"),
+        (arm_cores(("0x7f", "0xd0c")), "Arm implementer 0x7f, part 0xd0c"),
+        (arm_cores(("?", "0xd0c")), "Arm implementer ?, part 0xd0c"),
+        ("processor\t: 0\nCPU implementer\t: 0x41\n", "riscv64"),
+        ("model name\t:\n", "riscv64"),
+        ("", "riscv64"),
+    ],
+)
+def test_the_processor_has_the_name_that_cpuinfo_gives(cpuinfo, text, name):
+    cpuinfo(text)
+    assert system_info.processor_name() == name
+
+
+def test_the_processor_has_a_name_where_there_is_no_cpuinfo(cpuinfo):
+    assert system_info.processor_name() == "riscv64"
+
+
+def test_the_processor_has_the_name_that_macos_gives(cpuinfo, monkeypatch):
+    asked = []
+
+    def run(command, **options):
+        asked.append(command)
+        return subprocess.CompletedProcess(command, 0, stdout="Apple M2 Pro\n", stderr="")
+
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(system_info.subprocess, "run", run)
+    assert system_info.processor_name() == "Apple M2 Pro"
+    assert asked == [["/usr/sbin/sysctl", "-n", "machdep.cpu.brand_string"]]
+
+
+@pytest.mark.parametrize(
+    "error", [FileNotFoundError(), subprocess.CalledProcessError(1, "sysctl"), subprocess.TimeoutExpired("sysctl", 10)]
+)
+def test_what_macos_does_not_know_is_left_out(cpuinfo, monkeypatch, tmp_path, error):
+    def run(command, **options):
+        raise error
+
+    monkeypatch.setattr(platform, "system", lambda: "Darwin")
+    monkeypatch.setattr(system_info, "_PROCESSORS", tmp_path)
+    monkeypatch.setattr(system_info.subprocess, "run", run)
+    assert system_info.processor_name() == "riscv64"
+    assert system_info.reported_caches() == {}
+
+
+def test_other_systems_are_not_asked_like_macos(cpuinfo, monkeypatch):
+    monkeypatch.setattr(system_info.subprocess, "run", lambda *_, **__: pytest.fail("asked"))
     assert system_info.processor_name() == "riscv64"
 
 
@@ -328,6 +407,14 @@ def test_info_names_the_place_of_compiled_code(no_roofline, monkeypatch, tmp_pat
     found = system_info.info()
     assert "NUMBA_DISABLE_JIT" in found["compiled code"]
     assert found["roofline"].startswith("not measured")
+
+
+def test_info_says_which_caches_are_assumed(no_roofline, monkeypatch, tmp_path):
+    monkeypatch.setattr(system_info, "_PROCESSORS", tmp_path)
+    monkeypatch.setattr(platform, "system", lambda: "Linux")
+    assert system_info.info()["caches"] == "L1 32 KiB, L2 512 KiB, L3 8 MiB (assumed: the system reports none)"
+    caches(tmp_path, (1, "Data", "48K"))
+    assert system_info.info()["caches"] == "L1 48 KiB"
 
 
 def test_info_with_one_thread_has_no_region_cost(no_roofline, monkeypatch):

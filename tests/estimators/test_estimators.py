@@ -187,6 +187,67 @@ def test_trains_as_scikit_learn_does(kind, settings):
         np.testing.assert_allclose(ours.predict(X), theirs.predict(X), rtol=1e-4, atol=1e-6)
 
 
+FALLING_RATES = {
+    "invscaling": {"learning_rate": "invscaling"},
+    "invscaling, power_t 1.5": {"learning_rate": "invscaling", "power_t": 1.5},
+    "invscaling, power_t 0": {"learning_rate": "invscaling", "power_t": 0.0},
+    "adaptive": {"learning_rate": "adaptive", "tol": 0.05, "n_iter_no_change": 1, "max_iter": 200},
+    "adaptive, early stopping": {"learning_rate": "adaptive", "tol": 0.05, "n_iter_no_change": 1, "max_iter": 200,
+                                 "early_stopping": True, "validation_fraction": 1 / 3},
+}  # fmt: skip
+
+
+def rates_fall(kind, **settings):
+    """Our estimator and scikit-learn's with momentum, a rate that changes and batches that divide the rows."""
+    return pair(kind, **{"solver": "sgd", "shuffle": False, "batch_size": 20, "learning_rate_init": 0.1, "alpha": 0.01,
+                         "max_iter": 30, **settings})  # fmt: skip
+
+
+def same_to_rounding(ours, theirs):
+    """Check losses of all epochs and weights."""
+    np.testing.assert_allclose(ours.loss_curve_, theirs.loss_curve_, rtol=1e-11)
+    for a, b in zip(weights(ours), weights(theirs), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["multiclass", "multioutput", "counts"])
+@pytest.mark.parametrize("nesterov", [True, False], ids=["nesterov", "classical"])
+@pytest.mark.parametrize("settings", FALLING_RATES.values(), ids=FALLING_RATES)
+def test_momentum_contains_the_rate_of_its_steps(kind, nesterov, settings):
+    nets = rates_fall(kind, nesterovs_momentum=nesterov, **settings)
+    for net in nets:
+        net.fit(table(), targets(kind))
+    assert nets[0].n_iter_ == nets[1].n_iter_ > 3
+    same_to_rounding(*nets)
+
+
+@pytest.mark.parametrize("how", ["partial_fit", "warm_start", "fit, then partial_fit"])
+@pytest.mark.parametrize("rate", ["invscaling", "adaptive"])
+def test_rates_fall_over_calls_as_in_scikit_learn(how, rate):
+    settings = {"learning_rate": rate, "max_iter": 4, "tol": 0.05, "n_iter_no_change": 1, "random_state": 3}
+    nets = rates_fall("regression", warm_start=how == "warm_start", **settings)
+    X, y = table(), targets("regression")
+    for net in nets:
+        for call in range(6):
+            if how == "warm_start" or (how.startswith("fit") and not call):
+                net.fit(X, y)
+            else:
+                net.partial_fit(X[20 * (call % 2) :], y[20 * (call % 2) :])
+    assert nets[0].t_ == nets[1].t_
+    same_to_rounding(*nets)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("power_t", [20.0, 400.0])
+def test_a_rate_that_falls_to_nothing_leaves_the_weights(dtype, power_t):
+    X, y = table().astype(dtype), targets("regression").astype(dtype)
+    net = small("regression", solver="sgd", learning_rate="invscaling", power_t=power_t, dtype=dtype, max_iter=300,
+                tol=0.0, n_iter_no_change=1000, batch_size=20).fit(X, y)  # fmt: skip
+    assert net.n_iter_ == 300
+    assert all(np.isfinite(w).all() for w in weights(net))
+    np.testing.assert_allclose(net.loss_curve_[250:], net.loss_curve_[-1], rtol=1e-6)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_sample_weights_count_as_in_scikit_learn(kind):
     weight = np.random.default_rng(5).integers(0, 4, N).astype(float)
@@ -408,8 +469,9 @@ def test_ctrl_c_keeps_what_was_learnt():
                 raise KeyboardInterrupt
 
     net = small("binary", callbacks=[Interrupt()])
-    with pytest.warns(UserWarning, match="Training interrupted by user"):
+    with pytest.raises(KeyboardInterrupt):
         net.fit(table(), targets("binary"))
+    assert len(net.loss_curve_) == net.n_iter_ == 2  # as scikit-learn's, whose `fit` warns in place of raising
     assert net.predict(table()).shape == (N,)
 
 

@@ -19,19 +19,17 @@ from fastnn.kernels.lang.compiler import device_function, kernel
 # Entries of the array `sync` (int64); each has a cache line of its own.
 ARRIVED = 0  # counts arrivals and is never reset
 STOP = 8  # not 0: a thread cannot continue; all leave at the next barrier
+SPINS = 9  # rounds of spinning before the processor is offered to others; does not change
 BAD = 16  # not 0: a weight would have become infinite or NaN
 JOBS = 24  # of a team's own counters: number of the job it has been given
 SYNC_SIZE = 32
 
-#: Rounds of spinning (some 20 us) before the processor is offered to others.
-SPINS = 1000
-#: Rounds of `spin_wait`.
-IDLE_SPINS = 5000
 
-
-def new_sync() -> np.ndarray:
-    """Return fresh shared counters for a team; shape (SYNC_SIZE,), int64."""
-    return np.zeros(SYNC_SIZE, np.int64)
+def new_sync(spins: int = 0) -> np.ndarray:
+    """Return fresh shared counters for a team that spins for `spins` rounds at a barrier; shape (SYNC_SIZE,), int64."""
+    sync = np.zeros(SYNC_SIZE, np.int64)
+    sync[SPINS] = spins
+    return sync
 
 
 @device_function
@@ -52,7 +50,7 @@ def barrier(sync: Any, n_threads: int, meeting: int) -> bool:
     while atomic_load(sync, ARRIVED) < meeting * n_threads:
         if atomic_load(sync, STOP) != 0:
             return False
-        if spins < SPINS:
+        if spins < sync[SPINS]:
             spins += 1
             cpu_pause()
         else:
@@ -73,13 +71,13 @@ def any_nonfinite(sync: Any) -> bool:
 
 
 @kernel
-def spin_wait(sync: Any, seen: int) -> None:
-    """Spin for about 100 us, or until entry JOBS of `sync` is greater than `seen`.
+def spin_wait(sync: Any, seen: int, rounds: int) -> None:
+    """Spin for some rounds, or until entry JOBS of `sync` is greater than `seen`.
 
     A helper that has finished its slice of an epoch is usually needed again some 20 us later; resumed from sleep it
     would start 50 to 100 us late.
     """
-    for _ in range(IDLE_SPINS):
+    for _ in range(rounds):
         if atomic_load(sync, JOBS) > seen:
             return
         cpu_pause()

@@ -1,7 +1,9 @@
-"""Folder of compiled code on disk.
+"""Compiled code on disk: in which folders it is looked for and kept.
 
 The folder is named by a digest of all kernel sources, the versions of the compiler and the mode, because Numba's own
 cache does not notice an edit in *another* file than the one of the function.
+
+Whatever is wrong with a folder or file costs a compilation and one warning per process, and nothing else.
 """
 
 from __future__ import annotations
@@ -9,19 +11,25 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-import stat
 import sys
 import tempfile
+import threading
 import warnings
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Literal, NamedTuple
 
 import llvmlite
 import numba
 
+from fastnn.kernels.lang import code_files
 from fastnn.kernels.lang.flags import JIT_DISABLED, MODE
+from fastnn.kernels.lang.process_lock import ProcessLock
 
 #: Modules of `fastnn` above the kernels that hold compiled functions: the arithmetic of the rules.
 RULE_MODULES = ("activations.py", "losses.py", "optimizers.py")
+#: Seconds that a process waits for another one that compiles, before it compiles by itself.
+PATIENCE = 300.0
 
 
 def sources_hash() -> str:
@@ -32,20 +40,6 @@ def sources_hash() -> str:
         digest.update(f"{path.relative_to(folder.parent).as_posix()}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _is_usable(folder: Path, *, private: bool) -> bool:
-    """Return whether `folder` is writable; if `private`, also that no other user can write there."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700 if private else 0o777)
-        if private and hasattr(os, "getuid"):
-            status = folder.lstat()
-            if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid() or status.st_mode & 0o022:
-                return False
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
 
 
 def _user_cache_folder() -> Path | None:
@@ -63,33 +57,225 @@ def _user_cache_folder() -> Path | None:
     return home / ("Library/Caches" if sys.platform == "darwin" else ".cache") / "fastnn"
 
 
-def find_cache_folder() -> Path | None:
-    """Return the first usable of: FASTNN_CACHE_DIR, Numba's setting, the cache folder of this user, a temporary one.
+class Place(NamedTuple):
+    """A folder that may have a subfolder of compiled code.
 
-    Warns and returns None if no folder is writable.
+    Parameters
+    ----------
+    base : pathlib.Path
+        The folder.
+    origin : str
+        Where its name is from.
     """
-    chosen = os.environ.get("FASTNN_CACHE_DIR") or numba.config.CACHE_DIR
-    candidates: list[tuple[Path, bool]] = []
-    if chosen:
-        candidates.append((Path(chosen), False))
+
+    base: Path
+    origin: Literal["FASTNN_CACHE_DIR", "NUMBA_CACHE_DIR", "the cache folder of this user", "a temporary folder"]
+
+
+class Folders(NamedTuple):
+    """The folders of a process.
+
+    Parameters
+    ----------
+    read : tuple of pathlib.Path
+        Where compiled code is looked for, in this order.
+    write : pathlib.Path or None
+        Where it is kept; None where nothing is.
+    problem : str or None
+        Text of a warning.
+    """
+
+    read: tuple[Path, ...]
+    write: Path | None
+    problem: str | None
+
+
+def _places() -> Iterator[Place]:
+    """Yield the places in the order in which they are tried."""
+    for name, value in (
+        ("FASTNN_CACHE_DIR", os.environ.get("FASTNN_CACHE_DIR")),
+        ("NUMBA_CACHE_DIR", numba.config.CACHE_DIR),
+    ):
+        if value:
+            yield Place(Path(value).absolute(), name)  # type: ignore[arg-type]
+            break
     user = _user_cache_folder()
     if user is not None:
-        candidates.append((user, False))
+        yield Place(user, "the cache folder of this user")
     owner = os.getuid() if hasattr(os, "getuid") else "user"
     with contextlib.suppress(FileNotFoundError):  # there may be no temporary folder at all
-        # A shared folder: as compiled code is loaded from it, the subfolder must be writable by this user only.
-        candidates.append((Path(tempfile.gettempdir()) / f"fastnn-{owner}", True))
-    for base, private in candidates:
-        if _is_usable(base, private=private):
-            return base / sources_hash()
-    warnings.warn(
-        "fastnn found no writable folder for compiled code, so each process compiles anew (some seconds). "
-        "Set FASTNN_CACHE_DIR to a writable folder.",
-        RuntimeWarning,
-        stacklevel=2,
-    )
+        yield Place(Path(tempfile.gettempdir()) / f"fastnn-{owner}", "a temporary folder")
+
+
+def find_cache_folders() -> Folders:
+    """Return the folders of compiled code: up to the first writable one, all that can be trusted.
+
+    A folder that only others can write, as in a container, is read from; a folder that belongs to another user than
+    this one and root, or that others can write, is not.
+    """
+    name = sources_hash()
+    read: list[Path] = []
+    problems: list[str] = []
+    for place in _places():
+        folder = place.base / name
+        try:
+            _check(place, folder)
+            if _is_writable(folder if folder.exists() else place.base):
+                return _combined([*read, folder], folder, problems)
+            if folder.exists():
+                read.append(folder)
+                continue
+            reason, is_expected = "cannot be written, and has no code for this version", True
+        except code_files.UnusableFileError as error:
+            reason, is_expected = str(error), False
+        except OSError as error:
+            reason, is_expected = f"cannot be used ({error.strerror or error})", True
+        # A system without a home folder, or one that cannot be written, is common.
+        if not (is_expected and place.origin in ("the cache folder of this user", "a temporary folder")):
+            problems.append(f"{place.base} ({place.origin}) is not used for compiled code: it {reason}")
+    return _combined(read, None, problems)
+
+
+def _check(place: Place, folder: Path) -> None:
+    """Make a place; raise UnusableFileError if its code could be that of other users, OSError if it cannot be used."""
+    base = place.base
+    if place.origin == "a temporary folder":
+        # Others can write the parent. Without the sticky bit they could exchange the folder, too.
+        reason = code_files.why_not_trusted(base.parent.stat(), sticky_is_enough=True)
+        if reason is not None:
+            raise code_files.UnusableFileError(f"lies in a folder that {reason}")
+        base.mkdir(exist_ok=True, mode=0o700)
+        code_files.check_folder(base)
+    else:
+        _check_owner_of_parent(base)
+        base.mkdir(parents=True, exist_ok=True, mode=0o755)
+        reason = code_files.why_not_trusted(base.stat(), sticky_is_enough=True)
+        if reason is None and base.is_symlink():
+            reason = code_files.why_not_owned(base.lstat())
+        if reason is not None:
+            raise code_files.UnusableFileError(reason)
+    if os.path.lexists(folder):
+        code_files.check_folder(folder)
+
+
+def _check_owner_of_parent(base: Path) -> None:
+    """Raise UnusableFileError if root would make a folder in that of another user, as ``sudo -E`` asks it to."""
+    if not base.exists() and hasattr(os, "geteuid") and os.geteuid() == 0:
+        parent = next(folder for folder in base.parents if folder.exists())
+        reason = code_files.why_not_owned(parent.stat())
+        if reason is not None:
+            raise code_files.UnusableFileError(f"would lie in {parent}, which {reason}")
+
+
+def _is_writable(folder: Path) -> bool:
+    """Return whether a file can be made in `folder`."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            return True
+    except OSError:
+        return False
+
+
+def _combined(read: list[Path], write: Path | None, problems: list[str]) -> Folders:
+    """Return what was found, with the text of one warning if there is a reason for one."""
+    if write is not None:
+        consequence = f"It is kept in {write.parent}."
+    elif read:
+        consequence = f"It is read from {read[0].parent}, and what is missing there is compiled by each process."
+    else:
+        problems = problems or ["fastnn found no writable folder for compiled code"]
+        consequence = "Each process compiles anew (some seconds). Set FASTNN_CACHE_DIR to a folder that you can write."
+    return Folders(tuple(read), write, f"{'; '.join(problems)}. {consequence}" if problems else None)
+
+
+_has_warned = threading.Event()
+
+
+def warn_once(text: str) -> None:
+    """Warn of the first fault of a folder or file of compiled code in this process."""
+    if not _has_warned.is_set():
+        _has_warned.set()
+        warnings.warn(text, RuntimeWarning, stacklevel=3)
+
+
+#: The folders of this process.
+FOLDERS = Folders((), None, None) if JIT_DISABLED else find_cache_folders()
+#: Where this process keeps compiled code; None where nothing is kept.
+CACHE_FOLDER = FOLDERS.write
+if FOLDERS.problem is not None:
+    warn_once(FOLDERS.problem)
+
+
+def load(name: str, key: bytes) -> bytes | None:
+    """Return what was kept under a name and key; None, if need be after a warning, where nothing can be used."""
+    for folder in FOLDERS.read:
+        try:
+            return code_files.read(folder / name, key)
+        except FileNotFoundError:
+            continue
+        except code_files.UnusableFileError as error:
+            warn_of_file(folder / name, str(error))
+        except OSError as error:
+            warn_of_file(folder / name, f"cannot be read ({error.strerror or error})")
     return None
 
 
-#: The folder of this process; None where nothing is kept.
-CACHE_FOLDER: Path | None = None if JIT_DISABLED else find_cache_folder()
+def save(name: str, key: bytes, payload: bytes) -> None:
+    """Keep a payload under a name and key; warn where that is not possible."""
+    if FOLDERS.write is None:
+        if FOLDERS.read:  # otherwise there has been a warning when this module was imported
+            warn_once(
+                f"{FOLDERS.read[0]} lacks some of the compiled code and cannot be written, nor can another folder, so "
+                "each process compiles that anew. Set FASTNN_CACHE_DIR to a folder that you can write."
+            )
+        return
+    try:
+        code_files.write(FOLDERS.write / name, key, payload)
+    except code_files.UnusableFileError as error:
+        reason = f"it {error}"
+    except OSError as error:
+        reason = f"{error.strerror or error}"
+    else:
+        return
+    warn_once(
+        f"Compiled code cannot be kept in {FOLDERS.write} ({reason}), so each process compiles it anew. "
+        "Mend the folder, or set FASTNN_CACHE_DIR to another one."
+    )
+
+
+def warn_of_file(path: Path, reason: str) -> None:
+    """Warn that a file of compiled code is not used; the reason follows "it"."""
+    warn_once(
+        f"The file {path.name} of compiled code in {path.parent} is not used, as it {reason}. "
+        "Its kernel is compiled anew (some seconds). If this warning comes again, delete the folder."
+    )
+
+
+#: Functions that are called with ("compiling", name of the kernel) right before a kernel is compiled because no folder
+#: has it, and with ("waiting", "") if another process is compiling at that time. They run in the thread that compiles.
+compile_listeners: list[Callable[[Literal["compiling", "waiting"], str], None]] = []
+
+
+def notify(event: Literal["compiling", "waiting"], name: str) -> None:
+    """Call the listeners."""
+    for listener in tuple(compile_listeners):
+        listener(event, name)
+
+
+_lock = None if CACHE_FOLDER is None else ProcessLock(CACHE_FOLDER / "lock", PATIENCE)
+
+
+@contextlib.contextmanager
+def compile_lock() -> Iterator[None]:
+    """Hold the lock on the folder of compiled code, so that of several processes one compiles and the others wait.
+
+    A process may take it again while it has it, in any thread. Where there is no folder, or no lock can be had, or the
+    other process takes longer than `PATIENCE` seconds, the block runs without it.
+    """
+    if _lock is None:
+        yield
+        return
+    with contextlib.suppress(OSError):
+        _lock.path.parent.mkdir(parents=True, exist_ok=True, mode=0o755)
+    with _lock.held(lambda: notify("waiting", "")):
+        yield

@@ -20,8 +20,9 @@ from numba import types
 from numba.extending import lower_builtin, register_jitable, type_callable
 
 from fastnn.kernels.lang.cache import CACHE_FOLDER
+from fastnn.kernels.lang.compile_thread import in_compile_thread
 from fastnn.kernels.lang.flags import FLAGS, JIT_DISABLED, MODE
-from fastnn.kernels.lang.numba_private import numba_cache_at
+from fastnn.kernels.lang.numba_private import CACHE_NAMES, compile_through, missing, numba_cache_at
 
 __all__ = ["CACHE_FOLDER", "FLAGS", "JIT_DISABLED", "MODE", "alwaysinline", "device_function", "kernel", "noinline"]
 
@@ -63,6 +64,22 @@ def kernel(function: Callable[..., Any]) -> Any:
     """Compile an entry point on its first call, and keep the machine code on disk."""
     if JIT_DISABLED:
         return _as_python(function)
+    dispatcher = _kept(function)
+    compile_through(in_compile_thread, dispatcher)
+    return dispatcher
+
+
+def _define_kept() -> Callable[[Callable[..., Any]], Any]:
+    """Return the decorator of kernels: with files of our own, or with Numba's cache where it lacks a name for that."""
+    if not JIT_DISABLED and not missing(CACHE_NAMES):
+        from fastnn.kernels.lang.numba_private.kept import kept  # imports names that may be missing
+
+        return kept
+    return _kept_by_numba
+
+
+def _kept_by_numba(function: Callable[..., Any]) -> Any:
+    """Compile an entry point on its first call, and let Numba keep the machine code."""
     if CACHE_FOLDER is not None:
         with numba_cache_at(CACHE_FOLDER):
             kept = numba.njit(cache=True, **FLAGS)(function)
@@ -108,6 +125,7 @@ def _define_device_function() -> Callable[[Callable[..., Any]], Any]:
 
 
 _device_function = _define_device_function()
+_kept = _define_kept()
 
 
 def device_function(function: Callable[..., Any]) -> Any:

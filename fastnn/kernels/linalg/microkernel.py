@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -10,6 +12,7 @@ from numba import types
 
 from fastnn.kernels.lang.compiler import device_function
 from fastnn.kernels.lang.simd import (
+    IS_AARCH64,
     N_REGISTERS,
     Vector,
     element_of,
@@ -17,19 +20,25 @@ from fastnn.kernels.lang.simd import (
     emit_fma,
     emit_load,
     emit_prefetch,
+    emit_shuffle,
     emit_store,
     llvm_vector,
     n_lanes,
     op,
+    undefined,
+    vectors_to_prefetch,
 )
 
-#: Size of the largest tile: its accumulators, one row of B and one broadcast element must fit in the registers.
+#: Rows of the largest tile, of two vectors: its accumulators, one row of B and one broadcast element (with BY_ELEMENT
+#: one vector of each row of A) must fit in the registers.
 TILE_ROWS = 8 if N_REGISTERS == 32 else 6
-TILE_VECTORS = 2
+#: Whether elements of A are taken from vectors that are loaded whole. AArch64 multiplies by one lane of a vector, while
+#: a load into all lanes occupies a vector unit and, in the loop over k, waits for the address of the one before.
+BY_ELEMENT = IS_AARCH64
 
 
 class Stream(NamedTuple):
-    """Prefetch descriptor: `groups` blocks of TILE_ROWS rows, two cache lines per row."""
+    """Prefetch descriptor: `groups` blocks of TILE_ROWS rows, two vectors per row."""
 
     base: Any  # pointer to the first row of the first block; may point anywhere
     stride: Any  # elements from row to row
@@ -100,15 +109,60 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
             return builder.gep(base, [builder.add(builder.mul(number(i), stride), number(j * n))])
 
         def fetch_row(base: Any, offset: Any) -> None:
-            """Generate prefetches of two cache lines; a row of the tile may be shorter."""
-            for line in range(2):
-                place = builder.gep(base, [builder.add(offset, number(line * n))])
+            """Generate prefetches of the cache lines of two vectors; a row of the tile may be shorter."""
+            for j in vectors_to_prefetch(2):
+                place = builder.gep(base, [builder.add(offset, number(j * n))])
                 emit_prefetch(builder, place)
 
         row_offset = [builder.mul(number(i), a_row) for i in range(rows)]
 
-        def sums(k_begin: Any, k_end: Any, b_begin: Any, a_begin: Any, begin: dict[Any, Any]) -> Any:
-            """Generate the loop over k >= 1; leave the builder after it and return the next B and A, and the sums."""
+        def add_products(total: dict[Any, Any], b_row: Any, a_of_row: Callable[[int], Any]) -> dict[Any, Any]:
+            """Generate the sums plus the products of one row of B with the element of A of each row, a vector."""
+            b_vectors = [emit_load(builder, builder.gep(b_row, [number(j * n)]), vt) for j in range(vectors)]
+            if ahead:
+                b_ahead = builder.gep(b_row, [builder.mul(number(ahead), ldb)])
+                for j in vectors_to_prefetch(vectors):
+                    emit_prefetch(builder, builder.gep(b_ahead, [number(j * n)]))
+            after = {}
+            for i in range(rows):
+                a_value = a_of_row(i)
+                for j in range(vectors):
+                    after[i, j] = emit_fma(builder, a_value, b_vectors[j], total[i, j])
+            return after
+
+        def one_step(b_row: Any, a_column: Any, total: dict[Any, Any]) -> Any:
+            """Generate one k of any A, whose elements are loaded into all lanes."""
+
+            def a_of_row(i: int) -> Any:
+                return emit_broadcast(builder, builder.load(builder.gep(a_column, [row_offset[i]])), vt)
+
+            after = add_products(total, b_row, a_of_row)
+            return builder.gep(b_row, [ldb]), builder.gep(a_column, [a_k]), after
+
+        def lane(v: Any, place: int) -> Any:
+            """Generate a vector of one lane of another, which becomes a part of the multiply-add on AArch64."""
+            return emit_shuffle(builder, v, undefined(vt), [place] * n)
+
+        def steps_along_rows(b_row: Any, a_column: Any, total: dict[Any, Any]) -> Any:
+            """Generate n steps of an A with a_k = 1, from one vector of each of its rows."""
+            a_rows = [emit_load(builder, builder.gep(a_column, [row_offset[i]]), vt) for i in range(rows)]
+            for k in range(n):
+                total = add_products(total, b_row, lambda i, k=k: lane(a_rows[i], k))  # type: ignore[misc]
+                b_row = builder.gep(b_row, [ldb])
+            return b_row, builder.gep(a_column, [number(n)]), total
+
+        def step_down_column(b_row: Any, a_column: Any, total: dict[Any, Any]) -> Any:
+            """Generate one step of an A with a_row = 1, from vectors of n of its rows."""
+            a_vectors = [emit_load(builder, builder.gep(a_column, [number(i)]), vt) for i in range(0, rows, n)]
+            after = add_products(total, b_row, lambda i: lane(a_vectors[i // n], i % n))
+            return builder.gep(b_row, [ldb]), builder.gep(a_column, [a_k]), after
+
+        def depth_loop(state: Any, k_end: Any, length: int, step: Callable[..., Any]) -> Any:
+            """Generate a loop of steps of `length` k each, at least one, while k < k_end; return the next state.
+
+            A state is k, its row of B, its column of A, and the sums; the builder is left after the loop.
+            """
+            k_begin, b_begin, a_begin, begin = state
             before = builder.block
             loop = builder.append_basic_block("depth")
             after_loop = builder.append_basic_block("after")
@@ -119,29 +173,50 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
             for phi, first_value in ((k, k_begin), (b_row, b_begin), (a_column, a_begin)):
                 phi.add_incoming(first_value, before)
             total = {at_: builder.phi(vt) for at_ in grid}
-            b_vectors = [emit_load(builder, builder.gep(b_row, [number(j * n)]), vt) for j in range(vectors)]
-            if ahead:
-                b_ahead = builder.gep(b_row, [builder.mul(number(ahead), ldb)])
-                for j in range(vectors):
-                    emit_prefetch(builder, builder.gep(b_ahead, [number(j * n)]))
-            after = {}
-            for i in range(rows):
-                a_value = emit_broadcast(builder, builder.load(builder.gep(a_column, [row_offset[i]])), vt)
-                for j in range(vectors):
-                    after[i, j] = emit_fma(builder, a_value, b_vectors[j], total[i, j])
+            next_b, next_a, after = step(b_row, a_column, total)
             for at_ in grid:
                 total[at_].add_incoming(begin[at_], before)
                 total[at_].add_incoming(after[at_], loop)
-            next_k = builder.add(k, number(1))
-            next_b, next_a = builder.gep(b_row, [ldb]), builder.gep(a_column, [a_k])
+            next_k = builder.add(k, number(length))
             k.add_incoming(next_k, loop)
             b_row.add_incoming(next_b, loop)
             a_column.add_incoming(next_a, loop)
             builder.cbranch(builder.icmp_signed("<", next_k, k_end), loop, after_loop)
             builder.position_at_end(after_loop)
-            return next_b, next_a, after
+            return next_k, next_b, next_a, after
 
-        for i, j in grid:
+        def optional_loop(condition: Any, state: Any, k_end: Any, length: int, step: Callable[..., Any]) -> Any:
+            """Generate `depth_loop` for the case that k < k_end and a condition (a bit) hold, else nothing."""
+            before = builder.block
+            do, done = builder.append_basic_block("do"), builder.append_basic_block("done")
+            builder.cbranch(builder.and_(condition, builder.icmp_signed("<", state[0], k_end)), do, done)
+            builder.position_at_end(do)
+            *after, total = depth_loop(state, k_end, length, step)
+            end = builder.block
+            builder.branch(done)
+            builder.position_at_end(done)
+
+            def either(without: Any, value: Any) -> Any:
+                phi = builder.phi(value.type)
+                phi.add_incoming(without, before)
+                phi.add_incoming(value, end)
+                return phi
+
+            return (*map(either, state[:3], after), {at_: either(state[3][at_], total[at_]) for at_ in grid})
+
+        def sums(k_begin: Any, k_end: Any, b_begin: Any, a_begin: Any, begin: dict[Any, Any]) -> Any:
+            """Generate the loop over k >= 1; leave the builder after it and return the next B and A, and the sums."""
+            state = k_begin, b_begin, a_begin, begin
+            if BY_ELEMENT and rows == TILE_ROWS:  # smaller tiles are bound by the latency of their few sums
+                along, down = (builder.icmp_signed("==", stride, number(1)) for stride in (a_k, a_row))
+                state = optional_loop(along, state, builder.sub(k_end, number(n - 1)), n, steps_along_rows)
+                state = optional_loop(down, state, k_end, 1, step_down_column)
+                state = optional_loop(ir.Constant(ir.IntType(1), 1), state, k_end, 1, one_step)
+            else:
+                state = depth_loop(state, k_end, 1, one_step)
+            return state[1:]
+
+        for i, j in itertools.product(range(rows), vectors_to_prefetch(vectors)):
             emit_prefetch(builder, address(c, ldc, i, j), write=True)
         start = {(i, j): emit_load(builder, address(init, ld_init, i, j), vt) for i, j in grid}
         before = builder.block

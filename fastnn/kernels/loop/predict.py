@@ -30,6 +30,7 @@ FEATURES = SYNC_SIZE  # addresses of the arrays, and their number of rows
 OUTPUTS = SYNC_SIZE + 1
 ROWS = SYNC_SIZE + 2
 WAIT = SYNC_SIZE + 3  # rounds that the caller waits for helpers that are starting
+PATIENCE = SYNC_SIZE + 4  # rounds for which a helper polls the mailbox before it sleeps
 HELPERS = SYNC_SIZE + 8  # a cache line per helper:
 STATE = 0
 RANK = 1  # number in the team of this prediction, from 1
@@ -43,9 +44,6 @@ WAKING = 1
 READY = 2
 TAKEN = 3
 GO = 4
-
-#: Rounds (about 200 us) for which a helper polls the mailbox before it sleeps.
-PATIENCE = 10_000
 
 
 class Net(NamedTuple):
@@ -175,7 +173,7 @@ def await_helpers(mailbox: Any, n_helpers: int, all_finite: bool) -> bool:
         line = HELPERS + h * HELPER_SIZE
         spins = 0
         while atomic_load(mailbox, line + STATE) == GO:
-            if spins < SPINS:
+            if spins < mailbox[SPINS]:
                 spins += 1
                 cpu_pause()
             else:
@@ -206,7 +204,8 @@ def predict(params: Any, layers: Table[Layer], work: Any, features: Any, outputs
     Returns
     -------
     bool
-        Whether all features are finite; undefined for a helper, which returns after `PATIENCE` idle rounds.
+        Whether all features are finite; undefined for a helper, which returns when it is asleep, as it is after
+        `PATIENCE` rounds without work.
     """
     net = Net(params, layers, work, tile_rows)
     here = at(params, 0)
@@ -223,7 +222,6 @@ def predict(params: Any, layers: Table[Layer], work: Any, features: Any, outputs
         return await_helpers(mailbox, n_helpers, all_finite) if n_threads > 1 else all_finite
 
     line = HELPERS + helper * HELPER_SIZE
-    compare_and_swap(mailbox, line + STATE, WAKING, READY)
     rounds = 0
     while True:
         state = atomic_load(mailbox, line + STATE)
@@ -235,8 +233,13 @@ def predict(params: Any, layers: Table[Layer], work: Any, features: Any, outputs
             mailbox[line + FINITE] = 1 if all_finite else 0
             atomic_store(mailbox, line + STATE, READY)
             rounds = 0
-        elif state == READY and rounds >= PATIENCE and compare_and_swap(mailbox, line + STATE, READY, ASLEEP):
+        elif state == ASLEEP:
             return True
+        elif state == WAKING:
+            compare_and_swap(mailbox, line + STATE, WAKING, READY)
+            rounds = 0
+        elif rounds >= mailbox[PATIENCE]:
+            compare_and_swap(mailbox, line + STATE, READY, ASLEEP)
         else:
             rounds += 1
             cpu_pause()

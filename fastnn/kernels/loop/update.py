@@ -12,6 +12,7 @@ from typing import Any
 from fastnn.kernels.lang.compiler import device_function
 from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import (
+    VECTORS_PER_LINE,
     at,
     broadcast,
     fma,
@@ -263,9 +264,11 @@ def sum_of_shards(source: Pointer, stride: int, n_shards: int, target: Pointer, 
 
 @device_function
 def claim_run(p: Pointer, n: int) -> None:
-    """Prefetch the cache lines of n elements at `p` for writing."""
-    for i in range(0, n, lanes(p)):
+    """Prefetch the cache lines of n >= 1 elements at `p` for writing."""
+    for i in range(0, n, VECTORS_PER_LINE * lanes(p)):
         prefetch_for_write(at(p, i))
+    if VECTORS_PER_LINE > 1:  # known to the compiler; the first element may lie anywhere in its line
+        prefetch_for_write(at(p, n - 1))
 
 
 @device_function

@@ -290,6 +290,13 @@ def initial_scalars(code: int) -> tuple[float, ...]:
     return next(tuple(value for _, value in rule.scalars) for rule in OPTIMIZERS if rule.code == code)
 
 
+def check_slots(code: int, n_slots: int) -> None:
+    """Raise RuntimeError unless there are the slots that the step of an optimizer reads and writes."""
+    rule = next(rule for rule in OPTIMIZERS if rule.code == code)
+    if n_slots < len(rule.slots):
+        raise RuntimeError(f"{rule.name} has {len(rule.slots)} slots per weight, but there are {n_slots}.")
+
+
 C = TypeVar("C", bound=type)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from fastnn.kernels.lang.compiler import device_function
@@ -18,14 +19,14 @@ from fastnn.kernels.lang.simd import (
     store,
     sum_lanes,
 )
-from fastnn.kernels.maths.elementary import exp
+from fastnn.kernels.maths.elementary import exp_nonpositive
 
 
 @device_function
 def largest(z: Pointer, n: int) -> Any:
     """Return the largest of n elements at `z`; the row is padded to whole vectors, whose padding is ignored."""
     v = lanes(z)
-    lowest = broadcast(z, -3.0e38)
+    lowest = broadcast(z, -math.inf)
     best = lowest
     for j in range(0, n, v):
         best = maximum(best, mask_tail(load(at(z, j)), n - j, lowest))
@@ -34,13 +35,16 @@ def largest(z: Pointer, n: int) -> Any:
 
 @device_function
 def exp_shifted(z: Pointer, top: Any, out: Pointer, n: int) -> Any:
-    """Overwrite the padded row `out` with exp(z - top), padding with zeros; return the sum of the row."""
+    """Overwrite the padded row `out` with exp(z - top), padding with zeros; return the sum of the row.
+
+    `top` is at least the largest of the row.
+    """
     v = lanes(z)
     zero = broadcast(z, 0.0)
     shift = broadcast(z, top)
     total = zero
     for j in range(0, n, v):
-        e = mask_tail(exp(load(at(z, j)) - shift), n - j, zero)
+        e = mask_tail(exp_nonpositive(load(at(z, j)) - shift), n - j, zero)
         store(at(out, j), e)
         total = total + e
     return sum_lanes(total)

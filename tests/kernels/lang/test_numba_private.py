@@ -26,13 +26,14 @@ compiled_only = pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
 
 #: Parts of `numba` that are public: https://numba.readthedocs.io/en/stable/reference and /extending.
 PUBLIC = {"config", "extending", "types", "typed", "errors"}
+ALL_NAMES = numba_private.NAMES + numba_private.CACHE_NAMES
 #: Names that are refused wherever they stand, because objects lead to them without an import.
-REFUSED = {part for entry in numba_private.NAMES for part in entry.name.split(".")} | {
+REFUSED = {part for entry in ALL_NAMES for part in entry.name.split(".")} | {
     "cgutils", "datamodel", "imputils", "typing_context", "typingctx", "targetctx", "no_compile", "no_cpython_wrapper",
     "no_cfunc_wrapper", "pipeline_class", "_nrt", "cfunc_name", "Dispatcher",
 }  # fmt: skip
 #: Parts of private names that are ordinary words.
-REFUSED -= {"config", "finalize", "_replace"}
+REFUSED -= {"config", "finalize", "_replace", "compile", "dumps", "refresh"}
 
 
 def offences(tree):
@@ -98,32 +99,45 @@ def test_the_lint_allows(text):
 
 def test_all_names_are_there():
     assert numba_private.missing() == []
+    assert numba_private.missing(numba_private.CACHE_NAMES) == []
 
 
-@pytest.mark.parametrize("entry", numba_private.NAMES, ids=lambda entry: entry.name)
-def test_a_missing_name_is_found(entry, monkeypatch):
+def names(kind):
+    """Return a table: what is missing in the other one has no effect."""
+    return numba_private.NAMES if kind == "compile" else numba_private.CACHE_NAMES
+
+
+ENTRIES = [("compile", e) for e in numba_private.NAMES] + [("cache", e) for e in numba_private.CACHE_NAMES]
+
+
+@pytest.mark.parametrize(("kind", "entry"), ENTRIES, ids=lambda value: getattr(value, "name", value))
+def test_a_missing_name_is_found(kind, entry, monkeypatch):
     *owners, name = entry.name.split(".")
     owner = importlib.import_module(entry.module)
     for part in owners:
         owner = getattr(owner, part)
     for base in [base for base in getattr(owner, "__mro__", [owner]) if name in vars(base)] or [owner]:
         monkeypatch.delattr(base, name)
-    assert f"{entry.module}.{entry.name}" in numba_private.missing()
-    assert entry.name in flags.why_not_private("0.68.1")
+    assert f"{entry.module}.{entry.name}" in numba_private.missing(names(kind))
+    if kind == "compile":
+        assert entry.name in flags.why_not_private("0.68.1")
 
 
-@pytest.mark.parametrize("entry", [e for e in numba_private.NAMES if e.parameters], ids=lambda entry: entry.name)
-def test_other_parameters_are_found(entry, monkeypatch):
+@pytest.mark.parametrize(
+    ("kind", "entry"), [(k, e) for k, e in ENTRIES if e.parameters], ids=lambda value: getattr(value, "name", value)
+)
+def test_other_parameters_are_found(kind, entry, monkeypatch):
     *owners, name = entry.name.split(".")
     owner = importlib.import_module(entry.module)
     for part in owners:
         owner = getattr(owner, part)
     monkeypatch.setattr(owner, name, staticmethod(lambda other: None) if owners else lambda other: None)
-    assert [text for text in numba_private.missing() if text.startswith(f"{entry.module}.{entry.name}(")]
+    found = numba_private.missing(names(kind))
+    assert [text for text in found if text.startswith(f"{entry.module}.{entry.name}(")]
 
 
 def test_each_name_has_a_purpose_and_a_cost():
-    assert all(entry.purpose and entry.without and entry.seen for entry in numba_private.NAMES)
+    assert all(entry.purpose and entry.without and entry.seen for entry in ALL_NAMES)
 
 
 # ---------------------------------------------------------------------------------------------- which of the ways
@@ -296,3 +310,26 @@ def test_a_probe_before_the_first_compilation(fault, tmp_path):
         (warning,) = warned
         assert named in warning
         assert "a probe of Numba" in warning
+
+
+KEPT = """
+import numba.core.caching
+{before}
+import numpy as np
+from fastnn.kernels.lang import cache, compiler
+from fastnn.kernels.maths.rng import shuffle
+order = np.empty(9, np.int64)
+shuffle(order, 1, 2)
+print(order.tolist(), type(shuffle).__name__, *sorted(p.suffix for p in cache.CACHE_FOLDER.rglob("*.nb*")), sep="|")
+"""
+
+
+@compiled_only
+@pytest.mark.parametrize("mode", ["private", "public"])
+def test_numba_keeps_the_code_where_it_lacks_a_name_for_the_cache(mode, tmp_path):
+    def run(before):
+        return run_python(KEPT.format(before=before), FASTNN_COMPILER=mode, FASTNN_CACHE_DIR=tmp_path).strip()
+
+    order = "[8, 3, 2, 0, 1, 4, 6, 5, 7]"
+    assert run("") == f"{order}|_KeptDispatcher|.nbc"
+    assert run("import numba.core.ccallback; del numba.core.caching.NullCache") == f"{order}|CPUDispatcher|.nbc|.nbc|.nbi"

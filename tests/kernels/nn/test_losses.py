@@ -135,6 +135,60 @@ def test_cross_entropies_are_stable_far_out(loss, size, dtype):
     np.testing.assert_allclose(gradient, true_gradient, rtol=4 * eps, atol=1e-36 + eps)
 
 
+@pytest.mark.parametrize("n", [2, 3, 9, 17, 40])
+def test_softmax_crossentropy_of_any_finite_logits(n, dtype):
+    """Also where all are near the lowest number, and where a difference overflows: rows, labels and blocks."""
+    v = n_lanes(dtype)
+    top = float(np.finfo(dtype).max)
+    u = np.full((v, n), -0.95 * top)
+    u[0, 0] = u[0, -1] = -0.9 * top  # two winners
+    u[1] = top * np.linspace(-1, 1, n)
+    u[2:] = -top
+    labels = np.zeros(v, np.int64)
+    labels[1] = n - 1
+    probabilities = np.full((v, n), 1 / n)
+    probabilities[:2] = 0.0
+    probabilities[0, 0] = probabilities[0, -1] = 0.5
+    probabilities[1, -1] = 1.0
+    one_hot = naive.one_hot(labels, n, dtype)
+    wanted = -np.log(probabilities[np.arange(v), labels])
+    forms = [
+        run(ids.SOFTMAX_CROSSENTROPY, u, one_hot, labels=labels, dtype=dtype),
+        run(ids.SOFTMAX_CROSSENTROPY, u, one_hot, dtype=dtype),
+    ]
+    if n <= v:
+        forms.append(run_block(ids.SOFTMAX_CROSSENTROPY, u, one_hot, np.ones(v), v, dtype))
+    for value, gradient in forms:
+        np.testing.assert_allclose(value, wanted, rtol=4 * np.finfo(dtype).eps)
+        np.testing.assert_allclose(gradient, (probabilities - one_hot) / v, atol=np.finfo(dtype).eps)
+
+
+def test_softmax_crossentropy_of_a_difference_that_overflows_is_right_for_soft_targets(dtype):
+    top = float(np.finfo(dtype).max)
+    u = np.tile([-top, 0.5 * top, top], (n_lanes(dtype), 1))
+    t = np.tile([0.25, 0.25, 0.5], (n_lanes(dtype), 1))
+    for value, _ in (
+        run(ids.SOFTMAX_CROSSENTROPY, u, t, dtype=dtype),
+        run_block(ids.SOFTMAX_CROSSENTROPY, u, t, np.ones(len(u)), 1.0, dtype),
+    ):
+        np.testing.assert_allclose(value, 0.625 * top, rtol=4 * np.finfo(dtype).eps)
+
+
+def test_poisson_is_right_up_to_overflow_and_infinite_beyond(dtype):
+    wide = np.float64 if dtype == np.float32 else np.longdouble
+    last = float(np.log(np.finfo(dtype).max))
+    u = np.array([[last - 1e-3, last - 1.5, 0.0, -0.99 * last, -2 * last, -1e30, last + 0.1, 1e30]]).T.astype(dtype)
+    for value, gradient in (
+        run(ids.POISSON, u, np.ones_like(u), norm=1.0, dtype=dtype),
+        run_block(ids.POISSON, np.resize(u, (8, 1))[: n_lanes(dtype)], np.ones((n_lanes(dtype), 1)),
+                  np.ones(n_lanes(dtype)), 1.0, dtype),
+    ):  # fmt: skip
+        with np.errstate(over="ignore"):
+            rate = np.exp(u[: len(value), 0].astype(wide)).astype(dtype).astype(wide)
+        np.testing.assert_allclose(value, rate - u[: len(value), 0], rtol=4 * np.finfo(dtype).eps)
+        np.testing.assert_allclose(gradient[:, 0], rate - 1, rtol=4 * np.finfo(dtype).eps)
+
+
 def test_binary_crossentropy_keeps_small_losses(dtype):
     # ln(1 + e^-u) is not 0 where 1 + e^-u rounds to 1.
     u = np.array([[20.0], [40.0], [80.0]])
@@ -387,3 +441,19 @@ def test_gaussian_likelihood_of_rows_and_blocks(dtype):
         for value, gradient in (rows, blocks):
             np.testing.assert_allclose(value, true_value, rtol=40 * eps, atol=40 * eps)
             np.testing.assert_allclose(gradient, true_gradient, rtol=40 * eps, atol=40 * eps)
+
+
+def test_gaussian_likelihood_is_right_where_a_power_alone_would_overflow_or_vanish(dtype):
+    v = n_lanes(dtype)
+    size, s = (1e19, 100.0) if dtype == np.float32 else (1e155, 800.0)
+    m = np.resize([size, -size, 1 / size, 0.0], v)
+    u = np.column_stack([m, np.resize([s, s, -s, -0.9 * s], v)]).astype(dtype)
+    wide = u.astype(np.float64 if dtype == np.float32 else np.longdouble)
+    t = np.zeros_like(u)
+    true_value, true_gradient = naive.gaussian_rows(wide, t), naive.gaussian_gradient(wide, t)
+    for value, gradient in (
+        run(ids.GAUSSIAN_NLL, u, t, norm=1.0, dtype=dtype),
+        run_block(ids.GAUSSIAN_NLL, u, t, np.ones(v), 1.0, dtype),
+    ):
+        np.testing.assert_allclose(value, true_value, rtol=20 * np.finfo(dtype).eps)
+        np.testing.assert_allclose(gradient, true_gradient, rtol=20 * np.finfo(dtype).eps)

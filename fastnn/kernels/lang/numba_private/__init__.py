@@ -1,9 +1,10 @@
 """Everything in fastnn that relies on names of Numba that are not public.
 
-`NAMES` is the whole list; a test refuses these names, and all of ``numba.core``, outside this folder. `deferred` is the
-fast way of compiling, which halves the time of compilation and of steps of tiny nets; `fields` is for references to
-bundles. Both are imported only after `missing` has found every name, and `flags` takes the public way otherwise; so a
-release of Numba that renames something costs speed and nothing else.
+`NAMES` and `CACHE_NAMES` are the whole list; a test refuses these names, and all of ``numba.core``, outside this
+folder. `deferred` is the fast way of compiling, which halves the time of compilation and of steps of tiny nets;
+`fields` is for references to bundles. Both are imported only after `missing` has found every name, and `flags` takes
+the public way otherwise; so a release of Numba that renames something costs speed and nothing else. `kept` keeps
+compiled code on disk; it needs `CACHE_NAMES`, and where one is missing Numba's own cache does that.
 
 Not in the list: `numba.extending` (public), `llvmlite` (public), and the methods `cast`, `make_array`,
 `get_constant`, `get_value_type` and `get_dummy_value` of a target context, which Numba documents for
@@ -12,11 +13,12 @@ Not in the list: `numba.extending` (public), `llvmlite` (public), and the method
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import operator
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -96,9 +98,38 @@ NAMES: tuple[PrivateName, ...] = (
     PrivateName("numba.core.typing.templates", "AttributeTemplate.generic_resolve", None,
                 "overridden: types of the fields behind a reference to a bundle (`struct_pointer`)",
                 "bundles are passed by value: a tiny step takes a tenth longer"),
+    PrivateName("numba.core.dispatcher", "_DispatcherBase._compile_for_args", ("self", "args", "kws"),
+                "replaced in entry points: compiles in a thread of its own",
+                "an interrupt may block later compilations"),
     PrivateName("numba", "config.CACHE_DIR", None,
                 "set while a kernel is decorated, so that its cache lies in fastnn's folder",
                 "compiled code is not kept on disk"),
+)  # fmt: skip
+
+_CACHE = "Numba keeps compiled code itself: a damaged file ends a fit with an error, and several processes all compile"
+
+#: The names that `kept` needs, whichever way kernels are compiled.
+CACHE_NAMES: tuple[PrivateName, ...] = (
+    PrivateName("numba.core.registry", "CPUDispatcher", ("py_func", "locals", "targetoptions", "pipeline_class"),
+                "base of a compiled function that is kept on disk", _CACHE),
+    PrivateName("numba.core.registry", "CPUDispatcher.compile", ("self", "sig"),
+                "overridden: holds a lock while it compiles", _CACHE),
+    PrivateName("numba.core.caching", "NullCache.load_overload", ("self", "sig", "target_context"),
+                "overridden: reads a file of ours", _CACHE),
+    PrivateName("numba.core.caching", "NullCache.save_overload", ("self", "sig", "cres"),
+                "overridden: writes a file of ours", _CACHE),
+    PrivateName("numba.core.compiler", "CompileResult._reduce", ("self",),
+                "takes a result apart, for a file", _CACHE),
+    PrivateName("numba.core.compiler", "CompileResult._rebuild", ("target_context",),
+                "makes a result from a file; `signature` holds its types", _CACHE),
+    PrivateName("numba.core.serialize", "dumps", ("obj",),
+                "pickles such parts", _CACHE),
+    PrivateName("numba.core.codegen", "JITCPUCodegen.magic_tuple", ("self",),
+                "names processor and features", _CACHE),
+    PrivateName("numba.core.codegen", "CodeLibrary.has_dynamic_globals", None,
+                "finds code with addresses of this process, which is not kept", _CACHE),
+    PrivateName("numba.core.cpu", "CPUContext.refresh", ("self",),
+                "what kernels with reference counts need before they are loaded", _CACHE),
 )  # fmt: skip
 
 #: Flags that are valid without being documented. Without `_nrt` each call of a function counts up and down the
@@ -106,13 +137,13 @@ NAMES: tuple[PrivateName, ...] = (
 PRIVATE_FLAGS: dict[str, Any] = {"_nrt": False}
 
 
-def missing() -> list[str]:
-    """Return what of `NAMES` this version of Numba does not have, each as "module.name" or with what differs.
+def missing(names: tuple[PrivateName, ...] = NAMES) -> list[str]:
+    """Return which of the names this version of Numba does not have, each as "module.name" or with what differs.
 
     Compiles nothing and takes below a millisecond: names are looked up and parameters are compared.
     """
     found = []
-    for entry in NAMES:
+    for entry in names:
         full = f"{entry.module}.{entry.name}"
         try:
             value = operator.attrgetter(entry.name)(importlib.import_module(entry.module))
@@ -139,6 +170,11 @@ def warn_of_public_path(reason: str) -> None:
         RuntimeWarning,
         stacklevel=2,
     )
+
+
+def compile_through(run: Callable[..., Any], dispatcher: Any) -> None:
+    """Let `dispatcher` compile, or load, the code for new types of arguments by ``run(compile, *arguments)``."""
+    dispatcher._compile_for_args = functools.partial(run, dispatcher._compile_for_args)
 
 
 @contextmanager

@@ -30,6 +30,7 @@ The operations, with p a pointer, a b c v x y vectors of one type, n an integer,
 ``select_gt(a, b, x, y)``          a > b ? x : y
 ``select_finite(a, x, y)``         a is finite ? x : y
 ``sqrt(a)``, ``absolute(a)``       correctly rounded; exact
+``copy_sign(a, b)``                |a| with the sign of b
 ``mask_tail(v, n, fill)``          v in lanes 0 to n - 1, else fill
 ``low_half(v)``                    the first half of the lanes
 ``sum_lanes(v)``, ``max_lanes(v)`` upper half onto lower half until one is left
@@ -47,6 +48,7 @@ from fastnn.kernels.lang.simd.arithmetic import (
     ROUND64,
     absolute,
     broadcast,
+    copy_sign,
     exponent,
     fma,
     low_half,
@@ -87,18 +89,32 @@ from fastnn.kernels.lang.simd.registers import (
     emit_store,
     llvm_vector,
     op,
+    undefined,
+    vectors_to_prefetch,
 )
-from fastnn.kernels.lang.simd.target import CACHE_LINE, FEATURES, HAS_FMA, IS_X86, N_REGISTERS, VECTOR_BITS, n_lanes
+from fastnn.kernels.lang.simd.target import (
+    CACHE_LINE,
+    FEATURES,
+    HAS_FMA,
+    IS_AARCH64,
+    IS_X86,
+    N_REGISTERS,
+    VECTOR_BITS,
+    VECTORS_PER_LINE,
+    n_lanes,
+)
 
 __all__ = [
     "CACHE_LINE",
     "FEATURES",
     "FUNCTIONS",
     "HAS_FMA",
+    "IS_AARCH64",
     "IS_X86",
     "N_REGISTERS",
     "ROUND32",
     "ROUND64",
+    "VECTORS_PER_LINE",
     "VECTOR_BITS",
     "Vector",
     "absolute",
@@ -107,6 +123,7 @@ __all__ = [
     "broadcast",
     "call_native",
     "cast_like",
+    "copy_sign",
     "element_of",
     "elementwise",
     "emit_broadcast",
@@ -139,4 +156,6 @@ __all__ = [
     "store_scalar",
     "sum_lanes",
     "transpose_block",
+    "undefined",
+    "vectors_to_prefetch",
 ]

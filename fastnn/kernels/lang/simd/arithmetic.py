@@ -132,6 +132,12 @@ def absolute(a: protocols.Vector) -> protocols.Vector:
     return np.abs(a)
 
 
+@elementwise(lambda builder, a, b: emit_intrinsic(builder, f"llvm.copysign.{suffix(a.type)}", a.type, [a, b]))
+def copy_sign(a: protocols.Vector, b: protocols.Vector) -> protocols.Vector:
+    """Return |a| with the sign of b lane by lane."""
+    return np.copysign(a, b)
+
+
 def _type_mask_tail(v: Any, n: Any, fill: Any) -> Any:
     return v if isinstance(v, Vector) and isinstance(n, types.Integer) and v == fill else None
 
@@ -237,9 +243,12 @@ def _emit_power_of_two(builder: Any, t: Any) -> Any:
 
 @elementwise(_emit_power_of_two)
 def power_of_two(t: protocols.Vector) -> protocols.Vector:
-    """Return 2^n for the integer n that was rounded by adding ROUND32 or ROUND64 (`t` is that sum)."""
-    rounding = ROUND32 if t.dtype == np.float32 else ROUND64
-    return np.exp2(t - t.dtype.type(rounding))
+    """Return 2^n for the integer n that was rounded by adding ROUND32 or ROUND64 (`t` is that sum).
+
+    0 for the first n below those of normal numbers, -127 or -1023.
+    """
+    n = t - t.dtype.type(ROUND32 if t.dtype == np.float32 else ROUND64)
+    return np.where(n < np.finfo(t.dtype).minexp, 0 * n, np.exp2(n))
 
 
 def _emit_integer_exponent(builder: Any, v: Any) -> tuple[Any, Any, ir.Type, int]:

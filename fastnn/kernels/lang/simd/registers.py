@@ -21,7 +21,7 @@ from numba import types
 from numba.extending import lower_builtin, models, register_model, type_callable
 
 from fastnn.kernels.lang.emit import emit_intrinsic
-from fastnn.kernels.lang.simd.target import HAS_FMA, VECTOR_BITS
+from fastnn.kernels.lang.simd.target import HAS_FMA, VECTOR_BITS, VECTORS_PER_LINE
 
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
@@ -168,3 +168,11 @@ def emit_prefetch(builder: Any, pointer: Any, *, write: bool = False) -> None:
     # read or write, keep in all levels, data
     hints = [ir.Constant(i32, int(write)), ir.Constant(i32, 3), ir.Constant(i32, 1)]
     emit_intrinsic(builder, "llvm.prefetch.p0", ir.VoidType(), [address, *hints])
+
+
+def vectors_to_prefetch(vectors: int) -> list[int]:
+    """Return which of a number of consecutive vectors to prefetch, so that all lines are that they lie in.
+
+    The first vector may lie anywhere in its line, so the last one may be in a further line.
+    """
+    return sorted({*range(0, vectors, VECTORS_PER_LINE), vectors - 1})

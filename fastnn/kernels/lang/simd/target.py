@@ -10,21 +10,32 @@ import numpy as np
 
 
 def _target_features() -> frozenset[str]:
-    """Return the names of the features that Numba compiles for (NUMBA_CPU_FEATURES wins over the host's)."""
+    """Return the names of the features that Numba compiles for.
+
+    They are those of NUMBA_CPU_FEATURES, or else of the host, whatever NUMBA_CPU_NAME is ("generic" alone is without
+    any): Numba adds them to those of the processor that it names. NUMBA_ENABLE_AVX=0 removes AVX from the host's.
+    """
     chosen = numba.config.CPU_FEATURES
     if chosen is None:
-        return frozenset(name for name, has in llvm.get_host_cpu_features().items() if has)
+        found = {name for name, has in llvm.get_host_cpu_features().items() if has}
+        if not numba.config.ENABLE_AVX:
+            found = {name for name in found if not name.startswith("avx")}
+        return frozenset(found)
     return frozenset(part[1:] for part in chosen.split(",") if part.startswith("+"))
 
 
+_TRIPLE = llvm.get_process_triple()
 FEATURES = _target_features()
-IS_X86 = "x86_64" in llvm.get_process_triple() or "amd64" in llvm.get_process_triple()
+IS_X86 = "x86_64" in _TRIPLE or "amd64" in _TRIPLE
+IS_AARCH64 = _TRIPLE.startswith(("aarch64", "arm64"))
 # What is not x86 (AArch64, POWER) has 128-bit vectors, 32 registers and a fused multiply-add at all times.
 VECTOR_BITS = 512 if "avx512f" in FEATURES else 256 if "avx" in FEATURES else 128
-HAS_FMA = not IS_X86 or "fma" in FEATURES or "avx512f" in FEATURES
+# On x86 the multiply-add has the encoding of AVX.
+HAS_FMA = not IS_X86 or {"avx", "fma"} <= FEATURES or "avx512f" in FEATURES
 N_REGISTERS = 32 if not IS_X86 or "avx512f" in FEATURES else 16
-#: Bytes per cache line; buffers start on such a boundary.
-CACHE_LINE = 64
+#: Bytes per cache line (Apple's processors have the longer ones); buffers start on such a boundary.
+CACHE_LINE = 128 if IS_AARCH64 and "apple" in _TRIPLE else 64
+VECTORS_PER_LINE = CACHE_LINE * 8 // VECTOR_BITS
 
 
 def n_lanes(dtype: Any) -> int:

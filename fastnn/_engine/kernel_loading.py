@@ -1,0 +1,93 @@
+"""Loading of the kernels, from the cache or by compiling them, before a net uses the first of them."""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from typing import Any, Literal
+
+import numpy as np
+
+from fastnn._data.rows import as_data, shuffled
+from fastnn._engine.architecture import Architecture
+from fastnn._engine.engine import Engine, RunOptions, StepOptions
+from fastnn._engine.thread_team import ThreadTeam
+from fastnn._engine.threads import spin_rounds
+from fastnn.kernels.lang.cache import compile_listeners
+from fastnn.kernels.lang.compile_thread import in_compile_thread
+from fastnn.kernels.lang.compiler import CACHE_FOLDER, JIT_DISABLED
+from fastnn.kernels.maths.isfinite import all_finite
+from fastnn.kernels.nn.rules import ACTIVATIONS, LOSSES, OPTIMIZERS
+
+_loaded: set[np.dtype[Any]] = set()
+_shown = threading.Event()
+
+
+def load_kernels(dtype: np.dtype[Any]) -> float:
+    """Load all kernels that train, evaluate and predict nets of a dtype, once per process.
+
+    A kernel that is loaded later would end the process where memory is short (LLVM aborts), in the middle of a
+    training. Those of Levenberg-Marquardt are loaded at the beginning of such a fit.
+
+    Parameters
+    ----------
+    dtype : numpy.dtype
+        float32 or float64.
+
+    Returns
+    -------
+    float
+        Seconds that this call took; 0 where the kernels were loaded already.
+    """
+    if JIT_DISABLED or dtype in _loaded:
+        return 0.0
+    start = time.perf_counter()
+    in_compile_thread(_call_all, dtype)
+    _loaded.add(dtype)
+    return time.perf_counter() - start
+
+
+def _show(event: Literal["compiling", "waiting"], _: str) -> None:
+    """Write one line per process to a terminal or notebook, as compiling takes long; no error of writing ends it."""
+    if _shown.is_set():
+        return
+    _shown.set()
+    where = "in each process: no folder is writable" if CACHE_FOLDER is None else f"once, kept in {CACHE_FOLDER.parent}"
+    what = "waiting for another process that compiles" if event == "waiting" else f"compiling, some 15 s ({where})"
+    try:
+        if sys.stderr.isatty() or "ipykernel" in sys.modules:
+            sys.stderr.write(f"fastnn: {what}\n")
+            sys.stderr.flush()
+    except (AttributeError, OSError, ValueError):  # no stream, or a closed one
+        pass
+
+
+compile_listeners.append(_show)
+
+
+def _call_all(dtype: np.dtype[Any]) -> None:
+    """Call each kernel once with the smallest arguments."""
+    optimizer = next(iter(OPTIMIZERS))
+    engine = Engine(
+        Architecture(
+            sizes=(1, 1),
+            activations=((ACTIVATIONS["identity"].code, 0.0),),
+            use_bias=(True,),
+            penalties=((0.0, 0.0),),
+            loss=LOSSES["squared_error"].code,
+            fused_output=False,
+            dtype=dtype,
+        ),
+        len(optimizer.slots),
+        1,
+    )
+    column, none = np.zeros((2, 1), dtype), np.empty(0, dtype)
+    data = as_data(column, column, np.empty(0, np.int64), none)
+    with ThreadTeam(1) as team:
+        step = StepOptions(optimizer=optimizer.code, rates=(0.0,) * (1 + len(optimizer.hyper)))
+        engine.train_epoch(data, step, RunOptions(batch=2), team=team)
+        engine.predict(column)
+    all_finite(column)
+    shuffled(np.zeros(2, np.int64), 0, 0)
+    spin_rounds(1.0)

@@ -1,0 +1,115 @@
+"""Compiled functions that are kept on disk, in files of `cache`.
+
+Numba's own cache has no checksums, ends with an error where a file is damaged or the disk is full, has an index that
+two processes can put in disorder, and prepares Numba for compiling before it loads anything, which takes 0.3 s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import pickle
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from numba.core.caching import NullCache
+from numba.core.compiler import CompileResult
+from numba.core.registry import CPUDispatcher
+from numba.core.serialize import dumps
+
+from fastnn.kernels.lang import cache
+from fastnn.kernels.lang.flags import FLAGS
+
+
+class _CodeCache(NullCache):
+    """The files of one function, one per set of types and processor."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        try:
+            self._source = hashlib.sha256(Path(function.__code__.co_filename).read_bytes()).hexdigest()
+        except OSError:
+            self._source = ""
+
+    @property
+    def cache_path(self) -> str | None:
+        """The folder; None where nothing is kept."""
+        return None if cache.CACHE_FOLDER is None or not self._can_be_kept else str(cache.CACHE_FOLDER)
+
+    @property
+    def _can_be_kept(self) -> bool:
+        """Whether the source is known, and the function depends on nothing else."""
+        return bool(self._source) and self._function.__closure__ is None
+
+    def _name_and_key(self, sig: Any, target_context: Any) -> tuple[str, bytes]:
+        """Return the name of the file, and all that its content depends on."""
+        code = self._function.__code__
+        name = f"{self._function.__module__}.{self._function.__qualname__}"
+        key = "\n".join([
+            name, str(code.co_firstlineno), self._source, str(sig), str(target_context.codegen().magic_tuple()),
+            sys.implementation.name, sys.version, getattr(sys, "abiflags", ""),
+        ]).encode()  # fmt: skip
+        short = "".join(c for c in name.removeprefix("fastnn.kernels.") if c.isalnum() or c in "._")[-60:]
+        return f"{short}-{hashlib.sha256(key).hexdigest()[:32]}.nbc", key
+
+    def read(self, sig: Any, target_context: Any) -> bytes | None:
+        """Return the content of the file; None where there is none that can be used."""
+        return cache.load(*self._name_and_key(sig, target_context)) if self._can_be_kept else None
+
+    def load_overload(self, sig: Any, target_context: Any) -> Any:
+        """Return the compiled function for these types; None if it must be compiled."""
+        payload = self.read(sig, target_context)
+        if payload is None:
+            return None
+        # Prepares reference counts and all that Numba can compile. Loading needs the former at most.
+        if FLAGS.get("_nrt", True):
+            target_context.refresh()
+        try:
+            result = CompileResult._rebuild(target_context, *pickle.loads(payload))
+            if isinstance(sig, tuple) and tuple(result.signature.args) != sig:
+                raise TypeError(f"it is for {result.signature}")
+        except MemoryError:
+            raise
+        except Exception as error:  # whatever comes from another state of an environment
+            self._warn(f"cannot be loaded ({type(error).__name__}: {error})", sig, target_context)
+            return None
+        return result
+
+    def save_overload(self, sig: Any, cres: Any) -> None:
+        """Keep a compiled function."""
+        if not self._can_be_kept or cres.library.has_dynamic_globals:
+            return
+        try:
+            payload = dumps(cres._reduce())
+        except MemoryError:
+            raise
+        except Exception as error:
+            self._warn(f"cannot be written ({type(error).__name__}: {error})", sig, cres.target_context)
+            return
+        cache.save(*self._name_and_key(sig, cres.target_context), payload)
+
+    def _warn(self, reason: str, sig: Any, target_context: Any) -> None:
+        folder = cache.CACHE_FOLDER or Path()
+        cache.warn_of_file(folder / self._name_and_key(sig, target_context)[0], reason)
+
+
+class _KeptDispatcher(CPUDispatcher):
+    """A compiled function that one of several processes compiles, and the others read."""
+
+    def compile(self, sig: Any) -> Any:
+        """Load or compile the function for these types, and return its entry point."""
+        with contextlib.ExitStack() as stack:
+            if sig not in self.overloads and self._cache.read(sig, self.targetctx) is None:
+                stack.enter_context(cache.compile_lock())
+                if self._cache.read(sig, self.targetctx) is None:
+                    cache.notify("compiling", self.py_func.__qualname__)
+            return super().compile(sig)
+
+
+def kept(function: Callable[..., Any]) -> Any:
+    """Compile an entry point on its first call, and keep the machine code."""
+    dispatcher = _KeptDispatcher(function, targetoptions={"nopython": True, **FLAGS})
+    dispatcher._cache = _CodeCache(function)
+    return dispatcher

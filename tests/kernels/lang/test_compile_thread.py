@@ -1,0 +1,128 @@
+"""Compilation in a thread of its own: results, errors, interrupts, forks and the end of the process."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+
+import pytest
+from driver import run_python
+
+from fastnn.kernels.lang import compile_thread
+from fastnn.kernels.lang.compile_thread import in_compile_thread
+
+
+def names():
+    return {thread.name for thread in threading.enumerate()}
+
+
+def test_results_and_errors_come_back():
+    assert in_compile_thread(divmod, 7, 2) == (3, 1)
+    with pytest.raises(ZeroDivisionError):
+        in_compile_thread(divmod, 1, 0)
+    assert in_compile_thread(sorted, [1, 2], reverse=True) == [2, 1]
+
+
+def test_it_runs_in_another_thread_with_room_for_deep_recursion():
+    def deep(n):
+        return 0 if n == 0 else 1 + deep(n - 1)
+
+    before = threading.stack_size()
+    assert in_compile_thread(threading.get_ident) != threading.get_ident()
+    assert in_compile_thread(deep, 900) == 900
+    assert threading.stack_size() == before
+
+
+def test_within_such_a_thread_calls_are_direct():
+    outer, inner = in_compile_thread(lambda: (threading.get_ident(), in_compile_thread(threading.get_ident)))
+    assert outer == inner
+
+
+def test_without_a_further_thread_calls_are_direct(monkeypatch):
+    def refuse(*_):
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("_thread.start_new_thread", refuse)
+    assert in_compile_thread(threading.get_ident) == threading.get_ident()
+    assert not compile_thread._jobs
+
+
+@pytest.mark.skipif(not hasattr(signal, "setitimer"), reason="needs timers that send signals")
+def test_an_interrupt_ends_the_wait_and_not_the_work():
+    class AlarmError(Exception):
+        pass
+
+    def ring(*_):
+        raise AlarmError
+
+    done, go_on = threading.Event(), threading.Event()
+
+    def work():
+        go_on.wait(30)
+        done.set()
+
+    before = signal.signal(signal.SIGALRM, ring)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        with pytest.raises(AlarmError):
+            in_compile_thread(work)
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert not done.is_set()
+    go_on.set()
+    assert done.wait(30)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
+def test_a_fork_waits_for_the_work():
+    begun, done = threading.Event(), threading.Event()
+
+    def work():
+        begun.set()
+        time.sleep(0.2)
+        done.set()
+
+    waiting = threading.Thread(target=in_compile_thread, args=(work,))
+    waiting.start()
+    begun.wait(30)
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if done.is_set() and in_compile_thread(divmod, 7, 2) == (3, 1) else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    waiting.join()
+
+
+COMPILE_AND_INTERRUPT = """
+import os, signal, sys, threading, time
+import numpy as np
+import fastnn
+X, y = np.random.rand(64, 3), np.random.rand(64)
+delay = float(os.environ["DELAY"])
+threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
+model = fastnn.Model([4, 1], loss="squared_error", seed=0)
+start = time.monotonic()
+try:
+    model.fit(X, y, epochs=10**9)
+    raise SystemExit("it was not interrupted")
+except KeyboardInterrupt:
+    waited = time.monotonic() - start
+assert waited < delay + 2.0, waited
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="os.kill sends no Ctrl-C on Windows")
+def test_ctrl_c_while_the_kernels_are_compiled_ends_the_call_and_leaves_all_usable(tmp_path):
+    code = COMPILE_AND_INTERRUPT + "model.fit(X, y, epochs=2); assert model.predict(X).shape == (64, 1); print('ok')"
+    assert run_python(code, FASTNN_CACHE_DIR=tmp_path, DELAY=1.5) == "ok\n"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name == "nt", reason="os.kill sends no Ctrl-C on Windows")
+def test_a_process_that_ends_while_the_kernels_are_compiled_ends_in_time(tmp_path):
+    code = COMPILE_AND_INTERRUPT + "print(time.monotonic())"
+    ended = float(run_python(code, FASTNN_CACHE_DIR=tmp_path, DELAY=1.5))
+    assert time.monotonic() - ended < compile_thread.EXIT_TIMEOUT
