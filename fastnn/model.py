@@ -585,10 +585,12 @@ class Model:
                 advice.check_scale(net, training)
                 advice.check_schedule(net, epochs)
                 record = train(net, fit)
-                advice.check_losses(net, training, record.history.get("loss", []))
-                return record
             finally:
                 progress.close()
+            advice.check_losses(net, training, record.history.get("loss", []))
+            return record
+
+        return net.in_training("fit", run)
 
         return net.in_training("fit", run)
 

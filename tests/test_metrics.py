@@ -247,3 +247,68 @@ def test_functions_are_not_in_files_but_in_copies():
     file.seek(0)
     with pytest.raises(ValueError, match="needs a loss of classification"):
         fastnn.load(file, metrics=["accuracy"])
+
+
+#  metrics of classes
+
+
+def share_of_equal(y_true, y_pred):
+    assert y_true.dtype.kind in "biu"
+    assert y_pred.dtype == np.int64
+    return float(np.mean(y_true == y_pred))
+
+
+@pytest.mark.parametrize(
+    ("model", "y"),
+    [
+        (classifier(), labels()),
+        (classifier(), labels()[:, None]),
+        (classifier(), np.eye(3, dtype=int)[labels()]),
+        (Model([Dense(3, "softmax")], loss="softmax_crossentropy", seed=0), labels()),
+        (Model([1], loss="bce", seed=0), labels(classes=2)),
+        (Model([1], loss="bce", seed=0), labels(classes=2)[:, None] == 1),
+        (Model([2], loss="bce", seed=0), np.eye(2, dtype=int)[labels(classes=2)]),
+    ],
+)
+def test_a_metric_that_needs_classes_receives_classes(model, y):
+    set_metrics(model, Metric("equal", share_of_equal, needs="classes"), Metric("accuracy"))
+    record = model.fit(table(), y, epochs=2)
+    assert len(record["equal"]) == 2
+    found = model.evaluate(table(), y)
+    assert found["equal"] == pytest.approx(found["accuracy"])
+
+
+def test_a_function_that_refuses_probabilities_receives_classes():
+    sklearn = pytest.importorskip("sklearn.metrics")
+    X, y = table(), labels()
+    functions = [sklearn.accuracy_score, sklearn.balanced_accuracy_score, sklearn.matthews_corrcoef, sklearn.log_loss]
+    model = classifier(metrics=functions)
+    model.fit(X, y, epochs=2)
+    found, classes = model.evaluate(X, y), model.predict_classes(X)
+    for function in functions[:3]:
+        assert found[function.__name__] == pytest.approx(function(y, classes))
+    assert found["log_loss"] == pytest.approx(sklearn.log_loss(y, model.predict_proba(X)))
+    two = Model([1], loss="bce", metrics=[sklearn.f1_score], seed=0)
+    two.fit(X, y > 0)
+    assert two.evaluate(X, y > 0)["f1_score"] == pytest.approx(sklearn.f1_score(y > 0, two.predict_classes(X)))
+
+
+def test_probabilities_alone_when_they_are_needed():
+    sklearn = pytest.importorskip("sklearn.metrics")
+    model = classifier(metrics=[Metric("f1", sklearn.f1_score, needs="probabilities")])
+    with pytest.raises(ValueError, match="Classification metrics can't handle") as caught:
+        model.fit(table(), labels())
+    assert "needs='classes') receives classes" in caught.value.__notes__[0]
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: Metric("f1", worst, needs="labels"), "needs must be 'classes', 'probabilities' or None, got 'labels'"),
+        (lambda: Metric("accuracy", needs="classes"), "needs='classes' is that of a function, but metric 'accuracy'"),
+        (lambda: regressor(metrics=[Metric("f1", worst, needs="classes")]), "has needs='classes', but loss='squared_e"),
+    ],
+)
+def test_what_cannot_need_classes(call, text):
+    with pytest.raises(ValueError, match=text):
+        call()
