@@ -51,14 +51,14 @@ def quota(process: Path) -> int:
 
 def _groups(process: Path) -> Iterator[Path]:
     """Yield the folders of the process's groups that may limit processors, and of the groups that contain these."""
-    own = {}  # path of the group by the version of its hierarchy
+    own: dict[int, str] = {}  # path of the group by the version of its hierarchy
     for line in _lines(process / "cgroup"):
         number, _, rest = line.partition(":")
-        controllers, _, path = rest.partition(":")
+        controllers, _, group = rest.partition(":")
         if number == "0" and not controllers:
-            own[2] = path
+            own[2] = group
         elif "cpu" in controllers.split(","):
-            own[1] = path
+            own[1] = group
     for line in _lines(process / "mountinfo"):
         before, _, after = line.partition(" - ")
         fields, kind = before.split(" "), after.split(" ")
