@@ -6,7 +6,9 @@ by the optimizer.
 
 from __future__ import annotations
 
+import math
 import os
+import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -23,9 +25,10 @@ from fastnn._compatibility import (
     check_pieces,
     check_solver,
 )
-from fastnn._data.arrays import as_features
+from fastnn._data.arrays import as_features, written_during_the_call
 from fastnn._data.class_weight import ClassWeight
 from fastnn._data.prepare import ValidationData, prepare, prepare_training
+from fastnn._engine.inference import NotFinite
 from fastnn._engine.thread_team import available_threads
 from fastnn._persistence import model_state
 from fastnn._persistence.npz import PathOrFile
@@ -42,6 +45,8 @@ from fastnn.layers import Dense, Dropout
 from fastnn.lr_finder import LearningRates, RangeTest, check_has_rate, find
 
 __all__ = ["Model"]
+
+_SCALE = "Scale X and y to about 1, or use dtype='float64'; the weights may be huge, too."
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -688,16 +693,24 @@ class Model:
         ------
         ValueError, TypeError
             If X has another width, is not numeric or not finite, or the model has no weights yet.
+
+        Warns
+        -----
+        RuntimeWarning
+            If an output is NaN or infinite, as the sums of huge features are.
         """
         net = self._net
         engine = net.engine or net.built()
         # The kernel itself finds NaN and infinity, while the rows are in the cache; `as_features` reports where.
         features = X if engine.can_read(X) else as_features(X, dtype=net.spec.dtype, n_features=net.n_features)
         outputs = net.outputs(features)
-        if outputs is None:
-            as_features(X, dtype=net.spec.dtype, n_features=net.n_features)
-            raise ValueError("X was written to by another thread during the call, and contained NaN or infinity.")
-        return outputs
+        if type(outputs) is np.ndarray:
+            return outputs
+        if isinstance(outputs, NotFinite):
+            warnings.warn(f"predict returned NaN or infinity for finite X. {_SCALE}", RuntimeWarning, stacklevel=2)
+            return outputs.outputs
+        as_features(X, dtype=net.spec.dtype, n_features=net.n_features)
+        raise ValueError(written_during_the_call("X"))
 
     def predict_proba(self, X: Any) -> Array:
         """Return the probabilities of the classes.
@@ -766,7 +779,10 @@ class Model:
         net.built()
         rows = prepare(X, y, net.form, sample_weight=sample_weight)
         with net.team(net.flops_per_row(training=False) * rows.n) as team:
-            return objective.evaluate(net, rows, team)
+            found = objective.evaluate(net, rows, team)
+        if not math.isfinite(found["loss"]):
+            warnings.warn(f"evaluate found a loss that is not finite. {_SCALE}", RuntimeWarning, stacklevel=2)
+        return found
 
     def gradient(self, X: Any, y: Any, *, sample_weight: Any = None) -> tuple[float, list[Array], list[Array]]:
         """Return the loss E + R of all rows as one batch and its gradient, by back-propagation without dropout.
