@@ -46,9 +46,9 @@ TrainingWarning.__module__ = "fastnn"
 DivergenceError.__module__ = "fastnn"  # the public path, for pickles and tracebacks
 
 
-def warn(text: str) -> None:
-    """Issue a TrainingWarning at the line outside of this package that led to it."""
+def warn(text: str, category: type[Warning] = TrainingWarning) -> None:
+    """Issue a warning at the line outside of this package that led to it."""
     level, frame = 1, sys._getframe()
     while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "fastnn":
         level, frame = level + 1, frame.f_back
-    warnings.warn(text, TrainingWarning, stacklevel=level)
+    warnings.warn(text, category, stacklevel=level)

@@ -7,6 +7,7 @@ by the optimizer.
 from __future__ import annotations
 
 import inspect
+import math
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
@@ -24,11 +25,13 @@ from fastnn._compatibility import (
     check_pieces,
     check_solver,
 )
-from fastnn._data.arrays import as_features
+from fastnn._data.arrays import as_features, written_during_the_call
 from fastnn._data.class_weight import ClassWeight
 from fastnn._data.prepare import ValidationData, prepare, prepare_training
 from fastnn._data.rows import Rows
+from fastnn._engine.inference import NotFinite
 from fastnn._engine.processors import available_threads
+from fastnn._errors import warn
 from fastnn._persistence import model_state
 from fastnn._persistence.npz import PathOrFile
 from fastnn._results import ParameterViews, Scores
@@ -52,6 +55,8 @@ __all__ = ["Model", "load"]
 def __dir__() -> list[str]:
     return __all__
 
+
+_SCALE = "Scale X and y to about 1, or use dtype='float64'; the weights may be huge, too."
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -759,16 +764,24 @@ class Model:
         ------
         ValueError, TypeError
             If X has another width, is not numeric or not finite, or the model has no weights yet.
+
+        Warns
+        -----
+        RuntimeWarning
+            If an output is NaN or infinite, as the sums of huge features are.
         """
         net = self._net
         engine = net.engine or net.built()
         # The kernel itself finds NaN and infinity, while the rows are in the cache; `as_features` reports where.
         features = X if engine.can_read(X) else self._features(X)
         outputs = net.outputs(features)
-        if outputs is None:
-            self._features(X)
-            raise ValueError("X was written to by another thread during the call, and contained NaN or infinity.")
-        return outputs
+        if type(outputs) is np.ndarray:
+            return outputs
+        if isinstance(outputs, NotFinite):
+            warn(f"predict returned NaN or infinity for finite X. {_SCALE}", RuntimeWarning)
+            return outputs.outputs
+        self._features(X)
+        raise ValueError(written_during_the_call("X"))
 
     def _features(self, X: Any) -> Array:
         form = self._net.form
@@ -852,7 +865,10 @@ class Model:
         net.built()
         rows = prepare(X, y, net.form, sample_weight=sample_weight)
         with net.team(net.flops_per_row(training=False) * rows.n, once=True) as team:
-            return Scores(objective.evaluate(net, rows, team))
+            found = objective.evaluate(net, rows, team)
+        if not math.isfinite(found["loss"]):
+            warn(f"evaluate found a loss that is not finite. {_SCALE}", RuntimeWarning)
+        return Scores(found)
 
     @explained
     def gradient(self, X: Any, y: Any, *, sample_weight: Any = None) -> tuple[float, list[Array], list[Array]]:

@@ -12,6 +12,8 @@ from models import bits, classifier
 
 import fastnn
 from fastnn import Callback, Dense, Model, losses
+from fastnn._data.arrays import Targets
+from fastnn._data.class_weight import apply_class_weight
 
 N, D = 40, 3
 RNG = np.random.default_rng(0)
@@ -436,3 +438,95 @@ def test_an_epsilon_that_the_dtype_rounds_to_zero_is_refused(optimizer):
     with pytest.raises(ValueError, match="epsilon"):
         single.optimizer = optimizer(1e-3, epsilon=1e-60)
     assert single.optimizer is kept
+
+
+#  other arguments, and what is not finite
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [1, 2, 70, 5000])
+def test_predictions_that_are_not_finite_are_warned_of(dtype, rows):
+    model = Model([4, 2], loss="squared_error", seed=0, dtype=dtype).build(D)
+    huge = np.tile(X[:1].astype(dtype), (rows, 1))
+    model.predict(huge)
+    huge[-1] = np.finfo(dtype).max / 2
+    with pytest.warns(RuntimeWarning, match="predict returned NaN or infinity for finite X.*Scale X"):
+        outputs = model.predict(huge)
+    assert outputs.shape == (rows, 2)
+    assert np.isfinite(outputs[:-1]).all()
+    assert not np.isfinite(outputs[-1]).all()
+    with pytest.warns(RuntimeWarning, match="evaluate found a loss that is not finite"):
+        assert not np.isfinite(model.evaluate(huge, np.zeros((rows, 2)))["loss"])
+
+
+def test_probabilities_that_are_not_finite_are_warned_of():
+    model = Model([4, 3], loss="softmax_crossentropy", seed=0).build(D)
+    model.weights[0][...] = -1e30
+    with pytest.warns(RuntimeWarning, match="predict returned NaN or infinity"):
+        model.predict_proba(np.full((2, D), -3e38, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind", "text"),
+    [
+        ("history", None, TypeError, "history must be a fastnn.History, got None"),
+        ("stop_training", None, TypeError, "stop_training must be True or False, got None"),
+        ("trainable", np.array(True), (TypeError, ValueError), "trainable must be a bool for each"),
+    ],
+)
+def test_attributes_that_are_set(name, value, kind, text):
+    refused(built(classifier), lambda model: setattr(model, name, value), kind, text)
+
+
+@pytest.mark.parametrize("snapshot", [None, (), (np.zeros(3), np.zeros(3)), "x", [np.zeros(3)] * 2])
+def test_what_is_no_snapshot(snapshot):
+    refused(built(classifier), lambda model: model.restore(snapshot), TypeError, "snapshot must be what")
+
+
+def test_arguments_of_other_methods():
+    model = built(classifier)
+    refused(model, lambda one: one.summary(print_fn=5), TypeError, "print_fn must be a function .*, got 5")
+    refused(model, lambda one: one.flops_per_row(training=1), TypeError, "training must be True or False, got 1")
+    for layers in (None, 5, np.array(1)):
+        refused(model, lambda one, layers=layers: one.replace_head(layers), TypeError, "layers must be a sequence")
+    for path in ("a\0b", "\ud800" * 3):
+        for call in (model.save, fastnn.load):
+            with pytest.raises(ValueError, match="path must be a path that the file system can encode"):
+                call(path)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: losses.get("cross_entropy"), "Did you mean 'binary_crossentropy' or 'softmax_crossentropy'"),
+        (lambda: losses.get("squared"), "Did you mean 'squared_error'"),
+        (lambda: Dense(3, "Tanh"), "Did you mean 'tanh'"),
+        (lambda: fastnn.optimizers.get("Adam-W"), "Did you mean 'adamw'"),
+        (lambda: Model([(64, "relu"), 3], loss="mse"), r"layers\[0\] must be .*Use Dense\(64, 'relu'\)"),
+        (lambda: fastnn.LearningRateScheduler(int), "schedule must be a function .*, got <class 'int'>"),
+        (lambda: fastnn.Adam(10**400), "learning_rate must be a finite number, got int of 1329 bits"),
+        (lambda: Dense(10**5000), r"units must be at most 2\*\*63 - 1, got int of 16610 bits"),
+        (lambda: Dense(unprintable()), "units must be an integer of at least 1, got <NoRepr instance"),
+    ],
+)
+def test_errors_that_lead_to_what_is_valid(call, text):
+    with pytest.raises((TypeError, ValueError), match=text):
+        call()
+
+
+def unprintable():
+    class NoRepr:
+        def __repr__(self):
+            raise KeyError("no repr")
+
+    return NoRepr()
+
+
+def test_labels_that_another_thread_changes_are_no_index_error():
+    targets = Targets(np.empty((0, 3)), Y.copy(), 3)
+    targets.labels[5] = 10**6  # valid when it was checked
+    loss = losses.get("softmax_crossentropy")
+    with pytest.raises(ValueError, match="y was written to by another thread during the call"):
+        apply_class_weight(
+            "balanced", targets=targets, sample_weight=np.empty(0), index=None, loss=loss, dtype=np.float32
+        )

@@ -16,7 +16,7 @@ import numpy as np
 from fastnn._data.rows import AugmentationPlan, Shuffle
 from fastnn._engine.architecture import Architecture, address_of, set_penalties
 from fastnn._engine.autotune import SliceTuner
-from fastnn._engine.inference import InferencePlan
+from fastnn._engine.inference import InferencePlan, NotFinite
 from fastnn._engine.limits import INFERENCE_LIMITS, WORKSPACE_LIMITS, InferenceLimits, WorkspaceLimits
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import NO_NUMBERS, NO_ORDER, Workspace
@@ -470,8 +470,8 @@ class Engine:
         flags = X.flags
         return n_rows > 0 and n_in == self._n_in and flags.c_contiguous and flags.aligned
 
-    def predict(self, features: np.ndarray, n_threads: int = 1) -> np.ndarray | None:
-        """Return the outputs f(x) of all rows, (n, O); None if a feature is NaN or infinite."""
+    def predict(self, features: np.ndarray, n_threads: int = 1) -> np.ndarray | NotFinite | None:
+        """Return the outputs f(x) of all rows, (n, O), as `NotFinite` if one is; None if a feature is."""
         predictor = self._predictor
         if predictor is None or predictor.n_threads < n_threads:
             predictor = self._predictor = InferencePlan(

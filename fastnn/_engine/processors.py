@@ -68,10 +68,11 @@ def _groups(process: Path) -> Iterator[Path]:
         if version not in own or (version == 1 and "cpu" not in kind[2].split(",")):
             continue
         root, mount = (_unescaped(field) for field in fields[3:5])
-        group = PurePosixPath(own[version])
+        own_path = PurePosixPath(own[version])
         # Within a container the mount may show a part of the tree, and the path be that of the whole tree or of no
         # part of it: then the top of the mount is the container's own group.
-        inner = group.relative_to(root) if group.is_relative_to(root) and ".." not in group.parts else PurePosixPath()
+        is_inside = own_path.is_relative_to(root) and ".." not in own_path.parts
+        inner = own_path.relative_to(root) if is_inside else PurePosixPath()
         folder = Path(mount, inner)
         yield folder
         yield from list(folder.parents)[: len(inner.parts)]

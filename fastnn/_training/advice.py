@@ -59,7 +59,8 @@ def check_scale(net: Net, rows: Rows) -> None:
 def _sizes(a: Array, n_rows: int) -> tuple[Array, float]:
     """Return the root mean square of each column, and the largest absolute value, of rows at equal distances."""
     part = a[:: max(1, len(a) // n_rows)].astype(np.float64)
-    return np.sqrt(np.square(part).mean(axis=0)), float(np.abs(part).max())
+    with np.errstate(over="ignore"):
+        return np.sqrt(np.square(part).mean(axis=0)), float(np.abs(part).max())
 
 
 def check_schedule(net: Net, epochs: int) -> None:
@@ -122,7 +123,7 @@ def _level(net: Net, rows: Rows, loss: float) -> float:
             best = float(entropies.sum())
         return (loss - objective.penalty(net)) / best if best > 0.0 else 0.0
     outputs = net.outputs(rows.features[chosen]) if net.spec.loss.rule.predictions else None
-    if outputs is None or outputs.shape != targets.shape:
+    if not isinstance(outputs, np.ndarray) or outputs.shape != targets.shape:  # else not finite
         return 0.0
     total = np.average(np.square(targets - mean), axis=0, weights=weight).sum()
     return float(np.average(np.square(targets - outputs), axis=0, weights=weight).sum() / total) if total else 0.0

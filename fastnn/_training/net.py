@@ -22,6 +22,7 @@ from fastnn._compatibility import as_metrics, as_optimizer, check_output, check_
 from fastnn._data.prepare import RowFormat
 from fastnn._engine.architecture import Architecture
 from fastnn._engine.engine import Engine
+from fastnn._engine.inference import NotFinite
 from fastnn._engine.kernel_loading import load_kernels
 from fastnn._engine.limits import WORK_FOR_THREADS, WORK_TO_START_THREADS
 from fastnn._engine.processors import available_threads
@@ -254,8 +255,8 @@ class Net:
         with ThreadTeam(self.n_threads if enough else 1) as team:
             yield team
 
-    def outputs(self, features: Array) -> Array | None:
-        """Return the outputs (n, n_outputs) of prepared features; None where one is NaN or infinite."""
+    def outputs(self, features: Array) -> Array | NotFinite | None:
+        """Return the outputs (n, n_outputs) of prepared features, as `NotFinite` if one is; None if a feature is."""
         if not self._kernels_loaded:
             self.load_kernels()
         with self.kernel_lock:

@@ -9,8 +9,10 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fastnn._data.arrays import written_during_the_call
 from fastnn._data.rows import Rows
 from fastnn._engine.engine import Sums
+from fastnn._engine.inference import NotFinite
 from fastnn._engine.limits import WORK_FOR_THREADS
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._training.net import Net, Spec
@@ -59,10 +61,10 @@ def function_metrics(net: Net, rows: Rows) -> dict[str, float]:
     classification = net.spec.loss.classification
     y_pred = net.outputs(features)
     if y_pred is None:
-        raise ValueError("X was written to by another thread during the call, and contained NaN or infinity.")
-    if classification:
+        raise ValueError(written_during_the_call("X"))
+    if classification and not isinstance(y_pred, NotFinite):
         y_pred = probabilities(net.spec, y_pred)
-    if not np.isfinite(y_pred).all():  # as for the others: huge data give NaN, and training goes on
+    if isinstance(y_pred, NotFinite):  # as for the others: huge data give NaN, and training goes on
         return {metric.name: math.nan for metric in functions}
     both_classes = partial(_both_classes, net.spec, y_true, y_pred) if classification else None
     if y_true.ndim == 1 and y_pred.shape[1] == 1:  # (n,) - (n, 1) would be (n, n)

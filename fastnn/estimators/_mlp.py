@@ -358,7 +358,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         float
         """
         predicted = self.predict(X)
-        with naming("y", "sample_weight"):
+        with naming("y", "sample_weight", "X"):
             return float(accuracy_score(y, predicted, sample_weight=sample_weight))
 
     def predict_log_proba(self, X: Any) -> Array:
@@ -642,7 +642,7 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         float
         """
         predicted = self.predict(X)
-        with naming("y", "sample_weight"):
+        with naming("y", "sample_weight", "X"):
             return float(r2_score(y, predicted, sample_weight=sample_weight))
 
     def _encode(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Array, Array, Array | None]:
