@@ -25,7 +25,7 @@ LARGE_FEATURE, LARGE_TARGET = 100.0, 1000.0
 #: Largest element of X, and of y, below which data are far from unit scale.
 SMALL = 1e-3
 #: Numbers of X and rows of y and of predictions that are read.
-N_NUMBERS, N_ROWS = 100_000, 1000
+N_NUMBERS, N_ROWS = 20_000, 1000
 #: Rates below this part of the largest one train hardly anything.
 SPENT = 0.01
 #: Epochs of a fit from which on its losses are judged.
@@ -71,10 +71,10 @@ def check_schedule(net: Net, epochs: int) -> None:
     final, peak = float(rate(rate.end)), float(np.max(rate(np.linspace(0.0, rate.end, 101))))
     if final > SPENT * peak:
         return
-    warn(
-        f"the learning rate {rate!r} ends at epoch {rate.end:g} of the model, but this fit has epochs "
-        f"{net.epochs_done} to {net.epochs_done + epochs}: from that end on the rate is {final:.2g}. Give the schedule "
-        "the epochs of all fits together, or set model.optimizer to one with a number."
+    warn(  # the same text in each call of a loop over `partial_fit`, so that Python shows it once
+        f"the learning rate {rate!r} ends at epoch {rate.end:g} of the model, which this fit trains beyond: from there "
+        f"on the rate is {final:.2g}. Give the schedule the epochs of all fits together, or set model.optimizer to one "
+        "with a number."
     )
 
 

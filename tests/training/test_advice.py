@@ -168,7 +168,7 @@ def test_a_rate_that_is_too_high_for_a_regression():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(300, 5))
     y = np.sin(X[:, 0]) + X[:, 1] * X[:, 2]
-    high = Model([32, 32, 1], loss="mse", optimizer=Adam(1.0), seed=0)
+    high = Model([32, 32, 1], loss="mse", optimizer=fastnn.SGD(0.3), seed=0)
     (found,) = warned(lambda: high.fit(X, y, epochs=20, verbose=False))
     assert "the loss does not fall" in found
     usual = Model([32, 32, 1], loss="mse", seed=0)
@@ -189,7 +189,7 @@ def test_losses_without_a_constant_to_compare_with_are_not_judged():
     X, y = rng.normal(size=(100, 3)), rng.normal(size=100)
     model = Model([8, 2], loss="gaussian_nll", optimizer=Adam(1e-8), seed=0).build(3)
     assert warned(lambda: model.fit(X, y, epochs=8, verbose=False)) == []
-    constant = regressor(1).build(3)
+    constant = regressor((1,)).build(3)
     assert warned(lambda: constant.fit(X, np.ones(100), epochs=8, verbose=False)) == []
 
 
