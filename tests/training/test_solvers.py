@@ -19,6 +19,9 @@ from fastnn._data.prepare import prepare
 from fastnn._training import levenberg_marquardt as lm
 from fastnn.model import net_of
 
+# Targets and features of every size are the subject here.
+pytestmark = pytest.mark.filterwarnings("ignore::fastnn.TrainingWarning")
+
 ROOT = Path(__file__).parents[2]
 
 SOLVERS = ["lbfgs", "lm"]
