@@ -227,7 +227,7 @@ def main(argv: list[str] | None = None) -> None:
         names = [work.name for name in sections for work in SECTIONS[name]]
         parser.error(f"--only must be of {', '.join(names)}; got {options.only}")
 
-    from fastnn._engine.thread_team import available_threads
+    from fastnn._engine.processors import available_threads
 
     n_threads = options.threads or available_threads()
     path = options.out / "comparison.json"

@@ -28,7 +28,7 @@ def main(picture: str | None = None, *, epochs: int = 40) -> dict[str, fastnn.Hi
     histories = {}
     for name, (batch_size, rate, times) in KINDS.items():
         model = fastnn.Model([32, 10], loss="softmax_crossentropy", optimizer=fastnn.SGD(rate), seed=0)
-        model.lr_find(X, y)  # compiles or loads the kernels, on a copy, before the timing
+        model.lr_find(X, y, epochs=1)  # compiles or loads the kernels, on a copy, before the timing
         histories[name] = model.fit(X, y, epochs=times * epochs, batch_size=batch_size, validation_data=(X, y))
 
     def loss_at(name: str, places: np.ndarray, place: float) -> str:

@@ -1,9 +1,10 @@
 """Learning rates: too low, just right, too high
 =============================================
 
-`fastnn.Model.lr_find` trains a copy of the model with a rate that grows at every step, and records the loss. A
-schedule starts with large steps and ends with small ones. The picture is drawn by `fastnn.plot.learning_rates`: on
-the left the loss for three rates, on the right the paths of the weights in a plane through them.
+`fastnn.Model.lr_find` trains copies of the model at several rates, and recommends the best constant rate and the best
+peak of a cycle. A schedule starts with large steps and ends with small ones. The picture is drawn by
+`fastnn.plot.learning_rates`: on the left the loss for three rates, on the right the paths of the weights in a plane
+through them.
 
 Run it with ``python examples/learning_rate.py [picture.png]``.
 """
@@ -27,10 +28,11 @@ def main(picture: str | None = None, *, rows: int = 3823, epochs: int = 15) -> d
         optimizer = fastnn.SGD(rate, momentum=0.9)
         return fastnn.Model([64, 10], loss="softmax_crossentropy", optimizer=optimizer, seed=0)
 
-    found = new_model().lr_find(X, y)  # trains a copy
-    good = found.valley
+    found = new_model().lr_find(X, y, epochs=epochs)  # trains a copy
+    good, peak = found.learning_rate, found.max_learning_rate
     assert good is not None  # None if no rate lowers the loss
-    print(f"lr_find: steep {found.steep:.2g}, valley {good:.2g}, minimum {found.minimum:.2g}")
+    assert peak is not None
+    print(f"lr_find: constant rate {good:.2g}, peak of OneCycle {peak:.2g}")
 
     rates: dict[str, Rate] = {
         "too low": good / 100,
@@ -38,7 +40,7 @@ def main(picture: str | None = None, *, rows: int = 3823, epochs: int = 15) -> d
         "too high": good * 20,
         "Step": schedules.Step(2 * good, step_size=epochs / 3, gamma=0.2),
         "Cosine": schedules.Cosine(2 * good, epochs=epochs),
-        "OneCycle": schedules.OneCycle(4 * good, epochs=epochs),
+        "OneCycle": schedules.OneCycle(peak, epochs=epochs),
     }
     losses = {}
     for name, rate in rates.items():

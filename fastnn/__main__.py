@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import dataclasses
+import difflib
 import importlib.util
+import os
 import sys
 import time
 from collections.abc import Sequence
@@ -16,14 +18,17 @@ import numpy as np
 from fastnn import datasets, optimizers, regularizers
 from fastnn._engine import system_info
 from fastnn._engine.kernel_loading import load_kernels
+from fastnn._engine.processors import available_threads
 from fastnn._engine.thread_team import region_cost
 from fastnn._errors import DivergenceError
+from fastnn._validation import must_be
 from fastnn._version import __version__
 from fastnn.activations import Activation
 from fastnn.activations import get as get_activation
 from fastnn.kernels.lang import compiler, simd
-from fastnn.kernels.nn.rules import ACTIVATIONS, OPTIMIZERS
+from fastnn.kernels.nn.rules import ACTIVATIONS, LOSSES
 from fastnn.layers import Dense
+from fastnn.losses import get as get_loss
 from fastnn.model import Model
 
 N_CLASSES = 10
@@ -81,17 +86,17 @@ def _parser() -> argparse.ArgumentParser:
         usage="%(prog)s [options]\n       %(prog)s info\n       %(prog)s warmup",
         description=DESCRIPTION,
         epilog=EPILOG,
+        allow_abbrev=False,
     )
     parser.add_argument("--version", action="version", version=f"fastnn {__version__}")
-    commands = parser.add_subparsers(
-        dest="command", title="commands", metavar="command", prog=prog, help="without one: train with the given options"
-    )
-    text = "print processor, threads, FMA peaks, bandwidths, cache and versions, for a bug report"
-    commands.add_parser("info", help=text, description=text)
-    text = "compile all kernels for float32 and float64 into the cache, so that later calls need not compile"
-    commands.add_parser("warmup", help=text, description=text)
+    # No choices here: the value of a misspelt option would be reported as a wrong command.
+    parser.add_argument("command", nargs="?", metavar="command",
+                        help="info: print processor, threads, FMA peaks, bandwidths, cache and versions, for a bug "
+                             "report; warmup: compile all kernels for float32 and float64 into the cache, so that "
+                             "later calls need not compile; without one: train with the given options")  # fmt: skip
 
     hidden = ", ".join(rule.name for rule in ACTIVATIONS if not rule.rows)
+    losses = ", ".join(rule.name for rule in LOSSES if rule.outputs_per_target is None)
     net = parser.add_argument_group("net")
     net.add_argument("--layers", type=_widths, default="256,128", metavar="N,N",
                      help="widths of the hidden layers, '' for softmax regression (%(default)s)")  # fmt: skip
@@ -102,8 +107,7 @@ def _parser() -> argparse.ArgumentParser:
 
     loss = parser.add_argument_group("loss")
     loss.add_argument("--loss", default="softmax_crossentropy", metavar="NAME",
-                      help="softmax_crossentropy, or for each of the ten outputs binary_crossentropy, "
-                           "squared_error, sum_of_squares (%(default)s)")  # fmt: skip
+                      help=f"{losses}; all but softmax_crossentropy for each of the ten outputs (%(default)s)")
     loss.add_argument("--label-smoothing", type=_share, default=0.1, metavar="E",
                       help="part of each target that is spread over all classes (%(default)s; C. Szegedy et al., "
                            "Rethinking the Inception architecture, 2016, section 7)")  # fmt: skip
@@ -112,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
 
     descent = parser.add_argument_group("descent")
     descent.add_argument("--optimizer", default="adam", metavar="NAME",
-                         help=f"{', '.join(OPTIMIZERS.names)} (%(default)s)")
+                         help=f"{', '.join(optimizers.first_order_names())} (%(default)s)")
     descent.add_argument("--learning-rate", type=float, metavar="R",
                          help="0.01 for sgd, momentum, nesterov and adagrad, 0.001 for rmsprop and adam")  # fmt: skip
     descent.add_argument("--momentum", type=float, metavar="M",
@@ -127,6 +131,20 @@ def _parser() -> argparse.ArgumentParser:
     output.add_argument("--save", type=_new_file, metavar="PATH", help="write the trained model to this file")
     output.add_argument("--quiet", action="store_true", help="print results only")
     return parser
+
+
+def _parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argparse.Namespace:
+    """Parse the arguments; exit with status 2, and a suggestion, where one is unknown."""
+    arguments, unknown = parser.parse_known_args(argv)
+    if unknown:
+        name, known = unknown[0].partition("=")[0], [f"--{name.replace('_', '-')}" for name in vars(arguments)]
+        close = difflib.get_close_matches(name, known, 1)
+        parser.error(f"{name} is unknown{f'; did you mean {close[0]}?' if close else '.'} See --help.")
+    if arguments.command not in (None, "info", "warmup"):
+        parser.error(f"command must be info, warmup or none, got {arguments.command!r}. See --help.")
+    if arguments.command and vars(arguments) != vars(parser.parse_args([arguments.command])):
+        parser.error(f"{arguments.command} takes no options.")
+    return arguments
 
 
 def _activation(name: str, alpha: float | None) -> Activation:
@@ -149,9 +167,12 @@ def _optimizer(name: str, learning_rate: float | None, momentum: float | None) -
 
 def _model(arguments: argparse.Namespace) -> Model:
     activation = _activation(arguments.activation, arguments.alpha)
+    loss = get_loss(arguments.loss)
+    if loss.rule.outputs_per_target is not None:
+        raise ValueError(must_be("loss", "one for a single number per output", arguments.loss))
     return Model(
         [*(Dense(units, activation) for units in arguments.layers), Dense(N_CLASSES)],
-        loss=arguments.loss,
+        loss=loss,
         optimizer=_optimizer(arguments.optimizer, arguments.learning_rate, arguments.momentum),
         regularizer=regularizers.L1L2(arguments.l1, arguments.l2),
         seed=arguments.seed,
@@ -176,10 +197,11 @@ def _train(arguments: argparse.Namespace, model: Model) -> int:
     classes = np.eye(N_CLASSES, dtype=model.dtype)
     y, y_test = (1.0 - spread) * classes[digits.y_train] + spread / N_CLASSES, classes[digits.y_test]
     model.build(X.shape[1])
+    n_threads = min(model.n_threads, available_threads())
     if not arguments.quiet:
         print(
             f"fastnn {__version__}, {system_info.processor_name()}, {simd.VECTOR_BITS}-bit vectors, "
-            f"up to {model.n_threads} threads"
+            f"up to {n_threads} thread{'s' * (n_threads > 1)}"
         )
         print(f"digits: {len(X):,} images of 8x8 pixels for training, {len(X_test):,} for testing\n")
         model.summary()
@@ -195,11 +217,13 @@ def _train(arguments: argparse.Namespace, model: Model) -> int:
         return 130
     n_rows = len(X) * n_epochs
     rate = model.flops_per_row(training=True) * n_rows / seconds
-    peak = system_info.fma_peak(model.dtype, model.n_threads)
+    peak = system_info.fma_peak(model.dtype, n_threads)
     right = int(np.count_nonzero(model.predict(X_test).argmax(axis=1) == digits.y_test))
     loss = model.evaluate(X_test, y_test)["loss"]
-    epochs = f"{n_epochs} of {arguments.epochs} epochs, stopped by Ctrl-C" if history.stopped else f"{n_epochs} epochs"
-    threads = f"{model.n_threads} thread{'s' * (model.n_threads > 1)}"
+    epochs = f"{n_epochs} epoch{'s' * (n_epochs > 1)}"
+    if history.stopped:
+        epochs = f"{n_epochs} of {arguments.epochs} epochs, stopped by Ctrl-C"
+    threads = f"{n_threads} thread{'s' * (n_threads > 1)}"
 
     if not arguments.quiet:
         print()
@@ -262,7 +286,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         With status 2 for invalid arguments, and 0 after ``--help`` and ``--version``.
     """
     parser = _parser()
-    arguments = parser.parse_args(argv)
+    arguments = _parse(parser, argv)
     try:
         if arguments.command == "info":
             return _info()
@@ -273,6 +297,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         except (TypeError, ValueError) as error:
             parser.error(str(error))
         return _train(arguments, model)
+    except BrokenPipeError:  # standard output is a pipe whose reader has ended, such as `head`
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # or Python reports it at exit
+        return 0
     except (DivergenceError, MemoryError, OSError) as error:
         print(f"{parser.prog}: {error}", file=sys.stderr)
         return 1

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 
 from fastnn import activations, losses, metrics, optimizers, regularizers
-from fastnn._validation import must_be, positive_integer
+from fastnn._validation import as_sequence, positive_integer
 from fastnn.kernels.nn.rules import CUSTOM
 from fastnn.layers import Dense
 
@@ -41,8 +40,8 @@ def check_solver(optimizer: optimizers.Optimizer, loss: losses.Loss, regularizer
         )
     if regularizer.l1:
         raise ValueError(
-            f"optimizer is {optimizer!r}, which needs a smooth loss, but regularizer has l1={regularizer.l1:g}, which "
-            "has a kink at 0: use L2, or an optimizer such as 'adam'."
+            f"optimizer is {optimizer!r}, which needs a differentiable loss, but regularizer has "
+            f"l1={regularizer.l1:g}, whose penalty has no derivative at 0: use L2, or an optimizer such as 'adam'."
         )
 
 
@@ -94,11 +93,11 @@ def as_metrics(given: Any, loss: losses.Loss) -> tuple[metrics.Metric, ...]:
         return (metrics.get("accuracy"),) if loss.classification else ()
     if isinstance(given, str | metrics.Metric) or callable(given):
         given = (given,)
-    if not isinstance(given, Iterable):
-        raise TypeError(
-            must_be("metrics", "a sequence of names such as ['accuracy'] or functions, or None", given)
-        )
-    found = tuple(dict.fromkeys(metrics.get(m, loss=loss) for m in given))
+    found: list[metrics.Metric] = []
+    for metric in as_sequence("metrics", "a sequence of names such as ['accuracy'] or functions, or None", given):
+        new = metrics.get(metric, loss=loss)
+        if not any(new.name == one.name and new.function is one.function for one in found):
+            found.append(new)
     names = [metric.name for metric in found]
     for name in names:
         if names.count(name) > 1:
@@ -106,7 +105,7 @@ def as_metrics(given: Any, loss: losses.Loss) -> tuple[metrics.Metric, ...]:
                 f"metrics has {names.count(name)} of the name {name!r}; use fastnn.metrics.Metric('another_name', "
                 "function) for one of them."
             )
-    return found
+    return tuple(found)
 
 
 def check_output(last: Dense, loss: losses.Loss) -> None:
@@ -115,7 +114,7 @@ def check_output(last: Dense, loss: losses.Loss) -> None:
     if rule.targets == "binary" and activation.probabilities == "row":
         raise ValueError(
             f"the last layer has activation {last.activation.name!r} while the loss is {loss.name!r}, which "
-            "wants 'sigmoid' or 'identity'; for classes that exclude each other use loss='softmax_crossentropy'."
+            "needs 'sigmoid' or 'identity'; for classes that exclude each other use loss='softmax_crossentropy'."
         )
     identity = activations.get(None).rule
     if loss.link is not None and activation not in (identity, loss.link) and activation.code != CUSTOM:
@@ -136,7 +135,7 @@ def check_output(last: Dense, loss: losses.Loss) -> None:
         )
     if rule.targets == "classes" and last.units == 1:
         raise ValueError(
-            f"the last layer has 1 unit, but {loss.name!r} needs one a class, at least 2; for two classes "
+            f"the last layer has 1 unit, but {loss.name!r} needs one per class, at least 2; for two classes "
             "with one output use loss='binary_crossentropy'."
         )
     if last.units % loss.outputs_per_target:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import sys
+import warnings
 from typing import Any
 
 from fastnn.history import History
@@ -42,3 +44,11 @@ class TrainingWarning(UserWarning):
 
 TrainingWarning.__module__ = "fastnn"
 DivergenceError.__module__ = "fastnn"  # the public path, for pickles and tracebacks
+
+
+def warn(text: str, category: type[Warning] = TrainingWarning) -> None:
+    """Issue a warning at the line outside of this package that led to it."""
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "fastnn":
+        level, frame = level + 1, frame.f_back
+    warnings.warn(text, category, stacklevel=level)

@@ -3,8 +3,9 @@
 Each activation is its arithmetic over vectors (device functions), followed by one record; nothing else in the package
 lists them. Below stand the class and the functions that a user calls.
 
-Where the output y determines the derivative it is computed from y, so that z need not be kept; therefore a slope on
-the negative side must be positive.
+Where the output y determines the derivative exactly it is computed from y, and only y is kept; therefore a slope on the
+negative side must be positive. Where rounding has taken from y what the derivative depends on (the tanh of 8 is 1 to
+6e-8), both are computed together, and a training step keeps the derivative until the way back.
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from fastnn._validation import finite_number, must_be
 from fastnn._validation.names import explained, hint_for_object, resolved_name
 from fastnn.kernels.lang.compiler import device_function
 from fastnn.kernels.lang.simd import broadcast, fma, maximum, minimum, select_gt
 from fastnn.kernels.maths import elementary
-from fastnn.kernels.maths.elementary import exp, expm1, normal_cdf, normal_pdf
+from fastnn.kernels.maths.elementary import exp, exp_and_expm1
 from fastnn.kernels.nn.rules import ACTIVATIONS, ActivationRule, documented
 from fastnn.kernels.nn.softmax import softmax_rows, softmax_rows_backward
 
@@ -30,21 +33,15 @@ def __dir__() -> list[str]:
 
 # ------------------------------------------------------------------------------------------------- the rules
 #
-# z, y, d = dE/dy and alpha are vectors. `x` of a backward function is y, or z where the record has from_input=True.
+# z, y, d = dE/dy and alpha are vectors.
 
 ACTIVATIONS.add(ActivationRule(name="identity", aliases=("linear",), formula="y = z", zero_at_zero=True))
 
 
 @device_function
 def sigmoid(z: Any, alpha: Any) -> Any:
-    """Return 1 / (1 + e^-z)."""
-    return elementary.sigmoid(z)
-
-
-@device_function
-def sigmoid_backward(y: Any, d: Any, alpha: Any) -> Any:
-    """Return d y (1 - y)."""
-    return d * (y * (broadcast(y, 1.0) - y))
+    """Return 1 / (1 + e^-z) and its derivative."""
+    return elementary.sigmoid_and_slope(z)
 
 
 ACTIVATIONS.add(
@@ -52,8 +49,7 @@ ACTIVATIONS.add(
         name="sigmoid",
         aliases=("logistic",),
         formula="y = 1 / (1 + exp(-z))",
-        forward=sigmoid,
-        backward=sigmoid_backward,
+        value_and_slope=sigmoid,
         probabilities="each",
     )
 )
@@ -61,19 +57,11 @@ ACTIVATIONS.add(
 
 @device_function
 def tanh(z: Any, alpha: Any) -> Any:
-    """Return the hyperbolic tangent."""
-    return elementary.tanh(z)
+    """Return the hyperbolic tangent and its derivative."""
+    return elementary.tanh_and_slope(z)
 
 
-@device_function
-def tanh_backward(y: Any, d: Any, alpha: Any) -> Any:
-    """Return d (1 - y^2)."""
-    return d * fma(broadcast(y, 0.0) - y, y, broadcast(y, 1.0))
-
-
-ACTIVATIONS.add(
-    ActivationRule(name="tanh", formula="y = tanh(z)", forward=tanh, backward=tanh_backward, zero_at_zero=True)
-)
+ACTIVATIONS.add(ActivationRule(name="tanh", formula="y = tanh(z)", value_and_slope=tanh, zero_at_zero=True))
 
 
 @device_function
@@ -130,14 +118,10 @@ ACTIVATIONS.add(
 
 @device_function
 def exponential_linear(z: Any, alpha: Any) -> Any:
-    """Return z where it is above 0, else alpha (e^z - 1)."""
-    return select_gt(z, broadcast(z, 0.0), z, expm1(z) * alpha)
-
-
-@device_function
-def exponential_linear_backward(y: Any, d: Any, alpha: Any) -> Any:
-    """Return d where y > 0, else d (y + alpha), which is eq. 16 of the paper."""
-    return d * select_gt(y, broadcast(y, 0.0), broadcast(y, 1.0), y + alpha)
+    """Return z and 1 where z is above 0, else alpha (e^z - 1) and alpha e^z."""
+    zero = broadcast(z, 0.0)
+    e, below = exp_and_expm1(z)
+    return select_gt(z, zero, z, below * alpha), select_gt(z, zero, broadcast(z, 1.0), e * alpha)
 
 
 ACTIVATIONS.add(
@@ -146,8 +130,7 @@ ACTIVATIONS.add(
         formula="y = z for z > 0, alpha (exp(z) - 1) otherwise",
         reference='D.-A. Clevert, T. Unterthiner, S. Hochreiter, "Fast and accurate deep network learning by '
         'exponential linear units (ELUs)", ICLR, 2016.',
-        forward=exponential_linear,
-        backward=exponential_linear_backward,
+        value_and_slope=exponential_linear,
         zero_at_zero=True,
         alpha=1.0,
         initializer="he_uniform",
@@ -191,19 +174,20 @@ ACTIVATIONS.add(
 SELU_SCALE = 1.0507009873554805
 SELU_ALPHA = 1.6732632423543772
 SELU_LIMIT = SELU_ALPHA * SELU_SCALE
+# The first 24 bits, and what they leave out, which counts in float32.
+SELU_HIGH = float(np.float32(SELU_LIMIT))
+SELU_LOW = SELU_LIMIT - SELU_HIGH
 
 
 @device_function
 def selu(z: Any, alpha: Any) -> Any:
-    """Return the scaled exponential linear unit, whose two numbers make mean 0 and variance 1 a fixed point."""
-    x = select_gt(z, broadcast(z, 0.0), z, expm1(z) * broadcast(z, SELU_ALPHA))
-    return x * broadcast(z, SELU_SCALE)
-
-
-@device_function
-def selu_backward(y: Any, d: Any, alpha: Any) -> Any:
-    """Return d times the scale where y > 0, else d (y + scale times alpha)."""
-    return d * select_gt(y, broadcast(y, 0.0), broadcast(y, SELU_SCALE), y + broadcast(y, SELU_LIMIT))
+    """Return the scaled exponential linear unit and its slope; mean 0 and variance 1 are a fixed point of it."""
+    zero = broadcast(z, 0.0)
+    scale = broadcast(z, SELU_SCALE)
+    high, low = broadcast(z, SELU_HIGH), broadcast(z, SELU_LOW)
+    e, below = exp_and_expm1(z)
+    value = fma(below, high, below * low)
+    return select_gt(z, zero, z * scale, value), select_gt(z, zero, scale, fma(e, high, e * low))
 
 
 ACTIVATIONS.add(
@@ -212,8 +196,7 @@ ACTIVATIONS.add(
         formula="y = 1.0507 z for z > 0, 1.7581 (exp(z) - 1) otherwise",
         reference='G. Klambauer, T. Unterthiner, A. Mayr, S. Hochreiter, "Self-normalizing neural networks", NeurIPS, '
         "2017.",
-        forward=selu,
-        backward=selu_backward,
+        value_and_slope=selu,
         zero_at_zero=True,
         initializer="lecun_normal",  # what the fixed point is derived for
     )
@@ -222,22 +205,11 @@ ACTIVATIONS.add(
 
 @device_function
 def softplus(z: Any, alpha: Any) -> Any:
-    """Return ln(1 + e^z)."""
-    return elementary.softplus(z)
+    """Return ln(1 + e^z) and its derivative."""
+    return elementary.softplus_and_slope(z)
 
 
-@device_function
-def softplus_backward(y: Any, d: Any, alpha: Any) -> Any:
-    """Return d (1 - e^-y)."""
-    zero = broadcast(y, 0.0)
-    return (zero - d) * expm1(zero - y)
-
-
-ACTIVATIONS.add(
-    ActivationRule(
-        name="softplus", formula="y = ln(1 + exp(z))", forward=softplus, backward=softplus_backward
-    )
-)
+ACTIVATIONS.add(ActivationRule(name="softplus", formula="y = ln(1 + exp(z))", value_and_slope=softplus))
 
 
 @device_function
@@ -267,16 +239,8 @@ ACTIVATIONS.add(
 
 @device_function
 def silu(z: Any, alpha: Any) -> Any:
-    """Return z sigmoid(z)."""
-    return z * elementary.sigmoid(z)
-
-
-@device_function
-def silu_backward(z: Any, d: Any, alpha: Any) -> Any:
-    """Return d p (1 + z (1 - p)) with p = sigmoid(z)."""
-    one = broadcast(z, 1.0)
-    p = elementary.sigmoid(z)
-    return d * (p * fma(z, one - p, one))
+    """Return z sigmoid(z), and its derivative."""
+    return elementary.silu_and_slope(z)
 
 
 ACTIVATIONS.add(
@@ -286,9 +250,7 @@ ACTIVATIONS.add(
         formula="y = z / (1 + exp(-z))",
         reference='S. Elfwing, E. Uchibe, K. Doya, "Sigmoid-weighted linear units for neural network function '
         'approximation in reinforcement learning", Neural Networks 107, 2018.',
-        forward=silu,
-        backward=silu_backward,
-        from_input=True,
+        value_and_slope=silu,
         zero_at_zero=True,
         initializer="he_uniform",
     )
@@ -297,14 +259,8 @@ ACTIVATIONS.add(
 
 @device_function
 def gelu(z: Any, alpha: Any) -> Any:
-    """Return z times the normal distribution function of z."""
-    return z * normal_cdf(z)
-
-
-@device_function
-def gelu_backward(z: Any, d: Any, alpha: Any) -> Any:
-    """Return d (cdf(z) + z pdf(z))."""
-    return d * fma(z, normal_pdf(z), normal_cdf(z))
+    """Return z times the normal distribution function of z, and its derivative."""
+    return elementary.gelu_and_slope(z)
 
 
 ACTIVATIONS.add(
@@ -312,9 +268,7 @@ ACTIVATIONS.add(
         name="gelu",
         formula="y = z (1 + erf(z / sqrt 2)) / 2, not the approximation by tanh",
         reference='D. Hendrycks, K. Gimpel, "Gaussian error linear units (GELUs)", arXiv:1606.08415, 2016.',
-        forward=gelu,
-        backward=gelu_backward,
-        from_input=True,
+        value_and_slope=gelu,
         zero_at_zero=True,
         initializer="he_uniform",
     )
@@ -322,30 +276,9 @@ ACTIVATIONS.add(
 
 
 @device_function
-def mish_parts(z: Any) -> Any:
-    """Return n = e^z (e^z + 2), with which tanh(ln(1 + e^z)) = n / (n + 2); where z > 40 that is 1 in any case."""
-    e = exp(minimum(broadcast(z, 40.0), z))
-    return e * (e + broadcast(z, 2.0))
-
-
-@device_function
 def mish(z: Any, alpha: Any) -> Any:
-    """Return z tanh(ln(1 + e^z))."""
-    n = mish_parts(z)
-    return z * (n / (n + broadcast(z, 2.0)))
-
-
-@device_function
-def mish_backward(z: Any, d: Any, alpha: Any) -> Any:
-    """Return d times the derivative at z.
-
-    That of tanh(ln(1 + e^z)) is (1 - tanh^2) sigmoid(z), and 1 - tanh^2 = 4 (n + 1) / (n + 2)^2.
-    """
-    one = broadcast(z, 1.0)
-    n = mish_parts(z)
-    over = one / (n + broadcast(z, 2.0))
-    inner = broadcast(z, 4.0) * ((n + one) * over) * over * elementary.sigmoid(z)
-    return d * fma(z, inner, n * over)
+    """Return z tanh(ln(1 + e^z)), and its derivative."""
+    return elementary.mish_and_slope(z)
 
 
 ACTIVATIONS.add(
@@ -353,9 +286,7 @@ ACTIVATIONS.add(
         name="mish",
         formula="y = z tanh(ln(1 + exp(z)))",
         reference='D. Misra, "Mish: a self regularized non-monotonic activation function", BMVC, 2020.',
-        forward=mish,
-        backward=mish_backward,
-        from_input=True,
+        value_and_slope=mish,
         zero_at_zero=True,
         initializer="he_uniform",
     )

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._data.rows import AugmentationPlan
-from fastnn._validation import finite_number, must_be
+from fastnn._validation import must_be, number_in, reason
 from fastnn._validation.names import explained
 from fastnn.custom import MachineCode, compiled, row_code
 from fastnn.kernels.lang.compile_thread import in_compile_thread
@@ -75,10 +75,7 @@ class Augmentation:
     def __post_init__(self) -> None:
         """Check the numbers."""
         for name in ("mixup", "noise"):
-            value = finite_number(name, getattr(self, name))
-            if value < 0.0:
-                raise ValueError(must_be(name, "at least 0", value))
-            object.__setattr__(self, name, value)
+            object.__setattr__(self, name, number_in(name, getattr(self, name), "[0, inf)"))
         if self.function is not None:
             compiled(self.function, "function")
 
@@ -123,8 +120,8 @@ class Augmentation:
             in_compile_thread(function, row, random)
         except Exception as error:
             raise ValueError(
-                f"function of the augmentation fails for {n_features} zeros ({type(error).__name__}: {error}); it must "
-                "be function(x, random) that changes x in place and can be compiled by Numba."
+                f"function of the augmentation fails for {n_features} zeros ({type(error).__name__}: {reason(error)}); "
+                "it must be function(x, random) that changes x in place and can be compiled by Numba."
             ) from error
         if not np.isfinite(row).all():
             raise ValueError("function of the augmentation makes NaN or infinity of a row of zeros.")

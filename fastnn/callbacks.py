@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import inspect
+import io
 import math
 import numbers
 import os
@@ -15,7 +16,18 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol, TypeAlias
 
 from fastnn._representation import call_text
-from fastnn._validation import finite_number, must_be
+from fastnn._validation import (
+    as_path,
+    as_sequence,
+    check_bool,
+    finite_number,
+    integer,
+    must_be,
+    number_in,
+    positive_integer,
+    reason,
+    shown,
+)
 from fastnn._validation.names import check_suffix, closest, explained
 from fastnn._validation.other_libraries import HOOKS
 from fastnn.history import History
@@ -212,10 +224,10 @@ class EarlyStopping(Callback):
     ) -> None:
         self._monitor = _Monitor(monitor, mode, min_delta)
         self.monitor, self.mode, self.min_delta = monitor, mode, self._monitor.min_delta
-        self.patience = _count(patience, "patience", least=0)
+        self.patience = integer("patience", patience, least=0)
         self.baseline = None if baseline is None else finite_number("baseline", baseline)
-        self.restore_best_weights = bool(restore_best_weights)
-        self.start_from_epoch = _count(start_from_epoch, "start_from_epoch", least=0)
+        self.restore_best_weights = check_bool(restore_best_weights, "restore_best_weights")
+        self.start_from_epoch = integer("start_from_epoch", start_from_epoch, least=0)
         self._reset()
 
     def _reset(self) -> None:
@@ -286,21 +298,20 @@ class ModelCheckpoint(Callback):
         mode: Mode = "auto",
         save_freq: Literal["epoch"] | int = "epoch",
     ) -> None:
-        if not isinstance(filepath, str | os.PathLike):
-            raise TypeError(must_be("filepath", "a path", filepath))
-        check_suffix("filepath", filepath)
-        self.filepath = os.fspath(filepath)
+        self.filepath = as_path("filepath", filepath)
+        check_suffix("filepath", self.filepath)
         try:
             self._fields = {name for _, name, _, _ in string.Formatter().parse(self.filepath) if name is not None}
         except ValueError as error:
-            raise ValueError(f"filepath is {self.filepath!r}, whose fields cannot be read: {error}.") from None
-        self.save_best_only = bool(save_best_only)
-        self._monitor = _Monitor(monitor, mode, 0.0) if save_best_only else None
+            constraint = "a path with valid fields"
+            raise ValueError(must_be("filepath", constraint, self.filepath, f"{reason(error)}.")) from None
+        self.save_best_only = check_bool(save_best_only, "save_best_only")
+        self._monitor = _Monitor(monitor, mode, 0.0) if self.save_best_only else None
         self.monitor, self.mode = monitor, mode
-        if isinstance(save_freq, str) and save_freq != "epoch":
+        if type(save_freq) is str and save_freq != "epoch":
             raise ValueError(must_be("save_freq", "'epoch' or a number of epochs", save_freq))
         self.save_freq = save_freq
-        self._every = 1 if isinstance(save_freq, str) else _count(save_freq, "save_freq", least=1)
+        self._every = 1 if type(save_freq) is str else positive_integer(save_freq, "save_freq")
         self.best: float | None = None
         self._epochs = 0
 
@@ -313,7 +324,8 @@ class ModelCheckpoint(Callback):
         known = ["epoch", *self.params["metrics"]]
         unknown = sorted(self._fields - set(known))
         if unknown:
-            raise ValueError(f"filepath has the field {{{unknown[0]}}}, but this training has {', '.join(known)}.")
+            hint = f"The field {{{unknown[0]}}} is none of {', '.join(known)}."
+            raise ValueError(must_be("filepath", "a path with names of this training as fields", self.filepath, hint))
         self._path(0, dict.fromkeys(known, 0.0))  # a format that suits no number
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
@@ -334,8 +346,9 @@ class ModelCheckpoint(Callback):
     def _path(self, epoch: int, logs: Logs) -> str:
         try:
             return self.filepath.format(**{**logs, "epoch": epoch + 1})
-        except (ValueError, LookupError) as error:
-            raise ValueError(f"filepath is {self.filepath!r}, whose fields cannot be filled: {error}.") from None
+        except (ValueError, LookupError, AttributeError) as error:
+            constraint = "a path whose fields format numbers"
+            raise ValueError(must_be("filepath", constraint, self.filepath, f"{reason(error)}.")) from None
 
 
 @explained
@@ -368,14 +381,10 @@ class ReduceLROnPlateau(Callback):
     ) -> None:
         self._monitor = _Monitor(monitor, mode, min_delta)
         self.monitor, self.mode, self.min_delta = monitor, mode, self._monitor.min_delta
-        self.factor = finite_number("factor", factor)
-        if not 0.0 < self.factor < 1.0:
-            raise ValueError(must_be("factor", "above 0 and below 1", factor))
-        self.patience = _count(patience, "patience", least=0)
-        self.cooldown = _count(cooldown, "cooldown", least=0)
-        self.min_lr = finite_number("min_lr", min_lr)
-        if self.min_lr < 0.0:
-            raise ValueError(must_be("min_lr", "at least 0", min_lr))
+        self.factor = number_in("factor", factor, "(0, 1)")
+        self.patience = integer("patience", patience, least=0)
+        self.cooldown = integer("cooldown", cooldown, least=0)
+        self.min_lr = number_in("min_lr", min_lr, "[0, inf)")
         self._reset()
 
     def _reset(self) -> None:
@@ -418,8 +427,8 @@ class LearningRateScheduler(Callback):
     """
 
     def __init__(self, schedule: Callable[[int, float], float]) -> None:
-        if not callable(schedule):
-            raise TypeError(must_be("schedule", "callable: schedule(epoch, lr) -> rate", schedule))
+        if not callable(schedule) or isinstance(schedule, type):
+            raise TypeError(must_be("schedule", "a function schedule(epoch, lr) -> rate", schedule))
         self.schedule = schedule
 
     def on_train_begin(self, logs: Logs) -> None:
@@ -432,9 +441,8 @@ class LearningRateScheduler(Callback):
         try:
             _set_learning_rate(self, rate)
         except (TypeError, ValueError):
-            raise ValueError(
-                f"schedule({epoch}, lr) of LearningRateScheduler gave {rate!r}, but must give a finite number above 0."
-            ) from None
+            what = f"schedule({epoch}, lr) of LearningRateScheduler"
+            raise ValueError(must_be(what, "a finite number above 0", rate)) from None
 
 
 @explained
@@ -454,13 +462,15 @@ class CSVLogger(Callback):
     """
 
     def __init__(self, filename: str | os.PathLike[str], *, separator: str = ",", append: bool = False) -> None:
-        if not isinstance(filename, str | os.PathLike):
-            raise TypeError(must_be("filename", "a path", filename))
-        if not isinstance(separator, str) or len(separator) != 1:
+        self.filename = as_path("filename", filename)
+        if type(separator) is not str or len(separator) != 1:
             raise ValueError(must_be("separator", "one character", separator))
-        self.filename = os.fspath(filename)
+        try:
+            csv.writer(io.StringIO(), delimiter=separator)
+        except (TypeError, ValueError):
+            raise ValueError(must_be("separator", "a character that can separate columns", separator)) from None
         self.separator = separator
-        self.append = bool(append)
+        self.append = check_bool(append, "append")
 
     def on_train_begin(self, logs: Logs) -> None:
         """Write the names of the columns, or compare them."""
@@ -531,17 +541,15 @@ class _Monitor:
     """A monitored value, and whether less or more is better."""
 
     def __init__(self, name: str, mode: str, min_delta: float) -> None:
-        if not isinstance(name, str):
+        if type(name) is not str:
             raise TypeError(must_be("monitor", "a name such as 'val_loss'", name))
         self.name = name
-        if mode not in ("auto", "min", "max"):
+        if type(mode) is not str or mode not in ("auto", "min", "max"):
             raise ValueError(must_be("mode", "'auto', 'min' or 'max'", mode))
         less = mode == "min" or (mode == "auto" and name.endswith(_LESS_IS_BETTER))
         more = mode == "max" or (mode == "auto" and name.endswith(_MORE_IS_BETTER))
         self._sign = -1.0 if more else 1.0 if less else None  # None: `check` raises, unless the name is missing
-        self.min_delta = finite_number("min_delta", min_delta)
-        if self.min_delta < 0.0:
-            raise ValueError(must_be("min_delta", "at least 0", min_delta))
+        self.min_delta = number_in("min_delta", min_delta, "[0, inf)")
 
     def check(self, callback: Callback) -> None:
         """Validate that the logs will have the value, and that it is known whether less or more is better."""
@@ -557,10 +565,8 @@ class _Monitor:
                 f"{', '.join(known)}.{advice}"
             )
         if self._sign is None:
-            raise ValueError(
-                f"{type(callback).__name__} has mode='auto', which does not know whether less or more of "
-                f"monitor={self.name!r} is better: give mode='min' or mode='max'."
-            )
+            hint = "The name does not state whether less or more is better."
+            raise ValueError(must_be("mode", f"'min' or 'max' for monitor={shown(self.name)}", "auto", hint))
 
     def read(self, logs: Logs) -> float:
         return logs[self.name]
@@ -601,14 +607,6 @@ def _set_learning_rate(callback: Callback, rate: float) -> None:
     callback.model.optimizer = with_learning_rate(callback.model.optimizer, rate)
 
 
-def _count(value: Any, name: str, *, least: int) -> int:
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool):
-        raise TypeError(must_be(name, f"an integer of at least {least}", value))
-    if value < least:
-        raise ValueError(must_be(name, f"at least {least}", value))
-    return int(value)
-
-
 def _check_hooks(callback: Callback, k: int) -> None:
     """Raise TypeError if a callback has a method that looks like a hook and would never be called."""
     hooks = [name for name in dir(Callback) if name.startswith("on_")]
@@ -632,22 +630,17 @@ def as_callbacks(callbacks: Callback | Iterable[Callback] | None) -> tuple[Callb
         return ()
     if isinstance(callbacks, Callback):
         callbacks = (callbacks,)
-    if not isinstance(callbacks, Iterable) or isinstance(callbacks, str | bytes):
-        raise TypeError(must_be("callbacks", "an instance of fastnn.Callback, or a list of instances", callbacks))
-    given = tuple(callbacks)
+    given = as_sequence("callbacks", "an instance of fastnn.Callback, or a list of instances", callbacks)
     for k, callback in enumerate(given):
         if not isinstance(callback, Callback):
-            raise TypeError(
-                f"callbacks[{k}] is {callback!r}, but each must be an instance of a class derived from "
-                "fastnn.Callback."
-            )
+            raise TypeError(must_be(f"callbacks[{k}]", "an instance of a class derived from fastnn.Callback", callback))
         _check_hooks(callback, k)
         for i, other in enumerate(given[:k]):
             if other is callback:
                 raise ValueError(f"callbacks[{k}] is callbacks[{i}] once more: give each callback once.")
             if all(isinstance(one, EarlyStopping) and one.restore_best_weights for one in (other, callback)):
                 raise ValueError(
-                    f"callbacks[{i}] and callbacks[{k}] are both EarlyStopping with restore_best_weights=True, but one "
-                    "alone can say which weights are the best: give the other restore_best_weights=False."
+                    f"callbacks[{i}] and callbacks[{k}] are both EarlyStopping with restore_best_weights=True, which "
+                    "would set the weights twice: give one of them restore_best_weights=False."
                 )
     return given

@@ -8,7 +8,6 @@ kernels anew around it would take as long as the first fit does, in each process
 from __future__ import annotations
 
 import functools
-import reprlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +16,7 @@ import numba
 import numpy as np
 from numba.extending import is_jitted
 
-from fastnn._validation import must_be
+from fastnn._validation import is_encodable, must_be, name_of, reason
 from fastnn.activations import Activation
 from fastnn.kernels.lang.compile_thread import in_compile_thread
 from fastnn.kernels.lang.compiler import JIT_DISABLED
@@ -68,10 +67,8 @@ def compiled(function: Any, argument: str) -> Any:
         return function
     try:
         return _jitted(function)
-    except TypeError as error:
-        raise TypeError(
-            f"{argument} must be a Python function or one compiled by numba.njit, got {reprlib.repr(function)}."
-        ) from error
+    except Exception as error:  # Numba raises TypeError for other callables, and what their attributes raise
+        raise TypeError(must_be(argument, "a Python function or one compiled by numba.njit", function)) from error
 
 
 @functools.lru_cache(MAX_KEPT)
@@ -85,9 +82,9 @@ def value_at(function: Any, argument: str, *given: float) -> float:
     try:
         return float(function(*given))
     except numba.NumbaError as error:
-        raise ValueError(f"{argument} cannot be compiled by Numba: {error}") from error
-    except (TypeError, ValueError) as error:
-        raise TypeError(f"{argument} must turn {len(given)} numbers into one: {error}") from error
+        raise ValueError(f"{argument} cannot be compiled by Numba: {reason(error)}.") from error
+    except Exception as error:  # raised by the function
+        raise TypeError(f"{argument} must turn {len(given)} numbers into one: {reason(error)}.") from error
 
 
 def check_derivative(function: Any, derivative: Any, name: str, argument: str, *others: float) -> None:
@@ -119,7 +116,7 @@ def _check_derivative(function: Any, derivative: Any, name: str, argument: str, 
 
 
 #: z is kept, and f(0) may be any number.
-CUSTOM_ACTIVATION = ActivationRule(name="custom", formula="y = f(z)", from_input=True)
+CUSTOM_ACTIVATION = ActivationRule(name="custom", formula="y = f(z)")
 
 
 @dataclass(frozen=True)
@@ -204,7 +201,7 @@ def activation(function: Any, derivative: Any, *, name: str | None = None) -> Cu
     >>> fastnn.Dense(16, fastnn.custom.activation(softsign, lambda z: 1 / (1 + abs(z)) ** 2)).activation.name
     'softsign'
     """
-    return CustomActivation(name or _name_of(function), 0.0, function, derivative)
+    return CustomActivation(_name(name, function), 0.0, function, derivative)
 
 
 def loss(value: Any, gradient: Any, *, name: str | None = None) -> CustomLoss:
@@ -240,11 +237,16 @@ def loss(value: Any, gradient: Any, *, name: str | None = None) -> CustomLoss:
     >>> fastnn.Model([16, 1], loss=loss).loss.name
     'log_cosh'
     """
-    return CustomLoss(name or _name_of(value), value=value, gradient=gradient)
+    return CustomLoss(_name(name, value), value=value, gradient=gradient)
 
 
-def _name_of(function: Any) -> str:
-    return str(getattr(function, "__name__", "custom"))
+def _name(given: str | None, function: Any) -> str:
+    """Return the name that was given, or that of the function."""
+    if given is None:
+        return name_of(function) or "custom"
+    if type(given) is not str or not given or not is_encodable(given):
+        raise TypeError(must_be("name", "a text, or None for the function's name", given))
+    return given
 
 
 def activation_code(custom: CustomActivation, dtype: np.dtype[Any]) -> tuple[MachineCode, MachineCode]:

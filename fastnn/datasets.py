@@ -8,6 +8,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fastnn._validation import check_bool, must_be
+
 __all__ = ["Digits", "load_digits"]
 
 
@@ -62,7 +64,7 @@ def load_digits(*, dtype: npt.DTypeLike = np.float32, scale: bool = True) -> Dig
     Raises
     ------
     TypeError
-        If `dtype` is not a floating-point type.
+        If `dtype` is not a floating-point type, or `scale` is no bool.
 
     Notes
     -----
@@ -75,9 +77,13 @@ def load_digits(*, dtype: npt.DTypeLike = np.float32, scale: bool = True) -> Dig
     >>> X_train.shape, X_test.shape
     ((3823, 64), (1797, 64))
     """
-    wanted = np.dtype(dtype)
-    if wanted.kind != "f":
-        raise TypeError(f"dtype is {wanted}; the images are floating-point numbers: give float32 or float64.")
+    try:
+        wanted = np.dtype(dtype)
+    except Exception:  # whatever NumPy raises: besides TypeError also SyntaxError and UnicodeEncodeError of a text
+        wanted = np.dtype(object)
+    if dtype is None or wanted.kind != "f":
+        raise TypeError(must_be("dtype", "a floating-point type such as 'float32' or 'float64'", dtype))
+    scale = check_bool(scale, "scale")
     with np.load(_FILES / "optdigits.npz", allow_pickle=False) as stored:
         parts = {name: stored[name] for name in stored.files}
     images = {name: parts[name].astype(wanted) for name in ("X_train", "X_test")}

@@ -7,8 +7,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
-from fastnn._figure import new_figure
-from fastnn._validation import must_be
+from fastnn._figure import as_axes, new_figure
+from fastnn._validation import as_sequence, integer, is_encodable, must_be, shown
 
 __all__ = ["History"]
 
@@ -62,7 +62,12 @@ class History:
     def __init__(self, params: Mapping[str, Any] | None = None) -> None:
         self._epoch: list[int] = []
         self._history: dict[str, list[float]] = {}
-        self._params: dict[str, Any] = copy.deepcopy(dict(params or {}))
+        if params is not None and not isinstance(params, Mapping):
+            raise TypeError(must_be("params", "a mapping, or None", params))
+        try:
+            self._params: dict[str, Any] = copy.deepcopy(dict(params or {}))
+        except Exception as error:  # raised by the values
+            raise TypeError(must_be("params", "a mapping of values that can be copied", params)) from error
         self.stopped: str | None = None
 
     @property
@@ -98,13 +103,14 @@ class History:
             If the number of the epoch is negative or not above the last one's.
         """
         last = self._epoch[-1] if self._epoch else -1
+        epoch = integer("epoch", epoch, least=0)
         if epoch <= last:
             raise ValueError(must_be("epoch", f"above the last one, {last}", epoch))
         row = {}
-        for name, value in values.items():
+        for name, value in _items("values", values):
             try:
                 row[name] = float(value)
-            except (TypeError, ValueError):
+            except Exception:  # raised by the value itself
                 raise TypeError(must_be(f"values[{name!r}]", "a number", value)) from None
         n = len(self._epoch)
         try:
@@ -112,7 +118,7 @@ class History:
                 self._history.setdefault(name, [math.nan] * n)
             for name, series in self._history.items():
                 series.append(row.get(name, math.nan))
-            self._epoch.append(int(epoch))
+            self._epoch.append(epoch)
         except BaseException:  # Ctrl-C may come between any two lines; lists of unequal length could not be loaded
             del self._epoch[n:]
             for series in self._history.values():
@@ -125,7 +131,7 @@ class History:
             return self._history[name]
         except KeyError:
             known = ", ".join(self._history) or "nothing yet"
-            raise KeyError(f"{name!r} is not in this history, which has: {known}") from None
+            raise KeyError(f"{shown(name)} is not in this history, which has: {known}") from None
 
     def __contains__(self, name: object) -> bool:
         """Return whether there is a list of that name."""
@@ -205,13 +211,14 @@ class History:
         metrics = [name for name in self._history if name not in (*losses, *NO_METRICS)]
         if axes is None:
             axes = new_figure(2 if metrics else 1).axes
-        panels = list(axes) if isinstance(axes, Sequence) or hasattr(axes, "flat") else [axes]
-        if not 1 <= len(panels) <= 2:
-            raise ValueError(must_be("axes", "one (losses) or two (losses, metrics)", len(panels)))
+        panels = as_axes("axes", axes, most=2)
+        try:
+            panels[0].set_yscale(yscale)
+        except Exception:  # whatever matplotlib raises
+            raise ValueError(must_be("yscale", "a scale of matplotlib such as 'linear' or 'log'", yscale)) from None
         self._plot_into(panels[0], losses, "loss")
         if len(panels) == 2:
             self._plot_into(panels[1], metrics, "metrics")
-        panels[0].set_yscale(yscale)
         return panels[0].figure
 
     def _plot_into(self, axis: Any, names: Sequence[str], label: str) -> None:
@@ -267,18 +274,41 @@ class History:
         ValueError
             If a key is missing, the lists differ in length, or the epochs do not rise.
         """
-        missing = [key for key in ("epoch", "history", "params", "stopped") if key not in state]
+        given = dict(_items("state", state))
+        missing = [key for key in ("epoch", "history", "params", "stopped") if key not in given]
         if missing:
             raise ValueError(f"state lacks {', '.join(missing)}; give what History.to_dict returned.")
-        epochs, series = state["epoch"], state["history"]
+        epochs = as_sequence("state['epoch']", "a list of integers", given["epoch"])
+        series = {
+            name: as_sequence(f"state['history'][{name!r}]", "a list of numbers", values)
+            for name, values in _items("state['history']", given["history"])
+        }
         for name, values in series.items():
             if len(values) != len(epochs):
                 raise ValueError(
                     f"state['history'][{name!r}] has {len(values)} values for {len(epochs)} epochs; "
                     "give what History.to_dict returned."
                 )
-        result = cls(state["params"])
+        result = cls(given["params"])
         for i, epoch in enumerate(epochs):
             result.append(epoch, {name: values[i] for name, values in series.items()})
-        result.stopped = state["stopped"]
+        stopped = given["stopped"]
+        if stopped is not None and type(stopped) is not str:
+            raise TypeError(must_be("state['stopped']", "a text, or None", stopped))
+        result.stopped = stopped
         return result
+
+
+def _items(argument: str, given: Any) -> list[tuple[str, Any]]:
+    """Return the items of a mapping whose keys are texts."""
+    constraint = "a mapping of names to values"
+    if not isinstance(given, Mapping):
+        raise TypeError(must_be(argument, constraint, given))
+    try:
+        items = list(given.items())
+    except Exception as error:  # raised by the mapping itself
+        raise TypeError(must_be(argument, constraint, given)) from error
+    for name, _ in items:
+        if type(name) is not str or not is_encodable(name):
+            raise TypeError(must_be(f"keys of {argument}", "texts", name))
+    return items

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-import reprlib
+import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from typing import Any
@@ -13,7 +12,7 @@ from numpy.typing import NDArray
 
 from fastnn import activations, initializers
 from fastnn._representation import call_text
-from fastnn._validation import finite_number, must_be
+from fastnn._validation import as_sequence, check_bool, must_be, number_in, positive_integer, shown
 from fastnn._validation.names import explained, immutable
 from fastnn.activations import Activation
 
@@ -24,8 +23,7 @@ def __dir__() -> list[str]:
     return __all__
 
 
-
-# The constructor is written out because it takes more than it keeps: a name comes in, an Activation stays.
+# The constructor is written out because it accepts more types than the fields have: a name becomes an Activation.
 @immutable("Set model.trainable = [...], a bool for each layer, to freeze layers; other settings need a new Model.")
 @explained
 @dataclass(frozen=True, init=False, repr=False)
@@ -85,20 +83,15 @@ class Dense:
         max_norm: float | None = None,
         dropout: float = 0.0,
     ) -> None:
-        for name, flag in (("use_bias", use_bias), ("trainable", trainable)):
-            if not isinstance(flag, (bool, np.bool_)):
-                raise TypeError(must_be(name, "True or False", flag))
         if max_norm is not None:
-            max_norm = finite_number("max_norm", max_norm)
-            if max_norm <= 0.0:
-                raise ValueError(must_be("max_norm", "above 0, or None for no limit", max_norm))
-        object.__setattr__(self, "units", _count("units", units))
+            max_norm = number_in("max_norm", max_norm, "(0, inf)", "None is no limit.")
+        object.__setattr__(self, "units", positive_integer(units, "units"))
         object.__setattr__(self, "activation", activations.get(activation))
         object.__setattr__(self, "kernel_initializer", initializers.get(kernel_initializer))
-        object.__setattr__(self, "use_bias", bool(use_bias))
-        object.__setattr__(self, "trainable", bool(trainable))
+        object.__setattr__(self, "use_bias", check_bool(use_bias, "use_bias"))
+        object.__setattr__(self, "trainable", check_bool(trainable, "trainable"))
         object.__setattr__(self, "max_norm", max_norm)
-        object.__setattr__(self, "dropout", _rate("dropout", dropout))
+        object.__setattr__(self, "dropout", number_in("dropout", dropout, "[0, 1)"))
 
     def __repr__(self) -> str:
         """Return a call with the width, and what differs from the defaults."""
@@ -144,14 +137,7 @@ class Dropout:
 
     def __post_init__(self) -> None:
         """Check the rate."""
-        object.__setattr__(self, "rate", _rate("rate", self.rate))
-
-
-def _rate(argument: str, given: float) -> float:
-    rate = finite_number(argument, given)
-    if not 0.0 <= rate < 1.0:
-        raise ValueError(must_be(argument, "at least 0 and below 1", rate))
-    return rate
+        object.__setattr__(self, "rate", number_in("rate", self.rate, "[0, 1)"))
 
 
 def changed(layer: Dense, **changes: Any) -> Dense:
@@ -160,32 +146,12 @@ def changed(layer: Dense, **changes: Any) -> Dense:
     return Dense(given.pop("units"), given.pop("activation"), **given)
 
 
-def _count(argument: str, given: int) -> int:
-    try:
-        if isinstance(given, bool):
-            raise TypeError
-        count = operator.index(given)
-    except TypeError:
-        raise TypeError(must_be(argument, "an integer of at least 1", given)) from None
-    if count < 1:
-        raise ValueError(must_be(argument, "at least 1", count))
-    return count
-
-
-def _width(argument: str, given: Any) -> int:
-    """Return the number that stands for a layer; the error of another object has the layer that it stands for."""
-    try:
-        return _count(argument, given)
-    except TypeError as error:
-        if isinstance(given, tuple | list) and given:
-            advice = f" Write Dense({', '.join(map(repr, given))})."
-        else:
-            advice = " Write Dense(64, 'relu')."
-        raise TypeError(f"{error}{advice}") from None
+def _is_units_and_activation(given: Any) -> bool:
+    return type(given) is tuple and len(given) == 2 and type(given[0]) is int and type(given[1]) is str
 
 
 def as_layers(layers: Sequence[Dense | Dropout | int] | NDArray[np.integer]) -> tuple[Dense, ...]:
-    """Turn what a user says about the architecture into layers.
+    """Convert the argument `layers` of a model.
 
     Parameters
     ----------
@@ -205,15 +171,14 @@ def as_layers(layers: Sequence[Dense | Dropout | int] | NDArray[np.integer]) -> 
     ValueError
         If an integer is below 1, softmax stands before the last layer, or a Dropout before none or beside another.
     """
-    is_sequence = layers.ndim > 0 if isinstance(layers, np.ndarray) else isinstance(layers, Sequence)
-    if isinstance(layers, (str, bytes)) or not is_sequence:
-        raise TypeError(
-            f"layers must be a sequence of Dense, Dropout or int, such as [64, 10], got {reprlib.repr(layers)}."
-        )
-    last = len(layers) - 1
+    constraint = "a sequence of Dense, Dropout or int, such as [64, 10]"
+    if not isinstance(layers, Sequence | np.ndarray):
+        raise TypeError(must_be("layers", constraint, layers))
+    items = as_sequence("layers", constraint, layers)
+    last = len(items) - 1
     result: list[Dense] = []
     before: Dropout | None = None
-    for i, given in enumerate(layers):
+    for i, given in enumerate(items):
         layer = given
         if isinstance(layer, Dropout):
             if before is not None or i == last:
@@ -222,11 +187,11 @@ def as_layers(layers: Sequence[Dense | Dropout | int] | NDArray[np.integer]) -> 
             before = layer
             continue
         if not isinstance(layer, Dense):
-            if isinstance(layer, type):
-                raise TypeError(
-                    f"layers[{i}] must be an instance such as Dense(64), not the class {layer!r}."
-                )
-            layer = Dense(_width(f"layers[{i}]", layer), "identity" if i == last else "relu")
+            if not isinstance(layer, numbers.Integral):
+                hint = f"Use Dense{shown(layer)}." if _is_units_and_activation(layer) else ""
+                hint = "Use an instance, such as Dense(64)." if isinstance(layer, type) else hint
+                raise TypeError(must_be(f"layers[{i}]", "a Dense, a Dropout or an integer of at least 1", layer, hint))
+            layer = Dense(positive_integer(layer, f"layers[{i}]"), "identity" if i == last else "relu")
         if layer.activation.rule.rows and i != last:
             raise ValueError(
                 f"layers[{i}] has the activation {layer.activation.name}, which only the last layer may have."

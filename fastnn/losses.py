@@ -9,14 +9,13 @@ A loss with settings is made by a function of its name: ``huber(delta=2.0)``, ``
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._validation import finite_number, must_be
+from fastnn._validation import as_sequence, finite_number, must_be, number_in, shown
 from fastnn._validation.names import explained, hint_for_object, resolved_name
 from fastnn.kernels.lang.compiler import device_function
 from fastnn.kernels.lang.simd import (
@@ -429,9 +428,7 @@ class Loss:
         object.__setattr__(self, "name", name)
         object.__setattr__(self, "delta", self._checked_delta())
         object.__setattr__(self, "quantiles", self._checked_quantiles())
-        smoothing = finite_number("label_smoothing", self.label_smoothing)
-        if not 0.0 <= smoothing < 1.0:
-            raise ValueError(must_be("label_smoothing", "at least 0 and below 1", smoothing))
+        smoothing = number_in("label_smoothing", self.label_smoothing, "[0, 1)")
         if smoothing and "label_smoothing" not in self.rule.settings:
             raise ValueError(f"label_smoothing has no meaning for {name}, got {smoothing!r}. Leave it out.")
         object.__setattr__(self, "label_smoothing", smoothing)
@@ -439,26 +436,22 @@ class Loss:
     def _checked_delta(self) -> float | None:
         if "delta" not in self.rule.settings:
             if self.delta is not None:
-                raise ValueError(f"delta has no meaning for {self.name}, got {self.delta!r}. Leave it out.")
+                raise ValueError(f"delta has no meaning for {self.name}, got {shown(self.delta)}. Leave it out.")
             return None
-        delta = finite_number("delta", 1.0 if self.delta is None else self.delta)
-        if delta <= 0.0:
-            raise ValueError(must_be("delta", "above 0", delta, "For small deltas there is 'absolute_error'."))
-        return delta
+        delta = 1.0 if self.delta is None else self.delta
+        return number_in("delta", delta, "(0, inf)", "For small deltas there is 'absolute_error'.")
 
     def _checked_quantiles(self) -> tuple[float, ...]:
-        given = self.quantiles
-        if isinstance(given, str) or not isinstance(given, Iterable):
-            raise TypeError(must_be("quantiles", "levels such as (0.1, 0.5, 0.9)", given))
-        levels = tuple(finite_number("quantiles", q) for q in given)
+        given = as_sequence("quantiles", "levels such as (0.1, 0.5, 0.9)", self.quantiles)
+        levels = tuple(finite_number(f"quantiles[{k}]", level) for k, level in enumerate(given))
         if "quantiles" not in self.rule.settings:
             if levels:
-                raise ValueError(f"quantiles have no meaning for {self.name}, got {levels!r}. Leave them out.")
+                raise ValueError(f"quantiles have no meaning for {self.name}, got {shown(levels)}. Leave them out.")
             return ()
         if not all(0.0 < q < 1.0 for q in levels):
             raise ValueError(must_be("quantiles", "above 0 and below 1", levels))
         if len(set(levels)) < len(levels):
-            raise ValueError(f"quantiles must differ from each other, got {levels!r}.")
+            raise ValueError(must_be("quantiles", "different from each other", levels))
         return levels or (0.5,)
 
     @property

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -17,8 +16,8 @@ import numpy.typing as npt
 from fastnn._compatibility import BatchSize, as_batch_size
 from fastnn._data.rows import Rows, shuffled
 from fastnn._engine.thread_team import ThreadTeam
-from fastnn._errors import DivergenceError
-from fastnn._figure import new_figure
+from fastnn._errors import DivergenceError, warn
+from fastnn._figure import as_axes, new_figure
 from fastnn._training.descent import train_on_batch
 from fastnn._training.fit import train
 from fastnn._training.loop import Fit
@@ -53,6 +52,9 @@ MULTIPLE, STRIDES = 2.0**0.5, (6, 4, 2, 1)
 FIRST, FIRST_PEAK = 0.1, 10**0.5
 #: Relative decrease of the loss below which a training is counted as one without effect.
 LEAST_FALL = 0.01
+#: Cross-entropies below this share of the initial loss are equal: the classes are separated, and lower values, down to
+#: 0, only tell that the weights are large.
+ENOUGH = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, eq=False, repr=False)
@@ -79,10 +81,9 @@ class LearningRates:
     one_cycle : (m, 2) ndarray
         The same for peak rates of `schedules.OneCycle`.
 
-    Attributes
-    ----------
     learning_rate : float or None
-        The rate of `constant` with the lowest loss; None if no training lowered the loss by 1 %.
+        The rate of `constant` with the lowest loss; of equal losses, that of the lowest rate. With a cross-entropy,
+        losses below a millionth of the initial one are equal. None if no loss is lower than the initial one by 1 %.
     max_learning_rate : float or None
         The same of `one_cycle`.
     """
@@ -95,26 +96,13 @@ class LearningRates:
     initial_loss: float
     constant: Array
     one_cycle: Array
+    learning_rate: float | None
+    max_learning_rate: float | None
 
     def __post_init__(self) -> None:
         """Make the arrays read-only."""
         for array in (self.rates, self.losses, self.smoothed, self.constant, self.one_cycle):
             array.setflags(write=False)
-
-    @property
-    def learning_rate(self) -> float | None:
-        """The best constant rate."""
-        return self._best(self.constant)
-
-    @property
-    def max_learning_rate(self) -> float | None:
-        """The best peak rate of `schedules.OneCycle`."""
-        return self._best(self.one_cycle)
-
-    def _best(self, trials: Array) -> float | None:
-        rate, loss = trials[np.argmin(trials[:, 1])]
-        falls = self.initial_loss - loss > LEAST_FALL * abs(self.initial_loss)
-        return float(rate) if falls else None
 
     def __repr__(self) -> str:
         """Return the recommended rates, and the steps, rates and end of the range test."""
@@ -147,6 +135,7 @@ class LearningRates:
         """
         if ax is None:
             (ax,) = new_figure(width=6.4, height=4.0).axes
+        (ax,) = as_axes("ax", ax)
         finite = np.isfinite(self.losses)
         ax.plot(self.rates[finite], self.losses[finite], color="0.85", linewidth=1, label="range test: loss per step")
         ax.plot(self.rates[finite], self.smoothed[finite], color="0.5", label="range test: smoothed")
@@ -159,8 +148,8 @@ class LearningRates:
             rates, losses = trials[np.isfinite(trials[:, 1])].T
             ax.plot(rates, losses, style, color=colour, markersize=4, label=f"after {self.epochs:.3g} epochs: {name}")
             if best is not None:
-                label = f"{name}: {best:.2g}"
-                ax.plot([best], [losses.min()], "*", color=colour, markersize=14, markeredgecolor="k", label=label)
+                mark = {"color": colour, "markersize": 14, "markeredgecolor": "k"}
+                ax.plot([best], losses[rates == best], "*", **mark, label=f"{name}: {best:.2g}")
             shown.append(losses)
         values = np.concatenate(shown)
         if len(values):  # scale without what diverges
@@ -201,6 +190,8 @@ class RangeTest:
         steps = positive_integer(self.steps, "steps")
         if steps < 10:
             raise ValueError(must_be("steps", "at least 10", steps))
+        if steps > 10**6:
+            raise ValueError(must_be("steps", "at most 1000000", steps))
         smoothing = finite_number("smoothing", self.smoothing)
         if not 0.0 <= smoothing < 1.0:
             raise ValueError(must_be("smoothing", "at least 0 and below 1", smoothing))
@@ -253,22 +244,33 @@ def find(
         skipped = min(math.ceil(SKIPPED * settings.steps), len(rates) - 1)
         first = FIRST * float(rates[skipped + int(np.argmin(smoothed[skipped:]))])
 
-        constant = _search(lambda rate: trials.loss(rate, team), first, low, high)
+        enough = ENOUGH * initial_loss if trial.spec.loss.classification else -math.inf
 
         def of_cycle(rate: float) -> float:
             return trials.loss(OneCycle(rate, epochs=trials.epochs), team)
 
-        best = constant[np.argmin(constant[:, 1]), 0]
-        one_cycle = _search(of_cycle, FIRST_PEAK * best, low, high)
+        constant, best = _search(lambda rate: trials.loss(rate, team), first, low, high, enough=enough)
+        one_cycle, best_peak = _search(of_cycle, FIRST_PEAK * best, low, high, enough=enough)
+
+    def falls(losses: Array) -> bool:
+        return bool(initial_loss - losses[:, 1].min() > LEAST_FALL * abs(initial_loss))
+
     found = LearningRates(
-        rates, losses, smoothed, diverged, epochs=trials.n_steps / -(-rows.n // batch), initial_loss=initial_loss,
-        constant=constant, one_cycle=one_cycle,
-    )  # fmt: skip
+        rates,
+        losses,
+        smoothed,
+        diverged,
+        epochs=trials.n_steps / -(-rows.n // batch),
+        initial_loss=initial_loss,
+        constant=constant,
+        one_cycle=one_cycle,
+        learning_rate=best if falls(constant) else None,
+        max_learning_rate=best_peak if falls(one_cycle) else None,
+    )
     if found.learning_rate is None and found.max_learning_rate is None:
-        warnings.warn(
+        warn(
             f"no training of {found.epochs:.3g} epochs lowered the loss of {initial_loss:.4g} by {LEAST_FALL:.0%}, so "
-            "lr_find recommends no rate. Run it on a model that is not trained yet, with X and y scaled to about 1.",
-            stacklevel=3,
+            "lr_find recommends no rate. Run it on a model that is not trained yet, with X and y scaled to about 1."
         )
     return found
 
@@ -320,8 +322,7 @@ class _Trials:
         self.restore()
         net.set_optimizer(with_learning_rate(net.optimizer, learning_rate))
         try:
-            if train(net, self._fit, team).stopped == "interrupted":  # `train` returns, but the whole search ends
-                raise KeyboardInterrupt
+            train(net, self._fit, team)
         except DivergenceError:
             return math.inf
         loss = self.present_loss(team)
@@ -332,8 +333,27 @@ class _Trials:
         return evaluate_compiled(self._net, self._compared, team)["loss"]
 
 
-def _search(loss_at: Callable[[float], float], first: float, low: float, high: float) -> Array:
-    """Search the rate of the lowest loss in [low, high] by trials, from a rate downhill; return the trials, (k, 2)."""
+def _search(
+    loss_at: Callable[[float], float], first: float, low: float, high: float, *, enough: float = -math.inf
+) -> tuple[Array, float]:
+    """Search the rate of the lowest loss in [low, high] by trials, from a rate downhill.
+
+    Parameters
+    ----------
+    loss_at : callable
+        Returns the loss of a rate.
+    first, low, high : float
+        Where the search begins, and its limits.
+    enough : float
+        Losses below it are equal.
+
+    Returns
+    -------
+    trials : (k, 2) ndarray
+        Rates in rising order, and their losses.
+    rate : float
+        That of the lowest loss, the lowest of several.
+    """
     first = min(max(first, low), high)
     tried: dict[int, float] = {}
 
@@ -345,7 +365,7 @@ def _search(loss_at: Callable[[float], float], first: float, low: float, high: f
             tried[k] = loss_at(rate(k))
 
     def best() -> int:
-        return min(tried, key=lambda k: (tried[k], k))  # of equal losses, as of divergences, that of the lowest rate
+        return min(tried, key=lambda k: (max(tried[k], enough), k))  # divergences are equal, too
 
     attempt(0)
     for stride in STRIDES:
@@ -354,7 +374,7 @@ def _search(loss_at: Callable[[float], float], first: float, low: float, high: f
             middle = best()
             attempt(middle + stride)
             attempt(middle - stride)
-    return np.array([(rate(k), tried[k]) for k in sorted(tried)])
+    return np.array([(rate(k), tried[k]) for k in sorted(tried)]), rate(best())
 
 
 def _range_test(

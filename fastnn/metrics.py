@@ -8,7 +8,7 @@ that purpose.
 from __future__ import annotations
 
 import inspect
-import reprlib
+import math
 from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal, TypeAlias
@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._validation import must_be
+from fastnn._validation import is_encodable, must_be, name_of
 from fastnn._validation.names import explained, resolved_name
 from fastnn.history import NO_METRICS
 from fastnn.kernels import ids
@@ -104,16 +104,12 @@ class Metric:
             object.__setattr__(self, "name", resolved_name("metric", self.name, known, _ALIASES))
             return
         if not callable(self.function) or not _takes_two(self.function):
-            raise TypeError(
-                f"metric {reprlib.repr(self.function)} cannot be called as function(y_true, y_pred) -> float."
-            )
-        if not isinstance(self.name, str) or not self.name:
-            raise TypeError(must_be("name", "a text such as 'balanced_accuracy'", self.name))
+            raise TypeError(must_be("function of a metric", "callable as function(y_true, y_pred)", self.function))
+        if type(self.name) is not str or not self.name or not is_encodable(self.name):
+            raise TypeError(must_be("name of a metric", "a text such as 'balanced_accuracy'", self.name))
         if self.name in _TAKEN or self.name.startswith("val_"):
-            raise ValueError(
-                f"metric name {self.name!r} is taken: History has {', '.join(_TAKEN)} and val_... already. Use "
-                "Metric('another_name', function)."
-            )
+            hint = "Use Metric('another_name', function)."
+            raise ValueError(must_be("name of a metric", f"none of {', '.join(_TAKEN)} and val_...", self.name, hint))
 
     @property
     def compiled(self) -> bool:
@@ -157,9 +153,11 @@ class Metric:
         try:
             if np.ndim(found) == 0:
                 return float(found)
-        except (TypeError, ValueError):
+        except OverflowError:
+            return math.inf
+        except Exception:  # raised by the value itself
             pass
-        raise TypeError(f"metric {self.name!r} gave {reprlib.repr(found)}, but must give one number.")
+        raise TypeError(must_be(f"value of the metric {self.name!r}", "one number", found))
 
     def _called(
         self,
@@ -188,7 +186,7 @@ def _takes_two(function: Callable[..., Any]) -> bool:
         inspect.signature(function).bind(None, None)
     except TypeError:
         return False
-    except ValueError:  # it has no signature
+    except Exception:  # it has no signature, or one that cannot be read
         pass
     return True
 
@@ -221,17 +219,12 @@ def get(spec: str | Metric | MetricFunction, *, loss: Loss | None = None) -> Met
     elif isinstance(spec, str):
         metric = Metric(spec)
     elif callable(spec) and not isinstance(spec, type):
-        name = getattr(spec, "__name__", None)
+        name = name_of(spec)
         if name is None:
-            raise TypeError(
-                f"metric {reprlib.repr(spec)} has no __name__; use fastnn.metrics.Metric('name', function)."
-            )
+            raise TypeError(must_be("metric", "a function with a __name__, or Metric('name', function)", spec))
         metric = Metric(name, spec)
     else:
-        raise TypeError(
-            "metric must be a name such as 'accuracy', a function(y_true, y_pred) or a Metric, got "
-            f"{reprlib.repr(spec)}."
-        )
+        raise TypeError(must_be("metric", "a name such as 'accuracy', a function(y_true, y_pred) or a Metric", spec))
     if loss is None:
         return metric
     if metric.function is not None:

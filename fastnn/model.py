@@ -7,6 +7,8 @@ by the optimizer.
 from __future__ import annotations
 
 import inspect
+import math
+import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -23,11 +25,13 @@ from fastnn._compatibility import (
     check_pieces,
     check_solver,
 )
-from fastnn._data.arrays import as_features
+from fastnn._data.arrays import as_features, written_during_the_call
 from fastnn._data.class_weight import ClassWeight
 from fastnn._data.prepare import ValidationData, prepare, prepare_training
 from fastnn._data.rows import Rows
-from fastnn._engine.thread_team import available_threads
+from fastnn._engine.inference import NotFinite
+from fastnn._engine.processors import available_threads
+from fastnn._errors import warn
 from fastnn._persistence import model_state
 from fastnn._persistence.npz import PathOrFile
 from fastnn._results import ParameterViews, Scores
@@ -36,7 +40,7 @@ from fastnn._training.fit import train
 from fastnn._training.loop import Fit
 from fastnn._training.net import Net, new_net, with_new_head
 from fastnn._training.progress import bar
-from fastnn._validation import as_max_seconds, as_verbose, check_bool, must_be, positive_integer
+from fastnn._validation import as_max_seconds, as_path, as_sequence, as_verbose, check_bool, must_be, positive_integer
 from fastnn._validation.names import check_suffix, explained, no_attribute, unknown_keyword
 from fastnn._validation.other_libraries import MODEL_ATTRIBUTES
 from fastnn.augmentation import Augmentation, check_augmentation
@@ -51,6 +55,8 @@ __all__ = ["Model", "load"]
 def __dir__() -> list[str]:
     return __all__
 
+
+_SCALE = "Scale X and y to about 1, or use dtype='float64'; the weights may be huge, too."
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -110,7 +116,8 @@ class Model:
         Precision of weights and arithmetic. Data of another type are converted: with "float32" an X of float64 is
         computed in single precision.
     n_threads : int or None
-        Maximum number of threads; None means all processors of the process. Fewer are used where that is faster.
+        Maximum number of threads; None means all processors of the process. Fewer are used where that is faster, and
+        never more than there are processors.
 
     Attributes
     ----------
@@ -237,6 +244,8 @@ class Model:
 
     @history.setter
     def history(self, history: History) -> None:
+        if not isinstance(history, History):
+            raise TypeError(must_be("history", "a fastnn.History", history))
         self._net.history = history
 
     @property
@@ -246,6 +255,8 @@ class Model:
 
     @stop_training.setter
     def stop_training(self, stop: bool | str) -> None:
+        if type(stop) is not str:
+            stop = check_bool(stop, "stop_training")
         self._net.stop_training = stop
 
     @property
@@ -342,11 +353,10 @@ class Model:
     @trainable.setter
     def trainable(self, trainable: Iterable[bool]) -> None:
         net = self._net
-        given = tuple(trainable) if isinstance(trainable, Iterable) else (trainable,)
+        constraint = f"a bool for each of the {len(net.spec.layers)} layers"
+        given = as_sequence("trainable", constraint, trainable) if isinstance(trainable, Iterable) else (trainable,)
         if len(given) != len(net.spec.layers) or not all(isinstance(flag, bool | np.bool_) for flag in given):
-            raise ValueError(
-                must_be("trainable", f"a bool for each of the {len(net.spec.layers)} layers", given)
-            )
+            raise ValueError(must_be("trainable", constraint, given))
         with net.kernel_lock:
             if net.is_in_training:
                 raise ValueError("trainable cannot be changed during a fit: set it between two fits.")
@@ -409,7 +419,7 @@ class Model:
         int
             Multiplications and additions counted separately.
         """
-        return self._net.flops_per_row(training=training)
+        return self._net.flops_per_row(training=check_bool(training, "training"))
 
     @explained
     def build(self, n_features: int, n_outputs: int | None = None) -> Model:
@@ -450,6 +460,8 @@ class Model:
         print_fn : callable
             Called with each line.
         """
+        if not callable(print_fn):
+            raise TypeError(must_be("print_fn", "a function of a line of text", print_fn))
         for line in summary.lines(self._net):
             print_fn(line)
 
@@ -461,7 +473,7 @@ class Model:
         X: Any,
         y: Any,
         *,
-        epochs: int = 1,
+        epochs: int | None = None,
         batch_size: BatchSize = "auto",
         validation_data: ValidationData | None = None,
         validation_split: float = 0.0,
@@ -482,8 +494,9 @@ class Model:
             of a data frame's columns are kept: later data frames must have the same ones in the same order.
         y : array-like
             Values (n,) or (n, n_outputs); for "softmax_crossentropy" also labels 0, 1, ... (n,).
-        epochs : int
-            Passes over the data; iterations of a solver.
+        epochs : int or None
+            Passes over the data; at most this number of iterations of a solver, which ends when it has converged. None
+            is 1 pass, or 1000 iterations of a solver.
         batch_size : int, None or "auto"
             Rows per update: 1 is stochastic descent, None (all rows) batch descent, "auto" 32 rows. The last batch of
             an epoch may be shorter. Memory is constant above about a thousand rows per batch. The full-batch solvers
@@ -521,7 +534,8 @@ class Model:
             the epoch's batches, each before its update. `stopped` is the reason of an early end: "early_stopping",
             "max_seconds", "diverged", "stop_training". With a solver the loss is that after the iteration, there is no
             learning_rate (but the damping `mu` of "lm"), and `stopped` may also be "converged", "stalled" (no step
-            lowers the loss) or "max_fun", with an explanation in ``params["reason"]``.
+            lowers the loss) or "max_fun", with an explanation in ``params["reason"]``; None means that `epochs` did not
+            suffice.
 
         Raises
         ------
@@ -535,7 +549,7 @@ class Model:
             ``history.stopped`` is "interrupted". `on_train_end` of the callbacks is called before.
         """
         net = self._net
-        epochs = positive_integer(epochs, "epochs")
+        epochs = net.optimizer.default_epochs if epochs is None else positive_integer(epochs, "epochs")
         max_seconds = as_max_seconds(max_seconds)
         net.check_trainable()
         training, validation = prepare_training(
@@ -580,6 +594,8 @@ class Model:
                 progress.close()
             advice.check_losses(net, training, record.history.get("loss", []))
             return record
+
+        return net.in_training("fit", run)
 
         return net.in_training("fit", run)
 
@@ -643,7 +659,7 @@ class Model:
             net.check_weights()
             _learn_names(net, rows)
             net.build(rows.features.shape[1], rows.targets.n_outputs)
-            with net.team(net.flops_per_row(training=True) * rows.n) as team:
+            with net.team(net.flops_per_row(training=True) * rows.n, once=True) as team:
                 return Scores(descent.train_on_batch(net, rows, team))
 
         return net.in_training("train_on_batch", run)
@@ -748,16 +764,24 @@ class Model:
         ------
         ValueError, TypeError
             If X has another width, is not numeric or not finite, or the model has no weights yet.
+
+        Warns
+        -----
+        RuntimeWarning
+            If an output is NaN or infinite, as the sums of huge features are.
         """
         net = self._net
         engine = net.engine or net.built()
         # The kernel itself finds NaN and infinity, while the rows are in the cache; `as_features` reports where.
         features = X if engine.can_read(X) else self._features(X)
         outputs = net.outputs(features)
-        if outputs is None:
-            self._features(X)
-            raise ValueError("X was written to by another thread during the call, and contained NaN or infinity.")
-        return outputs
+        if type(outputs) is np.ndarray:
+            return outputs
+        if isinstance(outputs, NotFinite):
+            warn(f"predict returned NaN or infinity for finite X. {_SCALE}", RuntimeWarning)
+            return outputs.outputs
+        self._features(X)
+        raise ValueError(written_during_the_call("X"))
 
     def _features(self, X: Any) -> Array:
         form = self._net.form
@@ -840,8 +864,11 @@ class Model:
         net = self._net
         net.built()
         rows = prepare(X, y, net.form, sample_weight=sample_weight)
-        with net.team(net.flops_per_row(training=False) * rows.n) as team:
-            return Scores(objective.evaluate(net, rows, team))
+        with net.team(net.flops_per_row(training=False) * rows.n, once=True) as team:
+            found = objective.evaluate(net, rows, team)
+        if not math.isfinite(found["loss"]):
+            warn(f"evaluate found a loss that is not finite. {_SCALE}", RuntimeWarning)
+        return Scores(found)
 
     @explained
     def gradient(self, X: Any, y: Any, *, sample_weight: Any = None) -> tuple[float, list[Array], list[Array]]:
@@ -902,8 +929,8 @@ class Model:
     def save(self, path: PathOrFile) -> None:
         """Write the model into one file, optimizer state and history included; no pickle.
 
-        The file is replaced atomically: a crash leaves the old one. `fastnn.load` reads it, and training then
-        continues bit-exactly. Metrics that are functions are omitted.
+        The file is replaced atomically: a crash leaves the old one, and other hard links to it keep the old content.
+        `fastnn.load` reads it, and training then continues bit-exactly. Metrics that are functions are omitted.
 
         Parameters
         ----------
@@ -914,9 +941,13 @@ class Model:
         TypeError
             As for `check_serializable`.
         ValueError
-            If the name has the suffix of another format, such as ".h5" or ".keras".
+            If no file can have that name, or its suffix is that of another format, such as ".h5" or ".keras".
+        OSError
+            If the file cannot be written, or is write-protected.
         """
         check_suffix("path", path)
+        if isinstance(path, str | os.PathLike):
+            path = as_path("path", path)
         model_state.write(path, self._net)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -936,9 +967,13 @@ class Model:
 def load(path: PathOrFile, *, metrics: Any = None, n_threads: int | None = None) -> Model:
     """Read a model that `Model.save` wrote.
 
+    Nothing in the file is executed, and memory is taken in proportion to its size. Weights are read as they are, NaN
+    included; `Model.fit` refuses such a model.
+
     Parameters
     ----------
     path : path or binary file
+        A device or pipe is refused as a path. A file that cannot seek may have up to 1 GiB.
     metrics : sequence of str, Metric or callable, or None
         As for `Model`. None means those of the file, which contains no functions: to use functions, pass all metrics
         again.
@@ -955,8 +990,10 @@ def load(path: PathOrFile, *, metrics: Any = None, n_threads: int | None = None)
     FileNotFoundError
         If there is no such file.
     ValueError
-        If the file is truncated, of another format, or of a later version.
+        If the file is truncated or damaged, of another format, or of a later version; if no file can have that name.
     """
+    if isinstance(path, str | os.PathLike):
+        path = as_path("path", path)
     net = model_state.read(path, n_threads=n_threads)
     if metrics is not None:
         net.spec = replace(net.spec, metrics=as_metrics(metrics, net.spec.loss))

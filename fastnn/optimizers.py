@@ -12,9 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from typing import Any, ClassVar, TypeAlias, TypeVar
 
-import numpy as np
-
-from fastnn._validation import must_be, number_in
+from fastnn._validation import check_bool, must_be, number_in
 from fastnn._validation.names import explained, hint_for_object, immutable, resolved_name
 from fastnn.kernels.lang.compiler import device_function
 from fastnn.kernels.lang.simd import fma, maximum, sqrt
@@ -80,6 +78,8 @@ class FirstOrderOptimizer:
 
     #: Whether each iteration takes all rows at once, as those of the solvers do.
     full_batch: ClassVar[bool] = False
+    #: Epochs of a fit without `epochs`.
+    default_epochs: ClassVar[int] = 1
 
     learning_rate: LearningRate = 0.01
     _: KW_ONLY
@@ -96,9 +96,7 @@ class FirstOrderOptimizer:
             if name == "learning_rate":
                 value = as_learning_rate(value)
             elif isinstance(declared.default, bool):
-                if not isinstance(value, (bool, np.bool_)):
-                    raise TypeError(must_be(name, "True or False", value))
-                value = bool(value)
+                value = check_bool(value, name)
             elif value is not None or declared.default is not None:
                 value = number_in(name, value, declared.metadata["interval"])
             object.__setattr__(self, name, value)
@@ -698,6 +696,11 @@ def get(spec: str | Optimizer) -> Optimizer:
 
 if get.__doc__ is not None:  # python -OO
     get.__doc__ = get.__doc__.replace("{names}", ", ".join(_NAMED))
+
+
+def first_order_names() -> tuple[str, ...]:
+    """Return the names of the optimizers for mini-batches."""
+    return tuple(name for name, optimizer in _NAMED.items() if isinstance(optimizer, FirstOrderOptimizer))
 
 
 def averages(optimizer: Optimizer) -> bool:

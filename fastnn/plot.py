@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,9 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._compatibility import BatchSize
-from fastnn._errors import DivergenceError
-from fastnn._figure import new_figure
-from fastnn._validation import finite_number, must_be, positive_integer
+from fastnn._errors import DivergenceError, TrainingWarning
+from fastnn._figure import as_axes, new_figure
+from fastnn._validation import as_sequence, finite_number, must_be, positive_integer
 from fastnn.callbacks import Callback, Trainable
 from fastnn.lr_finder import LearningRates, check_has_rate
 from fastnn.model import Model
@@ -67,6 +68,8 @@ def range_test(found: LearningRates, *, ax: Axes | None = None) -> Figure | SubF
     matplotlib.figure.Figure
         It shows itself in notebooks.
     """
+    if not isinstance(found, LearningRates):
+        raise TypeError(must_be("found", "a result of Model.lr_find", found))
     return found.plot(ax)
 
 
@@ -99,10 +102,12 @@ class _Run(Callback):
         trained = copy.copy(model)
         trained.optimizer = with_learning_rate(trained.optimizer, self.rate)
         try:
-            trained.fit(
-                self.X, self.y, epochs=epochs, batch_size=batch_size, sample_weight=self.sample_weight,
-                callbacks=self, verbose=False,
-            )  # fmt: skip
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", TrainingWarning)  # a rate that is too high is chosen on purpose
+                trained.fit(
+                    self.X, self.y, epochs=epochs, batch_size=batch_size, sample_weight=self.sample_weight,
+                    callbacks=self, verbose=False,
+                )  # fmt: skip
         except DivergenceError:
             self.diverged = True
             self._record()
@@ -181,15 +186,17 @@ def learning_rates(
     .. [1] H. Li, Z. Xu, G. Taylor, C. Studer, T. Goldstein, "Visualizing the loss landscape of neural nets",
        NeurIPS, 2018, section 7.
     """
+    if not isinstance(model, Model):
+        raise TypeError(must_be("model", "a fastnn.Model", model))
     epochs = positive_integer(epochs, "epochs")
     check_has_rate(model.optimizer)
     if axes is None:
         left, right = new_figure(2, width=5.5, height=4.5).axes
     else:
-        try:
-            left, right = axes
-        except (TypeError, ValueError):
-            raise ValueError(must_be("axes", "two matplotlib.axes.Axes, for losses and map", axes)) from None
+        panels = as_axes("axes", axes, most=2)
+        if len(panels) != 2:
+            raise ValueError(must_be("axes", "two matplotlib.axes.Axes, for losses and map", axes))
+        left, right = panels
 
     def run(rate: float) -> tuple[_Run, Model]:
         one = _Run(rate, X, y, sample_weight)
@@ -236,9 +243,11 @@ def _too_high(rate: float, run: Callable[[float], tuple[_Run, Model]]) -> tuple[
 
 
 def _check_rates(rates: Sequence[float]) -> list[float]:
-    if not isinstance(rates, Sequence | np.ndarray) or isinstance(rates, str) or len(rates) != 3:
-        raise ValueError(must_be("rates", "three rates (too low, just right and too high) or None", rates))
-    checked = [finite_number(f"rates[{k}]", rate) for k, rate in enumerate(rates)]
+    constraint = "three rates (too low, just right and too high) or None"
+    given = as_sequence("rates", constraint, rates)
+    if len(given) != 3:
+        raise ValueError(must_be("rates", constraint, rates))
+    checked = [finite_number(f"rates[{k}]", rate) for k, rate in enumerate(given)]
     if not 0.0 < checked[0] < checked[1] < checked[2]:
         raise ValueError(must_be("rates", "above 0 and in rising order", checked))
     return checked

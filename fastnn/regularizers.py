@@ -5,11 +5,10 @@ The gradient is l1 sign(w) + 2 l2 w. Every class has both numbers, `l1` and `l2`
 
 from __future__ import annotations
 
-import reprlib
 from dataclasses import dataclass, fields
 from typing import TypeAlias
 
-from fastnn._validation import finite_number, must_be
+from fastnn._validation import must_be, number_in
 from fastnn._validation.names import explained, immutable, resolved_name
 
 __all__ = ["L1", "L1L2", "L2", "get"]
@@ -22,10 +21,7 @@ def __dir__() -> list[str]:
 
 def _check(regularizer: Regularizer) -> None:
     for field in fields(regularizer):
-        value = finite_number(field.name, getattr(regularizer, field.name))
-        if value < 0.0:
-            raise ValueError(must_be(field.name, "at least 0", value))
-        object.__setattr__(regularizer, field.name, value)
+        object.__setattr__(regularizer, field.name, number_in(field.name, getattr(regularizer, field.name), "[0, inf)"))
 
 
 @immutable("Write model.regularizer = {new}.")
@@ -117,7 +113,7 @@ _NAMED: dict[str, Regularizer] = {"l1": L1(), "l2": L2(), "l1_l2": L1L2()}
 
 
 def get(spec: str | Regularizer | None) -> Regularizer:
-    """Turn what a user says into a regularizer.
+    """Return the regularizer of a name.
 
     Parameters
     ----------
@@ -141,8 +137,5 @@ def get(spec: str | Regularizer | None) -> Regularizer:
     if isinstance(spec, Regularizer):
         return spec
     if not isinstance(spec, str):
-        raise TypeError(
-            "regularizer must be an instance such as L2(1e-4), a name such as 'l2', or None; "
-            f"got {reprlib.repr(spec)}."
-        )
+        raise TypeError(must_be("regularizer", "an instance such as L2(1e-4), a name such as 'l2', or None", spec))
     return _NAMED[resolved_name("regularizer", spec, _NAMED, {})]

@@ -10,16 +10,14 @@ from __future__ import annotations
 
 import abc
 import math
-import numbers
-import reprlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._validation import finite_number, must_be
+from fastnn._validation import as_sequence, check_bool, finite_number, must_be, number_in, real_number, shown
 from fastnn._validation.names import explained, immutable
 
 __all__ = ["Constant", "Cosine", "Exponential", "InverseScaling", "OneCycle", "PiecewiseConstant", "Schedule", "Step"]
@@ -70,7 +68,10 @@ LearningRate: TypeAlias = float | Schedule | Callable[[int], float]
 
 
 def _times(epoch: npt.ArrayLike) -> Array:
-    return np.asarray(epoch, np.float64)
+    try:
+        return np.asarray(epoch, np.float64)
+    except Exception as error:  # raised by NumPy, or by the value's own methods
+        raise TypeError(must_be("epoch", "numbers", epoch)) from error
 
 
 def _rates(values: npt.ArrayLike) -> Any:
@@ -81,35 +82,21 @@ def _rates(values: npt.ArrayLike) -> Any:
 def _check(schedule: Schedule, **ranges: str) -> None:
     """Turn fields into floats within a range, such as "(0, 1]"; a round bracket leaves the bound itself out."""
     for name, interval in ranges.items():
-        value = finite_number(name, getattr(schedule, name))
-        low, high = (float(bound) for bound in interval[1:-1].split(","))
-        fits_low = value > low if interval[0] == "(" else value >= low
-        fits_high = value < high if interval[-1] == ")" else value <= high
-        if not (fits_low and fits_high):
-            words = f"{'above' if interval[0] == '(' else 'at least'} {low:g}"
-            if high != math.inf:
-                words += f" and {'below' if interval[-1] == ')' else 'at most'} {high:g}"
-            raise ValueError(must_be(name, words, value))
-        object.__setattr__(schedule, name, value)
+        object.__setattr__(schedule, name, number_in(name, getattr(schedule, name), interval))
 
 
 def _check_flag(schedule: Schedule, name: str) -> None:
-    value = getattr(schedule, name)
-    if not isinstance(value, bool | np.bool_):
-        raise TypeError(must_be(name, "True or False", value))
-    object.__setattr__(schedule, name, bool(value))
+    object.__setattr__(schedule, name, check_bool(getattr(schedule, name), name))
 
 
 def _check_numbers(schedule: Schedule, name: str, *, rising: bool) -> tuple[float, ...]:
     """Turn a field into a tuple of finite numbers, that are at least 0 or that rise from above 0."""
-    given = getattr(schedule, name)
-    if not isinstance(given, Iterable) or isinstance(given, str | bytes):
-        raise TypeError(must_be(name, "a sequence of numbers", given))
+    given = as_sequence(name, "a sequence of numbers", getattr(schedule, name))
     values = tuple(finite_number(f"{name}[{k}]", value) for k, value in enumerate(given))
     if not values:
-        raise ValueError(f"{name} must have at least one number, got none.")
+        raise ValueError(must_be(name, "a sequence of at least one number", values))
     if rising and any(a >= b for a, b in zip((0.0, *values), values, strict=False)):
-        raise ValueError(f"{name} must rise, from above 0, got {values}.")
+        raise ValueError(must_be(name, "numbers above 0, in rising order", values))
     if min(values) < 0.0:
         raise ValueError(must_be(name, "at least 0", values))
     object.__setattr__(schedule, name, values)
@@ -177,8 +164,8 @@ class Step(Schedule):
         _check(self, learning_rate="(0,inf)", gamma="(0,1]")
         if (self.step_size is None) == (self.milestones is None):
             raise ValueError(
-                "one of step_size (a number of epochs) and milestones (numbers of epochs) must be given, got "
-                f"step_size={self.step_size!r} and milestones={self.milestones!r}."
+                "step_size or milestones must be given, and not both, got "
+                f"step_size={shown(self.step_size)} and milestones={shown(self.milestones)}."
             )
         if self.step_size is not None:
             _check(self, step_size="(0,inf)")
@@ -227,9 +214,11 @@ class PiecewiseConstant(Schedule):
         values = _check_numbers(self, "values", rising=False)
         if len(boundaries) != len(values):
             raise ValueError(
-                f"values must have one rate for each boundary, the rate from there on, got {len(values)} for "
-                f"{len(boundaries)} (the rate before the first one is learning_rate)."
-            )
+                must_be(
+                    "values", f"{len(boundaries)} rates, one from each of the boundaries on", values,
+                    "The rate before the first one is learning_rate.",
+                )
+            )  # fmt: skip
 
     def __call__(self, epoch: npt.ArrayLike) -> Array:
         """Rates at some times."""
@@ -329,7 +318,7 @@ class InverseScaling(Schedule):
 @explained
 @dataclass(frozen=True)
 class Cosine(Schedule):
-    """Half a cosine from the rate down to `min_lr`, if wished after a warm-up, and again and again.
+    """Half a cosine from the rate down to `min_lr`, optionally after a warm-up and with restarts.
 
     Parameters
     ----------
@@ -386,9 +375,7 @@ class Cosine(Schedule):
         if self.min_lr > self.learning_rate:
             raise ValueError(must_be("min_lr", f"at most learning_rate, {self.learning_rate!r}", self.min_lr))
         if self.warmup >= self.epochs:
-            raise ValueError(
-                f"warmup must be below epochs, {self.epochs!r}, which contains it, got {self.warmup!r}."
-            )
+            raise ValueError(must_be("warmup", f"below epochs, {self.epochs!r}, which contain it", self.warmup))
         if self.start_factor and not self.warmup:
             raise ValueError(f"start_factor={self.start_factor!r} is that of a warm-up; give warmup=1 (epochs), say.")
         if self.t_mult != 1.0 and not self.restarts:
@@ -431,7 +418,7 @@ class OneCycle(Schedule):
     Parameters
     ----------
     learning_rate : float
-        The peak rate, above 0; `Model.lr_find` proposes one.
+        The peak rate, above 0; `Model.lr_find` recommends one, `max_learning_rate`.
     epochs : float
         Length of the cycle, above 0: what `fit` gets as its `epochs`. After it the rate stays as it is.
     pct_start : float
@@ -506,13 +493,11 @@ def as_learning_rate(given: Any) -> LearningRate:
         If it is none of these.
     """
     if isinstance(given, type):
-        raise TypeError(f"learning_rate must be an instance, such as {given.__name__}(...), got the class itself.")
+        hint = f"Use an instance, such as {given.__name__}(...)."
+        raise TypeError(must_be("learning_rate", "a number, a schedule or a function of the epoch", given, hint))
     if callable(given):
         return given
-    value = finite_number("learning_rate", given)
-    if value <= 0.0:
-        raise ValueError(must_be("learning_rate", "above 0", value))
-    return value
+    return number_in("learning_rate", given, "(0, inf)")
 
 
 def rates_of_steps(learning_rate: LearningRate, epoch: int, epochs: int, n_steps: int) -> Array:
@@ -542,32 +527,30 @@ def rates_of_steps(learning_rate: LearningRate, epoch: int, epochs: int, n_steps
         return np.broadcast_to(np.float64(learning_rate), shape)
     if isinstance(learning_rate, Schedule):
         times = np.arange(epoch, epoch + epochs)[:, None] + np.arange(n_steps) / n_steps
-        rates = np.asarray(learning_rate(times), np.float64)
+        given = learning_rate(times)
+        try:
+            rates = np.asarray(given, np.float64)
+        except Exception as error:
+            raise TypeError(must_be(f"rates of learning_rate={shown(learning_rate)}", "numbers", given)) from error
         if rates.shape != shape:
-            raise ValueError(
-                f"learning_rate={learning_rate!r} gave an array of shape {rates.shape} for epochs of shape {shape}; it "
-                "must give one rate for each."
-            )
+            what = f"shape of the rates of learning_rate={shown(learning_rate)}"
+            raise ValueError(must_be(what, f"{shape}, that of the times", rates.shape))
     else:
         each = np.array([_called(learning_rate, k) for k in range(epoch, epoch + epochs)])
         rates = np.broadcast_to(each[:, None], shape)
     bad = ~(np.isfinite(rates) & (rates >= 0.0))
     if bad.any():
         k, s = np.argwhere(bad)[0]
-        raise ValueError(
-            f"learning_rate={learning_rate!r} gave {rates[k, s]} in epoch {epoch + k}; a rate must be finite and at "
-            "least 0."
-        )
+        what = f"rate of learning_rate={shown(learning_rate)} in epoch {epoch + k}"
+        raise ValueError(must_be(what, "finite and at least 0", rates[k, s].item()))
     return rates
 
 
 def _called(function: Callable[[int], float], epoch: int) -> float:
-    rate = function(epoch)
-    if not isinstance(rate, numbers.Real) and not (isinstance(rate, np.ndarray) and rate.ndim == 0):
-        raise TypeError(
-            f"learning_rate={function!r} gave {reprlib.repr(rate)} in epoch {epoch}; it must give a number."
-        )
-    return float(rate)
+    rate: Any = function(epoch)
+    if isinstance(rate, np.ndarray) and rate.ndim == 0:
+        rate = rate.item()
+    return real_number(f"rate of learning_rate={shown(function)} in epoch {epoch}", rate)
 
 
 def to_state(learning_rate: LearningRate) -> Any:

@@ -5,13 +5,10 @@
 
 from __future__ import annotations
 
-import numbers
 from dataclasses import KW_ONLY, dataclass, fields
 from typing import ClassVar
 
-import numpy as np
-
-from fastnn._validation import finite_number, must_be
+from fastnn._validation import check_bool, number_in, positive_integer
 
 __all__ = ["LBFGS", "LevenbergMarquardt"]
 
@@ -29,30 +26,27 @@ class Solver:
     full_batch: ClassVar[bool] = True
     #: Number of arrays of the size of the weights that are kept between fits.
     n_slots: ClassVar[int] = 0
+    #: Maximum number of iterations of a fit without `epochs`.
+    default_epochs: ClassVar[int] = 1000
+
+
+#: Numbers of the solvers, and the intervals in which they are valid.
+_INTERVALS = {
+    "gtol": "[0, inf)", "ftol": "[0, inf)", "mu": "(0, inf)", "mu_dec": "(0, 1)", "mu_inc": "(1, inf)",
+    "mu_max": "(0, inf)",
+}  # fmt: skip
 
 
 def _check_solver(solver: LBFGS | LevenbergMarquardt) -> None:
-    """Turn the number fields into ints and floats and check their ranges, which go with the names."""
+    """Validate all fields and turn numbers into ints and floats."""
     for field in fields(solver):
         name, value = field.name, getattr(solver, field.name)
-        if name == "acceleration" or (name == "max_memory" and value is None):
-            continue
-        if name in ("maxcor", "max_fun", "max_memory"):
-            if not isinstance(value, numbers.Integral) or isinstance(value, (bool, np.bool_)):
-                raise TypeError(must_be(name, "an integer of at least 1", value))
-            if value < 1:
-                raise ValueError(must_be(name, "at least 1", value))
-            value = int(value)
-        else:
-            value = finite_number(name, value)
-            if name == "mu_dec" and not 0.0 < value < 1.0:
-                raise ValueError(must_be("mu_dec", "above 0 and below 1", value))
-            if name == "mu_inc" and value <= 1.0:
-                raise ValueError(must_be("mu_inc", "above 1", value))
-            if name in ("mu", "mu_max") and value <= 0.0:
-                raise ValueError(must_be(name, "above 0", value))
-            if value < 0.0:
-                raise ValueError(must_be(name, "at least 0", value))
+        if name in _INTERVALS:
+            value = number_in(name, value, _INTERVALS[name])
+        elif name == "acceleration":
+            value = check_bool(value, name)
+        elif value is not None or field.default is not None:
+            value = positive_integer(value, name)
         object.__setattr__(solver, name, value)
 
 
@@ -60,9 +54,9 @@ def _check_solver(solver: LBFGS | LevenbergMarquardt) -> None:
 class LBFGS(Solver):
     """L-BFGS: quasi-Newton steps with a line search, over all rows at once; for small nets and few rows.
 
-    One epoch of `fit` is one iteration, which takes one or more evaluations of the loss and its gradient. There is
-    no rate to choose. Each fit begins with an empty memory, and what a callback writes into the weights is lost with
-    the next iteration.
+    One epoch of `fit` is one iteration, which takes one or more evaluations of the loss and its gradient. Without
+    `epochs` a fit ends when it has converged, after at most 1000 iterations. There is no rate to choose. Each fit
+    begins with an empty memory, and what a callback writes into the weights is lost with the next iteration.
 
     Parameters
     ----------
@@ -70,9 +64,11 @@ class LBFGS(Solver):
         Pairs of steps and changes of the gradient that are remembered; memory is 2 maxcor arrays of the number of
         parameters, in double precision.
     gtol : float
-        Converged when no component of the gradient is larger; at least 0.
+        Converged when no component of the gradient is larger than this share of the loss (for losses of classes: of the
+        loss or of 1, whichever is larger); at least 0.
     ftol : float
-        Converged when an iteration lowers the loss by less than this share of it; at least 0.
+        Converged when an iteration lowers the loss by less than this share of it, or for losses of classes of 1; at
+        least 0.
     max_fun : int
         Most evaluations of the loss in a fit.
 
@@ -83,8 +79,9 @@ class LBFGS(Solver):
 
     Notes
     -----
-    The method of [1]_ as scipy.optimize has it, whose names and defaults these are. Loss and gradient are computed in
-    the model's dtype. In float32 the line search finds no lower loss once rounding hides the differences, at some
+    The method of [1]_ as scipy.optimize has it, whose names and defaults these are; its tolerances are absolute below a
+    loss of 1, these are not, so that the units of the targets do not matter. Loss and gradient are computed in the
+    model's dtype. In float32 the line search finds no lower loss once rounding hides the differences, at some
     1e-7 of the loss; use float64 to go further. An L1 penalty, which is not smooth, is refused;
     "absolute_error" and "quantile" have kinks, too, but each row elsewhere: the fit comes near their minimum, and may
     stall there.
@@ -111,8 +108,9 @@ class LevenbergMarquardt(Solver):
     """Levenberg-Marquardt: damped Gauss-Newton steps for sums of squares; for small nets by far the fastest.
 
     One epoch of `fit` is one step that lowers the loss; steps that do not are tried again with more damping and are
-    not counted. There is no rate to choose. Each fit begins with the damping `mu`, and what a callback writes into the
-    weights is lost with the next step.
+    not counted. Without `epochs` a fit ends when it has converged, after at most 1000 steps. There is no rate to
+    choose. Each fit begins with the damping `mu`, and what a callback writes into the weights is lost with the next
+    step.
 
     Parameters
     ----------
@@ -124,9 +122,10 @@ class LevenbergMarquardt(Solver):
     mu_max : float
         No step is tried with more damping than that: the fit ends as "stalled".
     gtol : float
-        Converged when no component of the gradient is larger; at least 0.
+        Converged when no component of the gradient is larger than this share of the loss; at least 0.
     ftol : float
-        Converged when a step lowers the loss by less than this share of it; at least 0.
+        Converged when a step lowers the loss by less than this share of it, and one without damping is not expected to
+        lower it by more; at least 0.
     acceleration : bool
         Whether each step is bent along the curvature of the residuals, which costs one more forward pass.
     max_memory : int or None
@@ -147,7 +146,14 @@ class LevenbergMarquardt(Solver):
     [1]_, [2]_, [3]_, to which the geodesic acceleration of [4]_ adds a second order. The names are those of MATLAB's
     trainlm, which is about ``LevenbergMarquardt(mu=1e-3, mu_dec=0.1, mu_inc=10, acceleration=False)``. With n rows and
     O outputs a step costs some n O P^2 operations in compiled code and P^3 / 3 in the LAPACK of scipy, which is kept to
-    one thread where threadpoolctl is installed; of J some 4 MB at a time are in memory. All is computed in double
+    one thread where threadpoolctl is installed; of J some 4 MB at a time are in memory.
+
+    J^T J has the square of the condition of J, so that rounding takes away directions in which the residuals hardly
+    change. Where steps from it lead no further, the condition of J is above 10^7, and there are at most 500 parameters,
+    the fit goes on with steps from a QR factorisation of J, damped in proportion to the length of each column as in
+    [5]_; the `mu` of such a step is relative to the squares of these lengths, begins with 1e-16 and is at most 1.
+
+    All is computed in double
     precision, on a copy of the data if the model is of float32; its weights are rounded after each step, and the loss
     reported is that before rounding. The losses are "squared_error" and "sum_of_squares"; an L1 penalty is no sum of
     squares.
@@ -162,6 +168,8 @@ class LevenbergMarquardt(Solver):
        Networks 5 (6), 1994.
     .. [4] M. K. Transtrum, J. P. Sethna, "Improvements to the Levenberg-Marquardt algorithm for nonlinear
        least-squares minimization", arXiv:1201.5885, 2012.
+    .. [5] J. J. More, "The Levenberg-Marquardt algorithm: implementation and theory", Lecture Notes in Mathematics 630,
+       1978.
     """
 
     _: KW_ONLY
@@ -177,6 +185,3 @@ class LevenbergMarquardt(Solver):
     def __post_init__(self) -> None:
         """Check the arguments."""
         _check_solver(self)
-        if not isinstance(self.acceleration, (bool, np.bool_)):
-            raise TypeError(must_be("acceleration", "True or False", self.acceleration))
-        object.__setattr__(self, "acceleration", bool(self.acceleration))

@@ -219,17 +219,17 @@ FITS = {
     "stopping without validation": (
         regressor,
         {"callbacks": EarlyStopping()},
-        "monitor='val_loss', which is missing: .* Give validation_data or",
+        "monitor='val_loss', which is missing: this training has loss.* Give validation_data or",
     ),
     "plateaus without validation": (
         regressor,
         {"callbacks": ReduceLROnPlateau()},
-        "monitor='val_loss', which is missing: .*Give valid",
+        "monitor='val_loss', which is missing.*Give valid",
     ),
     "checkpoints of a metric that is none": (
         regressor,
         {"callbacks": ModelCheckpoint(SAVED, monitor="val_accuracy", save_best_only=True), "validation_split": 0.2},
-        "monitor='val_accuracy', which is missing: this training has loss, val_loss",
+        "ModelCheckpoint has monitor='val_accuracy', which is missing: this training has loss, val_loss",
     ),
     "checkpoints of functions": (
         lambda: regressor(layers=[Dense(5, OWN_ACTIVATION), 2]),
@@ -285,7 +285,7 @@ FITS = {
     "class weights of other labels": (
         classifier,
         {"y": Y, "class_weight": {3: 1.0}},
-        "key 3, but the labels are 0 to 2",
+        "keys of class_weight must be labels, 0 to 2, got 3",
     ),
     # targets and losses
     "negative counts": (lambda: regressor(loss="poisson"), {}, "y holds -.*poisson needs counts of 0 or more"),
@@ -349,7 +349,7 @@ CALLS = {
     "rates of a batch": (
         lambda m: m.train_on_batch(X, T),
         lambda: regressor(optimizer=Adam(lambda epoch: -1.0)),
-        "learning_rate=.*gave -1.0 in epoch 0",
+        "learning_rate=.* in epoch 0 must be finite and at least 0, got -1.0",
     ),
     "class weights of a batch": (
         lambda m: m.train_on_batch(X, T, class_weight="balanced"),
@@ -381,12 +381,12 @@ CALLS = {
     "probabilities of values": (
         lambda m: m.predict_proba(X),
         lambda: regressor().build(D),
-        "'squared_error' .* Use predict",
+        "'squared_error' and .*Use predict",
     ),
     "classes of counts": (
         lambda m: m.predict_classes(X),
         lambda: regressor(loss="poisson").build(D),
-        "'poisson' .* Use predict",
+        "'poisson' and .*Use pred",
     ),
     "head of nothing learnt": (lambda m: m.replace_head([3]), regressor, "no weights yet: call fit, or build"),
     "head that keeps nothing": (

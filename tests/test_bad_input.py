@@ -12,6 +12,8 @@ from models import bits, classifier
 
 import fastnn
 from fastnn import Callback, Dense, Model, losses
+from fastnn._data.arrays import Targets
+from fastnn._data.class_weight import apply_class_weight
 
 N, D = 40, 3
 RNG = np.random.default_rng(0)
@@ -272,7 +274,7 @@ BAD_ARGUMENTS = [
     *(("shuffle", v, TypeError, "shuffle must be .*True or False") for v in (1, 0, None, "yes", "batch")),
     *(("verbose", v, ValueError, "verbose must be .*'auto'") for v in (None, "no", 1.0, [])),
     *(
-        ("validation_split", v, ValueError, f"validation_split must be larger than 0 .*, got {float(v)!r}")
+        ("validation_split", v, ValueError, f"validation_split must be (at least 0|a finite).*, got {float(v)!r}")
         for v in (1, 1.0, 1.5, -0.1, NAN, INF, -INF)
     ),
     *(("validation_split", v, TypeError, "validation_split must be .*number")
@@ -290,7 +292,7 @@ BAD_ARGUMENTS = [
     ("validation_data", (X[:0], Y[:0]), ValueError, r"validation_data\[0\] has shape \(0, 3\)"),
     ("validation_data", (Y, X), ValueError, r"validation_data\[0\] has shape \(40,\)"),
     *(("max_seconds", v, ValueError, "max_seconds must be above 0") for v in (0, -1.0, NAN, -INF)),
-    *(("max_seconds", v, TypeError, "max_seconds must be .*number of seconds") for v in (True, "60", [1], 1j)),
+    *(("max_seconds", v, TypeError, "max_seconds must be a number, got") for v in (True, "60", [1], 1j)),
     *(("callbacks", v, TypeError, "callbacks") for v in (5, "stop", Callback, [Callback], print, [print], [None])),
 ]
 
@@ -348,15 +350,15 @@ BAD_MODELS = [
     ("layers", [Dense(4, "softmax"), 3], ValueError, r"layers\[0\] has the activation softmax"),
     ("layers", [4, 1], ValueError, "last layer has 1 unit.*binary_crossentropy"),
     *(("loss", v, TypeError, "loss must be a name") for v in (None, 5, ["mse"], losses.Loss, print, np.mean)),
-    *(("loss", v, ValueError, f"loss '{v}' is unknown") for v in ("", "MSEE", "hinge", "softmax")),
+    *(("loss", v, ValueError, f"loss must be one of .*, got '{v}'") for v in ("", "MSX", "hinge", "softmax")),
     *(("optimizer", v, TypeError, "optimizer must be") for v in (None, fastnn.Adam, 0.1, {"lr": 0.1}, ["adam"])),
-    *(("optimizer", v, ValueError, f"optimizer '{v}' is unknown") for v in ("adm", "Adamm", "")),
+    *(("optimizer", v, ValueError, f"optimizer must be one of .*, got '{v}'") for v in ("adm", "")),
     *(("regularizer", v, TypeError, "regularizer must be") for v in (fastnn.L2, 0.1, 0, ["l2"])),
-    *(("regularizer", v, ValueError, "regularizer .* is unknown") for v in ("l3", "")),
+    *(("regularizer", v, ValueError, "regularizer must be one of") for v in ("l3", "")),
     *(("metrics", v, TypeError, "metric") for v in (5, len, [None], [5], [len], [float])),
-    *(("metrics", v, ValueError, "metric") for v in ("accu", ["mse"], ["accuracy", "auc"])),
+    *(("metrics", v, ValueError, "metric") for v in ("accc", ["mse"], ["accuracy", "auc"])),
     *(("seed", v, TypeError, "seed must be .*integer or None") for v in (1.5, "0", True, RNG, [0], NAN)),
-    *(("seed", v, ValueError, "seed must be .*in 0") for v in (-1, 2**63, np.uint64(2**63))),
+    *(("seed", v, ValueError, r"seed must be at (least 0|most 2\*\*63 - 1)") for v in (-1, 2**63, np.uint64(2**63))),
     *(
         ("dtype", v, ValueError, "dtype must be .*'float32' or 'float64'")
         for v in (None, "float16", int, "int32", ">f4", "x", {}, [], "f4,f4", object(), np.complex64, "longdouble")
@@ -436,3 +438,95 @@ def test_an_epsilon_that_the_dtype_rounds_to_zero_is_refused(optimizer):
     with pytest.raises(ValueError, match="epsilon"):
         single.optimizer = optimizer(1e-3, epsilon=1e-60)
     assert single.optimizer is kept
+
+
+#  other arguments, and what is not finite
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("rows", [1, 2, 70, 5000])
+def test_predictions_that_are_not_finite_are_warned_of(dtype, rows):
+    model = Model([4, 2], loss="squared_error", seed=0, dtype=dtype).build(D)
+    huge = np.tile(X[:1].astype(dtype), (rows, 1))
+    model.predict(huge)
+    huge[-1] = np.finfo(dtype).max / 2
+    with pytest.warns(RuntimeWarning, match="predict returned NaN or infinity for finite X.*Scale X"):
+        outputs = model.predict(huge)
+    assert outputs.shape == (rows, 2)
+    assert np.isfinite(outputs[:-1]).all()
+    assert not np.isfinite(outputs[-1]).all()
+    with pytest.warns(RuntimeWarning, match="evaluate found a loss that is not finite"):
+        assert not np.isfinite(model.evaluate(huge, np.zeros((rows, 2)))["loss"])
+
+
+def test_probabilities_that_are_not_finite_are_warned_of():
+    model = Model([4, 3], loss="softmax_crossentropy", seed=0).build(D)
+    model.weights[0][...] = -1e30
+    with pytest.warns(RuntimeWarning, match="predict returned NaN or infinity"):
+        model.predict_proba(np.full((2, D), -3e38, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "kind", "text"),
+    [
+        ("history", None, TypeError, "history must be a fastnn.History, got None"),
+        ("stop_training", None, TypeError, "stop_training must be True or False, got None"),
+        ("trainable", np.array(True), (TypeError, ValueError), "trainable must be a bool for each"),
+    ],
+)
+def test_attributes_that_are_set(name, value, kind, text):
+    refused(built(classifier), lambda model: setattr(model, name, value), kind, text)
+
+
+@pytest.mark.parametrize("snapshot", [None, (), (np.zeros(3), np.zeros(3)), "x", [np.zeros(3)] * 2])
+def test_what_is_no_snapshot(snapshot):
+    refused(built(classifier), lambda model: model.restore(snapshot), TypeError, "snapshot must be what")
+
+
+def test_arguments_of_other_methods():
+    model = built(classifier)
+    refused(model, lambda one: one.summary(print_fn=5), TypeError, "print_fn must be a function .*, got 5")
+    refused(model, lambda one: one.flops_per_row(training=1), TypeError, "training must be True or False, got 1")
+    for layers in (None, 5, np.array(1)):
+        refused(model, lambda one, layers=layers: one.replace_head(layers), TypeError, "layers must be a sequence")
+    for path in ("a\0b", "\ud800" * 3):
+        for call in (model.save, fastnn.load):
+            with pytest.raises(ValueError, match="path must be a path that the file system can encode"):
+                call(path)
+
+
+@pytest.mark.parametrize(
+    ("call", "text"),
+    [
+        (lambda: losses.get("cross_entropy"), "Did you mean 'binary_crossentropy' or 'softmax_crossentropy'"),
+        (lambda: losses.get("squared"), "Did you mean 'squared_error'"),
+        (lambda: Dense(3, "Tanh"), "Did you mean 'tanh'"),
+        (lambda: fastnn.optimizers.get("Adam-W"), "Did you mean 'adamw'"),
+        (lambda: Model([(64, "relu"), 3], loss="mse"), r"layers\[0\] must be .*Use Dense\(64, 'relu'\)"),
+        (lambda: fastnn.LearningRateScheduler(int), "schedule must be a function .*, got <class 'int'>"),
+        (lambda: fastnn.Adam(10**400), "learning_rate must be a finite number, got int of 1329 bits"),
+        (lambda: Dense(10**5000), r"units must be at most 2\*\*63 - 1, got int of 16610 bits"),
+        (lambda: Dense(unprintable()), "units must be an integer of at least 1, got <NoRepr instance"),
+    ],
+)
+def test_errors_that_lead_to_what_is_valid(call, text):
+    with pytest.raises((TypeError, ValueError), match=text):
+        call()
+
+
+def unprintable():
+    class NoRepr:
+        def __repr__(self):
+            raise KeyError("no repr")
+
+    return NoRepr()
+
+
+def test_labels_that_another_thread_changes_are_no_index_error():
+    targets = Targets(np.empty((0, 3)), Y.copy(), 3)
+    targets.labels[5] = 10**6  # valid when it was checked
+    loss = losses.get("softmax_crossentropy")
+    with pytest.raises(ValueError, match="y was written to by another thread during the call"):
+        apply_class_weight(
+            "balanced", targets=targets, sample_weight=np.empty(0), index=None, loss=loss, dtype=np.float32
+        )

@@ -99,9 +99,9 @@ def test_several_forms():
         ("stop", "callbacks must be .*, got 'stop'"),
         (Recorder, "callbacks must be an instance of .*, got <class"),
         (print, "callbacks must be .*, got <built-in"),
-        ([Recorder], r"callbacks\[0\] is <class .*instance of"),
-        ([Recorder(), None], r"callbacks\[1\] is None"),
-        ([print], r"callbacks\[0\] is <built-in"),
+        ([Recorder], r"callbacks\[0\] must be an instance of .*, got <class"),
+        ([Recorder(), None], r"callbacks\[1\] must be .*, got None"),
+        ([print], r"callbacks\[0\] must be .*, got <built-in"),
     ],
 )
 def test_what_is_no_callback(given, text):

@@ -49,7 +49,7 @@ def test_loss(name):
     np.testing.assert_array_equal(fitted([8, 5], named), plain)
     model = fastnn.Model([5], loss=named)
     assert model.metrics == ()
-    with pytest.raises(ValueError, match="predict_proba needs a cross-entropy"):
+    with pytest.raises(ValueError, match="predict_proba needs a model of classes"):
         model.build(5).predict_proba(X)
     with pytest.raises(ValueError, match="needs a loss of classification"):
         fastnn.Model([5], loss=named, metrics=["accuracy"])

@@ -71,7 +71,7 @@ def test_each_call_gives_fresh_arrays():
 
 @pytest.mark.parametrize("dtype", [np.uint8, "int64", bool, complex])
 def test_other_dtypes_are_refused(dtype):
-    with pytest.raises(TypeError, match=r"dtype is .*give float32 or float64"):
+    with pytest.raises(TypeError, match=r"dtype must be a floating-point type .*, got"):
         load_digits(dtype=dtype)
 
 

@@ -61,12 +61,12 @@ def test_activation(spec, name, alpha, code):
 
 
 def test_unknown_activation_lists_the_names_and_suggests_one():
-    with pytest.raises(ValueError, match=r"activation 'rleu' is unknown; did you mean 'relu'\?") as error:
+    with pytest.raises(ValueError, match=r"activation must be one of .*, got 'rleu'\. Did you mean 'relu'\?") as error:
         activations.get("rleu")
     for name in ("identity", "sigmoid", "tanh", "relu", "leaky_relu", "elu", "softmax"):
         assert name in str(error.value)
     assert activations.get("Tanh") == Activation("tanh")
-    with pytest.raises(ValueError, match=r"'qqqqqq' is unknown\. The names are"):
+    with pytest.raises(ValueError, match=r"got 'qqqqqq'\.$"):
         activations.get("qqqqqq")
 
 
@@ -166,11 +166,11 @@ def test_auto_of_selu_is_what_its_fixed_point_is_derived_for():
 
 
 def test_unknown_initializer():
-    with pytest.raises(ValueError, match=r"kernel_initializer 'he' is unknown"):
+    with pytest.raises(ValueError, match=r"kernel_initializer .*'he'\. Did you mean 'he_uniform' or 'he_normal'\?"):
         initializers.get("he")
-    with pytest.raises(ValueError, match=r"did you mean 'glorot_uniform'"):
+    with pytest.raises(ValueError, match=r"Did you mean 'glorot_uniform'\?"):
         initializers.initial_weights("glorot_unifrom", Activation("relu"), 2, 2, np.random.default_rng())
-    with pytest.raises(TypeError, match="kernel_initializer must be one of the names"):
+    with pytest.raises(TypeError, match=r"kernel_initializer must be one of auto, .*, got None"):
         initializers.get(None)
 
 
@@ -212,9 +212,9 @@ def test_units_must_be_positive(units):
 def test_dense_refuses_other_wrong_arguments():
     with pytest.raises(TypeError, match="use_bias must be True or False, got 1"):
         Dense(3, use_bias=1)
-    with pytest.raises(ValueError, match="activation 'reul' is unknown"):
+    with pytest.raises(ValueError, match=r"activation must be one of .*, got 'reul'"):
         Dense(3, "reul")
-    with pytest.raises(ValueError, match="kernel_initializer 'ones' is unknown"):
+    with pytest.raises(ValueError, match=r"kernel_initializer must be one of .*, got 'ones'"):
         Dense(3, kernel_initializer="ones")
     with pytest.raises(TypeError):
         Dense(3, "relu", "zeros")
@@ -248,11 +248,11 @@ def test_layers_must_be_a_sequence(given):
 def test_layers_name_the_entry_that_is_wrong():
     with pytest.raises(ValueError, match=r"layers\[1\] must be at least 1, got 0"):
         as_layers([3, 0, 2])
-    with pytest.raises(TypeError, match=r"layers\[0\] must be an integer of at least 1, got '3'"):
+    with pytest.raises(TypeError, match=r"layers\[0\] must be a Dense, a Dropout or an integer of at least 1, got '3'"):
         as_layers(["3", 2])
     with pytest.raises(TypeError, match=r"layers\[2\] must be an integer of at least 1, got True"):
         as_layers([3, 2, True])
-    with pytest.raises(TypeError, match=r"layers\[1\] must be an instance"):
+    with pytest.raises(TypeError, match=r"layers\[1\] must be .*, got <class .*\. Use an instance, such as Dense"):
         as_layers([3, layers.Dense, 2])
 
 
@@ -292,7 +292,7 @@ def test_settings_of_losses():
         (lambda: losses.huber(0), "delta must be above 0"),
         (lambda: Loss("poisson", delta=1.0), "delta has no meaning for poisson"),
         (lambda: losses.quantile(0.1, 1.0), "above 0 and below 1"),
-        (lambda: losses.quantile(0.1, 0.1), "must differ"),
+        (lambda: losses.quantile(0.1, 0.1), "quantiles must be different"),
         (lambda: Loss("squared_error", quantiles=(0.5,)), "quantiles have no meaning"),
         (lambda: losses.softmax_crossentropy(1.0), "at least 0 and below 1"),
         (lambda: Loss("huber", label_smoothing=0.1), "label_smoothing has no meaning for huber"),
@@ -315,7 +315,7 @@ def test_targets_in_the_form_of_the_loss():
 
 
 def test_unknown_loss():
-    with pytest.raises(ValueError, match=r"loss 'squared_eror' is unknown; did you mean 'squared_error'\?"):
+    with pytest.raises(ValueError, match=r"loss must be one .*, got 'squared_eror'\. Did you mean 'squared_error'\?"):
         losses.get("squared_eror")
     with pytest.raises(TypeError, match="loss must be a name such as 'squared_error', or a Loss, got None"):
         losses.get(None)
@@ -417,7 +417,7 @@ def test_optimizers_are_frozen_and_their_options_have_names():
 
 
 def test_unknown_optimizer():
-    with pytest.raises(ValueError, match=r"optimizer 'adann' is unknown; did you mean 'adam'\?"):
+    with pytest.raises(ValueError, match=r"optimizer must be one of .*, got 'adann'\. Did you mean 'adam'\?"):
         optimizers.get("adann")
     for wrong in (Adam, None, 1e-3):
         with pytest.raises(TypeError, match="optimizer must be a name"):
@@ -461,7 +461,7 @@ def test_regularizers_are_checked():
 
 
 def test_unknown_regularizer():
-    with pytest.raises(ValueError, match=r"regularizer 'l22' is unknown; did you mean 'l2'\?"):
+    with pytest.raises(ValueError, match=r"regularizer must be one of l1, l2, l1_l2, got 'l22'\. Did you mean 'l2'\?"):
         regularizers.get("l22")
     for wrong in (L2, 1e-4):
         with pytest.raises(TypeError, match="regularizer must be an instance such as L2"):
@@ -500,7 +500,7 @@ def test_accuracy_goes_with_classification_only():
 
 
 def test_unknown_metric():
-    with pytest.raises(ValueError, match=r"metric 'acuracy' is unknown; did you mean 'accuracy'\?"):
+    with pytest.raises(ValueError, match=r"metric must be one of .*, got 'acuracy'\. Did you mean 'accuracy'\?"):
         metrics.get("acuracy")
     with pytest.raises(TypeError, match=r"metric must be a name such as 'accuracy', .* or a Metric, got None"):
         metrics.get(None)

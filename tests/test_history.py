@@ -77,11 +77,12 @@ def test_a_failed_append_leaves_all_as_it_was():
     for values in ({"new": 1.0, "loss": "much"}, {"new": None}, {"new": [1.0, 2.0]}):
         with pytest.raises(TypeError, match=r"values\['(loss|new)'\] must be a number"):
             h.append(5, values)
-    for epoch in (4, 0, -1):
+    for epoch in (4, 0):
         with pytest.raises(ValueError, match=f"epoch must be above the last one, 4, got {epoch}"):
             h.append(epoch, {"new": 1.0})
-    with pytest.raises(ValueError, match="above the last one, -1, got -1"):
-        History().append(-1, {})
+    for other in (h, History()):
+        with pytest.raises(ValueError, match="epoch must be at least 0, got -1"):
+            other.append(-1, {})
     assert_same(h, History.from_dict(before))
 
 
@@ -533,7 +534,7 @@ def test_plot_into_axes_that_are_there():
     for axes in (figure.subplots(1, 2), tuple(figure.subplots(1, 2))):
         assert h.plot(axes=axes) is figure
         assert list(lines(axes[1])) == ["accuracy"]
-    with pytest.raises(ValueError, match=r"axes must be one .* got 3"):
+    with pytest.raises(ValueError, match=r"axes must be .* at most 2, got .* It has 3 items"):
         h.plot(axes=figure.subplots(1, 3))
 
 
@@ -558,5 +559,5 @@ def test_the_damping_of_a_solver_is_no_metric():
 
 @pytest.mark.parametrize("name", ["loss", "epoch", *NO_METRICS])
 def test_names_in_logs_cannot_name_a_metric(name):
-    with pytest.raises(ValueError, match=f"metric name '{name}' is taken"):
+    with pytest.raises(ValueError, match=f"name of a metric must be none of loss, .*, got '{name}'"):
         fastnn.metrics.Metric(name, lambda y_true, y_pred: 0.0)

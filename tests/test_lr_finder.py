@@ -180,6 +180,7 @@ def test_losses_are_those_of_fits(optimizer, options, schedule, trials, name, dt
     assert getattr(found, name) == rates[np.argmin(losses)]
 
 
+@pytest.mark.filterwarnings("ignore::fastnn.TrainingWarning")
 def test_recommended_rates_are_near_the_best_of_a_grid():
     options, ratios = {"epochs": 20, "batch_size": 10}, []
     for optimizer in (fastnn.SGD(), fastnn.SGD(momentum=0.9), fastnn.Adam()):
@@ -247,15 +248,15 @@ def test_a_search_ends_at_the_lowest_loss():
             calls.append(rate)
             return math.inf if rate > 3 * best else math.log(rate / best) ** 2
 
-        tried = lr_finder._search(loss_at, first, 1e-7, 10.0)
+        tried, found = lr_finder._search(loss_at, first, 1e-7, 10.0)
         assert sorted(calls) == list(tried[:, 0])
         assert len(set(calls)) == len(calls) <= lr_finder.MOST_TRIALS
-        found = tried[np.argmin(tried[:, 1]), 0]
+        assert found == tried[np.argmin(tried[:, 1]), 0]
         assert abs(math.log(found / best)) <= 0.51 * math.log(lr_finder.MULTIPLE)
 
 
 @pytest.mark.parametrize(
-    ("loss_at", "first", "found"),
+    ("loss_at", "first", "best"),
     [
         (lambda rate: 1.0, 1e-2, 1e-7),  # of equal losses that of the lowest rate
         (lambda rate: math.inf, 1.0, 1e-7),
@@ -264,12 +265,30 @@ def test_a_search_ends_at_the_lowest_loss():
         (lambda rate: -rate, 1e-9, 10.0),
     ],
 )
-def test_a_search_stays_within_its_limits(loss_at, first, found, monkeypatch):
+def test_a_search_stays_within_its_limits(loss_at, first, best, monkeypatch):
     monkeypatch.setattr(lr_finder, "MOST_TRIALS", 100)
-    tried = lr_finder._search(loss_at, first, 1e-7, 10.0)
+    tried, found = lr_finder._search(loss_at, first, 1e-7, 10.0)
     assert tried[0, 0] >= 1e-7
     assert tried[-1, 0] <= 10.0
-    assert abs(math.log(tried[np.argmin(tried[:, 1]), 0] / found)) <= math.log(lr_finder.MULTIPLE)
+    assert abs(math.log(found / best)) <= math.log(lr_finder.MULTIPLE)
+
+
+def test_of_losses_that_are_low_enough_the_lowest_rate_is_taken():
+    tried, found = lr_finder._search(lambda rate: 1e-3 / rate, 1e-2, 1e-7, 10.0, enough=0.1)
+    assert tried[-1, 1] < 0.1
+    assert 1e-2 <= found <= 1e-2 * lr_finder.MULTIPLE
+
+
+def test_separated_classes_do_not_ask_for_high_rates():
+    """The loss falls to 0 with the highest rates, which ruin predictions of other rows."""
+    y = (X[:, 0] > 0).astype(int)
+    model = fastnn.Model([16, 2], loss="softmax_crossentropy", optimizer=fastnn.Adam(), seed=0)
+    found = model.lr_find(X + 2.0 * y[:, None], y, epochs=40, batch_size=10)
+    rates, losses = found.constant.T
+    enough = 1e-6 * found.initial_loss
+    assert losses.min() < enough
+    assert found.learning_rate == rates[losses < enough].min()
+    assert found.learning_rate < rates[losses.argmin()]
 
 
 def test_it_stops_where_the_loss_diverges():

@@ -16,10 +16,12 @@ from insides import steps_done
 
 import fastnn
 from fastnn import __main__ as command_line
+from fastnn import optimizers
 from fastnn.__main__ import main
 from fastnn._engine import system_info
 from fastnn.activations import elu, leaky_relu
 from fastnn.kernels.lang import compiler
+from fastnn.kernels.nn.rules import ACTIVATIONS, LOSSES
 from fastnn.optimizers import SGD, AdaGrad, Adam, RMSProp
 
 ROOT = Path(fastnn.__file__).parents[1]
@@ -213,20 +215,23 @@ def test_save_writes_the_trained_model(capsys, models, tmp_path):
         (["--threads", "-1"], "argument --threads: must be an integer of at least 1, got '-1'"),
         (["--label-smoothing", "1"], "argument --label-smoothing: must be a number of at least 0 and below 1, got '1'"),
         (["--label-smoothing", "nan"], "--label-smoothing: must be a number of at least 0 and below 1, got 'nan'"),
-        (["--activation", "rely"], "did you mean 'relu'"),
+        (["--activation", "rely"], "Did you mean 'relu'"),
         (["--activation", "softmax"], "softmax"),
         (["--alpha", "0.1"], "alpha has no meaning for relu"),
-        (["--optimizer", "adamm"], "did you mean 'adam'"),
+        (["--optimizer", "adamm"], "Did you mean 'adam'"),
         (["--momentum", "0.9"], "momentum is not a setting of adam"),
         (["--learning-rate", "-1"], "learning_rate must be above 0"),
         (["--l2", "-1"], "l2 must be at least 0"),
-        (["--loss", "hinge"], "loss 'hinge' is unknown"),
+        (["--loss", "hinge"], "loss must be one of squared_error,"),
         (["--dtype", "float16"], "dtype must be 'float32' or 'float64', got 'float16'"),
-        (["--seed", "-1"], "seed must be in 0 .. 2**63 - 1, got -1"),
+        (["--seed", "-1"], "seed must be at least 0, got -1"),
         (["--save", "/no/such/folder/model.npz"], "argument --save"),
         (["--save", "."], "argument --save"),
-        (["report"], "invalid choice: 'report'"),
-        (["info", "--epochs", "3"], "unrecognized arguments"),
+        (["report"], "command must be info, warmup or none, got 'report'"),
+        (["info", "--epochs", "3"], "info takes no options"),
+        (["--epohcs", "3"], "--epohcs is unknown; did you mean --epochs?"),
+        (["--zzz=3"], "--zzz is unknown. See --help"),
+        (["--loss", "gaussian_nll"], "loss must be one for a single number per output, got 'gaussian_nll'"),
     ],
 )
 def test_arguments_that_make_no_sense(capsys, arguments, message):
@@ -259,6 +264,32 @@ def test_a_file_that_cannot_be_written(capsys, monkeypatch, tmp_path):
     out, err = capsys.readouterr()
     assert "test accuracy" in out  # what was reached is printed before
     assert "No space left on device" in err
+
+
+def test_help_lists_every_name(capsys):
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    text = " ".join(capsys.readouterr().out.split())
+    for name in (*optimizers.first_order_names(), *ACTIVATIONS.names, *LOSSES.names):
+        if name not in ("gaussian_nll", "quantile"):  # they have not one output per target
+            assert re.search(rf"\b{name}\b", text), name
+    assert {"adamw", "sgd"} <= set(optimizers.first_order_names())
+
+
+def test_more_threads_than_processors_are_not_announced(capsys, monkeypatch):
+    monkeypatch.setattr(command_line, "available_threads", lambda: 1)
+    assert main([*SHORT, "--threads", "999"]) == 0
+    assert "up to 1 thread\n" in capsys.readouterr().out
+
+
+def test_a_reader_that_ends_early_is_no_error():
+    code = f"import sys; from fastnn.__main__ import main; sys.exit(main({[*SHORT, '--quiet']!r}))"
+    with subprocess.Popen(
+        [sys.executable, "-c", code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()
+        assert process.stderr.read() == ""
+        assert process.wait(300) == 0
 
 
 class _Interrupting(fastnn.Callback):

@@ -164,10 +164,10 @@ def test_names():
         ([worst, Metric("worst", max)], ValueError, "metrics has 2 of the name 'worst'"),
         (["mse", Metric("mean_squared_error", worst)], ValueError, "2 of the name 'mean_squared_error'"),
         ([Metric], TypeError, "metric must be a name"),
-        ([functools.partial(worst, 1)], TypeError, "has no __name__; use fastnn.metrics.Metric"),
-        ([len], TypeError, r"<built-in function len> cannot be called as function\(y_true, y_pred\)"),
-        ([lambda y: 0.0], TypeError, "cannot be called as function"),
-        (["r2", "r3"], ValueError, "metric 'r3' is unknown"),
+        ([functools.partial(worst, 1)], TypeError, "metric must be a function with a __name__, or Metric"),
+        ([len], TypeError, r"must be callable as function\(y_true, y_pred\), got <built-in function len>"),
+        ([lambda y: 0.0], TypeError, "function of a metric must be callable as function"),
+        (["r2", "r3"], ValueError, "metric must be one of .*, got 'r3'"),
     ],
 )
 def test_what_is_no_metric(metrics, kind, text):
@@ -177,13 +177,13 @@ def test_what_is_no_metric(metrics, kind, text):
 
 @pytest.mark.parametrize("name", ["loss", "seconds", "learning_rate", "epoch", "val_worst"])
 def test_names_that_are_taken(name):
-    with pytest.raises(ValueError, match=f"metric name '{name}' is taken"):
+    with pytest.raises(ValueError, match=f"name of a metric must be none of loss, .*, got '{name}'"):
         Metric(name, worst)
 
 
 @pytest.mark.parametrize("name", ["", None, 5])
 def test_names_that_are_none(name):
-    with pytest.raises(TypeError, match="name must be a text"):
+    with pytest.raises(TypeError, match="name of a metric must be a text"):
         Metric(name, worst)
 
 
@@ -196,7 +196,7 @@ def test_errors_are_for_regression(name):
 @pytest.mark.parametrize("value", [None, "much", [1.0, 2.0], np.ones(1), 1j])
 def test_a_metric_that_gives_no_number(value):
     model = regressor(metrics=[Metric("odd", lambda y_true, y_pred: value)])
-    with pytest.raises(TypeError, match=r"metric 'odd' gave .* but must give one number"):
+    with pytest.raises(TypeError, match=r"value of the metric 'odd' must be one number, got"):
         model.fit(table(), table(N, 1))
 
 
@@ -221,7 +221,8 @@ def test_outputs_that_are_not_finite_are_not_given():
     X = table(4).astype("float32")
     model = Model([1], loss="squared_error", seed=0, metrics=[fail]).build(3)
     model.weights[0][:] = 1e30
-    found = model.evaluate(np.full_like(X, 3e38), np.zeros(4))
+    with pytest.warns(RuntimeWarning, match="not finite"):
+        found = model.evaluate(np.full_like(X, 3e38), np.zeros(4))
     assert math.isnan(found["fail"])
     assert math.isnan(found["loss"])
 

@@ -461,7 +461,7 @@ def test_another_regularizer_keeps_the_optimizers_memory_and_a_wrong_one_changes
         model.regularizer = "l3"
     assert bits(model) == before
     model.regularizer, model.optimizer = None, "lbfgs"
-    with pytest.raises(ValueError, match="l1=1, which has a kink"):
+    with pytest.raises(ValueError, match="l1=1, whose penalty has no derivative at 0"):
         model.regularizer = fastnn.L1(1.0)
     assert model.regularizer.l1 == 0.0
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 
 import numpy as np
@@ -29,20 +30,45 @@ def net(dtype="float32"):
     return fastnn.Model([5, 1], loss="squared_error", optimizer=fastnn.Adam(), seed=1, dtype=dtype)
 
 
-def test_the_range_test_plots_itself():
+def test_found_rates_plot_themselves():
     found = net().lr_find(X, Y)
     figure = found.plot()
     assert isinstance(figure, Figure)
     (ax,) = figure.axes
-    assert ax.get_xscale() == "log"
-    labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert labels[2:] == [f"{name}: {rate:.2g}" for name, rate in found.suggestions.items()]
+    assert ax.get_xscale() == ax.get_yscale() == "log"
     np.testing.assert_array_equal(ax.lines[1].get_ydata(), found.smoothed)
-    assert [line.get_xdata()[0] for line in ax.lines[2:]] == [found.steep, found.valley, found.minimum]
+    marks = {"constant rate": (found.constant, found.learning_rate)}
+    marks["peak of OneCycle"] = (found.one_cycle, found.max_learning_rate)
+    lines = {curve.get_label(): curve for curve in ax.lines}
+    shown = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert shown == list(lines)
+    colours = set()
+    for name, (trials, best) in marks.items():
+        curve, star = lines[f"after 20 epochs: {name}"], lines[f"{name}: {best:.2g}"]
+        np.testing.assert_array_equal(curve.get_xydata(), trials[np.isfinite(trials[:, 1])])
+        # The mark is at the lowest point of its curve, and in its colour.
+        lowest = curve.get_xydata()[curve.get_ydata().argmin()]
+        assert tuple(star.get_xydata()[0]) == tuple(lowest) == (best, trials[:, 1].min())
+        assert star.get_color() == curve.get_color()
+        colours.add(star.get_color())
+        low, high = ax.get_ylim()
+        assert low < lowest[1] < high
+    assert len(colours) == 2
     figure.savefig(io.BytesIO())
 
 
-def test_a_range_test_without_suggestions_plots_itself_too():
+def test_found_rates_of_a_loss_below_zero_plot_themselves():
+    model = fastnn.Model([5, 2], loss="gaussian_nll", seed=1)
+    found = model.lr_find(X, 0.01 * Y, epochs=40)
+    assert found.constant[:, 1].min() < 0
+    (ax,) = found.plot().axes
+    assert ax.get_yscale() == "linear"
+    assert ax.get_ylim()[0] < found.constant[:, 1].min()
+    ax.figure.savefig(io.BytesIO())
+
+
+@pytest.mark.filterwarnings("ignore:no training of 20 epochs:UserWarning")
+def test_a_search_without_recommendation_plots_itself_too():
     found = net().lr_find(X, Y, start=1e37, end=1e38, steps=10)
     ax = Figure().subplots()
     assert found.plot(ax=ax) is ax.figure
@@ -70,6 +96,45 @@ def test_a_line_is_shown_by_its_weight_and_bias():
     np.testing.assert_allclose(path[-1], solution, atol=0.05)
     assert len(path) == 16
     figure.savefig(io.BytesIO())
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("most_steps", [3000, 20])
+def test_just_right_ends_lowest(seed, most_steps, monkeypatch):
+    """Also where the rates are compared by shorter trainings than those of the figure."""
+    monkeypatch.setattr(fastnn.lr_finder, "MOST_STEPS", most_steps)
+    model = fastnn.Model([16, 1], loss="squared_error", optimizer=fastnn.Adam(), seed=seed)
+    left, _ = plot.learning_rates(model, X, Y, epochs=10).axes
+    assert [curve.get_label().split(":")[0] for curve in left.lines] == ["too low", "just right", "too high"]
+    slow, good, wild = (curve.get_ydata()[-1] for curve in left.lines)
+    assert good < min(slow, wild)
+    if most_steps == 3000:
+        found = model.lr_find(X, Y, epochs=10)
+        assert good == found.constant[:, 1].min()
+
+
+def test_a_recommended_rate_that_is_not_the_best_gives_way(monkeypatch):
+    """Begin far too low and far too high: the one that ends lowest is called just right."""
+    found = net().lr_find(X, Y, epochs=5)
+    for wrong in (1e-5, 3.0):
+        mistaken = dataclasses.replace(found, learning_rate=wrong)
+        monkeypatch.setattr(fastnn.Model, "lr_find", lambda *given, mistaken=mistaken, **options: mistaken)
+        left, _ = plot.learning_rates(net(), X, Y, epochs=5).axes
+        ends = [curve.get_ydata()[-1] for curve in left.lines]
+        assert left.lines[1].get_label().startswith("just right: ")
+        assert left.lines[1].get_label() != f"just right: {wrong:.2g}"
+        assert ends[1] == min(ends)
+
+
+def test_given_rates_are_named_by_what_they_do():
+    for rates, names in (
+        ((1e-3, 1e-2, 5.0), ["too low", "just right", "too high"]),
+        ((1e-5, 1e-4, 1e-2), ["lowest", "middle", "highest"]),
+    ):
+        left, _ = plot.learning_rates(net(), X, Y, rates=rates, epochs=5).axes
+        assert [curve.get_label().split(":")[0] for curve in left.lines] == names
+        ends = [curve.get_ydata()[-1] for curve in left.lines]
+        assert (ends[1] == min(ends)) == (names[1] == "just right")
 
 
 @pytest.mark.parametrize("trained", [False, True])
@@ -148,7 +213,9 @@ def test_classes_weights_lists_and_given_axes():
         ({"rates": [0.1, 0.2, "a"]}, r"rates\[2\] must be a number"),
         ({"epochs": 0}, "epochs must be .* got 0"),
         ({"batch_size": 0}, "batch_size must be .* got 0"),
-        ({"axes": 5}, "axes must be two"),
+        ({"axes": 5}, "axes must be matplotlib.axes.Axes"),
+        ({"axes": Figure().subplots(1, 3)}, "axes must be .* It has 3 items"),
+        ({"axes": Figure().subplots()}, "axes must be two"),
     ],
 )
 def test_wrong_settings(options, text):
@@ -158,7 +225,10 @@ def test_wrong_settings(options, text):
 
 def test_a_model_that_has_nothing_to_learn():
     model = line(dtype="float64")
-    with pytest.raises(ValueError, match=r"no good one was found: LearningRates\(no suggestion"):
+    with (
+        pytest.warns(UserWarning, match="no training of 2 epochs"),
+        pytest.raises(ValueError, match=r"no good one was found: LearningRates\(no recommendation"),
+    ):
         plot.learning_rates(model, np.zeros((20, 1)), np.zeros(20), epochs=2)
 
 

@@ -236,22 +236,22 @@ def test_schedules_are_values(schedule):
         (lambda: Constant(0.0), "learning_rate must be above 0, got 0.0"),
         (lambda: Constant("1"), "learning_rate must be a number, got '1'"),
         (lambda: Constant(math.nan), "learning_rate must be a finite number"),
-        (lambda: Step(0.1), "one of step_size .* and milestones .* must be given, got step_size=None"),
-        (lambda: Step(0.1, step_size=2, milestones=[1]), "one of step_size"),
+        (lambda: Step(0.1), "step_size or milestones must be given, .* got step_size=None"),
+        (lambda: Step(0.1, step_size=2, milestones=[1]), "step_size or milestones must be given, and not both"),
         (lambda: Step(0.1, step_size=0), "step_size must be above 0, got 0.0"),
         (lambda: Step(0.1, step_size=1, gamma=1.5), "gamma must be above 0 and at most 1, got 1.5"),
-        (lambda: Step(0.1, milestones=[2, 2]), r"milestones must rise, from above 0, got \(2.0, 2.0\)"),
-        (lambda: Step(0.1, milestones=[0, 2]), "milestones must rise, from above 0"),
-        (lambda: Step(0.1, milestones=[]), "milestones must have at least one number"),
+        (lambda: Step(0.1, milestones=[2, 2]), r"milestones must be .* in rising order, got \(2.0, 2.0\)"),
+        (lambda: Step(0.1, milestones=[0, 2]), "milestones must be numbers above 0, in rising order"),
+        (lambda: Step(0.1, milestones=[]), "milestones must be a sequence of at least one number"),
         (lambda: Step(0.1, milestones=5), "milestones must be a sequence of numbers, got 5"),
         (lambda: Step(0.1, milestones=["a"]), r"milestones\[0\] must be a number, got 'a'"),
-        (lambda: PiecewiseConstant(0.1, boundaries=[1, 2], values=[0.1]), "one rate for each boundary.*got 1 for 2"),
+        (lambda: PiecewiseConstant(0.1, boundaries=[1, 2], values=[0.1]), r"values must be 2 rates, .*, got \(0.1,\)"),
         (lambda: PiecewiseConstant(0.1, boundaries=[1], values=[-0.1]), "values must be at least 0"),
         (lambda: Exponential(0.1, gamma=0), "gamma must be above 0 and at most 1"),
         (lambda: Exponential(0.1, gamma=0.5, staircase=1), "staircase must be True or False, got 1"),
         (lambda: InverseScaling(0.1, power=-1), "power must be above 0, got -1.0"),
         (lambda: Cosine(0.1, epochs=0), "epochs must be above 0"),
-        (lambda: Cosine(0.1, epochs=5, warmup=5), "warmup must be below epochs, 5.0, which contains it, got 5.0"),
+        (lambda: Cosine(0.1, epochs=5, warmup=5), "warmup must be below epochs, 5.0, which contain it, got 5.0"),
         (lambda: Cosine(0.1, epochs=5, min_lr=0.2), "min_lr must be at most learning_rate, 0.1, got 0.2"),
         (lambda: Cosine(0.1, epochs=5, start_factor=0.2), "start_factor=0.2 is that of a warm-up; give warmup=1"),
         (lambda: Cosine(0.1, epochs=5, warmup=1, start_factor=1), "start_factor must be at least 0 and below 1"),
@@ -259,7 +259,7 @@ def test_schedules_are_values(schedule):
         (lambda: Cosine(0.1, epochs=5, restarts=True, t_mult=0.5), "t_mult must be at least 1"),
         (lambda: OneCycle(0.1, epochs=5, pct_start=1), "pct_start must be above 0 and below 1, got 1.0"),
         (lambda: OneCycle(0.1, epochs=5, div_factor=0.5), "div_factor must be at least 1, got 0.5"),
-        (lambda: fastnn.Adam(Cosine), r"learning_rate must be an instance, such as Cosine\(...\), got the class"),
+        (lambda: fastnn.Adam(Cosine), r"learning_rate must be .*, got <class .* Use an instance, such as Cosine"),
         (lambda: fastnn.SGD(learning_rate=[0.1]), "learning_rate must be a number"),
     ],
 )
@@ -358,7 +358,7 @@ class Look(fastnn.Callback):
     """Makes a fit stop after each epoch."""
 
 
-@pytest.mark.filterwarnings("ignore::fastnn.TrainingWarning")  # some end before the fits
+@pytest.mark.filterwarnings("ignore::fastnn.TrainingWarning")
 @pytest.mark.parametrize("schedule", ALL, ids=IDS)
 def test_the_rates_do_not_depend_on_how_epochs_are_run(schedule, tmp_path):
     """Many epochs a call, one a call, and with a file in between: the same bits."""
@@ -441,11 +441,11 @@ def test_a_schedule_of_ones_own():
 @pytest.mark.parametrize(
     ("rate", "text"),
     [
-        (lambda epoch: math.nan if epoch == 2 else 0.1, "learning_rate=<function .* gave nan in epoch 2; .* finite"),
-        (lambda epoch: 0.1 - 0.1 * epoch, "gave -0.1 in epoch 2"),
-        (lambda epoch: "0.1" if epoch == 2 else 0.0, "gave '0.1' in epoch 2; it must give a number"),
-        (lambda epoch: None if epoch == 2 else np.array(0.1), "gave None in epoch 2; it must give a number"),
-        (Mine(math.inf), r"learning_rate=Mine\(learning_rate=inf\) gave inf in epoch 0"),
+        (lambda epoch: math.nan if epoch == 2 else 0.1, "<function .* in epoch 2 must be finite .*, got nan"),
+        (lambda epoch: 0.1 - 0.1 * epoch, "in epoch 2 must be finite and at least 0, got -0.1"),
+        (lambda epoch: "0.1" if epoch == 2 else 0.0, "in epoch 2 must be a number, got '0.1'"),
+        (lambda epoch: None if epoch == 2 else np.array(0.1), "in epoch 2 must be a number, got None"),
+        (Mine(math.inf), r"learning_rate=Mine\(learning_rate=inf\) in epoch 0 must be finite and at least 0, got inf"),
     ],
 )
 def test_wrong_rates_end_the_training_with_the_epoch(rate, text):
@@ -461,7 +461,7 @@ def test_a_schedule_must_give_a_rate_for_each_time():
         def __call__(self, epoch):
             return 0.1
 
-    with pytest.raises(ValueError, match=r"gave an array of shape \(\) for epochs of shape \(1, 5\)"):
+    with pytest.raises(ValueError, match=r"shape of the rates of learning_rate=.* must be \(1, 5\), .*, got \(\)"):
         new_model(Scalar()).fit(X, Y, batch_size=10, verbose=False)
 
 
@@ -481,7 +481,7 @@ def test_a_rate_of_zero_changes_nothing():
     assert params(model) == before
 
 
-@pytest.mark.filterwarnings("ignore::fastnn.TrainingWarning")  # targets of 1e30
+@pytest.mark.filterwarnings("ignore::fastnn.TrainingWarning")
 @pytest.mark.parametrize("watch", [None, Look()], ids=["can_fuse_epochs", "watched"])
 def test_divergence_names_the_rate_of_its_step(watch):
     rates = [1e-3, 1e-3, 1e-3, 1e300, 1e-3]

@@ -7,7 +7,7 @@ from itertools import product
 import numpy as np
 
 import fastnn
-from fastnn._engine.thread_team import available_threads
+from fastnn._engine.processors import available_threads
 
 from .timing import median
 

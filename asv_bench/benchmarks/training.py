@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any
 
 import fastnn
-from fastnn._engine.thread_team import available_threads
+from fastnn._engine.processors import available_threads
 
 from .workloads import TRAINING, Workload
 

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._validation import must_be
+from fastnn._validation import must_be, reason, shown
 from fastnn.kernels.maths.isfinite import all_finite
 
 if TYPE_CHECKING:
@@ -182,7 +182,7 @@ def as_targets(
     classes = loss.classification
     if softmax and n_outputs == 1:
         raise ValueError(
-            "softmax_crossentropy with 1 output is senseless, as the softmax of one number is always 1: "
+            "softmax_crossentropy needs at least 2 outputs, as the softmax of one number is always 1: "
             "use binary_crossentropy, or 2 outputs."
         )
     a = _as_numbers(y, name, _ENCODE_LABELS if classes else _GIVE_NUMBERS)
@@ -214,7 +214,7 @@ def as_targets(
     elif classes:
         _check_unit_interval(values.reshape(a.shape), name)
     elif loss.rule.targets == "counts" and values.min() < 0:
-        row, column = np.argwhere(values < 0)[0]
+        row, column = divmod(int(np.argmax(values < 0)), columns)
         raise ValueError(f"{name} holds {values[row, column]} at row {row}, but poisson needs counts of 0 or more.")
     return Targets(values, np.empty(0, np.int64), columns * each)
 
@@ -264,8 +264,8 @@ def as_sample_weight(
     total, most = weights.sum(dtype=np.float64), np.sqrt(np.finfo(weights.dtype).max)
     if not total < most:
         raise ValueError(
-            f"{name} sums to {total:.3g}, and losses times so much can overflow in {weights.dtype}: keep the sum below "
-            f"{most:.1g}, for instance divide by the mean."
+            f"{name} sums to {total:.3g}, and losses times this sum can overflow in {weights.dtype}: keep the sum "
+            f"below {most:.1g}, for instance divide by the mean."
         )
     return weights
 
@@ -274,27 +274,23 @@ def _as_numbers(value: Any, name: str, text_advice: str) -> npt.NDArray[Any]:
     """Return `value` as a plain array of booleans, integers or floats, without a copy where possible."""
     if value is None:
         raise TypeError(f"{name} is None: give an array of numbers.")
-    if hasattr(value, "toarray") and hasattr(value, "nnz"):
-        raise TypeError(
-            f"{name} is a sparse array ({type(value).__name__}): give a dense one, {name}.toarray()."
-        )
     if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(
             f"{name} has {np.ma.getmaskarray(value).sum()} masked values: fill them with {name}.filled(...) "
             f"or drop their rows."
         )
-    if _is_mixed_numeric_frame(value):
-        # NumPy's own reading would go through an object for each number when booleans stand beside numbers.
-        return np.asarray(value.to_numpy(dtype=np.float64))
     try:
-        a = np.asarray(value)
-    except ValueError as error:
-        if "inhomogeneous" not in str(error):
-            raise ValueError(f"{name} cannot be read as an array of numbers: {error}") from error
-        raise ValueError(f"{name} is ragged: all its rows must have the same length.") from error
-    except (TypeError, RuntimeError) as error:
-        raise TypeError(f"{name} cannot be read as an array of numbers: {error}") from error
+        a = _read(value)
+    except Exception as error:  # raised by NumPy, or by the value's own methods
+        if isinstance(error, ValueError) and "inhomogeneous" in str(error):
+            raise ValueError(f"{name} is ragged: all its rows must have the same length.") from error
+        text = f"{name} cannot be read as an array of numbers: {reason(error)}."
+        raise (ValueError if isinstance(error, ValueError) else TypeError)(text) from error
 
+    if a is None:
+        raise TypeError(
+            f"{name} is a sparse array ({type(value).__name__}): give a dense one, {name}.toarray()."
+        )
     if a.ndim == 0:
         raise TypeError(
             f"{name} is a single value of type {type(value).__name__}: give an array with one entry or row "
@@ -320,6 +316,16 @@ def _as_numbers(value: Any, name: str, text_advice: str) -> npt.NDArray[Any]:
     raise TypeError(f"{name} has dtype {a.dtype}, but numbers are needed: convert with .astype(np.float32).")
 
 
+def _read(value: Any) -> npt.NDArray[Any] | None:
+    """Return `value` as an array of any dtype; None if it is sparse."""
+    if hasattr(value, "toarray") and hasattr(value, "nnz"):
+        return None
+    if _is_mixed_numeric_frame(value):
+        # NumPy's own reading would go through an object for each number when booleans stand beside numbers.
+        return np.asarray(value.to_numpy(dtype=np.float64))
+    return np.asarray(value)
+
+
 def _is_mixed_numeric_frame(value: Any) -> bool:
     """Whether `value` is a data frame of numeric columns that differ in type."""
     if not (hasattr(value, "dtypes") and hasattr(value, "to_numpy") and getattr(value, "ndim", 0) == 2):
@@ -336,7 +342,7 @@ def _from_objects(a: npt.NDArray[np.object_], name: str, text_advice: str) -> np
             continue
         where = _where(index, a.shape)
         if isinstance(item, str | bytes):
-            raise TypeError(f"{name} holds the text {item!r} at {where}: {text_advice}.")
+            raise TypeError(f"{name} holds the text {shown(item)} at {where}: {text_advice}.")
         if item is None or type(item).__name__ in ("NAType", "NaTType"):
             raise TypeError(f"{name} holds {item!r} at {where}: fill or drop missing values first.")
         if isinstance(item, list | tuple | np.ndarray):
@@ -344,8 +350,8 @@ def _from_objects(a: npt.NDArray[np.object_], name: str, text_advice: str) -> np
         raise TypeError(f"{name} holds a {type(item).__name__} object at {where}: give numbers.")
     try:
         return a.astype(np.float64)
-    except (OverflowError, ValueError) as error:
-        raise ValueError(f"{name} holds a number that float64 cannot represent: {error}.") from error
+    except Exception as error:  # raised by the objects themselves
+        raise ValueError(f"{name} holds a number that float64 cannot represent: {reason(error)}.") from error
 
 
 def _as_finite(a: npt.NDArray[Any], dtype: npt.DTypeLike, name: str) -> npt.NDArray[Any]:
@@ -354,7 +360,9 @@ def _as_finite(a: npt.NDArray[Any], dtype: npt.DTypeLike, name: str) -> npt.NDAr
         values = np.require(a, dtype=dtype, requirements=("C", "A"))
     if a.dtype.kind != "f" or all_finite(values.reshape(-1)):
         return values
-    index = next(_not_finite(values.reshape(-1)))
+    index = next(_not_finite(values.reshape(-1)), None)
+    if index is None:
+        raise ValueError(written_during_the_call(name))
     given = a[np.unravel_index(index, a.shape)]  # format() would go through a double, str() does not
     where = _where(index, a.shape)
     if np.isfinite(given):
@@ -364,6 +372,11 @@ def _as_finite(a: npt.NDArray[Any], dtype: npt.DTypeLike, name: str) -> npt.NDAr
         )
     remedy = "fill or drop missing values first" if np.isnan(given) else "replace or drop it first"
     raise ValueError(f"{name} holds {given} at {where}, but all values must be finite: {remedy}.")
+
+
+def written_during_the_call(name: str) -> str:
+    """Return the text of the error about data that another thread changed between their check and their use."""
+    return f"{name} was written to by another thread during the call: pass a copy, or wait for the end of the call."
 
 
 def _not_finite(flat: npt.NDArray[Any]) -> Iterator[int]:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from collections.abc import Mapping
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._data.arrays import Targets, as_sample_weight
-from fastnn._validation import must_be
+from fastnn._data.arrays import Targets, as_sample_weight, written_during_the_call
+from fastnn._validation import must_be, number_in, shown
 from fastnn.losses import Loss
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -77,8 +75,11 @@ def _labels(targets: Targets, loss: Loss) -> tuple[npt.NDArray[np.int64], int]:
         raise ValueError(
             f"class_weight needs a loss of classification, got loss={loss.name!r}. Use sample_weight for single rows."
         )
-    if targets.labels.size:
-        return targets.labels, targets.n_outputs
+    if targets.labels.size:  # which may be the caller's memory: what is validated here is what is used
+        labels = targets.labels.copy()
+        if labels.min() < 0 or labels.max() >= targets.n_outputs:
+            raise ValueError(written_during_the_call("y"))
+        return labels, targets.n_outputs
     values = targets.values
     binary = loss.rule.targets == "binary"
     if binary and values.shape[1] > 1:
@@ -99,10 +100,16 @@ def _labels(targets: Targets, loss: Loss) -> tuple[npt.NDArray[np.int64], int]:
 
 def _from_mapping(given: Mapping[int, float], n_classes: int) -> npt.NDArray[np.float64]:
     weights = np.ones(n_classes)
-    for label, weight in given.items():
-        if not isinstance(label, numbers.Real) or not 0 <= label < n_classes or label != int(label):
-            raise ValueError(f"class_weight has the key {label!r}, but the labels are 0 to {n_classes - 1}.")
-        if not isinstance(weight, numbers.Real) or not math.isfinite(weight) or weight < 0:
-            raise ValueError(must_be(f"class_weight[{label!r}]", "a finite number of at least 0", weight))
-        weights[int(label)] = float(weight)
+    try:
+        items = list(given.items())
+    except Exception as error:  # raised by the mapping itself
+        raise TypeError(must_be("class_weight", "a dict such as {0: 1.0, 1: 5.0}", given)) from error
+    for label, weight in items:
+        try:
+            known = float(label).is_integer() and 0 <= float(label) < n_classes
+        except Exception:  # no number
+            known = False
+        if not known:
+            raise ValueError(must_be("keys of class_weight", f"labels, 0 to {n_classes - 1}", label))
+        weights[int(label)] = number_in(f"class_weight[{shown(label)}]", weight, "[0, inf)")
     return weights

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
@@ -13,7 +12,7 @@ import numpy.typing as npt
 from fastnn._data.arrays import Targets, as_features, as_sample_weight, as_targets, feature_names
 from fastnn._data.class_weight import ClassWeight, apply_class_weight
 from fastnn._data.rows import Rows
-from fastnn._validation import must_be
+from fastnn._validation import as_sequence, must_be, number_in
 from fastnn.losses import Loss
 
 ValidationData: TypeAlias = tuple[Any, Any] | tuple[Any, Any, Any]
@@ -107,8 +106,7 @@ def prepare_training(
     """
     training = _checked(X, y, form, sample_weight, _NAMES)
     validation: Rows | None = None
-    if not isinstance(validation_split, numbers.Real) or isinstance(validation_split, bool | np.bool_):
-        raise TypeError(must_be("validation_split", "a number in [0, 1)", validation_split))
+    validation_split = number_in("validation_split", validation_split, "[0, 1)")
     if validation_data is not None and validation_split:
         raise ValueError("validation_data and validation_split are both given; one of them is enough.")
     if validation_split:
@@ -151,11 +149,8 @@ def split_validation(
     ValueError
         If `fraction` is not between 0 and 1 or one part would be empty.
     """
-    if isinstance(fraction, bool | np.bool_) or not isinstance(fraction, numbers.Real):
-        raise TypeError(must_be(name, "a number larger than 0 and smaller than 1", fraction))
-    if not 0 < fraction < 1:
-        raise ValueError(must_be(name, "larger than 0 and smaller than 1", fraction))
-    n_val = round(n_rows * float(fraction))
+    fraction = number_in(name, fraction, "(0, 1)")
+    n_val = round(n_rows * fraction)
     if not 0 < n_val < n_rows:
         raise ValueError(
             f"{name} {fraction!r} of {n_rows} rows leaves {n_rows - n_val} for training and {n_val} for "
@@ -198,7 +193,7 @@ def _finished(rows: Rows, form: RowFormat, class_weight: Any) -> Rows:
 
 def _split(rows: Rows, validation_split: float, seed: int) -> tuple[Rows, Rows]:
     """Draw rows for validation; neither part may consist of rows of weight 0 alone."""
-    parts = split_validation(rows.n, float(validation_split), seed, name="validation_split")
+    parts = split_validation(rows.n, validation_split, seed, name="validation_split")
     for part, role in zip(parts, ("training", "validation"), strict=True):
         if rows.sample_weight.size and not rows.sample_weight[part].any():
             raise ValueError(
@@ -211,12 +206,13 @@ def _split(rows: Rows, validation_split: float, seed: int) -> tuple[Rows, Rows]:
 
 def _held_out(validation_data: Any, training: Rows, form: RowFormat) -> Rows:
     """Validate and convert `validation_data`, which must be as wide as the rows of training."""
-    if not isinstance(validation_data, tuple | list) or len(validation_data) not in (2, 3):
-        kind = type(validation_data).__name__
-        if isinstance(validation_data, tuple | list):
-            kind += f" of {len(validation_data)}"
-        raise TypeError(f"validation_data must be a tuple (X, y) or (X, y, sample_weight), got a {kind}.")
-    X, y, sample_weight = (*validation_data, None)[:3]
+    constraint = "a tuple (X, y) or (X, y, sample_weight)"
+    if not isinstance(validation_data, tuple | list):
+        raise TypeError(must_be("validation_data", constraint, validation_data))
+    given = as_sequence("validation_data", constraint, validation_data)
+    if len(given) not in (2, 3):
+        raise TypeError(must_be("validation_data", constraint, given, f"It has {len(given)} items."))
+    X, y, sample_weight = (*given, None)[:3]
     like = replace(
         form,
         n_features=training.features.shape[1],

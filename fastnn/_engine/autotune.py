@@ -8,6 +8,14 @@ SLICE = 0.05
 MAX_EPOCHS = 256
 #: Seconds of training steps by which one thread and all threads are compared; the faster is kept.
 TRIAL = 0.001
+#: Seconds of training steps by one thread before the first comparison: a shorter training is not worth its cost.
+FIRST_TRIAL = 0.02
+#: Seconds per step below which more than one thread is never faster.
+MIN_STEP = 5e-6
+#: How many times slower all threads must be for a comparison to end early.
+CLEARLY = 1.5
+#: Seconds above what that allows after which the slice that starts the threads ends it: their processors are busy.
+PATIENCE = 0.002
 #: Seconds until the next comparison: the first interval, and the last one, as it doubles each time.
 FIRST_RETRY, LAST_RETRY = 0.05, 0.5
 
@@ -15,8 +23,8 @@ FIRST_RETRY, LAST_RETRY = 0.05, 0.5
 class SliceTuner:
     """Choose steps per slice and number of threads by timing the slices of the run itself.
 
-    One thread runs for `TRIAL` seconds, then all threads do; the faster configuration is kept, and the comparison is
-    repeated, as the load of the machine may have changed. Results do not depend on the choice.
+    One thread runs for `TRIAL` seconds (at first `FIRST_TRIAL`), then all threads do; the faster configuration is kept,
+    and the comparison is repeated, as the load of the machine may have changed. Results do not depend on the choice.
 
     Parameters
     ----------
@@ -31,6 +39,7 @@ class SliceTuner:
         self._count = 1
         self._each = 0.0  # seconds per step in the last slice
         self._patience = FIRST_RETRY
+        self._serial = FIRST_TRIAL
         self._start_trial()
 
     def _start_trial(self) -> None:
@@ -41,9 +50,16 @@ class SliceTuner:
         self._steps = dict.fromkeys(self._candidates, 0)
         self._is_trial = len(self._candidates) > 1
 
+    def _each_alone(self) -> float:
+        """Return the seconds per step of one thread in this comparison."""
+        return self._seconds[1] / self._steps[1]
+
     def next(self) -> tuple[int, int]:
         """Return threads and steps of the next slice; a short one where it only starts the threads."""
-        return self._current, self._count if self._is_warm else max(1, self._count // 8)
+        if not self._is_warm:
+            return self._current, max(1, self._count // 8)
+        # A trial of all threads has several slices, so that it can end early.
+        return self._current, max(1, self._count // 4) if self._is_trial and self._current > 1 else self._count
 
     def epochs(self, n_steps: int) -> int:
         """Return how many epochs of `n_steps` steps fit in a slice, from 1 to `MAX_EPOCHS`."""
@@ -55,20 +71,26 @@ class SliceTuner:
             return
         if not self._is_warm:  # the first slice may have compiled the kernel or started the threads
             self._is_warm = True
+            if self._is_trial and not self._to_try and seconds > PATIENCE + CLEARLY * steps * self._each_alone():
+                self._current, self._is_trial = 1, False
             return
         self._seconds[n_threads] += seconds
         self._steps[n_threads] += steps
         spent, each = self._seconds[n_threads], seconds / steps
         self._each = each
         self._count = max(1, min(self._count * 4, round((TRIAL if self._is_trial else SLICE) / each)))
-        if self._is_trial and spent >= TRIAL:
-            if self._to_try:
-                self._current = self._to_try.pop(0)
-                self._is_warm = False
-            else:
-                self._current = min(self._candidates, key=lambda n: self._seconds[n] / self._steps[n])
+        if self._is_trial and self._to_try:
+            if spent >= self._serial:
+                self._is_trial = spent / self._steps[n_threads] >= MIN_STEP
+                self._current = self._to_try.pop(0) if self._is_trial else n_threads
+                self._is_warm = not self._is_trial
+        elif self._is_trial:
+            one = self._each_alone()
+            if spent >= TRIAL or each > CLEARLY * one:
+                self._current = n_threads if spent / self._steps[n_threads] < one else 1
                 self._is_trial = False
-        elif not self._is_trial and len(self._candidates) > 1 and spent > max(self._patience, 200 * each):
+        elif len(self._candidates) > 1 and spent > max(self._patience, 200 * each):
             self._patience = min(2 * self._patience, LAST_RETRY)
+            self._serial = TRIAL
             self._start_trial()
             self._count = max(1, round(TRIAL / each))  # bounds the cost of a trial of the slower one

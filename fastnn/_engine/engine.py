@@ -16,10 +16,11 @@ import numpy as np
 from fastnn._data.rows import AugmentationPlan, Shuffle
 from fastnn._engine.architecture import Architecture, address_of, set_penalties
 from fastnn._engine.autotune import SliceTuner
-from fastnn._engine.inference import InferencePlan
+from fastnn._engine.inference import InferencePlan, NotFinite
 from fastnn._engine.limits import INFERENCE_LIMITS, WORKSPACE_LIMITS, InferenceLimits, WorkspaceLimits
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import NO_NUMBERS, NO_ORDER, Workspace
+from fastnn._validation import must_be
 from fastnn.kernels import tables
 from fastnn.kernels.loop.train import train as train_kernel
 from fastnn.kernels.nn.rules import check_slots, initial_scalars
@@ -88,6 +89,8 @@ class RunOptions:
     changes : how features and targets are changed at random
     step_rates : (steps of the run,) float64, the learning rate of each step; or (0,) for that of `StepOptions.rates`
     step_losses : of the same shape, overwritten with the mean loss of each step's batch, without penalty; or (0,)
+    step_penalties : of the same shape, overwritten with the penalty of each step; or (0,)
+    penalty_weight : see `tables.Run`
     """
 
     batch: int
@@ -97,6 +100,8 @@ class RunOptions:
     changes: AugmentationPlan | None = None
     step_rates: np.ndarray = field(default_factory=lambda: NO_NUMBERS)
     step_losses: np.ndarray = field(default_factory=lambda: NO_NUMBERS)
+    step_penalties: np.ndarray = field(default_factory=lambda: NO_NUMBERS)
+    penalty_weight: float = 0.0
 
     def plan(self, plan: Plan, settings: Run, end_step: int) -> Plan:
         """Return the plan of a slice of the run, which ends before `end_step`."""
@@ -106,6 +111,7 @@ class RunOptions:
             order=NO_ORDER if self.shuffle is None else self.shuffle.order,
             step_rates=self.step_rates,
             step_losses=self.step_losses,
+            step_penalties=self.step_penalties,
             mixing=NO_NUMBERS if self.changes is None else self.changes.mixing,
         )
 
@@ -261,6 +267,12 @@ class Engine:
 
     def restore(self, snapshot: tuple[np.ndarray, np.ndarray]) -> None:
         """Restore a `snapshot` and its predictions, whether or not there is an average now."""
+        parts = snapshot if type(snapshot) is tuple else ()
+        if len(parts) != 2 or any(
+            type(part) is not np.ndarray or part.shape != self.params.shape or part.dtype != self.params.dtype
+            for part in parts
+        ):
+            raise TypeError(must_be("snapshot", "what the method snapshot of this model returned", snapshot))
         params, final = snapshot
         self.params[:] = params if self.averaged else final
         if self.averaged:
@@ -402,6 +414,7 @@ class Engine:
             augment=run.changes is not None,
             row_function=address_of(changes.function),
             noise=float(changes.noise),
+            penalty_weight=float(run.penalty_weight),
         )
 
     def evaluate(self, data: Data, *, metrics: tuple[int, ...], team: ThreadTeam) -> Sums:
@@ -457,8 +470,8 @@ class Engine:
         flags = X.flags
         return n_rows > 0 and n_in == self._n_in and flags.c_contiguous and flags.aligned
 
-    def predict(self, features: np.ndarray, n_threads: int = 1) -> np.ndarray | None:
-        """Return the outputs f(x) of all rows, (n, O); None if a feature is NaN or infinite."""
+    def predict(self, features: np.ndarray, n_threads: int = 1) -> np.ndarray | NotFinite | None:
+        """Return the outputs f(x) of all rows, (n, O), as `NotFinite` if one is; None if a feature is."""
         predictor = self._predictor
         if predictor is None or predictor.n_threads < n_threads:
             predictor = self._predictor = InferencePlan(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from typing import NamedTuple
 
 import numpy as np
 
@@ -15,7 +16,14 @@ from fastnn.kernels import tables
 from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.lang.simd import n_lanes
 from fastnn.kernels.linalg.microkernel import TILE_ROWS
+from fastnn.kernels.loop.predict import FINITE_OUTPUTS
 from fastnn.kernels.loop.predict import predict as predict_kernel
+
+
+class NotFinite(NamedTuple):
+    """Outputs for finite features, of which one is NaN or infinite."""
+
+    outputs: np.ndarray
 
 
 class InferencePlan:
@@ -59,8 +67,8 @@ class InferencePlan:
         )
         self._last = 0.0
 
-    def __call__(self, features: np.ndarray) -> np.ndarray | None:
-        """Return the outputs (n, O) of the net; None if a feature is NaN or infinite.
+    def __call__(self, features: np.ndarray) -> np.ndarray | NotFinite | None:
+        """Return the outputs (n, O) of the net, as `NotFinite` if one is; None if a feature is NaN or infinite.
 
         Predictions of little work run in the calling thread alone.
         """
@@ -68,14 +76,20 @@ class InferencePlan:
         outputs = np.empty((n, self._n_out), self._dtype)
         features = readonly(features)
         if n <= self._slice_rows:
-            return outputs if self._run(features, outputs, n) else None
+            status = self._run(features, outputs, n)
+            if status == FINITE_OUTPUTS:
+                return outputs
+            return NotFinite(outputs) if status else None
+        finite = True
         for first in range(0, n, self._slice_rows):
             part = slice(first, first + self._slice_rows)
-            if not self._run(features[part], outputs[part], self._slice_rows):
+            status = self._run(features[part], outputs[part], self._slice_rows)
+            if not status:
                 return None
-        return outputs
+            finite = finite and status == FINITE_OUTPUTS
+        return outputs if finite else NotFinite(outputs)
 
-    def _run(self, features: np.ndarray, outputs: np.ndarray, n: int) -> bool:
+    def _run(self, features: np.ndarray, outputs: np.ndarray, n: int) -> int:
         helpers = 0
         work = self._flops_per_row * max(n, self._limits.rows_per_weight_read)
         if work >= self._limits.work_for_a_worker and self.n_threads > 1 and not JIT_DISABLED:

@@ -13,7 +13,7 @@ from fastnn._data.rows import as_data, shuffled
 from fastnn._engine.architecture import Architecture
 from fastnn._engine.engine import Engine, RunOptions, StepOptions
 from fastnn._engine.thread_team import ThreadTeam
-from fastnn._engine.threads import spin_rounds
+from fastnn._engine.threads import LINGER, spin_rounds
 from fastnn.kernels.lang.cache import compile_listeners
 from fastnn.kernels.lang.compile_thread import in_compile_thread
 from fastnn.kernels.lang.compiler import CACHE_FOLDER, JIT_DISABLED
@@ -90,4 +90,4 @@ def _call_all(dtype: np.dtype[Any]) -> None:
         engine.predict(column)
     all_finite(column)
     shuffled(np.zeros(2, np.int64), 0, 0)
-    spin_rounds(1.0)
+    spin_rounds(LINGER)

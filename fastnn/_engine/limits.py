@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 #: Floating-point operations from which on waking a second thread pays (50 us of one core).
 WORK_FOR_THREADS = 5_000_000
+#: Operations from which on starting one for them alone, and ending it, pays (300 us).
+WORK_TO_START_THREADS = 30_000_000
 
 
 @dataclass(frozen=True, kw_only=True)

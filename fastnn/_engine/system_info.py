@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._engine.thread_team import ThreadTeam, available_threads, region_cost
+from fastnn._engine.processors import available_threads
+from fastnn._engine.thread_team import ThreadTeam, region_cost
 from fastnn._validation import must_be
 from fastnn._version import __version__
-from fastnn.kernels.lang import compiler, flags, simd
+from fastnn.kernels.lang import cache, compiler, flags, simd
 from fastnn.kernels.linalg.roofline import N_CHAINS, READ_VECTORS, fma_loop, read_loop
 from fastnn.kernels.tables import aligned_zeros, round_up
 
@@ -395,6 +396,8 @@ def info() -> dict[str, str | dict[str, str]]:
     if compiler.JIT_DISABLED:
         found["compiled code"] = "none: NUMBA_DISABLE_JIT is set, so the kernels run as slow Python"
     else:
-        found["compiled code"] = str(compiler.CACHE_FOLDER or "not cached: no writable folder, set FASTNN_CACHE_DIR")
+        read_only = [f"{folder} (read only)" for folder in cache.FOLDERS.read if folder != cache.FOLDERS.write]
+        write = [str(cache.FOLDERS.write or "not cached: no writable folder, set FASTNN_CACHE_DIR")]
+        found["compiled code"] = ", ".join(read_only + write)
     found["versions"] = ", ".join(f"{name} {version}" for name, version in versions().items())
     return found

@@ -12,20 +12,10 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._engine.processors import available_threads
 from fastnn._engine.threads import IDLE, LINGER, SPIN, forget_after_fork, spin_rounds, start_thread
 from fastnn._validation import positive_integer
 from fastnn.kernels.lang.barrier import JOBS, STOP, barriers, new_sync, spin_wait
-from fastnn.kernels.lang.compiler import JIT_DISABLED
-
-
-def available_threads() -> int:
-    """Return the number of processors that this process may use; 1 without compilation."""
-    if JIT_DISABLED:
-        return 1
-    try:
-        return len(os.sched_getaffinity(0))
-    except AttributeError:  # not on macOS and Windows
-        return os.cpu_count() or 1
 
 
 def as_n_threads(n_threads: Any) -> int:

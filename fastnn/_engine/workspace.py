@@ -14,7 +14,7 @@ from fastnn.kernels import ids, tables
 from fastnn.kernels.lang.simd import CACHE_LINE, n_lanes
 from fastnn.kernels.linalg.microkernel import TILE_ROWS
 from fastnn.kernels.nn.dispatch import N_HYPER, N_SCALARS
-from fastnn.kernels.nn.rules import derivative_from_input
+from fastnn.kernels.nn.rules import keeps_more_than_output
 from fastnn.kernels.nn.stochastic import ROW_RANDOMS
 from fastnn.kernels.tables import Layout, Plan, Run
 
@@ -172,7 +172,7 @@ class Workspace:
         self.layers["output"] = inputs[1:]
         self.layers["delta"] = [arena.take(rows * ld) for ld in lds[1:]]
         for k in range(architecture.n_layers):
-            if gradients and derivative_from_input(self.layers["activation"][k]):
+            if gradients and keeps_more_than_output(self.layers["activation"][k]):
                 self.layers["preactivation"][k] = arena.take(rows * lds[k + 1])
             if dropout and self.layers["dropout"][k]:
                 self.layers["mask"][k] = arena.take(rows * lds[k])
@@ -252,6 +252,7 @@ class Workspace:
                 order=NO_ORDER,
                 step_rates=NO_NUMBERS,
                 step_losses=NO_NUMBERS,
+                step_penalties=NO_NUMBERS,
                 hyper=self.hyper,
                 scalars=self.scalars,
                 mixing=NO_NUMBERS,

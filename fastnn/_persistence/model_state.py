@@ -6,10 +6,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
+import numpy as np
 import numpy.typing as npt
 
 from fastnn import activations, losses, optimizers, regularizers, schedules
@@ -22,6 +22,8 @@ from fastnn.history import History
 from fastnn.layers import Dense
 
 Array: TypeAlias = npt.NDArray[Any]
+#: Shape and dtype of arrays, by their names.
+Expected: TypeAlias = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
 
 
 def state_of(net: Net) -> tuple[dict[str, Any], dict[str, Array]]:
@@ -73,9 +75,16 @@ def from_state(header: Mapping[str, Any], arrays: Mapping[str, Array], *, n_thre
 
     Raises
     ------
-    LookupError, TypeError, ValueError, AttributeError, MemoryError
+    LookupError, TypeError, ValueError, AttributeError, ArithmeticError
         If header and arrays do not describe a net.
     """
+    return _from_state(header, lambda expected: arrays, n_threads=n_threads)
+
+
+def _from_state(
+    header: Mapping[str, Any], read_arrays: Callable[[Expected], Mapping[str, Array]], *, n_threads: int | None
+) -> Net:
+    """Construct a net; `read_arrays` is called with the names, shapes and dtypes of the arrays that the net needs."""
     layers = [
         Dense(
             entry["units"],
@@ -104,8 +113,12 @@ def from_state(header: Mapping[str, Any], arrays: Mapping[str, Array], *, n_thre
         raise ValueError(f"history must have at most {net.epochs_done} epochs (epochs_done)")
     if header["n_features"] is not None:
         n_features = positive_integer(header["n_features"], "n_features")
-        _check_shapes(net, n_features, arrays)
         net.feature_names = _feature_names(header.get("feature_names"), n_features)
+        expected = _expected_arrays(net, n_features)
+        arrays = read_arrays(expected)
+        for name, (shape, dtype) in expected.items():  # before memory is allocated: a damaged header may exceed it
+            if arrays[name].shape != shape or arrays[name].dtype != dtype:
+                raise ValueError(f"array {name} is {arrays[name].dtype} {arrays[name].shape}, not {dtype} {shape}")
         engine = net.allocate(n_features)
         engine.steps_done = _count(header["steps_done"], "steps_done")
         if engine.steps_done:
@@ -162,17 +175,17 @@ def _scalar_names(net: Net) -> tuple[str, ...]:
     return () if isinstance(optimizer, optimizers.Solver) else tuple(name for name, _ in optimizer.rule.scalars)
 
 
-def _check_shapes(net: Net, n_features: int, arrays: Mapping[str, Array]) -> None:
-    """Compare all shapes before memory is allocated, as those of a damaged header may exceed it."""
+def _expected_arrays(net: Net, n_features: int) -> Expected:
+    """Return names, shapes and dtypes of the arrays of a net."""
+    expected: Expected = {}
     n_in = n_features
+    n_slots = net.optimizer.n_slots + optimizers.averages(net.optimizer)
     for k, layer in enumerate(net.spec.layers):
-        n_slots = net.optimizer.n_slots + optimizers.averages(net.optimizer)
         for name in ("params", *(f"slot_{i}" for i in range(n_slots))):
-            for part, shape in (("weights", (n_in, layer.units)), ("biases", (layer.units,))):
-                kept = arrays[f"{name}.{k}.{part}"]
-                if kept.shape != shape or kept.dtype != net.spec.dtype:
-                    raise ValueError(f"array {name}.{k}.{part} is {kept.dtype} {kept.shape}, not {shape}")
+            expected[f"{name}.{k}.weights"] = ((n_in, layer.units), net.spec.dtype)
+            expected[f"{name}.{k}.biases"] = ((layer.units,), net.spec.dtype)
         n_in = layer.units
+    return expected
 
 
 def read(path: npz.PathOrFile, *, n_threads: int | None) -> Net:
@@ -185,16 +198,17 @@ def read(path: npz.PathOrFile, *, n_threads: int | None) -> Net:
     ValueError
         If the file is truncated, of another format, or of a later version.
     """
-    header, arrays = npz.read(path)
     n_threads = as_n_threads(n_threads)
-    try:
-        return from_state(header, arrays, n_threads=n_threads)
-    except (LookupError, TypeError, ValueError, AttributeError, MemoryError) as error:
-        label = os.fspath(path) if isinstance(path, str | os.PathLike) else "the file"
-        raise ValueError(
-            f"{label!r} is a fastnn file, but its content is no valid model ({type(error).__name__}: {error}); it is "
-            "damaged or was made by other software. Save the model again."
-        ) from error
+    with npz.open_archive(path) as archive:
+        try:
+            return _from_state(archive.header, archive.arrays, n_threads=n_threads)
+        except MemoryError:  # no damage: all sizes agree with those of the file
+            raise
+        except Exception as error:  # whatever follows from values that no model has
+            raise ValueError(
+                f"{npz.label_of(path)} is a fastnn file, but its content is no valid model ({npz.brief(error)}). "
+                "Save the model again."
+            ) from error
 
 
 def write(path: npz.PathOrFile, net: Net) -> None:

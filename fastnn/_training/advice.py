@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import itertools
 import statistics
-import sys
-import warnings
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -13,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._data.rows import Rows
-from fastnn._errors import TrainingWarning
+from fastnn._errors import warn
 from fastnn._training import objective
 from fastnn._training.net import Net
 from fastnn.optimizers import FirstOrderOptimizer
@@ -34,14 +32,6 @@ SPENT = 0.01
 MIN_EPOCHS = 6
 #: Mean relative change of the loss from epoch to epoch, from which on it oscillates.
 BOUNCE = 0.03
-
-
-def warn(text: str) -> None:
-    """Issue a TrainingWarning at the line outside of this package that led to it."""
-    level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "fastnn":
-        level, frame = level + 1, frame.f_back
-    warnings.warn(text, TrainingWarning, stacklevel=level)
 
 
 def check_scale(net: Net, rows: Rows) -> None:
@@ -134,7 +124,7 @@ def _level(net: Net, rows: Rows, loss: float) -> float:
         return (loss - objective.penalty(net)) / best if best > 0.0 else 0.0
     # Squares say nothing of losses that resist outliers, nor of outputs that are no predictions.
     outputs = net.outputs(rows.features[chosen]) if net.spec.loss.rule.least_squares else None
-    if outputs is None:
+    if not isinstance(outputs, np.ndarray):  # or they are not finite
         return 0.0
     total = np.average(np.square(targets - mean), axis=0, weights=weight).sum()
     return float(np.average(np.square(targets - outputs), axis=0, weights=weight).sum() / total) if total else 0.0

@@ -40,14 +40,17 @@ def run(loop: Loop) -> DivergenceError | None:
         limit = fit.epochs - loop.n_done if can_fuse_epochs else 1
         finished: list[tuple[Sums, float]] = []
         rates: list[npt.NDArray[np.float64]] = []
+        losses: list[npt.NDArray[np.float64]] = []
         steps_before = net.built().steps_done
         sums: Sums | None = None
         try:
-            sums = _run_epochs(loop, order, limit, finished, rates)
+            sums = _run_epochs(loop, order, limit, finished, rates, losses)
         finally:  # KeyboardInterrupt may come when the weights are already those of a later epoch
-            for (one, seconds), rates_of_epoch in zip(finished, rates, strict=False):
+            for (one, seconds), rates_of_epoch, of_steps in zip(finished, rates, losses, strict=False):
                 rate = float(rates_of_epoch[-1])
                 net.epochs_done += 1
+                if fit.batch_losses is not None:
+                    fit.batch_losses.append(_means_by_rows(of_steps, fit))
                 if can_fuse_epochs or sums is None:
                     loop.record_epoch({**values_of(net, one), "learning_rate": rate, "seconds": seconds})
         if sums.status != OK:
@@ -66,10 +69,12 @@ def _run_epochs(
     limit: int,
     finished: list[tuple[Sums, float]],
     rates: list[npt.NDArray[np.float64]],
+    losses: list[npt.NDArray[np.float64]],
 ) -> Sums:
     """Run one epoch or several, at most `limit`.
 
-    Adds to `finished` as `Engine.train_epochs` does, and before that to `rates` the rates of each epoch's steps.
+    Adds to `finished` as `Engine.train_epochs` does, and before that to `rates` the rates of each epoch's steps and to
+    `losses` arrays for their losses and penalties, (2, n_steps), or (2, 0) where the fit has no use for them.
     """
     net, fit, team = loop.net, loop.fit, loop.team
     training = fit.training
@@ -86,8 +91,11 @@ def _run_epochs(
         known = isinstance(rate, Schedule) or not callable(rate)
         if limit > 1 and known and (chosen is None or shuffle is not None):
             epochs = min(limit, engine.epochs_per_slice(training.n, fit.batch, team))
-        new_rates = rates_of_steps(rate, net.epochs_done, epochs, -(-training.n // fit.batch))
+        n_steps = -(-training.n // fit.batch)
+        new_rates = rates_of_steps(rate, net.epochs_done, epochs, n_steps)
+        new_losses = np.zeros((2, epochs, 0 if fit.batch_losses is None else n_steps))
         rates.extend(new_rates)
+        losses.extend(new_losses.swapaxes(0, 1))
         return engine.train_epochs(
             training.data(chosen),
             epochs,
@@ -100,12 +108,24 @@ def _run_epochs(
                 seed=net.spec.seed,
                 changes=fit.augmentation,
                 step_rates=np.array(new_rates, order="C").reshape(-1) if callable(rate) else NO_NUMBERS,
+                step_losses=new_losses[0].reshape(-1),
+                step_penalties=new_losses[1].reshape(-1),
+                penalty_weight=fit.penalty_weight,
             ),
             team=team,
             on_slice=_display(net, fit.progress),
         )
 
     return net.run_steps(run)
+
+
+def _means_by_rows(losses: npt.NDArray[np.float64], fit: Fit) -> tuple[float, float]:
+    """Return the means of losses and penalties of an epoch's steps, (2, n_steps), by the number of their rows."""
+    n_steps = losses.shape[1]
+    rows = np.full(n_steps, fit.batch)
+    rows[-1] = fit.training.n - fit.batch * (n_steps - 1)
+    loss, penalty = np.average(losses, axis=1, weights=rows)
+    return float(loss), float(penalty)
 
 
 def _first_order(net: Net) -> FirstOrderOptimizer:

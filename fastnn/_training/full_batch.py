@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 import numpy as np
@@ -18,12 +19,58 @@ from fastnn._errors import DivergenceError
 from fastnn._training.loop import Loop
 from fastnn._training.net import Net
 from fastnn._training.objective import compiled_metrics, evaluate_compiled
+from fastnn.solvers import LBFGS, LevenbergMarquardt
 
 #: Called after each iteration with x, its loss (and the metrics, if already computed) and the settings that changed;
 #: returns whether to continue.
 OnIteration: TypeAlias = Callable[[np.ndarray, dict[str, float], dict[str, float]], bool]
 #: Why a method ended before the last epoch: `History.stopped` and ``params["reason"]``; None after all epochs.
 End: TypeAlias = tuple[str, str] | None
+
+
+@dataclass(frozen=True)
+class Convergence:
+    """When a method has converged.
+
+    Parameters
+    ----------
+    gtol, ftol : float
+        Those of the solver.
+    unit : float
+        The loss of which `ftol` is a share is at least this.
+    absolute : bool
+        Whether `gtol` is a multiple of `unit`; otherwise of the loss, or of `unit` where that is larger.
+    """
+
+    gtol: float
+    ftol: float
+    unit: float
+    absolute: bool
+
+    @classmethod
+    def of(cls, loop: Loop) -> Convergence:
+        """Return the criteria of a fit.
+
+        Losses of classes have a unit of their own. Where classes can be separated, they fall to 0 together with their
+        gradient, and a share of the present loss would never be reached.
+        """
+        settings, unit = loop.net.optimizer, loop.fit.solver_unit
+        assert isinstance(settings, LBFGS | LevenbergMarquardt)
+        floor = float(loop.net.spec.loss.classification) if unit is None else unit
+        return cls(settings.gtol, settings.ftol, floor, unit is not None)
+
+    def by_gradient(self, slope: float, loss: float) -> End:
+        """Return the end if the largest component of the gradient is at most the tolerance at this loss."""
+        if slope > self.gtol * (self.unit if self.absolute else max(abs(loss), self.unit)):
+            return None
+        what = "" if self.absolute else " of the loss" if not self.unit else " of the loss or of 1"
+        return "converged", f"no component of the gradient is above gtol={self.gtol:g}{what}"
+
+    def by_step(self, before: float, loss: float) -> End:
+        """Return the end if an iteration lowered the loss by at most the tolerance."""
+        if before - loss > self.ftol * max(abs(before), abs(loss), self.unit):
+            return None
+        return "converged", f"an iteration lowered the loss by less than ftol={self.ftol:g} of it"
 
 
 class NotFiniteError(ArithmeticError):

@@ -13,7 +13,7 @@ from fastnn._engine.thread_team import ThreadTeam
 from fastnn._errors import DivergenceError
 from fastnn._training import full_batch
 from fastnn._training.blas import one_blas_thread
-from fastnn._training.full_batch import End, NotFiniteError, OnIteration
+from fastnn._training.full_batch import Convergence, End, NotFiniteError, OnIteration
 from fastnn._training.loop import Fit, Loop
 from fastnn._training.net import Net
 from fastnn._training.objective import compiled_metrics, loss_of, values_of
@@ -32,7 +32,7 @@ class _Objective:
         self._data = rows.data()
         self._metrics = compiled_metrics(net)
         self._team = team
-        self._last: tuple[np.ndarray, Sums] | None = None
+        self._last: tuple[np.ndarray, Sums, np.ndarray] | None = None
         self._wall = math.nan
 
     def start(self) -> np.ndarray:
@@ -40,10 +40,12 @@ class _Objective:
         return self._engine.params[self.index].astype(np.float64)
 
     def _evaluate(self, x: np.ndarray) -> tuple[Sums, np.ndarray]:
-        self._engine.params[self.index] = x
-        sums, grad = self._engine.flat_gradient(self._data, team=self._team, metrics=self._metrics)
-        self._last = x.copy(), sums
-        return sums, grad
+        """Return sums and gradient at x, which is often the point evaluated last."""
+        if self._last is None or not np.array_equal(self._last[0], x):
+            self._engine.params[self.index] = x
+            sums, grad = self._engine.flat_gradient(self._data, team=self._team, metrics=self._metrics)
+            self._last = x.copy(), sums, grad[self.index].astype(np.float64, copy=False)
+        return self._last[1:]
 
     def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """Return loss and gradient, (n_params,) float64.
@@ -56,17 +58,19 @@ class _Objective:
         if sums.status == OK and math.isfinite(loss):
             if math.isnan(self._wall):
                 self._wall = 10.0 * abs(loss) + 1.0
-            return loss, grad[self.index].astype(np.float64, copy=False)
+            return loss, grad.copy()
         if math.isnan(self._wall):
             raise NotFiniteError
         return self._wall, np.zeros(x.size)
 
     def values(self, x: np.ndarray) -> dict[str, float]:
-        """Return loss and metrics at x by name; x is usually the point evaluated last."""
-        if self._last is None or not np.array_equal(self._last[0], x):
-            self._evaluate(x)
-        assert self._last is not None
-        return values_of(self._net, self._last[1])
+        """Return loss and metrics at x by name."""
+        return values_of(self._net, self._evaluate(x)[0])
+
+    def slope(self, x: np.ndarray) -> float:
+        """Return the largest component of the gradient at x by its size."""
+        grad = self._evaluate(x)[1]
+        return float(max(grad.max(), -grad.min()))
 
 
 def check(net: Net) -> None:
@@ -91,23 +95,35 @@ def _minimise(loop: Loop, on_iteration: OnIteration) -> End:
     settings = loop.net.optimizer
     assert isinstance(settings, LBFGS)
     objective = _Objective(loop.net, loop.fit.training, loop.team)
+    convergence = Convergence.of(loop)
+    start = objective.start()
+    loss, _ = objective(start)
+    end = convergence.by_gradient(objective.slope(start), loss)
+    if end is not None:
+        return end
 
     def callback(intermediate_result: Any) -> None:
+        nonlocal loss, end
         x = np.array(intermediate_result.x)
-        if not on_iteration(x, objective.values(x), {}):
+        values = objective.values(x)
+        before, loss = loss, values["loss"]
+        if not on_iteration(x, values, {}):
+            raise StopIteration
+        end = convergence.by_gradient(objective.slope(x), loss) or convergence.by_step(before, loss)
+        if end is not None:
             raise StopIteration
 
     options = {
         "maxiter": loop.fit.epochs + 1,  # the last one is ended by the callback
         "maxcor": settings.maxcor,
-        "gtol": settings.gtol,
-        "ftol": settings.ftol,
+        "gtol": 0.0,  # scipy's tolerances do not scale with the loss; both are tested by the callback
+        "ftol": 0.0,
         "maxfun": settings.max_fun,
     }
     with one_blas_thread():
-        found = optimize.minimize(
-            objective, objective.start(), jac=True, method="L-BFGS-B", callback=callback, options=options
-        )
+        found = optimize.minimize(objective, start, jac=True, method="L-BFGS-B", callback=callback, options=options)
+    if end is not None:
+        return end
     if found.status == 0:
         return "converged", str(found.message)
     if found.status == 1:

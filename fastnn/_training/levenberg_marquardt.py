@@ -10,6 +10,7 @@ from contextlib import nullcontext
 
 import numpy as np
 
+from fastnn._data.arrays import written_during_the_call
 from fastnn._data.rows import Rows, as_data
 from fastnn._engine.engine import Engine
 from fastnn._engine.thread_team import ThreadTeam
@@ -17,7 +18,7 @@ from fastnn._engine.workspace import Workspace
 from fastnn._errors import DivergenceError
 from fastnn._training import full_batch
 from fastnn._training.blas import one_blas_thread
-from fastnn._training.full_batch import End, NotFiniteError, OnIteration
+from fastnn._training.full_batch import Convergence, End, NotFiniteError, OnIteration
 from fastnn._training.loop import Fit, Loop
 from fastnn._training.net import Net
 from fastnn.kernels.lang.simd import n_lanes
@@ -32,10 +33,29 @@ BLOCK_ROWS = 1024
 LAPACK_THREADS = 100
 #: Damping below which the normal equations no longer change in double precision.
 MU_MIN = 1e-20
+#: Factor of the damping after a step that lowered the loss by less than `ftol` where longer ones promise more.
+SLOW_MU_DEC = 0.1
+#: Damping with which normal equations are close to the undamped ones, and still regular in double precision.
+UNDAMPED_MU = 1e-12
 #: Relative length of the finite difference for the curvature along a step, and maximum ratio of acceleration to step
 #: up to which the second-order step is accepted (Transtrum and Sethna, sections 4 and 5).
 DIFFERENCE = 0.1
 MOST_ACCELERATION = 1.0
+#: Largest net for which J is factored, which takes some ten times as long as its normal equations.
+MAX_FACTORED_PARAMS = 500
+#: Reciprocal condition of J, its columns scaled to length 1, below which J^T J has lost directions to rounding.
+LOST_CONDITION = 1e-7
+#: Damping of factored steps as a share of the squared lengths of the columns: its range, and its factors after a step
+#: that lowers the loss and after one that does not.
+FACTORED_MU_MIN = 1e-16
+FACTORED_MU_MAX = 1.0
+FACTORED_MU_DEC = 0.3
+FACTORED_MU_INC = 3.0
+
+
+def _triangle(*parts: np.ndarray) -> np.ndarray:
+    """Return the triangle of a QR factorisation of some rows, given in parts."""
+    return np.asarray(np.linalg.qr(np.concatenate(parts), mode="r"))
 
 
 class _LeastSquares:
@@ -74,6 +94,8 @@ class _LeastSquares:
         if rows.index is not None and counts.size:
             counts = counts[rows.index]
         whole = float(counts.sum()) if counts.size else float(rows.n)
+        if not whole > 0.0:
+            raise ValueError(written_during_the_call("sample_weight"))
         half = net.spec.loss.rule.reduction == "sum"
         self._scale = math.sqrt(0.5 if half else 1.0 / (n_outputs * whole))
         self._columns = np.full((architecture.n_layers, 2), -1, np.int64)
@@ -151,6 +173,39 @@ class _LeastSquares:
         _, info = self._dpotrf(self._factor.T, lower=0, overwrite_a=1, clean=0)
         return None if info else -self._dpotrs(self._factor.T, gradient, lower=0)[0]
 
+    def undamped_reduction(self, gradient: np.ndarray) -> float:
+        """Return by how much an undamped step would lower the loss if the residuals were linear."""
+        step = self.step(gradient, UNDAMPED_MU)
+        return math.inf if step is None else -float(gradient @ step)
+
+    def factors(self, x: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the triangle of a QR factorisation of [J, r] with the rows of the penalty, and the column lengths.
+
+        (P + 1, P + 1), or (P, P + 1) for one residual fewer; (P,), 1 for a column of zeros.
+        """
+        self._engine.params[self._index] = x
+        root = np.sqrt(self.penalty)
+        triangle = np.column_stack([np.diag(root), root * x])
+        for _, jacobian, residual in self.blocks():
+            triangle = _triangle(triangle, np.column_stack([jacobian, residual]))
+        lengths = np.sqrt((triangle[:, :-1] ** 2).sum(axis=0))
+        return triangle, np.where(lengths > 0.0, lengths, 1.0)
+
+    def reciprocal_condition(self, triangle: np.ndarray, lengths: np.ndarray) -> float:
+        """Return the reciprocal condition of J with columns of length 1, without those of zeros."""
+        columns = triangle[:, :-1] / lengths
+        values = np.linalg.svd(columns[:, columns.any(axis=0)], compute_uv=False)
+        return float(values.min(initial=1.0) / values.max(initial=1.0))
+
+    def factored_step(self, triangle: np.ndarray, damping: np.ndarray) -> np.ndarray:
+        """Return the step (P,) with `damping` (P,) on the diagonal, from the triangle of `factors`."""
+        from scipy import linalg
+
+        n = self.n_params
+        rows = np.column_stack([np.diag(np.sqrt(damping)), np.zeros(n)])
+        damped = _triangle(triangle, rows)
+        return np.asarray(-linalg.solve_triangular(damped[:n, :n], damped[:n, n], check_finite=False))
+
     def acceleration(self, x: np.ndarray, step: np.ndarray) -> np.ndarray:
         """Return the geodesic acceleration (P,) of the last `step`; x is that of `linearise`."""
         h = DIFFERENCE
@@ -197,7 +252,7 @@ def _minimise(loop: Loop, on_iteration: OnIteration) -> End:
     """Minimise a sum of squares until the method converges or `on_iteration` returns False."""
     problem = _LeastSquares(loop.net, loop.fit.training, loop.team)
     with one_blas_thread() if problem.n_params >= LAPACK_THREADS else nullcontext():
-        return _descend(problem, _settings(loop.net), on_iteration)
+        return _descend(problem, _settings(loop.net), Convergence.of(loop), on_iteration)
 
 
 def check_memory(settings: LevenbergMarquardt, n_params: int) -> None:
@@ -217,29 +272,79 @@ def check_memory(settings: LevenbergMarquardt, n_params: int) -> None:
         )
 
 
-def _descend(problem: _LeastSquares, settings: LevenbergMarquardt, on_iteration: OnIteration) -> End:
+def _descend(
+    problem: _LeastSquares, settings: LevenbergMarquardt, convergence: Convergence, on_iteration: OnIteration
+) -> End:
     """Take damped steps until the method converges or `on_iteration` returns False."""
     x = problem.start()
     loss = problem.loss(x)
     if not math.isfinite(loss):
         raise NotFiniteError
     mu = settings.mu
-    going_on = True
+    going_on, slow = True, None
     while going_on:
         gradient = problem.linearise(x)
-        if 2.0 * max(gradient.max(), -gradient.min()) <= settings.gtol:
-            return "converged", f"no component of the gradient is above gtol={settings.gtol:g}"
+        end = convergence.by_gradient(2.0 * max(gradient.max(), -gradient.min()), loss)
+        if end is not None:
+            return end
+        if slow is not None:  # the last step was a short one: because of its damping, or is this a minimum?
+            if convergence.by_step(loss + problem.undamped_reduction(gradient), loss) is not None:
+                return slow
+            mu = max(mu * SLOW_MU_DEC, MU_MIN)
+        rejected = False
         while (found := _try(problem, x, gradient, mu, settings.acceleration)) is None or not found[1] < loss:
+            rejected = True
             if mu >= settings.mu_max:
-                return "stalled", f"no step lowers the loss up to a damping of mu_max={settings.mu_max:g}"
+                end = "stalled", f"no step lowers the loss up to a damping of mu_max={settings.mu_max:g}"
+                return _descend_by_factors(problem, x, loss, end, convergence, on_iteration)
             mu = min(mu * settings.mu_inc, settings.mu_max)
-        lowered = loss - found[1]
-        x, loss = found
+        before, (x, loss) = loss, found
         going_on = on_iteration(x, {"loss": loss}, {"mu": mu})
         mu = max(mu * settings.mu_dec, MU_MIN)
-        if going_on and lowered <= settings.ftol * loss:
-            return "converged", f"a step lowered the loss by less than ftol={settings.ftol:g} of it"
+        slow = convergence.by_step(before, loss)
+        if going_on and slow is not None and rejected:
+            return _descend_by_factors(problem, x, loss, slow, convergence, on_iteration)
     return None
+
+
+def _descend_by_factors(
+    problem: _LeastSquares, x: np.ndarray, loss: float, end: End, convergence: Convergence, on_iteration: OnIteration
+) -> End:
+    """Continue from x with steps from a factorisation of J where J^T J has lost directions to rounding.
+
+    Returns `end` where it has not, where the net is too large, or where no such step lowers the loss. The damping of
+    each parameter is a share of its column of J [J. J. More, "The Levenberg-Marquardt algorithm: implementation and
+    theory", 1978], and begins where rounding ends: steps that are damped more are too short to leave a valley.
+    """
+    if problem.n_params > MAX_FACTORED_PARAMS:
+        return end
+    mu, first = FACTORED_MU_MIN, True
+    while True:
+        triangle, lengths = problem.factors(x)
+        if first and problem.reciprocal_condition(triangle, lengths) > LOST_CONDITION:
+            return end
+        gradient = triangle[:, :-1].T @ triangle[:, -1]
+        if not first and (reached := convergence.by_gradient(2.0 * np.abs(gradient).max(), loss)) is not None:
+            return reached
+        while not (found := _try_factored(problem, x, triangle, mu * lengths * lengths))[1] < loss:
+            if mu >= FACTORED_MU_MAX:
+                return end
+            mu *= FACTORED_MU_INC
+        before, (x, loss) = loss, found
+        if not on_iteration(x, {"loss": loss}, {"mu": mu}):
+            return None
+        mu, first = max(mu * FACTORED_MU_DEC, FACTORED_MU_MIN), False
+        if (reached := convergence.by_step(before, loss)) is not None:
+            return reached
+
+
+def _try_factored(
+    problem: _LeastSquares, x: np.ndarray, triangle: np.ndarray, damping: np.ndarray
+) -> tuple[np.ndarray, float]:
+    """Return the point after a step of `_LeastSquares.factored_step` and its loss."""
+    with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+        x = x + problem.factored_step(triangle, damping)
+        return x, problem.loss(x)
 
 
 def _try(

@@ -40,6 +40,15 @@ class Fit:
     max_seconds : float or None
         No epoch but the first begins later than this number of seconds after the start; None for no limit.
     augmentation : AugmentationPlan or None
+    batch_losses : list of (float, float) or None
+        Descent appends for each epoch the mean over its batches, by their rows, of loss (over the batch's own sum of
+        weights, without penalty) and penalty; None for neither.
+    solver_unit : float or None
+        Size of a loss of 1 for tolerances as scipy.optimize has them: the `gtol` of a solver is a multiple of it, its
+        `ftol` a share of at least this loss. None for shares of the loss itself.
+    penalty_weight : float
+        Sum of the weights of a batch for which the penalty of the net holds; that of other batches is multiplied by
+        this over their sum, at most by `MAX_PENALTY_FACTOR`. 0 for the same penalty of all batches.
     """
 
     training: Rows
@@ -52,6 +61,9 @@ class Fit:
     progress: ProgressBar
     max_seconds: float | None = None
     augmentation: AugmentationPlan | None = None
+    batch_losses: list[tuple[float, float]] | None = None
+    penalty_weight: float = 0.0
+    solver_unit: float | None = None
 
 
 class TrainingMethod(Protocol):

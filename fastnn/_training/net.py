@@ -22,10 +22,12 @@ from fastnn._compatibility import as_metrics, as_optimizer, check_output, check_
 from fastnn._data.prepare import RowFormat
 from fastnn._engine.architecture import Architecture
 from fastnn._engine.engine import Engine
+from fastnn._engine.inference import NotFinite
 from fastnn._engine.kernel_loading import load_kernels
-from fastnn._engine.limits import WORK_FOR_THREADS
-from fastnn._engine.thread_team import ThreadTeam, as_n_threads, available_threads
-from fastnn._validation import as_dtype, as_seed, positive_integer
+from fastnn._engine.limits import WORK_FOR_THREADS, WORK_TO_START_THREADS
+from fastnn._engine.processors import available_threads
+from fastnn._engine.thread_team import ThreadTeam, as_n_threads
+from fastnn._validation import as_dtype, as_seed, as_sequence, positive_integer
 from fastnn.custom import CustomActivation, CustomLoss, activation_code, loss_code
 from fastnn.history import History
 from fastnn.kernels.maths.isfinite import all_finite
@@ -246,14 +248,15 @@ class Net:
         return seconds
 
     @contextmanager
-    def team(self, work: int) -> Iterator[ThreadTeam]:
-        """Provide threads for `work` floating-point operations: one if more would be slower."""
+    def team(self, work: int, *, once: bool = False) -> Iterator[ThreadTeam]:
+        """Provide threads for runs of `work` floating-point operations, or for one: one if more would be slower."""
+        enough = work >= (WORK_TO_START_THREADS if once else WORK_FOR_THREADS)
         self.load_kernels()
-        with ThreadTeam(self.n_threads if work >= WORK_FOR_THREADS else 1) as team:
+        with ThreadTeam(self.n_threads if enough else 1) as team:
             yield team
 
-    def outputs(self, features: Array) -> Array | None:
-        """Return the outputs (n, n_outputs) of prepared features; None where one is NaN or infinite."""
+    def outputs(self, features: Array) -> Array | NotFinite | None:
+        """Return the outputs (n, n_outputs) of prepared features, as `NotFinite` if one is; None if a feature is."""
         if not self._kernels_loaded:
             self.load_kernels()
         with self.kernel_lock:
@@ -384,7 +387,8 @@ def with_new_head(
     kept = [changed(layer, trainable=bool(trainable)) for layer in own[:n_kept]]
     given = {name: getattr(net.spec, name) for name in ("loss", "seed", "dtype", "n_threads")}
     given |= {"optimizer": net.optimizer, "regularizer": net.regularizer, "metrics": None}
-    made = new_net([*kept, *layers], **(given | settings))
+    head = as_sequence("layers", "a sequence of Dense, Dropout or int, such as [64, 10]", layers)
+    made = new_net([*kept, *head], **(given | settings))
     made.build(engine.architecture.sizes[0])
     for new, old in ((made.built().weights(), engine.weights()), (made.built().biases(), engine.biases())):
         for k in range(n_kept):

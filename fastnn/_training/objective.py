@@ -9,14 +9,20 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from fastnn._data.arrays import written_during_the_call
 from fastnn._data.rows import Rows
 from fastnn._engine.engine import Sums
+from fastnn._engine.inference import NotFinite
+from fastnn._engine.limits import WORK_FOR_THREADS
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._training.net import Net, Spec
 from fastnn.kernels.nn.rules import ActivationRule
 from fastnn.kernels.tables import OK
 
 Array: TypeAlias = npt.NDArray[Any]
+
+#: The calling thread, for work that is too little for more.
+_ALONE = ThreadTeam(1)
 
 
 def loss_of(net: Net, sums: Sums) -> float:
@@ -55,10 +61,10 @@ def function_metrics(net: Net, rows: Rows) -> dict[str, float]:
     classification = net.spec.loss.classification
     y_pred = net.outputs(features)
     if y_pred is None:
-        raise ValueError("X was written to by another thread during the call, and contained NaN or infinity.")
-    if classification:
+        raise ValueError(written_during_the_call("X"))
+    if classification and not isinstance(y_pred, NotFinite):
         y_pred = probabilities(net.spec, y_pred)
-    if not np.isfinite(y_pred).all():  # as for the others: huge data give NaN, and training goes on
+    if isinstance(y_pred, NotFinite):  # as for the others: huge data give NaN, and training goes on
         return {metric.name: math.nan for metric in functions}
     both_classes = partial(_both_classes, net.spec, y_true, y_pred) if classification else None
     if y_true.ndim == 1 and y_pred.shape[1] == 1:  # (n,) - (n, 1) would be (n, n)
@@ -123,6 +129,8 @@ def evaluate(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float]:
 def evaluate_compiled(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float]:
     """Return loss and compiled metrics of rows, by name, as `evaluate` does."""
     engine = net.built()
+    if net.flops_per_row(training=False) * rows.n < WORK_FOR_THREADS:
+        team = _ALONE
     with net.kernel_lock:
         sums = engine.evaluate(rows.data(), metrics=compiled_metrics(net), team=team)
     values = values_of(net, sums)
@@ -148,7 +156,7 @@ def penalty(net: Net) -> float:
 def gradient(net: Net, rows: Rows) -> tuple[float, list[Array], list[Array]]:
     """Return loss and gradient of all rows as one batch; NaN where the loss is not finite. See `Model.gradient`."""
     engine = net.built()
-    with net.kernel_lock, net.team(net.flops_per_row(training=True) * rows.n) as team:
+    with net.kernel_lock, net.team(net.flops_per_row(training=True) * rows.n, once=True) as team:
         sums, weights, biases = engine.gradient(rows.data(), team=team)
     if sums.status == OK:
         return loss_of(net, sums), weights, biases

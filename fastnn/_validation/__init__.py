@@ -1,18 +1,78 @@
 """Checks of single arguments: each function returns the validated value or raises.
 
-TypeError for a wrong type, ValueError for a wrong value. Imports nothing of the package, so every module may use it.
+TypeError for a wrong type, ValueError for a wrong value; no other error, whatever the methods of the value do. Imports
+nothing of the package, so every module may use it.
 """
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import math
 import numbers
+import os
+import re
 import reprlib
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any, Literal
 
 import numpy as np
+
+#: Largest number of characters of a value in an error.
+_LONGEST = 200
+#: Largest integer that is valid anywhere: sizes and counts are 64-bit integers in compiled code.
+_LARGEST = 2**63 - 1
+
+
+def shown(value: object) -> str:
+    """Return a short repr of any value, for the text of an error.
+
+    Parameters
+    ----------
+    value : object
+        Its repr may fail, as that of an integer of more than 4300 digits does, or contain what cannot be encoded.
+
+    Returns
+    -------
+    str
+        At most 200 characters on one line.
+    """
+    if type(value) is int and value.bit_length() > 1000:
+        return f"{'-' if value < 0 else ''}int of {value.bit_length()} bits"
+    try:
+        text = " ".join(reprlib.repr(value).split())
+        text.encode()
+    except Exception:  # raised by the value itself
+        text = object.__repr__(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
+
+
+def reason(error: BaseException, longest: int = _LONGEST) -> str:
+    """Return the start of the text of an error on one line, without its full stop, for the text of another one."""
+    try:
+        text = " ".join(str(error).split()) or type(error).__name__
+        text.encode()
+    except Exception:  # raised by the error itself
+        text = type(error).__name__
+    return text.rstrip(".") if len(text) <= longest else f"{text[: longest - 3]}..."
+
+
+def is_encodable(text: str) -> bool:
+    """Return whether a text can be written into a file; one with a lone surrogate cannot."""
+    try:
+        text.encode()
+    except UnicodeError:
+        return False
+    return True
+
+
+def name_of(function: object) -> str | None:
+    """Return the ``__name__`` of a function; None if it has none that can be written into a file."""
+    try:
+        name = getattr(function, "__name__", None)
+    except Exception:  # raised by the function's own attributes
+        return None
+    return name if type(name) is str and is_encodable(name) else None
 
 
 def must_be(argument: str, constraint: str, value: object, hint: str = "") -> str:
@@ -33,7 +93,7 @@ def must_be(argument: str, constraint: str, value: object, hint: str = "") -> st
     -------
     str
     """
-    return f"{argument} must be {constraint}, got {reprlib.repr(value)}." + (f" {hint}" if hint else "")
+    return f"{argument} must be {constraint}, got {shown(value)}." + (f" {hint}" if hint else "")
 
 
 def canonical_name(argument: str, given: str, names: Collection[str], aliases: Mapping[str, str]) -> str:
@@ -62,15 +122,63 @@ def canonical_name(argument: str, given: str, names: Collection[str], aliases: M
     ValueError
         If the name is unknown; the text lists the names and suggests the closest.
     """
-    known = ", ".join(names)
-    if not isinstance(given, str):
-        raise TypeError(must_be(argument, f"one of the names {known}", given))
-    name = aliases.get(given, given)
+    constraint = f"one of {', '.join(names)}"
+    if not isinstance(given, str) or not issubclass(type(given), str):
+        raise TypeError(must_be(argument, constraint, given))
+    text = str.__str__(given)  # without the methods of a subclass
+    name = aliases.get(text, text)
     if name in names:
         return name
-    close = difflib.get_close_matches(given.lower(), [*names, *aliases], n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "."
-    raise ValueError(f"{argument} {reprlib.repr(given)} is unknown{hint} The names are {known}.")
+    similar = _similar(text, names, aliases)
+    hint = f"Did you mean {' or '.join(map(repr, similar))}?" if similar else ""
+    raise ValueError(must_be(argument, constraint, text, hint))
+
+
+def _similar(given: str, names: Collection[str], aliases: Mapping[str, str]) -> list[str]:
+    """Return the names that contain the text, or else the closest one; at most three."""
+
+    def letters(name: str) -> str:
+        return re.sub("[^a-z0-9]", "", name[:100].lower())
+
+    canonical = {**{letters(alias): name for alias, name in aliases.items()}, **{letters(name): name for name in names}}
+    text = letters(given)
+    if text in canonical:
+        return [canonical[text]]
+    found = [name for name in names if len(text) > 1 and text in letters(name)]
+    if not 1 <= len(found) <= 3:
+        found = [canonical[close] for close in difflib.get_close_matches(text, canonical, n=1)]
+    return found
+
+
+def real_number(argument: str, given: float) -> float:
+    """Convert a real number that a user gave, which may be infinite or NaN, to a Python float.
+
+    Parameters
+    ----------
+    argument : str
+        The argument's name, for the error's text.
+    given : float
+        A Python or NumPy number.
+
+    Returns
+    -------
+    float
+        The same number; infinite if it is beyond the range of a float.
+
+    Raises
+    ------
+    TypeError
+        If `given` is no real number (bools and strings are none).
+    """
+    if isinstance(given, bool) or not isinstance(given, numbers.Real):
+        raise TypeError(must_be(argument, "a number", given))
+    try:
+        try:
+            return float(given)
+        except OverflowError:
+            return math.inf if given > 0 else -math.inf
+    except Exception as error:  # raised by the value itself
+        raise TypeError(must_be(argument, "a number", given)) from error
 
 
 def finite_number(argument: str, given: float) -> float:
@@ -95,18 +203,13 @@ def finite_number(argument: str, given: float) -> float:
     ValueError
         If it is infinite, NaN or beyond the range of a float.
     """
-    if isinstance(given, bool) or not isinstance(given, numbers.Real):
-        raise TypeError(must_be(argument, "a number", given))
-    try:
-        number = float(given)
-    except OverflowError:
-        number = math.inf
+    number = real_number(argument, given)
     if not math.isfinite(number):
         raise ValueError(must_be(argument, "a finite number", given))
     return number
 
 
-def number_in(argument: str, given: float, interval: str) -> float:
+def number_in(argument: str, given: float, interval: str, hint: str = "") -> float:
     """Convert a finite number within an interval to a Python float.
 
     Parameters
@@ -117,6 +220,8 @@ def number_in(argument: str, given: float, interval: str) -> float:
         A Python or NumPy number.
     interval : str
         Such as "[0, 1)" or "(0, inf)"; a round bracket excludes the bound.
+    hint : str
+        What to do about a number outside, for the text of the error; optional.
 
     Returns
     -------
@@ -137,17 +242,115 @@ def number_in(argument: str, given: float, interval: str) -> float:
         words = f"{'above' if interval[0] == '(' else 'at least'} {low:g}"
         if high < math.inf:
             words += f" and {'below' if interval[-1] == ')' else 'at most'} {high:g}"
-        raise ValueError(must_be(argument, words, value))
+        raise ValueError(must_be(argument, words, value, hint))
+    return value
+
+
+def integer(argument: str, given: Any, *, least: int) -> int:
+    """Convert an integer within a range to an int.
+
+    Parameters
+    ----------
+    argument : str
+        Name of the argument, for the text of the error.
+    given : int
+        A Python or NumPy integer.
+    least : int
+        The smallest that is valid; the largest is 2**63 - 1.
+
+    Returns
+    -------
+    int
+
+    Raises
+    ------
+    TypeError
+        If `given` is not an integer (bools are none).
+    ValueError
+        If it is out of range.
+    """
+    constraint = f"an integer of at least {least}"
+    if not isinstance(given, numbers.Integral) or isinstance(given, bool | np.bool_):
+        raise TypeError(must_be(argument, constraint, given))
+    try:
+        value = int(given)
+    except Exception as error:  # raised by the value itself
+        raise TypeError(must_be(argument, constraint, given)) from error
+    if value < least:
+        raise ValueError(must_be(argument, f"at least {least}", value))
+    if value > _LARGEST:
+        raise ValueError(must_be(argument, "at most 2**63 - 1", value))
     return value
 
 
 def positive_integer(value: Any, name: str) -> int:
     """Validate an integer of at least 1 (bool is rejected) and return it as an int."""
-    if not isinstance(value, numbers.Integral) or isinstance(value, bool | np.bool_):
-        raise TypeError(must_be(name, "an integer of at least 1", value))
-    if value < 1:
-        raise ValueError(must_be(name, "at least 1", value))
-    return int(value)
+    return integer(name, value, least=1)
+
+
+def as_sequence(argument: str, constraint: str, given: Any) -> tuple[Any, ...]:
+    """Return the items of an iterable that a user gave.
+
+    Parameters
+    ----------
+    argument, constraint : str
+        For the text of the error.
+    given : iterable
+        No text, and no mapping.
+
+    Returns
+    -------
+    tuple
+
+    Raises
+    ------
+    TypeError
+        If `given` is no such iterable, or cannot be iterated over.
+    """
+    if not isinstance(given, Iterable) or isinstance(given, str | bytes | bytearray | Mapping):
+        raise TypeError(must_be(argument, constraint, given))
+    try:
+        return tuple(given)
+    except Exception as error:  # raised by the iteration, as by that of an array without dimensions
+        raise TypeError(must_be(argument, constraint, given)) from error
+
+
+def as_path(argument: str, given: Any) -> str:
+    """Validate the path of a file, and return it as text.
+
+    Parameters
+    ----------
+    argument : str
+        Name of the argument, for the text of the error.
+    given : str or os.PathLike
+
+    Returns
+    -------
+    str
+
+    Raises
+    ------
+    TypeError
+        If `given` is no path.
+    ValueError
+        If it contains a character that no path of the file system has.
+    """
+    if not isinstance(given, str | os.PathLike):
+        raise TypeError(must_be(argument, "a path", given))
+    try:
+        path = os.fspath(given)
+    except Exception as error:  # raised by the value itself
+        raise TypeError(must_be(argument, "a path", given)) from error
+    if not isinstance(path, str):
+        raise TypeError(must_be(argument, "a path that is a str", given))
+    path = str.__str__(path)  # without the methods of a subclass
+    try:
+        encoded = os.fsencode(path)
+    except UnicodeError:
+        encoded = b"\0"
+    if b"\0" in encoded:
+        raise ValueError(must_be(argument, "a path that the file system can encode", path))
+    return path
 
 
 def as_seed(seed: Any) -> int:
@@ -156,16 +359,14 @@ def as_seed(seed: Any) -> int:
         return int(np.random.SeedSequence().generate_state(1)[0])
     if not isinstance(seed, numbers.Integral) or isinstance(seed, bool | np.bool_):
         raise TypeError(must_be("seed", "an integer or None", seed))
-    if not 0 <= int(seed) < 2**63:
-        raise ValueError(must_be("seed", "in 0 .. 2**63 - 1", seed))
-    return int(seed)
+    return integer("seed", seed, least=0)
 
 
 def as_dtype(dtype: Any) -> np.dtype[Any]:
     """Validate a dtype: native float32 or float64."""
     try:
         found = np.dtype(dtype)
-    except TypeError:
+    except Exception:  # whatever NumPy raises: besides TypeError also SyntaxError and UnicodeEncodeError of a text
         found = np.dtype(object)
     if dtype is None or found not in (np.dtype(np.float32), np.dtype(np.float64)) or not found.isnative:
         raise ValueError(must_be("dtype", "'float32' or 'float64'", dtype))
@@ -176,23 +377,24 @@ def as_max_seconds(value: Any) -> float | None:
     """Validate a number of seconds above 0, or None."""
     if value is None:
         return None
-    if not isinstance(value, numbers.Real) or isinstance(value, bool | np.bool_):
-        raise TypeError(must_be("max_seconds", "a number of seconds, or None", value))
-    if not float(value) > 0.0:
+    seconds = real_number("max_seconds", value)
+    if not seconds > 0.0:
         raise ValueError(must_be("max_seconds", "above 0, or None for no limit", value))
-    return float(value)
+    return seconds
 
 
 def as_verbose(verbose: Any) -> bool | Literal["auto"]:
     """Validate True, False or 'auto'."""
-    if isinstance(verbose, str) and verbose == "auto":
+    if type(verbose) is str and verbose == "auto":
         return "auto"
-    if isinstance(verbose, bool | np.bool_ | numbers.Integral):
-        return bool(verbose)
+    if isinstance(verbose, bool | np.bool_ | int | np.integer):
+        with contextlib.suppress(Exception):  # raised by the value itself
+            return bool(verbose)
     raise ValueError(must_be("verbose", "True, False or 'auto'", verbose))
 
 
-def check_bool(value: Any, name: str) -> None:
-    """Raise TypeError unless the value is True or False."""
-    if not isinstance(value, bool | np.bool_):
+def check_bool(value: Any, name: str) -> bool:
+    """Raise TypeError unless the value is True or False, of Python or NumPy; return it as a bool."""
+    if value is not True and value is not False and type(value) is not np.bool_:
         raise TypeError(must_be(name, "True or False", value))
+    return bool(value)

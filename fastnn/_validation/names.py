@@ -55,7 +55,7 @@ def resolved_name(argument: str, given: Any, names: Collection[str], aliases: Ma
         return found
     answers = {_plain(name): text for name, text in other_libraries.NO_NAMES.get(argument, {}).items()}
     if isinstance(given, str) and _plain(given) in answers:
-        raise ValueError(f"{argument} {given!r} is unknown. {answers[_plain(given)]}")
+        raise ValueError(must_be(argument, f"one of {', '.join(names)}", given, answers[_plain(given)]))
     return canonical_name(argument, given, names, aliases)
 
 

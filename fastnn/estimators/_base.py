@@ -5,10 +5,14 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
+import functools
 import inspect
 import os
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -18,10 +22,17 @@ import numpy.typing as npt
 try:
     from joblib.parallel import get_active_backend
     from sklearn.base import BaseEstimator
+    from sklearn.exceptions import NotFittedError
     from sklearn.model_selection import train_test_split
     from sklearn.utils import check_random_state
-    from sklearn.utils._param_validation import Interval, Options, StrOptions
-    from sklearn.utils.validation import _check_sample_weight, validate_data
+    from sklearn.utils._param_validation import (
+        Interval,
+        InvalidParameterError,
+        Options,
+        StrOptions,
+        validate_parameter_constraints,
+    )
+    from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
 except ImportError as error:
     raise ImportError(
         f'MLPClassifier and MLPRegressor need scikit-learn 1.7 or later ({error}): pip install "fastnn[sklearn]"'
@@ -30,8 +41,17 @@ except ImportError as error:
 from fastnn import activations, optimizers
 from fastnn._data.prepare import prepare
 from fastnn._data.rows import Rows
-from fastnn._engine.thread_team import available_threads
-from fastnn._validation import as_dtype, must_be
+from fastnn._engine.processors import available_threads
+from fastnn._validation import (
+    as_dtype,
+    as_sequence,
+    finite_number,
+    must_be,
+    number_in,
+    positive_integer,
+    real_number,
+    reason,
+)
 from fastnn.activations import Activation
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.estimators._stopping import Rules, StoppingState, Task, descend, solve
@@ -66,12 +86,50 @@ _SETTINGS = (
     "learning_rate_init", "learning_rate", "power_t", "momentum", "nesterovs_momentum", "beta_1", "beta_2", "epsilon",
 )  # fmt: skip
 
+#: Largest number of characters of an error.
+_LONGEST = 900
+
 #: Sparse formats that scikit-learn does not convert.
 _SPARSE = ["csr", "csc"]
 
 
 def _dense(X: Any) -> Array:
     return X if isinstance(X, np.ndarray) else X.toarray(order="C")
+
+
+def _names_one(text: str, arguments: Sequence[str]) -> bool:
+    return any(re.search(rf"\b{name}\b", text) for name in arguments)
+
+
+@contextmanager
+def naming(*arguments: str, replaced: str = "") -> Iterator[None]:
+    """Put the names of arguments before errors of NumPy and scikit-learn that do not contain one of them.
+
+    Parameters
+    ----------
+    *arguments : str
+        Names, one of which an error must contain.
+    replaced : str
+        Another name of the argument, which is replaced in the text.
+
+    Raises
+    ------
+    TypeError, ValueError, MemoryError
+        In the place of every error of another kind; what the block raises otherwise.
+    """
+    try:
+        yield
+    except (Warning, NotFittedError):
+        raise
+    except Exception as error:
+        kind = next((one for one in (TypeError, MemoryError) if isinstance(error, one)), ValueError)
+        text = reason(error, longest=_LONGEST)
+        if replaced:
+            text = re.sub(rf"\b{replaced}\b", arguments[0], text)
+        named = _names_one(text, arguments)
+        if named and not replaced and isinstance(error, TypeError | ValueError) and len(str(error)) <= _LONGEST:
+            raise
+        raise kind(f"{text}." if named else f"{', '.join(arguments)}: {text}.") from error
 
 
 def default_n_threads() -> int:
@@ -164,19 +222,20 @@ class BaseMLP(BaseEstimator):
 
     def _hidden_layer_sizes(self) -> list[int]:
         given = self.hidden_layer_sizes
-        sizes = list(given) if isinstance(given, Iterable) else [given]
+        sizes = [given] if isinstance(given, Integral) else as_sequence("hidden_layer_sizes", "integers > 0", given)
         if not all(isinstance(size, Integral) for size in sizes):
-            raise TypeError(must_be("hidden_layer_sizes", "integers > 0", sizes))
+            raise TypeError(must_be("hidden_layer_sizes", "integers > 0", given))
         if any(size <= 0 for size in sizes):
-            raise ValueError(must_be("hidden_layer_sizes", "> 0", sizes))
-        return sizes
+            raise ValueError(must_be("hidden_layer_sizes", "> 0", given))
+        return [positive_integer(size, "hidden_layer_sizes") for size in sizes]
 
     def _activations(self, n_hidden: int) -> list[Activation]:
         """Return the activation of each hidden layer; (n_hidden,)."""
         if isinstance(self.activation, str | Activation):
             found = [activations.get(self.activation)] * n_hidden
         else:
-            found = [activations.get(activation) for activation in self.activation]
+            given = as_sequence("activation", "a name or a sequence of names", self.activation)
+            found = [activations.get(activation) for activation in given]
             if len(found) != n_hidden:
                 raise ValueError(
                     f"activation names {len(found)} activations, but hidden_layer_sizes has {n_hidden} layers: pass "
@@ -188,15 +247,17 @@ class BaseMLP(BaseEstimator):
 
     def _dropouts(self, n_hidden: int) -> list[float]:
         """Return for each layer of weights the dropout rate of its inputs; (n_hidden + 1,)."""
-        if isinstance(self.dropout, Real):
+        given: Any = self.dropout
+        if isinstance(given, Real):
             if self.dropout and not n_hidden:
                 raise ValueError(
                     f"dropout is {self.dropout!r}, but hidden_layer_sizes is {self.hidden_layer_sizes!r} without "
                     "hidden layers: set dropout=0, or pass a list of the input's rate alone."
                 )
-            found = [0.0] + [float(self.dropout)] * n_hidden
+            found = [0.0] + [number_in("dropout", self.dropout, "[0, 1)")] * n_hidden
         else:
-            found = list(self.dropout)
+            rates = as_sequence("dropout", "a number or a sequence of numbers", given)
+            found = [number_in("dropout", rate, "[0, 1)") for rate in rates]
             if len(found) != n_hidden + 1:
                 raise ValueError(
                     f"dropout has {len(found)} rates, but there are the input and {n_hidden} hidden layers: pass "
@@ -207,7 +268,7 @@ class BaseMLP(BaseEstimator):
                 f"dropout is {self.dropout!r}, but solver={self.solver!r} requires a deterministic loss: set "
                 "dropout=0, or use a solver such as 'adam'."
             )
-        return [Dense(1, dropout=rate).dropout for rate in found]
+        return found
 
     def _is_stochastic(self) -> bool:
         return not (self.solver in ("lbfgs", "lm") or isinstance(self.solver, optimizers.Solver))
@@ -254,6 +315,15 @@ class BaseMLP(BaseEstimator):
                     "which has another: restore it, or call fit with warm_start=True."
                 )
 
+    def _check_numbers(self) -> None:
+        """Raise TypeError or ValueError unless numbers, which are read between epochs, too, are valid as floats."""
+        for name in ("alpha", "power_t", "learning_rate_init", "momentum", "beta_1", "beta_2", "epsilon"):
+            finite_number(name, getattr(self, name))
+        limit = real_number("tol", self.tol)
+        if limit == np.inf and not (self._is_stochastic() and isinstance(self.tol, float)):
+            raise ValueError(must_be("tol", "a finite number", self.tol))
+        real_number("n_iter_no_change", self.n_iter_no_change)
+
     def _check_instance(self) -> None:
         """Raise ValueError if `solver` is an instance and a parameter that it replaces is not at its default."""
         defaults = inspect.signature(type(self)).parameters
@@ -273,7 +343,8 @@ class BaseMLP(BaseEstimator):
             return self.solver
         sgd = "nesterov" if self.nesterovs_momentum else "momentum"
         name: str = sgd if self.solver == "sgd" else self.solver
-        named = optimizers.get(name)
+        with naming("solver", replaced="optimizer"):
+            named = optimizers.get(name)
         known = {field.name for field in dataclasses.fields(named)}
         given = {
             "learning_rate": self.learning_rate_init if self.schedule is None else self.schedule,
@@ -380,20 +451,77 @@ class BaseMLP(BaseEstimator):
 
     def _features(self, X: Any, *, reset: bool, dtype: Any) -> Array:
         """Validate X and return a dense array in C order."""
-        return _dense(validate_data(self, X, accept_sparse=_SPARSE, dtype=dtype, order="C", reset=reset))
+        with naming("X"):
+            return _dense(validate_data(self, X, accept_sparse=_SPARSE, dtype=dtype, order="C", reset=reset))
 
     def _features_and_targets(self, X: Any, y: Any, *, reset: bool, y_numeric: bool = False) -> tuple[Array, Array]:
         """Validate X and y for training; return X dense, in `dtype` or, if that is None, in its own if floating."""
         dtype = [np.float64, np.float32] if self.dtype is None else as_dtype(self.dtype)
         how = {"accept_sparse": _SPARSE, "multi_output": True, "y_numeric": y_numeric, "dtype": dtype, "order": "C"}
-        X, y = validate_data(self, X, y, reset=reset, **how)
-        return _dense(X), y
+        with naming("X", "y"):
+            try:
+                X, y = validate_data(self, X, y, reset=reset, **how)
+            except Exception as error:
+                if not _names_one(reason(error, longest=_LONGEST), ("X", "y")):
+                    with naming("X"):  # if X alone is at fault
+                        check_array(X, accept_sparse=_SPARSE, dtype=dtype, input_name="X")
+                raise
+            return _dense(X), y
 
     # ------------------------------------------------------------------------------------------- training
 
     def _fit(
         self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, validation: tuple[Any, Any, Any] | None = None
     ) -> BaseMLP:
+        """Train; a failure leaves the attributes as they were, an interrupt those of the last finished step."""
+        with self._restored_on_failure() as started:
+            train = self._set_up(X, y, sample_weight, incremental=incremental, validation=validation)
+            started()
+            train()
+        return self
+
+    @contextmanager
+    def _restored_on_failure(self) -> Iterator[Callable[[], None]]:
+        """Restore all attributes after an error; yield what is to be called where interrupts begin to keep them."""
+        before = dict(vars(self))
+        kinds: list[type[BaseException]] = [BaseException]
+        try:
+            yield lambda: kinds.__setitem__(0, Exception)
+        except BaseException as error:
+            if not isinstance(error, kinds[0]):
+                raise
+            self.__dict__.clear()
+            self.__dict__.update(before)
+            if isinstance(error, Exception) and not isinstance(error, Warning):
+                self._validate_params()  # which scikit-learn leaves out for all calls of partial_fit but the first
+            raise
+
+    def _validate_params(self) -> None:
+        """Raise scikit-learn's InvalidParameterError for an invalid parameter, also where its own validation fails."""
+        try:
+            super()._validate_params()
+        except Exception as error:
+            if isinstance(error, InvalidParameterError) and len(str(error)) < _LONGEST:
+                raise
+        else:
+            return
+        for name, value in self.get_params(deep=False).items():
+            constraint = "a number that float64 can represent"  # scikit-learn's NumPy fails for others
+            try:
+                validate_parameter_constraints(self._parameter_constraints, {name: value}, type(self).__name__)
+                continue
+            except InvalidParameterError as error:
+                _, found, rest = str(error).partition(" must be ")
+                constraint = rest.partition(". Got ")[0] if found else constraint
+            except Exception:  # raised by the value itself
+                pass
+            raise InvalidParameterError(must_be(f"The {name!r} parameter of {type(self).__name__}", constraint, value))
+
+    def _set_up(
+        self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, validation: tuple[Any, Any, Any] | None
+    ) -> Callable[[], None]:
+        """Validate everything, set the attributes of the start, and return what trains."""
+        self._check_numbers()
         hidden = self._hidden_layer_sizes()
         layers = self._activations(len(hidden)), self._dropouts(len(hidden))
         self._check_schedule()
@@ -411,7 +539,8 @@ class BaseMLP(BaseEstimator):
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y, weights = self._encode(X, y, incremental, first)
         if sample_weight is not None:
-            sample_weight = _check_sample_weight(sample_weight, X)
+            with naming("sample_weight"):
+                sample_weight = _check_sample_weight(sample_weight, X)
         if weights is not None:
             sample_weight = weights if sample_weight is None else weights * sample_weight
         sizes = [X.shape[1], *hidden, self._n_outputs(y)]
@@ -425,7 +554,8 @@ class BaseMLP(BaseEstimator):
 
         random = check_random_state(self.random_state)
         if first:
-            self._initialize(sizes, random, X.dtype)
+            with naming("hidden_layer_sizes"):  # of a net that does not fit into memory
+                self._initialize(sizes, random, X.dtype)
         if self._is_stochastic() and (
             first or not hasattr(self, "loss_curve_") or (self.best_loss_ is None) != self.early_stopping
         ):
@@ -438,33 +568,36 @@ class BaseMLP(BaseEstimator):
         rows = self._prepared(model, training)
         held_out = None if held_back is None else self._prepared(model, held_back)
         task = Task(model, rows, held_out, lambda outputs: self._score(outputs, held_out))
-        rules = self._rules()
+        return functools.partial(self._train, task, self._rules(), optimizer, incremental)
+
+    def _train(self, task: Task, rules: Rules, optimizer: optimizers.Optimizer, incremental: bool) -> None:
+        """Run the epochs, and set the attributes to what they result in, also if they are interrupted."""
         self._optimizer = optimizer
-        if self._is_stochastic():
-            state = StoppingState(optimizer, **self._kept())
-            try:
+        stochastic = self._is_stochastic()
+        state = StoppingState(optimizer, **(self._kept() if stochastic else {}))
+        try:
+            if stochastic:
                 descend(task, rules, state, incremental)
-            finally:
-                self._optimizer = state.optimizer
-                for name, own in (*_RECORDED.items(), ("n_iter", "n_iter_")):
-                    setattr(self, own, getattr(state, name))
-                if state.n_iter:
-                    self.loss_ = state.loss
-        else:
-            state = StoppingState(optimizer)
-            solve(task, rules, state)
-            self.n_iter_, self.loss_ = state.n_iter, state.loss
-        return self
+            else:
+                solve(task, rules, state)
+        finally:
+            self._optimizer = state.optimizer
+            recorded = (*_RECORDED.items(), ("n_iter", "n_iter_")) if stochastic else [("n_iter", "n_iter_")]
+            for name, own in recorded:
+                setattr(self, own, getattr(state, name))
+            if state.n_iter or not stochastic:
+                self.loss_ = state.loss
 
     def _kept(self) -> dict[str, Any]:
-        """Return the recorded state of earlier fits, as fields of `StoppingState`."""
-        return {name: getattr(self, own) for name, own in _RECORDED.items() if hasattr(self, own)}
+        """Return copies of the recorded state of earlier fits, as fields of `StoppingState`."""
+        return {name: copy.copy(getattr(self, own)) for name, own in _RECORDED.items() if hasattr(self, own)}
 
     def _prepared(self, model: Model, data: _Data) -> Rows:
         """Validate rows and convert them to the form that the Model requires."""
         X, y, sample_weight = data
         if self.out_activation_ != "softmax":
-            y = y.astype(model.dtype, copy=False)
+            with naming("y"):
+                y = y.astype(model.dtype, copy=False)
         form = net_of(model).form
         return prepare(X, np.ascontiguousarray(y), form, sample_weight=sample_weight)
 
@@ -499,13 +632,16 @@ class BaseMLP(BaseEstimator):
         self._best_weights = [w.copy() for w in (*self.coefs_, *self.intercepts_)] if self.early_stopping else None
 
     def _validation_rows(self, X: Any, y: Any, sample_weight: Any, dtype: np.dtype[Any], n_outputs: int) -> _Data:
-        X = self._features(X, reset=False, dtype=dtype)
-        y = self._encode_validation(y)
+        with naming("X_val", replaced="X"):
+            X = self._features(X, reset=False, dtype=dtype)
+        with naming("y_val"):
+            y = self._encode_validation(y)
         if len(y) != len(X):
             raise ValueError(f"y_val has {len(y)} rows, but X_val has {len(X)}: pass one target per row.")
         if self._n_outputs(y) != n_outputs:
             raise ValueError(f"y_val has {self._n_outputs(y)} outputs, but y has {n_outputs}: they must be equal.")
-        return X, y, None if sample_weight is None else _check_sample_weight(sample_weight, X)
+        with naming("sample_weight_val"):
+            return X, y, None if sample_weight is None else _check_sample_weight(sample_weight, X)
 
     def _check_validation(self, X_val: Any, y_val: Any, sample_weight_val: Any) -> tuple[Any, Any, Any] | None:
         """Validate X_val, y_val, sample_weight_val; return them, or None if none is given."""
@@ -525,9 +661,10 @@ class BaseMLP(BaseEstimator):
         """Split off `validation_fraction` of the rows; return training and validation data."""
         X, y, weights = data
         arrays = [X, y] if weights is None else [X, y, weights]
-        parts = train_test_split(
-            *arrays, random_state=random, test_size=self.validation_fraction, stratify=self._stratify(y)
-        )
+        with naming("validation_fraction"):
+            parts = train_test_split(
+                *arrays, random_state=random, test_size=self.validation_fraction, stratify=self._stratify(y)
+            )
         if len(parts[1]) < 2:
             raise ValueError(
                 "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."

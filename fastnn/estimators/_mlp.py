@@ -10,10 +10,11 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fastnn.estimators._base import BaseMLP  # first: its ImportError names what to install
+from fastnn.estimators._base import BaseMLP, naming  # first: its ImportError names what to install
 
 # isort: split
 from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
+from sklearn.metrics import accuracy_score, r2_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d, compute_sample_weight
 from sklearn.utils._param_validation import StrOptions
@@ -127,7 +128,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Weights (n_in, n_out) and biases (n_out,) of each layer: views, writing into them changes the predictions.
     loss_, best_loss_ : float
         Loss of the last epoch, and the minimum (None with `early_stopping`). As in scikit-learn, the loss of
-        an epoch is the mean over its batches, each before its update.
+        an epoch is the mean over its batches by their rows, each before its update and over its own sum of weights.
     loss_curve_ : list of float
         Loss of each epoch.
     validation_scores_ : list of float or None
@@ -146,8 +147,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     Notes
     -----
     Differences from scikit-learn: the order of rows is another, so weights agree only if all rows are one batch or
-    `shuffle` is False. The L2 penalty of the last batch of an epoch is that of a full batch. With `schedule`, unlike
-    with `learning_rate`, momentum does not contain the rate, so that a changed rate takes effect in the next step. Adam
+    `shuffle` is False. Without sample weights the L2 penalty of the last batch of an epoch is that of a full batch.
+    With them the penalty of a batch is at most 1000 times that of one of the mean weight, where scikit-learn's has no
+    limit as the sum of the weights of a batch goes to 0; batches whose weights are all 0 have the loss 0. With
+    `schedule`, unlike with `learning_rate`, momentum does not contain the rate, so that a changed rate takes effect in
+    the next step. Adam
     adds epsilon after bias correction (Kingma & Ba 2015, algorithm 1). A sparse X is converted to a dense array of
     n_samples x n_features numbers. A loss that is not finite ends the training at once, with scikit-learn's error, or,
     with `early_stopping`, with the best weights.
@@ -289,15 +293,20 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         ValueError
             If an argument is invalid or inconsistent, or training diverges.
         """
-        if self.class_weight == "balanced":
+        if isinstance(self.class_weight, str) and self.class_weight == "balanced":
             raise ValueError(
                 "class_weight must not be 'balanced' for partial_fit, as it depends on all rows: pass the weights as a "
                 "dict (see sklearn.utils.class_weight.compute_class_weight)."
             )
-        if _check_partial_fit_first_call(self, classes):
-            several = type_of_target(y).startswith("multilabel")
-            self._label_binarizer = LabelBinarizer().fit(y if several else classes)
-        return self._fit(X, y, sample_weight, incremental=True)
+        with self._restored_on_failure() as started:
+            with naming("classes", "y"):
+                if _check_partial_fit_first_call(self, classes):
+                    several = type_of_target(y).startswith("multilabel")
+                    self._label_binarizer = LabelBinarizer().fit(y if several else classes)
+            train = self._set_up(X, y, sample_weight, incremental=True, validation=None)
+            started()
+            train()
+        return self
 
     def predict(self, X: Any) -> Array:
         """Return the most probable class per row, (n_samples,); multi-label the indicator of probabilities above 0.5.
@@ -333,6 +342,25 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         outputs = self._outputs(X)
         return np.hstack([1 - outputs, outputs]) if outputs.shape[1] == 1 else outputs
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the accuracy of the predictions: the share of rows whose class, or all of whose classes, are right.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+        y : array-like (n_samples,) or (n_samples, n_classes)
+            The true labels.
+        sample_weight : array-like (n_samples,) or None
+            Weight of each row; None for equal weights.
+
+        Returns
+        -------
+        float
+        """
+        predicted = self.predict(X)
+        with naming("y", "sample_weight", "X"):
+            return float(accuracy_score(y, predicted, sample_weight=sample_weight))
+
     def predict_log_proba(self, X: Any) -> Array:
         """Return the logarithm of the probability of each class.
 
@@ -350,13 +378,15 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
 
     def _encode(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Array, Array, Array | None]:
         X, y = self._features_and_targets(X, y, reset=reset)
-        if y.ndim == 2 and y.shape[1] == 1:
-            y = column_or_1d(y, warn=True)
-        if not hasattr(self, "classes_") or not (self.warm_start or incremental):
-            self._label_binarizer = LabelBinarizer().fit(y)
-            self.classes_ = self._label_binarizer.classes_
-        else:
-            self._check_classes(y)
+        with naming("y"):
+            if y.ndim == 2 and y.shape[1] == 1:
+                y = column_or_1d(y, warn=True)
+            if not hasattr(self, "classes_") or not (self.warm_start or incremental):
+                self._label_binarizer = LabelBinarizer().fit(y)
+                self.classes_ = self._label_binarizer.classes_
+            else:
+                self._check_classes(y)
+            codes = self._codes(y)
         weights = None
         if self.class_weight is not None:
             if self._label_binarizer.y_type_.startswith("multilabel"):
@@ -364,8 +394,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                     f"class_weight is {self.class_weight!r}, but y is multi-label, where a row has no single class: "
                     "leave class_weight at None and pass sample_weight."
                 )
-            weights = compute_sample_weight(self.class_weight, y)
-        return X, self._codes(y), weights
+            with naming("class_weight"):
+                weights = compute_sample_weight(self.class_weight, y)
+                if not np.isfinite(weights).all():
+                    raise ValueError(must_be("class_weight", "finite numbers", self.class_weight))
+        return X, codes, weights
 
     def _check_classes(self, y: Array) -> None:
         classes = unique_labels(y)
@@ -593,9 +626,29 @@ class MLPRegressor(RegressorMixin, BaseMLP):
         outputs = self._outputs(X)
         return outputs[:, 0] if outputs.shape[1] == 1 else outputs
 
+    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
+        """Return the coefficient of determination R2 of the predictions, the mean over the outputs.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix (n_samples, n_features)
+        y : array-like (n_samples,) or (n_samples, n_outputs)
+            The true values.
+        sample_weight : array-like (n_samples,) or None
+            Weight of each row; None for equal weights.
+
+        Returns
+        -------
+        float
+        """
+        predicted = self.predict(X)
+        with naming("y", "sample_weight", "X"):
+            return float(r2_score(y, predicted, sample_weight=sample_weight))
+
     def _encode(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Array, Array, Array | None]:
         X, y = self._features_and_targets(X, y, reset=reset, y_numeric=True)
-        return X, self._column(y, "y"), None
+        with naming("y"):
+            return X, self._column(y, "y"), None
 
     def _encode_validation(self, y: Any) -> Array:
         return self._column(np.asarray(y, np.float64), "y_val")

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn import optimizers
-from fastnn._data.rows import Rows
+from fastnn._data.rows import Rows, shuffled
 from fastnn._errors import DivergenceError
 from fastnn._training import descent
 from fastnn._training.fit import train
@@ -178,42 +178,96 @@ def scaled(optimizer: optimizers.Optimizer, scale: float) -> optimizers.Optimize
         changes["learning_rate"] = _divided(optimizer.learning_rate, scale)
         names |= {"weight_decay"}  # a step subtracts rate * decay * w, independent of the gradients
     else:
-        names |= {field.name for field in dataclasses.fields(optimizer)} & {"epsilon", "gtol", "ftol"}
+        names |= {field.name for field in dataclasses.fields(optimizer)} & {"epsilon"}
     given = {name: getattr(optimizer, name) for name in names}
     changes |= {name: value * scale for name, value in given.items() if value is not None}
     return dataclasses.replace(optimizer, **changes)
 
 
-@dataclasses.dataclass(frozen=True)
 class _Losses:
-    """scikit-learn's loss of an epoch, from the values that training reports."""
+    """scikit-learn's loss of an epoch, from what training reports.
 
-    scale: float
-    constant: float
+    scikit-learn reports the mean over the batches by their rows, each over its own sum of weights.
+
+    Parameters
+    ----------
+    task : Task
+    rules : Rules
+    batch : int
+        Rows per batch.
+    shuffle : bool
+        Whether each epoch has an order of its own.
+
+    Attributes
+    ----------
+    batch_losses : list of (float, float) or None
+        See `Fit`; None without sample weights, where training reports those means itself.
+    penalty_weight : float
+        See `Fit`.
+    """
+
+    def __init__(self, task: Task, rules: Rules, batch: int, *, shuffle: bool) -> None:
+        rows = task.rows
+        several = rows.sample_weight.size and batch < rows.n
+        self.batch_losses: list[tuple[float, float]] | None = [] if several else None
+        self.penalty_weight = _mean_batch_weight(rows, batch) if several else 0.0
+        self._scale = rules.scale
+        # For several outputs scikit-learn reports the mean over them, but minimizes their sum.
+        self._data_scale = 2.0 if rules.out_activation == "identity" else rules.scale
+        self._batch = batch
+        self._weights = rows.sample_weight
+        self._terms = np.zeros(0)  # of "poisson": what is left of each row's half deviance
+        self._shuffle = shuffle and self.batch_losses is not None
+        self._seed = task.net.spec.seed
+        self._epoch = task.net.epochs_done
+        self._constant = 0.0
+        if rules.out_activation == "exp":
+            from scipy import special
+
+            y = rows.y.reshape(rows.n, -1).astype(np.float64)
+            self._terms = (special.xlogy(y, y) - y).sum(axis=1)
+            self._constant = self._mean_term(np.arange(rows.n))
 
     def __call__(self, values: Mapping[str, float]) -> float:
+        """Return the loss of the next epoch of the fit."""
+        if self.batch_losses is not None:
+            loss, penalty = self.batch_losses.pop(0)
+            if self._shuffle and self._terms.size:
+                order = shuffled(np.empty(self._terms.size, np.int64), self._seed, self._epoch)
+                self._constant = self._mean_term(order)
+            self._epoch += 1
+            return loss / self._data_scale + penalty / self._scale + self._constant
         squares = values.get("mean_squared_error")
         if squares is None:
-            return values["loss"] / self.scale + self.constant
-        # For several outputs scikit-learn reports the mean over them, but minimizes their sum.
-        return squares / 2 + (values["loss"] - squares) / self.scale
+            return values["loss"] / self._scale + self._constant
+        return squares / self._data_scale + (values["loss"] - squares) / self._scale
+
+    def _mean_term(self, order: Array) -> float:
+        """Return the mean over batches, by rows, of the terms of "poisson" if the rows come in this order."""
+        if not self._weights.size:
+            return float(np.average(self._terms))
+        total = 0.0
+        for start in range(0, len(order), self._batch):
+            rows = order[start : start + self._batch]
+            weights = self._weights[rows]
+            if weights.any():
+                total += len(rows) * float(np.average(self._terms[rows], weights=weights))
+        return total / len(order)
 
 
-def _set_up(task: Task, rules: Rules, optimizer: optimizers.Optimizer, batch: int) -> _Losses:
+def _mean_batch_weight(rows: Rows, batch: int) -> float:
+    """Return the sum of the weights of a batch, or its number of rows, if all rows had the mean weight."""
+    mean = float(rows.sample_weight.mean(dtype=np.float64)) if rows.sample_weight.size else 1.0
+    return batch * (mean or 1.0)
+
+
+def _set_up(
+    task: Task, rules: Rules, optimizer: optimizers.Optimizer, batch: int, *, shuffle: bool = False
+) -> _Losses:
     """Set optimizer and penalty of the model for batches of `batch` rows; return the conversion of losses."""
-    rows, scale = task.rows, rules.scale
-    task.model.optimizer = scaled(optimizer, scale)
-    weights = rows.sample_weight if rows.sample_weight.size else None
-    mean = 1.0 if weights is None else float(weights.mean(dtype=np.float64)) or 1.0
-    task.model.regularizer = L2(scale * rules.alpha / (2 * batch * mean))
-    constant = 0.0
-    if rules.out_activation == "exp":
-        from scipy import special
-
-        y = rows.y.reshape(rows.n, -1).astype(np.float64)
-        each = (special.xlogy(y, y) - y).sum(axis=1)
-        constant = float(np.average(each, weights=weights if weights is not None and weights.any() else None))
-    return _Losses(scale, constant)
+    task.model.optimizer = scaled(optimizer, rules.scale)
+    task.model.regularizer = L2(rules.scale * rules.alpha / (2 * _mean_batch_weight(task.rows, batch)))
+    return _Losses(task, rules, batch, shuffle=shuffle)
 
 
 def _final_weights(model: Model) -> list[Array]:
@@ -232,8 +286,7 @@ class StoppingMonitor(Callback):
     rules : Rules
     state : StoppingState
         Changed after each epoch.
-    losses : callable
-        scikit-learn's loss of an epoch.
+    losses : _Losses
 
     Attributes
     ----------
@@ -356,7 +409,7 @@ def descend(task: Task, rules: Rules, state: StoppingState, incremental: bool) -
     """
     net, rows = task.net, task.rows
     batch = _batch_size(rules, rows.n)
-    losses = _set_up(task, rules, state.optimizer, batch)
+    losses = _set_up(task, rules, state.optimizer, batch, shuffle=rules.shuffle)
     monitor = StoppingMonitor(task, rules, state, losses)
     each_epoch = bool(rules.callbacks) or monitor.needs_each_epoch
     state.n_iter = 0
@@ -371,6 +424,8 @@ def descend(task: Task, rules: Rules, state: StoppingState, incremental: bool) -
         model=task.model,
         callbacks=(*rules.callbacks, monitor) if each_epoch else (),
         progress=ProgressBar(),
+        batch_losses=losses.batch_losses,
+        penalty_weight=losses.penalty_weight,
     )
 
     def run() -> str | None:
@@ -465,6 +520,7 @@ def solve(task: Task, rules: Rules, state: StoppingState) -> None:
         model=task.model,
         callbacks=(*rules.callbacks, *([_Reporter(losses)] if rules.verbose else [])),
         progress=ProgressBar(),
+        solver_unit=rules.scale if isinstance(rules.solver, str) else None,
     )
 
     def run() -> History:
@@ -479,7 +535,7 @@ def solve(task: Task, rules: Rules, state: StoppingState) -> None:
     if len(record):
         last = {name: series[-1] for name, series in record.history.items()}
     else:
-        with net.team(net.flops_per_row(training=False) * rows.n) as team:
+        with net.team(net.flops_per_row(training=False) * rows.n, once=True) as team:
             last = evaluate(net, rows, team)
     state.loss = losses(last)
     if record.stopped in (None, "max_fun", "stalled"):

@@ -61,7 +61,7 @@ class Layer:
     activation: int  # id
     has_bias: int  # 0 or 1
     narrow: int  # 0 or 1
-    preactivation: int  # offset of z in work (chunk rows, ld_out), if the derivative of f is computed from z; else -1
+    preactivation: int  # offset of z, then f'(z), in work (chunk rows, ld_out); -1 where f' is computed from the output
     mask: int  # offset of dropout's factors of the input in work (chunk rows, ld_in), or -1; then `input` is a copy
     function: int  # addresses of custom functions: y = f(z), and
     derivative: int  # d = d f'(z); 0 for none
@@ -122,6 +122,9 @@ LOSS_NOT_FINITE = 1  # the weights are those before the step
 WEIGHTS_NOT_FINITE = 2  # weights that would have become infinite or NaN are unchanged
 ABORTED = 3
 
+#: Upper limit of the factor of penalties, see `Run.penalty_weight`.
+MAX_PENALTY_FACTOR = 1000.0
+
 
 class Layout(NamedTuple):
     """Layout of a workspace and partition of the work; constant for a batch size and a number of threads."""
@@ -168,6 +171,9 @@ class Run(NamedTuple):
     augment: bool = False  # whether rows are changed at random
     row_function: int = 0  # address of a custom function that changes a row of features; 0 for none
     noise: float = 0.0  # standard deviation of what is added to the features
+    # Sum of the weights of a batch for which the penalties are as in `layers`; those of other batches are multiplied by
+    # this over their sum, at most by MAX_PENALTY_FACTOR. 0 for the same penalties of all batches.
+    penalty_weight: float = 0.0
 
 
 class State(NamedTuple):
@@ -199,6 +205,7 @@ class Plan(NamedTuple):
     order: NDArray[np.int64]  # (n,), overwritten by the order of each epoch: the memory of `Data.order`; or (0,)
     step_rates: NDArray[np.float64]  # (steps of a run,): the learning rate of each; or (0,) for that of `run`
     step_losses: NDArray[np.float64]  # (steps of a run,), overwritten: mean loss of each batch, no penalty; or (0,)
+    step_penalties: NDArray[np.float64]  # likewise: the penalty of each step
     hyper: NDArray[np.float64]  # (dispatch.N_HYPER,): the optimizer's hyperparameters, then zeros
     scalars: NDArray[np.float64]  # (dispatch.N_SCALARS,), overwritten: numbers that the optimizer keeps between steps
     mixing: NDArray[np.float64]  # quantiles of the share that a row has in its mixture with another; (0,) for none

@@ -663,10 +663,10 @@ def test_identifiers_are_no_labels():
             targets(y, SOFTMAX)
 
 
-def test_one_output_is_senseless_for_softmax():
+def test_softmax_needs_two_outputs():
     for y in ([0, 1], np.zeros((2, 1)), np.zeros((2, 3))):
         with pytest.raises(
-            ValueError, match=r"softmax_crossentropy with 1 output is senseless.*use binary_crossentropy"
+            ValueError, match=r"softmax_crossentropy needs at least 2 outputs.*use binary_crossentropy"
         ):
             targets(y, SOFTMAX, n_outputs=1)
 
@@ -800,13 +800,13 @@ def test_split_is_drawn_from_everywhere():
 
 @pytest.mark.parametrize("fraction", [0, 1, 0.0, 1.0, -0.1, 1.5, math.nan, math.inf])
 def test_fraction_out_of_range(fraction):
-    with pytest.raises(ValueError, match=r"fraction must be larger than 0 and smaller than 1, got"):
+    with pytest.raises(ValueError, match=r"fraction must be (above 0 and below 1|a finite number), got"):
         split_validation(10, fraction, 0)
 
 
 @pytest.mark.parametrize("fraction", [None, "0.2", True, [0.2]])
 def test_fraction_of_wrong_type(fraction):
-    with pytest.raises(TypeError, match=r"fraction must be a number larger than 0 and smaller than 1, got"):
+    with pytest.raises(TypeError, match=r"fraction must be a number, got"):
         split_validation(10, fraction, 0)
 
 

@@ -10,6 +10,7 @@ import numba.core.errors
 import numpy as np
 import pytest
 from driver import (
+    LIMITS_OF,
     OPTIMIZERS,
     RATES,
     SMALL_SHARDS,
@@ -746,6 +747,33 @@ def test_each_step_may_have_its_own_rate_and_report_its_loss(loss, n_threads, dt
         np.testing.assert_array_equal(a, b)
 
 
+@pytest.mark.parametrize("clip_norm", [0.0, 0.5])
+@pytest.mark.parametrize("kind", ["whole", "chunks", "shards"])
+def test_penalties_may_depend_on_the_weight_of_the_batch(kind, clip_norm, dtype):
+    arch = architecture([3, 4, 2], penalty=(0.01, 0.02), dtype=dtype)
+    limits = {} if kind == "whole" else {"limits": LIMITS_OF[kind]}
+    n_threads = 1 if kind == "whole" else 2
+    rows = problem(arch, 240, weighted=True)
+    rows.sample_weight[64:128] *= 1e-6
+    rows.sample_weight[128:192] = 0.0
+    made, plain = engine(arch, n_threads=n_threads, **limits), engine(arch, **limits)
+    step_penalties = np.full(4, np.nan)
+    train(made, rows, batch=64, n_threads=n_threads, penalty_weight=50.0, step_penalties=step_penalties,
+          clip_norm=clip_norm)  # fmt: skip
+    data = rows.data()
+    for k, part in enumerate(slice(64 * k, 64 * k + 64) for k in range(4)):
+        factor = {1: 1000.0, 2: 1.0}.get(k) or 50.0 / float(data.sample_weight[part].sum(dtype=np.float64))
+        plain.set_penalties(((factor * 0.01, factor * 0.02),) * 2)
+        with ThreadTeam(1) as solo:
+            sums = plain.train_epoch(
+                as_data(*(a[part] if len(a) else a for a in data[:4])), StepOptions(ids.ADAM, RATES[ids.ADAM],
+                clip_norm=clip_norm), RunOptions(64), team=solo,
+            )  # fmt: skip
+        assert step_penalties[k] == pytest.approx(sums.penalty, rel=1e-12)
+    for a, b in zip(made.weights(), plain.weights(), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-5 if dtype == np.float32 else 1e-12)
+
+
 class Interrupted(ThreadTeam):
     """A team in which Ctrl-C is noticed as soon as a kernel has returned."""
 
@@ -793,12 +821,45 @@ def share(asked, n_threads):
     return sum(steps for n, steps in asked if n == n_threads) / sum(steps for _, steps in asked)
 
 
-@pytest.mark.parametrize("seconds", [1e-6, 1e-4, 1e-2])
+@pytest.mark.parametrize("seconds", [2e-5, 1e-4, 1e-2])
 def test_pace_keeps_to_the_faster_number_of_threads(seconds):
     for faster in (1, 2):
         times = {1: seconds, 2: seconds, faster: seconds / 2}
         assert share(timed(SliceTuner(2), times), faster) > 0.9
     assert share(timed(SliceTuner(1), {1: seconds}), 1) == 1
+
+
+@pytest.mark.parametrize(("seconds", "steps"), [(1e-6, 100_000), (1e-5, 1900), (1e-4, 190), (1e-3, 19)])
+def test_short_steps_and_short_trainings_start_no_thread(seconds, steps):
+    pace = SliceTuner(2)
+    while steps > 0:
+        n_threads, count = pace.next()
+        assert n_threads == 1
+        pace.learn(1, min(count, steps), min(count, steps) * seconds)
+        steps -= count
+
+
+@pytest.mark.parametrize("slower", [1.1, 3.0, 100.0])
+def test_a_comparison_costs_little(slower):
+    # 100 ms of steps of 20 us: what all threads cost more is bounded by about the time of one comparison.
+    asked = timed(SliceTuner(2), {1: 2e-5, 2: slower * 2e-5}, slices=60)
+    ahead, wasted = 0, 0.0
+    for n_threads, steps in asked:
+        ahead += steps
+        wasted += (slower - 1.0) * 2e-5 * steps if n_threads == 2 else 0.0
+        if ahead * 2e-5 > 0.04:
+            break
+    assert 0.0 < wasted < max(4e-4, 20 * slower * 2e-5)
+
+
+def test_threads_that_come_late_end_the_comparison():
+    pace = SliceTuner(2)
+    while pace.next()[0] == 1:
+        steps = pace.next()[1]
+        pace.learn(1, steps, steps * 1e-4)
+    pace.learn(2, pace.next()[1], 0.02)  # the first slice of both: other programs use the processors
+    assert pace.next()[0] == 1
+    assert share(timed(pace, {1: 1e-4, 2: 5e-5}, slices=400), 2) > 0.5  # later they come at once
 
 
 def test_pace_notices_when_the_other_becomes_faster():
@@ -836,7 +897,7 @@ def test_pace_is_not_troubled_by_an_empty_slice():
 @pytest.mark.parametrize("seconds", [1e-4, 5e-3, 5e-2])
 def test_pace_tries_the_team_when_each_epoch_is_one_step(seconds):
     # Full-batch descent: however long a slice may be, there is one step in it.
-    assert share(timed(SliceTuner(2), {1: seconds, 2: seconds / 2}, steps_left=1), 2) > 0.7
+    assert share(timed(SliceTuner(2), {1: seconds, 2: seconds / 2}, slices=1000, steps_left=1), 2) > 0.7
 
 
 def test_the_clock_chooses_but_the_result_is_the_same(dtype):

@@ -12,8 +12,9 @@ import pytest
 
 import fastnn
 from fastnn._engine import system_info
-from fastnn._engine.thread_team import ThreadTeam, available_threads
-from fastnn.kernels.lang import compiler, simd
+from fastnn._engine.processors import available_threads
+from fastnn._engine.thread_team import ThreadTeam
+from fastnn.kernels.lang import cache, compiler, simd
 from fastnn.kernels.linalg import roofline
 from fastnn.kernels.tables import aligned_zeros
 
@@ -399,9 +400,14 @@ def no_roofline(monkeypatch):
 
 def test_info_names_the_place_of_compiled_code(no_roofline, monkeypatch, tmp_path):
     monkeypatch.setattr(compiler, "JIT_DISABLED", False)
-    monkeypatch.setattr(compiler, "CACHE_FOLDER", tmp_path)
-    assert system_info.info()["compiled code"] == str(tmp_path)
-    monkeypatch.setattr(compiler, "CACHE_FOLDER", None)
+    baked = tmp_path / "baked"
+    for folders, text in (
+        (cache.Folders((tmp_path,), tmp_path, None), str(tmp_path)),
+        (cache.Folders((baked, tmp_path), tmp_path, None), f"{baked} (read only), {tmp_path}"),
+    ):
+        monkeypatch.setattr(cache, "FOLDERS", folders)
+        assert system_info.info()["compiled code"] == text
+    monkeypatch.setattr(cache, "FOLDERS", cache.Folders((), None, None))
     assert "FASTNN_CACHE_DIR" in system_info.info()["compiled code"]
     monkeypatch.setattr(compiler, "JIT_DISABLED", True)
     found = system_info.info()

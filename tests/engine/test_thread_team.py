@@ -13,7 +13,7 @@ from thread_count import count_threads, wait_for_count
 import fastnn._engine.thread_team
 from fastnn._engine import thread_team as teams
 from fastnn._engine import threads
-from fastnn._engine.thread_team import ThreadTeam, available_threads, region_cost
+from fastnn._engine.thread_team import ThreadTeam, region_cost
 from fastnn.kernels.lang.barrier import ARRIVED, BAD, STOP, new_sync, spin_wait
 
 
@@ -78,7 +78,8 @@ def test_run_returns_after_all_have_finished():
         assert sorted(finished) == [0, 1, 2]
 
 
-def test_helpers_start_when_they_are_needed_and_leave_with_the_block():
+def test_helpers_start_when_they_are_needed_and_leave_with_the_block(monkeypatch):
+    monkeypatch.setattr(teams, "IDLE", 60.0)
     before = count_threads()
     with ThreadTeam(5) as team:
         team.run(lambda sync, thread: None, n_threads=1)
@@ -112,8 +113,9 @@ def test_helpers_of_a_team_that_is_never_closed_end_by_themselves(monkeypatch):
     team = ThreadTeam(3)
     seen = []
     team.run(lambda sync, thread: seen.append(thread))
-    assert count_threads() == before + 2
+    helpers = list(team._helpers)
     assert wait_for_count(before) == before
+    assert [helper.ended for helper in helpers] == [True, True]
     team.run(lambda sync, thread: seen.append(thread))  # and are started again when they are needed
     assert sorted(seen) == [0, 0, 1, 1, 2, 2]
     team.close()
@@ -121,15 +123,23 @@ def test_helpers_of_a_team_that_is_never_closed_end_by_themselves(monkeypatch):
 
 
 def test_a_helper_that_is_about_to_be_needed_does_not_end(monkeypatch):
-    monkeypatch.setattr(teams, "IDLE", 0.2)
-    with ThreadTeam(2) as team:
-        team.start(2)
-        first = team._helpers[0]
-        for _ in range(4):
-            time.sleep(0.1)
-            assert team.start(2) == 2
-        assert team._helpers == [first]
-        assert team.run(lambda sync, thread: 7) == 7
+    monkeypatch.setattr(teams, "IDLE", 0.01)
+    helper = teams._Helper()
+    assert helper.reserve()
+    assert helper.sleep()  # it is kept once
+    assert not helper.sleep()
+    assert helper.ended
+    assert not helper.reserve()
+    assert not helper.give(teams._Job(lambda thread: None, new_sync()))
+
+
+def test_a_helper_finds_a_job_of_which_it_was_not_woken(monkeypatch):
+    monkeypatch.setattr(teams, "IDLE", 0.01)
+    helper = teams._Helper()
+    helper.job = teams._Job(lambda thread: None, new_sync())  # an interrupt came before it was woken
+    assert helper.sleep()
+    assert not helper.ended
+    assert not helper.reserve()  # it is busy
 
 
 @pytest.mark.parametrize("who", [1, 2])
@@ -210,6 +220,7 @@ def test_a_team_is_closed_in_spite_of_interrupts_which_are_raised_afterwards(mon
         if raises:
             raise KeyboardInterrupt
 
+    monkeypatch.setattr(teams, "IDLE", 60.0)
     before = count_threads()
     team = ThreadTeam(3)
     team.run(lambda sync, thread: None)
@@ -242,20 +253,6 @@ def test_many_short_jobs_in_a_row():
         for _ in range(500):
             team.run(kernel)
     np.testing.assert_array_equal(counts, 500)
-
-
-def test_available_threads_are_those_of_this_process(monkeypatch):
-    monkeypatch.setattr(teams, "JIT_DISABLED", False)
-    if hasattr(os, "sched_getaffinity"):
-        assert available_threads() == len(os.sched_getaffinity(0))
-        monkeypatch.delattr(os, "sched_getaffinity")
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    assert available_threads() == 6
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    assert available_threads() == 1
-    monkeypatch.setattr(teams, "JIT_DISABLED", True)
-    monkeypatch.setattr(os, "cpu_count", lambda: 6)
-    assert available_threads() == 1
 
 
 @pytest.mark.parametrize("n_threads", [1, 2])
@@ -314,6 +311,7 @@ def fail_from(k, error):
 @pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), MemoryError()], ids=repr)
 @pytest.mark.parametrize("k", [0, 1, 2, 3])
 def test_a_team_has_the_threads_that_the_system_has(monkeypatch, k, error):
+    monkeypatch.setattr(teams, "IDLE", 60.0)
     before = count_threads()
     with ThreadTeam(4) as team:
         with monkeypatch.context() as patch:

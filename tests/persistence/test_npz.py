@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import builtins
+import bz2
+import gzip
 import io
 import json
+import lzma
 import os
 import pickle
 import stat
 import sys
+import tracemalloc
 import zipfile
 from pathlib import Path
 
@@ -416,3 +421,362 @@ def test_nothing_in_a_file_is_executed(tmp_path):
     with pytest.raises(ValueError, match="damaged"):
         npz.read(file)
     assert not (tmp_path / "executed").exists()
+
+
+#  other kinds of files and file objects
+
+
+class Endless:
+    """A stream that never ends, and counts what is read of it."""
+
+    def __init__(self, start=b"", fill=b"\0"):
+        self.start, self.fill, self.taken = start, fill, 0
+
+    def read(self, n=-1):
+        assert n >= 0, "an endless stream was read to its end"
+        data = (self.start[self.taken : self.taken + n] + self.fill * n)[:n]
+        self.taken += n
+        return data
+
+
+@pytest.mark.parametrize("start", [b"", b"\x89HDF", b"PK\x03\x04"])
+def test_an_endless_stream_of_another_kind_is_refused_at_once(start):
+    stream = Endless(start)
+    with pytest.raises(ValueError, match="not a fastnn model"):
+        npz.read(stream)
+    assert stream.taken <= 40
+
+
+def test_an_endless_stream_that_begins_as_a_model_is_refused(monkeypatch):
+    monkeypatch.setattr(npz, "MAX_STREAM_BYTES", 1 << 20)
+    stream = Endless(small_file())
+    with pytest.raises(ValueError, match=r"has more than 1048576 bytes.*Pass a path"):
+        npz.read(stream)
+    assert stream.taken <= 1 << 21
+
+
+@posix_only
+def test_devices_and_pipes_are_refused_without_reading(tmp_path):
+    os.mkfifo(tmp_path / "pipe")  # opening it would wait for a writer
+    for path in (tmp_path / "pipe", "/dev/zero", "/dev/null"):
+        with pytest.raises(ValueError, match="is a device or pipe"):
+            npz.read(path)
+
+
+class OneWay:
+    """A file object that can only be read, as a pipe or a download."""
+
+    def __init__(self, data, step=1 << 30):
+        self.file, self.step = io.BytesIO(data), step
+
+    def read(self, n=-1):
+        return self.file.read(min(n, self.step) if n >= 0 else -1)
+
+
+@pytest.mark.parametrize("step", [1, 7, 1 << 20])
+def test_a_stream_that_cannot_seek_is_read(step):
+    file = io.BytesIO()
+    npz.write(file, HEADER, some_arrays())
+    header, arrays = npz.read(OneWay(file.getvalue(), step))
+    assert header == HEADER
+    assert_same(arrays, some_arrays())
+
+
+def test_a_compressed_stream_is_written_and_read(tmp_path):
+    for module in (gzip, bz2, lzma):
+        with module.open(tmp_path / "m", "wb") as file:
+            npz.write(file, HEADER, some_arrays())
+        with module.open(tmp_path / "m", "rb") as file:
+            header, arrays = npz.read(file)
+        assert header == HEADER
+        assert_same(arrays, some_arrays())
+
+
+def test_a_file_object_is_read_from_its_position_to_its_end(tmp_path):
+    with open(tmp_path / "m", "wb") as file:
+        file.write(b"something before")
+        npz.write(file, HEADER, some_arrays())
+        assert not file.closed
+    with open(tmp_path / "m", "rb") as file:
+        with pytest.raises(ValueError, match="not a fastnn model"):
+            npz.read(file)
+        file.seek(16)
+        assert npz.read(file)[0] == HEADER
+        assert file.read() == b""
+
+
+def test_an_unbuffered_file_object(tmp_path):
+    class Slow(io.RawIOBase):
+        """Writes at most 100 bytes per call."""
+
+        def __init__(self):
+            super().__init__()
+            self.data = b""
+
+        def writable(self):
+            return True
+
+        def write(self, data):
+            self.data += bytes(data[:100])
+            return min(len(data), 100)
+
+    slow = Slow()
+    npz.write(slow, HEADER, some_arrays())
+    assert npz.read(io.BytesIO(slow.data))[0] == HEADER
+
+
+@pytest.mark.parametrize("gives", ["text", memoryview(b"PK\x03\x04"), None, 3])
+def test_a_file_object_that_gives_no_bytes(gives):
+    class Wrong:
+        def read(self, n=-1):
+            return gives
+
+    with pytest.raises(TypeError, match=r"^path must be a path or a file whose read.. returns bytes"):
+        npz.read(Wrong())
+
+
+@pytest.mark.parametrize("name", ["a\0b", "\ud800", "\0"])
+def test_names_that_no_file_can_have(name):
+    for call in (lambda: npz.read(name), lambda: npz.write(name, {}, {}), lambda: npz.write(Path(name), {}, {})):
+        with pytest.raises(ValueError, match=r"^path must be a name without NUL and without lone surrogates, got"):
+            call()
+
+
+def test_errors_are_short(tmp_path):
+    long = {"format": "fastnn-model", "format_version": "x" * 50_000, "header": {}}
+    for data in (archive_with_header(json.dumps(long).encode()), archive_of(**{"w" * 60_000: np.ones(1)}), b"x" * 9999):
+        for file in (io.BytesIO(data), tmp_path / ("f" * 200)):
+            if isinstance(file, Path):
+                file.write_bytes(data)
+            with pytest.raises(ValueError, match=r"\w") as error:
+                npz.read(file)
+            assert len(str(error.value)) <= 320
+
+
+#  memory in proportion to the file
+
+
+def archive(members, compression=zipfile.ZIP_DEFLATED):
+    """Return an archive of members that are given as bytes."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", compression) as made:
+        for name, data in members:
+            made.writestr(name, data)
+    return file.getvalue()
+
+
+def npy(array):
+    file = io.BytesIO()
+    np.save(file, array)
+    return file.getvalue()
+
+
+HEAD = ("header.npy", npy(np.frombuffer(document(), np.uint8)))
+
+
+def test_entries_that_are_not_asked_for_are_not_read(tmp_path):
+    data = archive([HEAD, ("bomb.npy", npy(np.zeros(30_000_000))), ("w.npy", npy(np.ones(3)))])
+    (tmp_path / "m").write_bytes(data)
+    expected = {"w": ((3,), np.dtype(float))}
+    tracemalloc.start()
+    try:
+        with npz.open_archive(tmp_path / "m") as opened:
+            assert_same(opened.arrays(expected), {"w": np.ones(3)})
+        assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+    with pytest.raises(ValueError, match="a file of its size has at most"):
+        npz.read(tmp_path / "m")
+
+
+@pytest.mark.parametrize(
+    ("found", "expected"),
+    [
+        (np.ones(3), ((4,), np.dtype(float))),
+        (np.ones(3), ((3, 1), np.dtype(float))),
+        (np.ones(3), ((3,), np.dtype(np.float32))),
+        (np.ones(3, ">f8"), ((3,), np.dtype(float))),
+        (np.ones(3), ((10**30,), np.dtype(float))),
+    ],
+)
+def test_another_shape_or_dtype_is_refused(found, expected):
+    with npz.open_archive(io.BytesIO(archive([HEAD, ("w.npy", npy(found))]))) as opened:
+        with pytest.raises(ValueError, match="array w is"):
+            opened.arrays({"w": expected})
+        with pytest.raises(ValueError, match="damaged"):
+            opened.arrays({"missing": expected})
+
+
+def claiming(shape):
+    """Return an array's file whose header claims a shape."""
+    file = io.BytesIO()
+    np.lib.format.write_array_header_1_0(file, {"descr": "<f8", "fortran_order": False, "shape": shape})
+    return file.getvalue() + bytes(64)
+
+
+BOMBS = {
+    "header": [("header.npy", npy(np.zeros(50_000_000, np.uint8)))],
+    "claimed shape": [HEAD, ("w.npy", claiming((10**12,)))],
+    "claimed shape beyond integers": [HEAD, ("w.npy", claiming((10**40,)))],
+    "negative shape": [HEAD, ("w.npy", claiming((-1,)))],
+    "claimed header": [("header.npy", claiming((10**9,)))],
+    "nested array header": [HEAD, ("w.npy", b"\x93NUMPY\x01\x00\x10\x27" + b"-" * 9_998 + b"1\n")],
+    "long array header": [HEAD, ("w.npy", b"\x93NUMPY\x02\x00\xff\xff\xff\x7f" + b" " * 99_999)],
+    "lists": [("header.npy", npy(np.frombuffer(document(header=[[]] * 300_000), np.uint8)))],
+    "strings": [("header.npy", npy(np.frombuffer(document(header=["ab"] * 1_100_000), np.uint8)))],
+    "depth": [("header.npy", npy(np.frombuffer(b"[" * 90_000, np.uint8)))],
+}
+
+
+METHODS = [("header", method) for method in (zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA)]
+
+
+@pytest.mark.parametrize(("bomb", "compression"), [*METHODS, *((name, zipfile.ZIP_STORED) for name in [*BOMBS][1:])])
+def test_what_asks_for_too_much_is_refused(bomb, compression, tmp_path):
+    (tmp_path / "m").write_bytes(archive(BOMBS[bomb], compression))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match=r"\w") as error:
+            npz.read(tmp_path / "m")
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+    assert len(str(error.value)) < 300
+
+
+def test_entries_that_share_their_bytes(tmp_path):
+    # Each entry of the directory points to the same 300 kB.
+    data = bytearray(archive([HEAD, ("w0.npy", npy(np.zeros(40_000)))], zipfile.ZIP_STORED))
+    end = data.rindex(b"PK\x05\x06")
+    begin = data.rindex(b"PK\x01\x02")
+    directory = b"".join(bytes(data[begin:end]).replace(b"w0.npy", b"w%d.npy" % k) for k in range(10))
+    first = bytes(data[data.index(b"PK\x01\x02") : begin])
+    tail = bytearray(data[end:])
+    tail[8:10] = tail[10:12] = (11).to_bytes(2, "little")
+    tail[12:16] = len(first + directory).to_bytes(4, "little")
+    (tmp_path / "m").write_bytes(bytes(data[: data.index(b"PK\x01\x02")]) + first + directory + bytes(tail))
+    with pytest.raises(ValueError, match="a file of its size has at most"):
+        npz.read(tmp_path / "m")
+
+
+def test_a_long_directory_is_refused(tmp_path):
+    (tmp_path / "m").write_bytes(archive([HEAD, *((f"{k}" * 9, b"") for k in range(60_000))], zipfile.ZIP_STORED))
+    tracemalloc.start()
+    try:
+        with pytest.raises(ValueError, match="its directory takes"):
+            npz.read(tmp_path / "m")
+        assert tracemalloc.get_traced_memory()[1] < 20_000_000
+    finally:
+        tracemalloc.stop()
+
+
+#  writing to other things than new files
+
+
+@posix_only
+@pytest.mark.parametrize("n", [0, 1, 1_000, 100_000])
+def test_a_device_takes_a_model_of_any_size(n):
+    npz.write("/dev/null", {}, {"w": np.ones(n)})
+    with open("/dev/null", "wb") as file:
+        npz.write(file, {}, {"w": np.ones(n)})
+    assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+@posix_only
+def test_a_link_to_itself_is_an_error_and_stays(tmp_path):
+    path = tmp_path / "loop"
+    path.symlink_to(path)
+    with pytest.raises(OSError, match="symbolic links"):
+        npz.write(path, {}, {})
+    assert path.is_symlink()
+    assert os.listdir(tmp_path) == ["loop"]
+
+
+@posix_only
+def test_a_link_to_nothing_makes_its_target(tmp_path):
+    (tmp_path / "link").symlink_to(tmp_path / "m")
+    npz.write(tmp_path / "link", {"a": 1}, {})
+    assert (tmp_path / "link").is_symlink()
+    assert npz.read(tmp_path / "m")[0] == {"a": 1}
+
+
+@posix_only
+def test_a_file_that_may_not_be_written_is_not_replaced(tmp_path, monkeypatch):
+    path = tmp_path / "m"
+    npz.write(path, {"a": 1}, {})
+    path.chmod(0o444)
+    real = os.access
+    monkeypatch.setattr(os, "access", lambda p, mode: mode != os.W_OK and real(p, mode))  # root may write everything
+    with pytest.raises(PermissionError) as error:
+        npz.write(path, {"a": 2}, {})
+    assert error.value.filename == str(path)
+    assert npz.read(path)[0] == {"a": 1}
+    assert os.listdir(tmp_path) == ["m"]
+
+
+@posix_only
+def test_other_hard_links_keep_the_old_content(tmp_path):
+    npz.write(tmp_path / "m", {"a": 1}, {})
+    os.link(tmp_path / "m", tmp_path / "other")
+    npz.write(tmp_path / "m", {"a": 2}, {})
+    assert [npz.read(tmp_path / name)[0]["a"] for name in ("m", "other")] == [2, 1]
+
+
+#  temporary files
+
+
+@pytest.mark.parametrize("moment", ["open", "os.chmod", "npz._write_archive", "os.fsync", "os.replace"])
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, OSError, MemoryError])
+def test_nothing_is_left_after_an_exception_at_any_moment(tmp_path, monkeypatch, moment, kind):
+    path = tmp_path / "m"
+    npz.write(path, {"a": 1}, {})
+    owner, _, name = moment.rpartition(".")
+    where = {"": builtins, "os": os, "npz": npz}[owner]
+    real = getattr(where, name)
+
+    def interrupted(*arguments, **options):
+        made = real(*arguments, **options) if moment == "open" else None
+        if made is not None:
+            made.close()
+        raise kind("at this moment")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(where, name, interrupted)
+        with pytest.raises(kind):
+            npz.write(path, {"a": 2}, {})
+    assert os.listdir(tmp_path) == ["m"]
+    assert npz.read(path)[0] == {"a": 1}
+
+
+@posix_only
+def test_temporary_files_of_ended_processes_are_swept_and_those_of_others_are_not(tmp_path):
+    live = npz._new_file(str(tmp_path / ".fastnn-0123456789abcdef.tmp"))
+    (tmp_path / ".fastnn-left.tmp").write_bytes(b"")
+    (tmp_path / ".fastnn-link.tmp").symlink_to(tmp_path / "mine")
+    os.mkfifo(tmp_path / ".fastnn-pipe.tmp")
+    (tmp_path / "mine").write_bytes(b"")
+    (tmp_path / "other.tmp").write_bytes(b"")
+    npz.write(tmp_path / "m", {}, {})
+    left = {path.name for path in tmp_path.iterdir()}
+    assert {".fastnn-0123456789abcdef.tmp", "m", "mine", "other.tmp"} <= left
+    assert ".fastnn-left.tmp" not in left
+    live.close()
+    npz.write(tmp_path / "m", {}, {})
+    assert ".fastnn-0123456789abcdef.tmp" not in {path.name for path in tmp_path.iterdir()}
+
+
+@posix_only
+def test_a_temporary_file_that_is_swept_before_it_is_locked_is_made_anew(tmp_path, monkeypatch):
+    name = str(tmp_path / ".fastnn-0.tmp")
+    real, swept = npz.fcntl.flock, []
+
+    def flock(descriptor, flags):
+        if not swept:
+            swept.append(name)
+            os.unlink(name)
+        real(descriptor, flags)
+
+    monkeypatch.setattr(npz.fcntl, "flock", flock)
+    with npz._new_file(name) as file:
+        assert os.path.samestat(os.fstat(file.fileno()), os.stat(name))
+    assert swept

@@ -97,7 +97,11 @@ def _places() -> Iterator[Place]:
         ("NUMBA_CACHE_DIR", numba.config.CACHE_DIR),
     ):
         if value:
-            yield Place(Path(value).absolute(), name)  # type: ignore[arg-type]
+            try:  # the same folder after os.chdir
+                base = Path(value).absolute()
+            except OSError:  # the current folder has been deleted
+                base = Path(value)
+            yield Place(base, name)  # type: ignore[arg-type]
             break
     user = _user_cache_folder()
     if user is not None:

@@ -32,8 +32,9 @@ from fastnn.kernels.lang.simd import (
 #: Rows of the largest tile, of two vectors: its accumulators, one row of B and one broadcast element (with BY_ELEMENT
 #: one vector of each row of A) must fit in the registers.
 TILE_ROWS = 8 if N_REGISTERS == 32 else 6
-#: Whether elements of A are taken from vectors that are loaded whole. AArch64 multiplies by one lane of a vector, while
-#: a load into all lanes occupies a vector unit and, in the loop over k, waits for the address of the one before.
+#: Whether full tiles take elements of A from vectors that are loaded whole. AArch64 multiplies by one lane of a vector,
+#: while a load into all lanes occupies a vector unit and, in the loop over k, waits for the address of the one before.
+#: Smaller tiles gain nothing: the latency of their few sums is the bound.
 BY_ELEMENT = IS_AARCH64
 
 
@@ -56,7 +57,7 @@ def _stream_of(t: Any) -> bool:
     return isinstance(t, types.NamedTuple) and t.instance_class is Stream
 
 
-def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 0) -> Any:
+def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 0, by_element: bool = False) -> Any:
     """Return the function that computes one tile of a product in registers.
 
     tile(a, a_row, a_k, b, ldb, init, ld_init, c, ldc, depth):
@@ -69,6 +70,8 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
     before part i, row i of each block of the streams is prefetched, and of the rows of C below the tile.
 
     A tile with `ahead` prefetches, at each step of the sum, the row of B that is `ahead` rows further.
+
+    A tile with `by_element`, whose rows are whole vectors, loads A in vectors where one of its strides is 1.
     """
 
     def typer(a: Any, a_row: Any, a_k: Any, b: Any, ldb: Any, init: Any, ld_init: Any, c: Any, ldc: Any,
@@ -92,7 +95,7 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
                 total += a[i * a_row + k * a_k] * b[k * ldb : k * ldb + width]
             c[i * ldc : i * ldc + width] = total
 
-    kind = "_fetching" if fetching else f"_ahead_{ahead}" if ahead else ""
+    kind = ("_fetching" if fetching else f"_ahead_{ahead}" if ahead else "") + ("_by_element" if by_element else "")
     tile.__name__ = tile.__qualname__ = f"tile_{rows}x{vectors}{kind}"
     made = op(fetching_typer if fetching else typer)(tile)
 
@@ -207,7 +210,7 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
         def sums(k_begin: Any, k_end: Any, b_begin: Any, a_begin: Any, begin: dict[Any, Any]) -> Any:
             """Generate the loop over k >= 1; leave the builder after it and return the next B and A, and the sums."""
             state = k_begin, b_begin, a_begin, begin
-            if BY_ELEMENT and rows == TILE_ROWS:  # smaller tiles are bound by the latency of their few sums
+            if by_element:
                 along, down = (builder.icmp_signed("==", stride, number(1)) for stride in (a_k, a_row))
                 state = optional_loop(along, state, builder.sub(k_end, number(n - 1)), n, steps_along_rows)
                 state = optional_loop(down, state, k_end, 1, step_down_column)
@@ -282,12 +285,12 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
     return made
 
 
-tile_full = _make_tile(TILE_ROWS, 2)
-tile_full_fetching = _make_tile(TILE_ROWS, 2, fetching=True)
+tile_full = _make_tile(TILE_ROWS, 2, by_element=BY_ELEMENT)
+tile_full_fetching = _make_tile(TILE_ROWS, 2, fetching=True, by_element=BY_ELEMENT)
 tile_4x2 = _make_tile(4, 2)
 tile_2x2 = _make_tile(2, 2)
 tile_1x2 = _make_tile(1, 2)
-tile_full_narrow = _make_tile(TILE_ROWS, 1)
+tile_full_narrow = _make_tile(TILE_ROWS, 1, by_element=BY_ELEMENT)
 tile_4x1 = _make_tile(4, 1)
 tile_2x1 = _make_tile(2, 1)
 tile_1x1 = _make_tile(1, 1)

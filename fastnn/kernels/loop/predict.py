@@ -45,6 +45,11 @@ READY = 2
 TAKEN = 3
 GO = 4
 
+# Results of a prediction.
+FEATURES_NOT_FINITE = 0
+FINITE_OUTPUTS = 1
+OUTPUTS_NOT_FINITE = 2
+
 
 class Net(NamedTuple):
     """Arrays of a prediction besides features and outputs."""
@@ -186,7 +191,7 @@ def await_helpers(mailbox: Any, n_helpers: int, all_finite: bool) -> bool:
 
 @kernel
 def predict(params: Any, layers: Table[Layer], work: Any, features: Any, outputs: Any, tile_rows: int,
-            mailbox: Any, n_helpers: int, helper: int) -> bool:  # fmt: skip
+            mailbox: Any, n_helpers: int, helper: int) -> int:  # fmt: skip
     """Compute the outputs of the net for all rows of `features`, or, as a helper, a share of those of another call.
 
     Parameters
@@ -194,7 +199,7 @@ def predict(params: Any, layers: Table[Layer], work: Any, features: Any, outputs
     params, layers, work, tile_rows : see `Net`; `work` is overwritten
     features : (n, I), read-only
     outputs : (n, O)
-        Overwritten; only in part if False is returned.
+        Overwritten; only in part if `FEATURES_NOT_FINITE` is returned.
     mailbox : int64, as described above; a cache line more than `n_helpers`
     n_helpers : int
         Number of helpers that may exist.
@@ -203,9 +208,9 @@ def predict(params: Any, layers: Table[Layer], work: Any, features: Any, outputs
 
     Returns
     -------
-    bool
-        Whether all features are finite; undefined for a helper, which returns when it is asleep, as it is after
-        `PATIENCE` rounds without work.
+    int
+        `FEATURES_NOT_FINITE`, `FINITE_OUTPUTS` or `OUTPUTS_NOT_FINITE`; no result for a helper, which returns when
+        it is asleep, as it is after `PATIENCE` rounds without work.
     """
     net = Net(params, layers, work, tile_rows)
     here = at(params, 0)
@@ -219,7 +224,12 @@ def predict(params: Any, layers: Table[Layer], work: Any, features: Any, outputs
             mailbox[0] = 0  # reset the barrier counter
             n_threads = call_helpers(mailbox, n_helpers)
         all_finite = forward_share(net, at(features, 0), at(outputs, 0), n, mailbox, n_threads, 0)
-        return await_helpers(mailbox, n_helpers, all_finite) if n_threads > 1 else all_finite
+        if n_threads > 1:
+            all_finite = await_helpers(mailbox, n_helpers, all_finite)
+        if not all_finite:
+            return FEATURES_NOT_FINITE
+        finite = is_finite_run(at(outputs, 0), n * outputs.shape[1])
+        return FINITE_OUTPUTS if finite else OUTPUTS_NOT_FINITE
 
     line = HELPERS + helper * HELPER_SIZE
     rounds = 0
@@ -234,7 +244,7 @@ def predict(params: Any, layers: Table[Layer], work: Any, features: Any, outputs
             atomic_store(mailbox, line + STATE, READY)
             rounds = 0
         elif state == ASLEEP:
-            return True
+            return FINITE_OUTPUTS
         elif state == WAKING:
             compare_and_swap(mailbox, line + STATE, WAKING, READY)
             rounds = 0

@@ -39,6 +39,7 @@ from fastnn.kernels.tables import (
     ABORTED,
     EVALUATE,
     LOSS_NOT_FINITE,
+    MAX_PENALTY_FACTOR,
     MEETING_STRIDE,
     OK,
     TRAIN,
@@ -60,6 +61,7 @@ class Step(NamedTuple):
     batch: Batch
     scalars: Any  # scalars of the optimizer after this update, a tuple of floats
     rates: Any  # coefficients of the update, see `dispatch`
+    penalty: float  # factor of the penalties
     is_fused: bool  # whether each tile is updated as soon as its gradient is computed
 
 
@@ -149,6 +151,14 @@ def order_rows(plan: Plan, number: int, sync: Any, thread: int) -> bool:
 
 
 @device_function
+def penalty_factor(penalty_weight: float, weight_sum: float) -> float:
+    """Return the factor of the penalties for a batch of rows of this sum of weights; see `Run.penalty_weight`."""
+    if penalty_weight == 0.0 or weight_sum == 0.0:
+        return 1.0
+    return min(penalty_weight / weight_sum, MAX_PENALTY_FACTOR)
+
+
+@device_function
 def new_step(state: State, plan: Plan, data: Data, number: int, steps_done: int, scalars: Any) -> Step:
     """Return step `number` of the run, before which `steps_done` updates have been made."""
     alwaysinline()
@@ -172,6 +182,7 @@ def new_step(state: State, plan: Plan, data: Data, number: int, steps_done: int,
         Batch(batch_weight, step_key(run.seed, steps_done)),
         advanced,
         coefficients(run.optimizer, rate, run.weight_decay, plan.hyper, advanced, t),
+        penalty_factor(run.penalty_weight, weight_sum),
         run.mode == TRAIN and rows <= layout.chunk and n_shards == 0 and run.clip_norm == 0.0,
     )
 
@@ -248,7 +259,7 @@ def batch_phase(state: State, plan: Plan, data: Data, step: Step, sync: Any, thr
             return LOSS_NOT_FINITE, sums
         if step.is_fused:
             for tile in range(plan.tile_ranges[thread], plan.tile_ranges[thread + 1]):
-                if not fused_tile(state, plan, tile, part, step.rates, thread):
+                if not fused_tile(state, plan, tile, part, step.penalty, step.rates, thread):
                     flag_nonfinite(sync)
         elif plan.run.mode != EVALUATE:
             for tile in range(plan.tile_ranges[thread], plan.tile_ranges[thread + 1]):
@@ -262,19 +273,19 @@ def batch_phase(state: State, plan: Plan, data: Data, step: Step, sync: Any, thr
 
 
 @device_function
-def finish_gradient(state: State, plan: Plan, n_shards: int, tile: int) -> None:
+def finish_gradient(state: State, plan: Plan, n_shards: int, penalty: float, tile: int) -> None:
     """Complete the tile's block of `grad`: the sum of the shards, if there are any, and the penalty's gradient."""
     if n_shards > 0:
-        sharded_gradient_tile(state, plan, tile, n_shards)
+        sharded_gradient_tile(state, plan, tile, n_shards, penalty)
     else:
-        penalize_stored_tile(state, plan, tile)
+        penalize_stored_tile(state, plan, tile, penalty)
 
 
 @device_function
 def gradient_phase(state: State, plan: Plan, step: Step, sync: Any, thread: int) -> bool:
     """Complete the gradient in `grad`, and sum its squares if they are needed. Ends at a barrier."""
     for tile in range(plan.tile_ranges[thread], plan.tile_ranges[thread + 1]):
-        finish_gradient(state, plan, step.n_shards, tile)
+        finish_gradient(state, plan, step.n_shards, step.penalty, tile)
         if plan.run.mode == TRAIN:
             accumulate_grad_norm(state, plan, tile)
     return wait(plan, sync, thread)
@@ -285,9 +296,9 @@ def update_phase(state: State, plan: Plan, step: Step, sync: Any, thread: int) -
     """Update the weights from the gradient of the batch, or from those of its shards. Ends at a barrier."""
     for tile in range(plan.tile_ranges[thread], plan.tile_ranges[thread + 1]):
         if step.n_shards > 0:
-            all_finite = sharded_tile(state, plan, tile, step.n_shards, step.rates, thread)
+            all_finite = sharded_tile(state, plan, tile, step.n_shards, step.penalty, step.rates, thread)
         else:
-            all_finite = update_from_gradient(state, plan, tile, step.rates)
+            all_finite = update_from_gradient(state, plan, tile, step.penalty, step.rates)
         if not all_finite:
             flag_nonfinite(sync)
     return wait(plan, sync, thread)
@@ -354,6 +365,8 @@ def add_step(plan: Plan, step: Step, sums: BatchSums) -> None:
     for tile in range(plan.penalties.size):
         penalty += plan.penalties[tile]
     totals.penalty += penalty
+    if plan.step_penalties.size:
+        plan.step_penalties[step.number] = penalty
     epoch_steps = plan.run.epoch_steps
     if step.number % epoch_steps == epoch_steps - 1:
         plan.epoch_totals[step.number // epoch_steps] = totals

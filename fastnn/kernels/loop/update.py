@@ -196,8 +196,8 @@ def constrain_layer(state: State, plan: Plan, k: int, n_threads: int, thread: in
 
 
 @device_function
-def add_penalties(state: State, plan: Plan, index: int, g: Pointer, ld_g: int) -> None:
-    """Add the penalty's gradient to the block at `g`, and store the tile's share of R in `plan.penalties`."""
+def add_penalties(state: State, plan: Plan, index: int, factor: float, g: Pointer, ld_g: int) -> None:
+    """Add `factor` times the penalty's gradient to the block at `g`; its share of R goes to `plan.penalties`."""
     tile = plan.tiles[index]
     layer = plan.layers[tile.layer]
     if layer.l1 == 0.0 and layer.l2 == 0.0:
@@ -205,7 +205,7 @@ def add_penalties(state: State, plan: Plan, index: int, g: Pointer, ld_g: int) -
     total = 0.0
     for i in range(tile.rows):
         w = at(state.params, tile.offset + i * tile.ld)
-        total += add_penalty(layer.l1, layer.l2, w, at(g, i * ld_g), tile.columns)
+        total += add_penalty(factor * layer.l1, factor * layer.l2, w, at(g, i * ld_g), tile.columns)
     plan.penalties[index] = total
 
 
@@ -218,10 +218,10 @@ def bias_gradient(state: State, plan: Plan, tile: Tile, first: int, rows: int, i
 
 
 @device_function
-def fused_tile(state: State, plan: Plan, index: int, rows: int, rates: Any, thread: int) -> bool:
+def fused_tile(state: State, plan: Plan, index: int, rows: int, penalty: float, rates: Any, thread: int) -> bool:
     """Compute the gradient of one weight tile and update it; the gradient never leaves the thread's scratch.
 
-    Returns whether all weights stayed finite.
+    `penalty` is the factor of the penalties. Returns whether all weights stayed finite.
     """
     tile = plan.tiles[index]
     g_bias = scratch_of(state, plan, thread)
@@ -230,7 +230,7 @@ def fused_tile(state: State, plan: Plan, index: int, rows: int, rates: Any, thre
     g = at(g_bias, tile.n_bias)
     gradient_tile(state, plan, tile, 0, rows, g, tile.columns, zeros, 0, 1)
     bias_gradient(state, plan, tile, 0, rows, zeros, g_bias)
-    add_penalties(state, plan, index, g, tile.columns)
+    add_penalties(state, plan, index, penalty, g, tile.columns)
     return apply_tile(state, plan, index, rates, g, tile.columns, g_bias)
 
 
@@ -292,39 +292,40 @@ def sum_shards_of_tile(state: State, plan: Plan, tile: Tile, n_shards: int, g: P
 
 
 @device_function
-def sharded_tile(state: State, plan: Plan, index: int, n_shards: int, rates: Any, thread: int) -> bool:
+def sharded_tile(state: State, plan: Plan, index: int, n_shards: int, penalty: float, rates: Any,
+                 thread: int) -> bool:  # fmt: skip
     """Update one weight tile from the gradients of the shards; return whether all stayed finite."""
     tile = plan.tiles[index]
     g_bias = scratch_of(state, plan, thread)
     g = at(g_bias, tile.n_bias)
     sum_shards_of_tile(state, plan, tile, n_shards, g, tile.columns, g_bias)
-    add_penalties(state, plan, index, g, tile.columns)
+    add_penalties(state, plan, index, penalty, g, tile.columns)
     return apply_tile(state, plan, index, rates, g, tile.columns, g_bias)
 
 
 @device_function
-def sharded_gradient_tile(state: State, plan: Plan, index: int, n_shards: int) -> None:
+def sharded_gradient_tile(state: State, plan: Plan, index: int, n_shards: int, penalty: float) -> None:
     """Overwrite the tile's block of `grad` with the sum of the shards' gradients and the penalty's."""
     tile = plan.tiles[index]
     g = at(state.grad, tile.offset)
     sum_shards_of_tile(state, plan, tile, n_shards, g, tile.ld, at(state.grad, tile.bias_offset))
-    add_penalties(state, plan, index, g, tile.ld)
+    add_penalties(state, plan, index, penalty, g, tile.ld)
 
 
 @device_function
-def update_from_gradient(state: State, plan: Plan, index: int, rates: Any) -> bool:
+def update_from_gradient(state: State, plan: Plan, index: int, penalty: float, rates: Any) -> bool:
     """Update one weight tile from the gradient in `grad`; return whether all stayed finite."""
     tile = plan.tiles[index]
     g = at(state.grad, tile.offset)
-    add_penalties(state, plan, index, g, tile.ld)
+    add_penalties(state, plan, index, penalty, g, tile.ld)
     return apply_tile(state, plan, index, rates, g, tile.ld, at(state.grad, tile.bias_offset))
 
 
 @device_function
-def penalize_stored_tile(state: State, plan: Plan, index: int) -> None:
+def penalize_stored_tile(state: State, plan: Plan, index: int, penalty: float) -> None:
     """Add the penalty's gradient to the tile's block of `grad`."""
     tile = plan.tiles[index]
-    add_penalties(state, plan, index, at(state.grad, tile.offset), tile.ld)
+    add_penalties(state, plan, index, penalty, at(state.grad, tile.offset), tile.ld)
 
 
 @device_function

@@ -31,7 +31,7 @@ from fastnn.kernels.lang.simd import (
 )
 from fastnn.kernels.nn.losses import custom_row, lanewise_row
 from fastnn.kernels.nn.losses_blocked import custom_block, lanewise_block
-from fastnn.kernels.nn.rules import ACTIVATIONS, CUSTOM, LOSSES, OPTIMIZERS, ActivationRule, OptimizerRule
+from fastnn.kernels.nn.rules import ACTIVATIONS, CUSTOM, LOSSES, OPTIMIZERS, OptimizerRule
 from fastnn.kernels.nn.softmax import clear_padding
 
 _ACTIVATIONS = ACTIVATIONS.freeze()
@@ -75,46 +75,50 @@ def ladder(branches: list[tuple[int, str, list[str]]], otherwise: list[str]) -> 
     return "\n".join(lines) + "\n"
 
 
-def _elementwise(what: str, rules: tuple[ActivationRule, ...], call: str, target: str) -> tuple[str, dict[str, Any]]:
-    """Return branches that apply a function of each rule to n elements, and the functions by the names in them."""
-    branches, functions = [], {}
-    for rule in rules:
-        if getattr(rule, what) is not None:
-            function = f"{rule.name}_{what}"
-            functions[function] = getattr(rule, what)
-            source = "z" if rule.from_input or what == "forward" else "y"
-            value = call.format(function=function, source=source)
-            body = ["for i in range(0, n, v):", f"    store(at({target}, i), {value})"]
-            branches.append((rule.code, rule.name, body))
-    return ladder(branches, []), functions
-
-
 def _activate() -> Any:
-    text, functions = _elementwise("forward", _ACTIVATIONS, "{function}(load(at(z, i)), p)", "y")
+    branches, functions = [], {}
+    for rule in _ACTIVATIONS:
+        function = rule.value_and_slope or rule.forward
+        if function is not None:
+            functions[rule.name] = function
+            body = ["for i in range(0, n, v):"]
+            if rule.value_and_slope:  # the slope first: where y is z, the output overwrites it
+                body += [f"    value, slope = {rule.name}(load(at(z, i)), p)", "    store(at(z, i), slope)"]
+                body += ["    store(at(y, i), value)"]
+            else:
+                body += [f"    store(at(y, i), {rule.name}(load(at(z, i)), p))"]
+            branches.append((rule.code, rule.name, body))
+    branches.append((CUSTOM, "custom", ["call_native(function, z, y, y, n)"]))
     head = '''def activate(code, alpha, function, z, y, n):
     """Overwrite n elements at `y` (whole vectors) with f of those at `z`, which may be the same.
 
-    No operation where f is the identity or a function of rows. `function` is the address of a custom one.
+    Where the rule has `value_and_slope`, those at `z` are overwritten with f', unless they are the same. No operation
+    where f is the identity or a function of rows. `function` is the address of a custom one.
     """
     v = lanes(z)
     p = broadcast(z, alpha)
 '''
-    return generate("activate", f"{head}{text}    elif code == {CUSTOM}:\n        call_native(function, z, y, y, n)\n",
-                    functions)  # fmt: skip
+    return generate("activate", head + ladder(branches, []), functions)
 
 
 def _activate_backward() -> Any:
-    call = "{function}(load(at({source}, i)), load(at(d, i)), p)"
-    text, functions = _elementwise("backward", _ACTIVATIONS, call, "d")
+    branches, functions = [], {}
+    for rule in _ACTIVATIONS:
+        if rule.backward is not None:
+            functions[rule.name] = rule.backward
+            line = f"    store(at(d, i), {rule.name}(load(at(y, i)), load(at(d, i)), p))"
+            branches.append((rule.code, rule.name, ["for i in range(0, n, v):", line]))
+    branches.append((CUSTOM, "custom", ["call_native(function, z, d, d, n)"]))
     head = '''def activate_backward(code, alpha, function, z, y, d, n):
-    """Multiply n elements at `d` (whole vectors) by f'(z), from the outputs at `y` or the inputs at `z`."""
+    """Multiply n elements at `d` (whole vectors) by f'(z), from the outputs at `y` or what `activate` left at `z`."""
     v = lanes(y)
     p = broadcast(y, alpha)
+    if keeps_slope(code):
+        for i in range(0, n, v):
+            store(at(d, i), load(at(d, i)) * load(at(z, i)))
 '''
-    return generate(
-        "activate_backward", f"{head}{text}    elif code == {CUSTOM}:\n        call_native(function, z, d, d, n)\n",
-        functions,
-    )  # fmt: skip
+    text = ladder(branches, []).replace("    if code", "    elif code", 1)
+    return generate("activate_backward", head + text, {**functions, "keeps_slope": keeps_slope})
 
 
 def _rows(what: str, arguments: str, doc: str) -> Any:
@@ -137,6 +141,11 @@ def is_one_of(name: str, codes: list[int], doc: str) -> Any:
     return generate(name, f'def {name}(code):\n    """{doc}"""\n    return code in ({listed},)\n', {})
 
 
+keeps_slope = is_one_of(
+    "keeps_slope",
+    [rule.code for rule in _ACTIVATIONS if rule.value_and_slope],
+    "Return whether `activate` leaves the slopes in place of its inputs.",
+)
 activate = _activate()
 activate_backward = _activate_backward()
 activate_rows = _rows(

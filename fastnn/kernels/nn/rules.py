@@ -115,8 +115,8 @@ class Registry(Generic[R]):
 class ActivationRule:
     """An activation y = f(z).
 
-    Either over vectors, lane by lane (`forward`, `backward`), or over whole rows (`rows`, `rows_backward`), or without
-    any function, for the identity.
+    Either over vectors, lane by lane (`forward` and `backward`, or `value_and_slope`), or over whole rows (`rows`,
+    `rows_backward`), or without any function, for the identity.
 
     Parameters
     ----------
@@ -128,9 +128,10 @@ class ActivationRule:
     aliases : tuple of str
     forward : device function (z, alpha) -> y
         Vectors; `alpha` holds the activation's number in all lanes.
-    backward : device function (x, d, alpha) -> dE/dz
-        Vectors; d is dE/dy. x is the output y, or the input z where `from_input` is True, which costs memory for z.
-    from_input : bool
+    backward : device function (y, d, alpha) -> dE/dz
+        Vectors; d is dE/dy. For functions whose output determines the derivative exactly.
+    value_and_slope : device function (z, alpha) -> (y, dy/dz)
+        Vectors. In place of the two; training keeps the slope, which costs memory as large as y.
     zero_at_zero : bool
         Whether f(0) = 0. Where not, the padding of rows is cleared after f.
     alpha : float or None
@@ -152,7 +153,7 @@ class ActivationRule:
     aliases: tuple[str, ...] = ()
     forward: Callable[..., Any] | None = None
     backward: Callable[..., Any] | None = None
-    from_input: bool = False
+    value_and_slope: Callable[..., Any] | None = None
     zero_at_zero: bool = False
     alpha: float | None = None
     initializer: str = "glorot_uniform"
@@ -165,9 +166,9 @@ class ActivationRule:
 ACTIVATIONS: Registry[ActivationRule] = Registry("activation")
 
 
-def derivative_from_input(code: int) -> bool:
-    """Return whether the derivative of an activation is computed from its input, which must be kept then."""
-    return code == CUSTOM or any(rule.code == code and rule.from_input for rule in ACTIVATIONS)
+def keeps_more_than_output(code: int) -> bool:
+    """Return whether training keeps another array as large as the output: the slopes, or a custom function's input."""
+    return code == CUSTOM or any(rule.code == code and rule.value_and_slope for rule in ACTIVATIONS)
 
 
 def activation_code(name: str) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 from pathlib import Path
 
 import numba
@@ -13,7 +14,7 @@ from driver import run_python
 
 import fastnn.kernels
 import fastnn.kernels.lang.simd
-from fastnn.kernels.lang import cache, compiler, flags
+from fastnn.kernels.lang import cache, compiler, flags, simd
 from fastnn.kernels.lang.cache import sources_hash
 from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.loop.train import train as train_kernel
@@ -426,6 +427,38 @@ def test_other_vector_lengths_give_the_same_to_rounding(name, tmp_path, compiled
     printed = run_python(f"PATH = {str(path)!r}\n" + SMALL_NETS, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES=features)
     assert printed.split() == expected
     compare(np.load(path), compiled_results)
+
+
+RECIPE = re.compile(r"^\| (\d+) bits \| `(x86-64-v\d)` \| `([^`]+)` \|$", re.MULTILINE)
+RECIPES = RECIPE.findall((Path(__file__).parents[3] / "docs/guide/compiling.md").read_text(encoding="utf-8"))
+TARGET = "from fastnn.kernels.lang import simd; print(simd.VECTOR_BITS, simd.N_REGISTERS, simd.HAS_FMA)"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not simd.IS_X86, reason="for x86")
+def test_the_documented_recipes_for_other_processors_work():
+    """The variables of docs/guide/compiling.md, whatever processor the test runs on."""
+    found = {
+        cpu: run_python(TARGET, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES=features).split() for _, cpu, features in RECIPES
+    }
+    assert found == {
+        "x86-64-v4": ["512", "32", "True"],
+        "x86-64-v3": ["256", "16", "True"],
+        "x86-64-v2": ["128", "16", "False"],
+    }
+    assert [bits for bits, _, _ in RECIPES] == [bits for bits, _, _ in found.values()]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not simd.IS_X86, reason="for x86")
+@pytest.mark.skipif(
+    any(name.startswith("NUMBA_CPU") or name == "NUMBA_ENABLE_AVX" for name in os.environ), reason="another target"
+)
+def test_one_variable_alone_does_what_is_documented():
+    here = [str(simd.VECTOR_BITS), str(simd.N_REGISTERS), str(simd.HAS_FMA)]
+    assert run_python(TARGET, NUMBA_CPU_NAME="haswell").split() == here
+    assert run_python(TARGET, NUMBA_CPU_NAME="generic").split() == ["128", "16", "False"]
+    assert run_python(TARGET, NUMBA_ENABLE_AVX="0").split() == ["128", "16", "False"]
 
 
 BLOCKS = """

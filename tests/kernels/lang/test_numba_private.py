@@ -332,4 +332,5 @@ def test_numba_keeps_the_code_where_it_lacks_a_name_for_the_cache(mode, tmp_path
 
     order = "[8, 3, 2, 0, 1, 4, 6, 5, 7]"
     assert run("") == f"{order}|_KeptDispatcher|.nbc"
-    assert run("import numba.core.ccallback; del numba.core.caching.NullCache") == f"{order}|CPUDispatcher|.nbc|.nbc|.nbi"
+    without = "import numba.core.ccallback; del numba.core.caching.NullCache"
+    assert run(without) == f"{order}|CPUDispatcher|.nbc|.nbc|.nbi"

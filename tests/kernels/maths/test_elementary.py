@@ -17,12 +17,12 @@ IS_FUSED = HAS_FMA and not JIT_DISABLED
 #: Largest errors, in units in the last place: what was measured over the ranges below, rounded up. Where a
 #: multiply-add is rounded twice, expm1 reaches 1.805.
 BOUNDS = {
-    EXP: 1.05, EXP_NONPOSITIVE: 1.05, EXPM1: 1.3, TANH: 1.3, SIGMOID: 1.8, LOG: 2.1, LOG1P: 2.1, SOFTPLUS: 2.9,
+    EXP: 1.05, EXP_NONPOSITIVE: 1.05, EXPM1: 1.3, TANH: 1.35, SIGMOID: 1.8, LOG: 2.1, LOG1P: 2.1, SOFTPLUS: 1.6,
 }  # fmt: skip
 #: Functions that never fall from one number to the next. Where their formulas change: halves of multiples of ln 2,
 #: which the argument of exp is reduced by, and the switch of tanh.
-MONOTONE = [EXP, EXP_NONPOSITIVE, EXPM1, TANH, SIGMOID]
-MONOTONE_SWITCHES = np.concatenate([(np.arange(60) + 0.5) * np.log(2), (np.arange(60) + 0.5) * np.log(2) / 2, [0.625]])
+MONOTONE = [EXP, EXP_NONPOSITIVE, EXPM1, TANH, SIGMOID, SOFTPLUS]
+MONOTONE_SWITCHES = np.concatenate([(np.arange(60) + 0.5) * np.log(2), (np.arange(60) + 0.5) * np.log(2) / 2, [0.55]])
 
 
 @kernel
@@ -108,7 +108,7 @@ def arguments(code, dtype):
     halves = (np.arange(info.minexp, info.maxexp) + 0.5) * np.log(2)
     near_halves = (halves[:, None] * (1 + np.arange(-8, 9) * 4 * float(info.eps))).ravel()
     spread = [rng.uniform(bottom, top, n), rng.uniform(-4, 4, n), signs * 10.0 ** rng.uniform(-30, 0, n)]
-    switch = np.array([-0.625, 0.625])[:, None] * (1 + np.arange(-100, 100) * float(info.eps))  # of tanh
+    switch = np.array([-0.55, 0.55])[:, None] * (1 + np.arange(-100, 100) * float(info.eps))  # of tanh
     x = np.concatenate([*spread, near_halves, switch.ravel(), [0.0, bottom, top]])
     x = np.clip(x, bottom, top).astype(dtype)
     return x[x <= 0] if code in (EXP_NONPOSITIVE, EXPM1) else x
@@ -192,7 +192,9 @@ def test_limits_of_the_saturating_functions(dtype):
     assert (low < tiny).all()
     np.testing.assert_array_equal(of(EXPM1, -x), -1)
     np.testing.assert_array_equal(of(SOFTPLUS, x), x)
-    np.testing.assert_array_equal(of(SOFTPLUS, -x), 0)
+    low = of(SOFTPLUS, -x)
+    assert (low >= 0).all()
+    assert (low < tiny).all()
 
 
 def test_tanh_keeps_the_sign_of_zero(dtype):
@@ -246,28 +248,34 @@ def test_a_lane_does_not_see_its_neighbours(code, dtype):
 
 
 @kernel
-def normal(x, cdf, pdf):
+def gelu(x, y, slope):
     p = at(x, 0)
     for i in range(0, x.size, lanes(p)):
-        a = load(at(p, i))
-        store(at(at(cdf, 0), i), elementary.normal_cdf(a))
-        store(at(at(pdf, 0), i), elementary.normal_pdf(a))
+        value, derivative = elementary.gelu_and_slope(load(at(p, i)))
+        store(at(at(y, 0), i), value)
+        store(at(at(slope, 0), i), derivative)
 
 
-def test_normal_distribution(dtype):
-    near = np.sqrt(2) * (1 + np.arange(-32, 32) * np.finfo(dtype).eps)  # where one approximation follows the other
-    x = np.concatenate([np.linspace(-11, 11, 8192), near, -near]).astype(dtype)
-    cdf, pdf = np.empty_like(x), np.empty_like(x)
-    normal(x, cdf, pdf)
-    # The exponent's rounding counts x^2 / 2 times; at -1.4 the difference 1 - erf loses three bits.
+def test_gelu_is_precise_to_a_millionth_in_the_tail(dtype):
+    """And to the last places elsewhere: `scipy.special.ndtr` is exact enough for float32 alone."""
+    if dtype == np.float64:
+        pytest.skip("test_activations compares with 30 digits")
+    x = np.concatenate([np.linspace(-13, 14, 16384), np.linspace(-0.76, -0.74, 1024)]).astype(dtype)
+    y, slope = np.empty_like(x), np.empty_like(x)
+    gelu(x, y, slope)
     wide = x.astype(np.float64)
-    tolerance = 10 * (4 + wide**2) * np.finfo(dtype).eps
-    true = special.ndtr(wide)
-    assert (np.abs(cdf - true) <= tolerance * true).all()
-    true = np.exp(-(wide**2) / 2) / np.sqrt(2 * np.pi)
-    assert (np.abs(pdf - true) <= tolerance * true + np.finfo(dtype).tiny).all()
-    far = np.full_like(x, 1e6)
-    normal(far, cdf, pdf)
-    assert (cdf == 1).all()
-    normal(-far, cdf, pdf)
-    assert (cdf < 1e-28).all()
+    true = wide * special.ndtr(wide)
+    np.testing.assert_allclose(y, true, rtol=5e-7)
+    core = x > -1
+    assert ulps(y[core], true[core]).max() <= 3.3
+    true = special.ndtr(wide) + wide * np.exp(-(wide**2) / 2) / np.sqrt(2 * np.pi)
+    np.testing.assert_allclose(slope, true, rtol=1e-6, atol=np.finfo(dtype).eps)
+
+
+def test_gelu_of_the_largest_numbers(dtype):
+    top = np.finfo(dtype).max
+    x = np.resize(np.array([1e30, -1e30, top, -top, np.inf, -np.inf, 60, -60], dtype), 64)
+    y, slope = np.empty_like(x), np.empty_like(x)
+    gelu(x, y, slope)
+    np.testing.assert_array_equal(y, np.maximum(x, 0))
+    np.testing.assert_array_equal(slope, x > 0)

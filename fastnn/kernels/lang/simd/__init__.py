@@ -30,6 +30,7 @@ The operations, with p a pointer, a b c v x y vectors of one type, n an integer,
 ``select_gt(a, b, x, y)``          a > b ? x : y
 ``select_finite(a, x, y)``         a is finite ? x : y
 ``sqrt(a)``, ``absolute(a)``       correctly rounded; exact
+``negative(a)``                    -a, exact; in an operand of fma it costs nothing
 ``copy_sign(a, b)``                |a| with the sign of b
 ``mask_tail(v, n, fill)``          v in lanes 0 to n - 1, else fill
 ``low_half(v)``                    the first half of the lanes
@@ -56,6 +57,7 @@ from fastnn.kernels.lang.simd.arithmetic import (
     max_lanes,
     maximum,
     minimum,
+    negative,
     power_of_two,
     select_finite,
     select_gt,
@@ -144,6 +146,7 @@ __all__ = [
     "maximum",
     "minimum",
     "n_lanes",
+    "negative",
     "op",
     "pointer_to",
     "power_of_two",

@@ -132,6 +132,12 @@ def absolute(a: protocols.Vector) -> protocols.Vector:
     return np.abs(a)
 
 
+@elementwise(lambda builder, a: builder.fneg(a))
+def negative(a: protocols.Vector) -> protocols.Vector:
+    """Return -a lane by lane; in an operand of `fma` it costs nothing."""
+    return -a
+
+
 @elementwise(lambda builder, a, b: emit_intrinsic(builder, f"llvm.copysign.{suffix(a.type)}", a.type, [a, b]))
 def copy_sign(a: protocols.Vector, b: protocols.Vector) -> protocols.Vector:
     """Return |a| with the sign of b lane by lane."""

@@ -1,0 +1,47 @@
+"""What a thread does while it waits: a real pause on x86 and Arm, no instruction elsewhere."""
+
+from __future__ import annotations
+
+import llvmlite.binding as llvm
+import pytest
+from llvmlite import ir
+
+from fastnn.kernels.lang import atomics
+
+
+class Context:
+    """What the generation of code asks of Numba's context."""
+
+    def get_dummy_value(self):
+        return None
+
+
+def instructions(triple):
+    """Return the names of the instructions of a function that pauses, on a target."""
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    module = ir.Module("pause")
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), []), "pause_once")
+    builder = ir.IRBuilder(function.append_basic_block())
+    atomics._lower_cpu_pause(Context(), builder, None, None)
+    builder.ret_void()
+    parsed = llvm.parse_assembly(str(module))
+    parsed.verify()
+    lines = llvm.Target.from_triple(triple).create_target_machine().emit_assembly(parsed).splitlines()
+    names = [line.split()[0] for line in lines if line.startswith("\t")]
+    return [name for name in names if not name.startswith(".")]
+
+
+@pytest.mark.parametrize(
+    ("triple", "x86", "aarch64", "expected"),
+    [
+        ("x86_64-unknown-linux-gnu", True, False, ["pause", "retq"]),
+        ("aarch64-unknown-linux-gnu", False, True, ["isb", "ret"]),
+        ("arm64-apple-darwin", False, True, ["isb", "ret"]),
+        ("powerpc64le-unknown-linux-gnu", False, False, ["blr"]),
+    ],
+)
+def test_a_pause_is_the_instruction_that_the_processor_has(monkeypatch, triple, x86, aarch64, expected):
+    monkeypatch.setattr(atomics, "IS_X86", x86)
+    monkeypatch.setattr(atomics, "IS_AARCH64", aarch64)
+    assert instructions(triple) == expected
