@@ -45,7 +45,7 @@ SKIPPED = 0.1
 MOST_TRIALS = 16
 #: Maximum number of steps of a training, and of its rows; but up to `FEW_STEPS` may have more rows.
 MOST_STEPS, MOST_ROWS, FEW_STEPS = 3000, 1_000_000, 100
-#: Rates that are tried are apart by factors of sqrt(2); the search goes downhill in steps of so many factors.
+#: Rates that are tried are apart by factors of sqrt(2); the search goes downhill in steps of these numbers of factors.
 MULTIPLE, STRIDES = 2.0**0.5, (6, 4, 2, 1)
 #: Where the search of a constant rate begins, relative to the rate at which the range test's loss is lowest, and
 #: where that of a peak begins, relative to the best constant rate.
@@ -53,7 +53,7 @@ FIRST, FIRST_PEAK = 0.1, 10**0.5
 #: Relative decrease of the loss below which a training is counted as one without effect.
 LEAST_FALL = 0.01
 #: Cross-entropies below this share of the initial loss are equal: the classes are separated, and lower values, down to
-#: 0, only tell that the weights are large.
+#: 0, only show that the weights are large.
 ENOUGH = 1e-6
 
 

@@ -101,16 +101,18 @@ class _Run(Callback):
         """Train a copy of the model and return it."""
         trained = copy.copy(model)
         trained.optimizer = with_learning_rate(trained.optimizer, self.rate)
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", TrainingWarning)  # a rate that is too high is chosen on purpose
+        with warnings.catch_warnings():
+            # A rate that is too high is chosen on purpose, and losses that are not finite are shown.
+            warnings.simplefilter("ignore", TrainingWarning)
+            warnings.simplefilter("ignore", RuntimeWarning)
+            try:
                 trained.fit(
                     self.X, self.y, epochs=epochs, batch_size=batch_size, sample_weight=self.sample_weight,
                     callbacks=self, verbose=False,
                 )  # fmt: skip
-        except DivergenceError:
-            self.diverged = True
-            self._record()
+            except DivergenceError:
+                self.diverged = True
+                self._record()
         return trained
 
     @property

@@ -82,7 +82,7 @@ class _Worker:
         self._retry = 0.0  # when a thread may be started, by time.monotonic()
 
     def notify(self, help_out: Callable[[np.ndarray, int], object]) -> None:
-        """Wake the worker if it sleeps; start it if it is not there."""
+        """Resume the worker if it sleeps; start it if it is not there."""
         mailbox, state = self._mailbox, self._state
         with self._lock:
             if mailbox[state] != ASLEEP:

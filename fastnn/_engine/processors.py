@@ -15,7 +15,7 @@ def available_threads() -> int:
     """Return the number of processors that this process may use; 1 without compilation.
 
     The smallest of: the processors of the process's affinity (elsewhere than on Linux those of the machine), the number
-    by which the interpreter is told to count (PYTHON_CPU_COUNT, from Python 3.13), the quota of its control groups,
+    that the user set for the interpreter (PYTHON_CPU_COUNT, from Python 3.13), the quota of its control groups,
     rounded up.
     """
     if JIT_DISABLED:
@@ -24,8 +24,8 @@ def available_threads() -> int:
         count = len(os.sched_getaffinity(0))
     except AttributeError:  # not on macOS and Windows
         count = os.cpu_count() or 1
-    told = getattr(os, "process_cpu_count", lambda: None)() or count
-    return max(1, min(count, told, _quota()))
+    set_by_user = getattr(os, "process_cpu_count", lambda: None)() or count
+    return max(1, min(count, set_by_user, _quota()))
 
 
 @cache

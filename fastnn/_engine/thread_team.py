@@ -107,11 +107,11 @@ class _Helper:
             if self.ended:
                 return False
             self.job = job
-        self.wake()
+        self.resume()
         return True
 
-    def wake(self) -> None:
-        """Wake the thread; once too often is harmless."""
+    def resume(self) -> None:
+        """Resume the thread; once too often is harmless."""
         _release(self._go)
 
     def sleep(self) -> bool:
@@ -315,7 +315,7 @@ class ThreadTeam:
         while True:
             try:
                 for helper in self._helpers:
-                    helper.wake()
+                    helper.resume()
                 for helper in self._helpers:
                     helper.join()
                 break

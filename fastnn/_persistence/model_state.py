@@ -205,6 +205,8 @@ def read(path: npz.PathOrFile, *, n_threads: int | None) -> Net:
         except MemoryError:  # no damage: all sizes agree with those of the file
             raise
         except Exception as error:  # whatever follows from values that no model has
+            if isinstance(error, ValueError) and str(error).startswith(npz.label_of(path)):
+                raise
             raise ValueError(
                 f"{npz.label_of(path)} is a fastnn file, but its content is no valid model ({npz.brief(error)}). "
                 "Save the model again."

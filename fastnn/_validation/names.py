@@ -13,7 +13,7 @@ import os
 from collections.abc import Callable, Collection, Iterable, Mapping
 from typing import Any, TypeVar
 
-from fastnn._validation import canonical_name, must_be, other_libraries
+from fastnn._validation import canonical_name, must_be, name_of, other_libraries
 
 T = TypeVar("T", bound=Callable[..., Any])
 C = TypeVar("C", bound=type[Any])
@@ -50,12 +50,14 @@ def resolved_name(argument: str, given: Any, names: Collection[str], aliases: Ma
     ValueError
         If the name is unknown; the text has the closest one, or what to write instead.
     """
-    found = _known(argument, given, names, aliases) if isinstance(given, str) else None
-    if found is not None:
-        return found
-    answers = {_plain(name): text for name, text in other_libraries.NO_NAMES.get(argument, {}).items()}
-    if isinstance(given, str) and _plain(given) in answers:
-        raise ValueError(must_be(argument, f"one of {', '.join(names)}", given, answers[_plain(given)]))
+    if isinstance(given, str) and issubclass(type(given), str):  # not an object that only claims to be one
+        text = str.__str__(given)  # without the methods of a subclass
+        found = _known(argument, text, names, aliases)
+        if found is not None:
+            return found
+        answers = {_plain(name): answer for name, answer in other_libraries.NO_NAMES.get(argument, {}).items()}
+        if _plain(text) in answers:
+            raise ValueError(must_be(argument, f"one of {', '.join(names)}", given, answers[_plain(text)]))
     return canonical_name(argument, given, names, aliases)
 
 
@@ -83,7 +85,7 @@ def hint_for_object(argument: str, given: Any, names: Collection[str], aliases: 
     str
     """
     for named in (given, type(given)):
-        found = _known(argument, str(getattr(named, "__name__", "")), names, aliases)
+        found = _known(argument, name_of(named) or "", names, aliases)
         if found is not None:
             return f"Write {found!r}."
     return ""

@@ -14,9 +14,9 @@ UNLIMITED = 1 << 30
 
 @pytest.fixture
 def machine(monkeypatch):
-    """Set what the system reports: processors of the affinity and of the machine, what Python is told, the quota."""
+    """Set what the system reports: processors of the affinity and of the machine, the number for Python, the quota."""
 
-    def reports(*, affinity=None, count=6, told=None, limit=UNLIMITED, compiled=True):
+    def reports(*, affinity=None, count=6, set_by_user=None, limit=UNLIMITED, compiled=True):
         monkeypatch.setattr(processors, "JIT_DISABLED", not compiled)
         monkeypatch.setattr(processors, "_quota", lambda: limit)
         monkeypatch.setattr(os, "cpu_count", lambda: count)
@@ -24,10 +24,10 @@ def machine(monkeypatch):
             monkeypatch.delattr(os, "sched_getaffinity", raising=False)
         else:
             monkeypatch.setattr(os, "sched_getaffinity", lambda pid: set(range(affinity)), raising=False)
-        if told is None:
+        if set_by_user is None:
             monkeypatch.delattr(os, "process_cpu_count", raising=False)
         else:
-            monkeypatch.setattr(os, "process_cpu_count", lambda: told, raising=False)
+            monkeypatch.setattr(os, "process_cpu_count", lambda: set_by_user, raising=False)
         return available_threads()
 
     return reports
@@ -38,8 +38,8 @@ def test_available_threads_are_those_of_this_process(machine):
     assert machine() == 6  # macOS, Windows
     assert machine(count=None) == 1
     assert machine(affinity=3, compiled=False) == 1
-    assert machine(affinity=8, told=5) == 5
-    assert machine(affinity=8, told=100) == 8
+    assert machine(affinity=8, set_by_user=5) == 5
+    assert machine(affinity=8, set_by_user=100) == 8
     assert machine(affinity=8, limit=2) == 2
     assert machine(affinity=1, limit=2) == 1
 

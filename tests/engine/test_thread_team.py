@@ -186,7 +186,7 @@ def test_an_interrupt_while_jobs_are_given_releases_the_helpers(monkeypatch, aft
         if helper is team._helpers[0]:
             return give(helper, job)
         if after:
-            helper.job = job  # an interrupt between this line and the next, which wakes the helper
+            helper.job = job  # an interrupt between this line and the next, which resumes the helper
         at_work.wait(30)
         raise KeyboardInterrupt
 
@@ -209,7 +209,7 @@ def test_an_interrupt_while_jobs_are_given_releases_the_helpers(monkeypatch, aft
 
 
 @pytest.mark.parametrize("after", [False, True], ids=["before", "after"])
-@pytest.mark.parametrize("name", ["wake", "join"])
+@pytest.mark.parametrize("name", ["resume", "join"])
 def test_a_team_is_closed_in_spite_of_interrupts_which_are_raised_afterwards(monkeypatch, name, after):
     real, left = getattr(teams._Helper, name), iter(range(3))
 
@@ -265,7 +265,7 @@ def test_a_helper_that_is_woken_once_too_often_does_not_take_a_job_twice():
     with ThreadTeam(3) as team:
         for job in range(50):
             for helper in team._helpers:
-                helper.wake()  # what an interrupted run leaves behind
+                helper.resume()  # what an interrupted run leaves behind
             team.run(lambda sync, thread, job=job: done.append((job, thread)))
     assert sorted(done) == [(job, thread) for job in range(50) for thread in range(3)]
 

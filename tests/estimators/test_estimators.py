@@ -874,7 +874,7 @@ def test_what_is_not_there_is_refused():
         MLPClassifier(alpha=-1).fit(table(), targets("binary"))
     with pytest.raises(TypeError, match=r"hidden_layer_sizes must be integers > 0, got \(2.5,\)"):
         MLPClassifier((2.5,)).fit(table(), targets("binary"))
-    with pytest.raises(ValueError, match=r"hidden_layer_sizes must be > 0, got \[3, 0\]"):
+    with pytest.raises(ValueError, match=r"hidden_layer_sizes must be > 0, got \(3, 0\)"):
         MLPClassifier((3, 0)).fit(table(), targets("binary"))
 
 

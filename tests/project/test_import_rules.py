@@ -30,7 +30,8 @@ ROOMS = (
     "custom initializers metrics optimizers",
     "activations losses schedules solvers regularizers _errors",
     "history datasets _results",
-    "_validation _representation _figure _version",
+    "_figure",
+    "_validation _representation _version",
     "kernels",
 )
 #: The same inside `kernels`.

@@ -129,7 +129,7 @@ def test_an_interrupt_at_any_start_leaves_no_thread():
     assert run_python(f"AMOUNT = {amount(4, 60)}\n" + PREPARE + INTERRUPTED, timeout=900).split() == ["done"]
 
 
-#: So many bytes of address space that not one more stack fits: the system itself refuses threads.
+#: Bytes of address space in which not one more stack fits: the system itself refuses threads.
 NO_ROOM = """
 import resource
 threading.stack_size(64 << 20)
