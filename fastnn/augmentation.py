@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+import numba
 import numpy as np
 
 from fastnn._data.rows import AugmentationPlan
-from fastnn._validation import must_be, number_in, reason
+from fastnn._validation import CONVERSION_ERRORS, must_be, number_in, reason
 from fastnn._validation.names import explained
 from fastnn.custom import MachineCode, compiled, row_code
 from fastnn.kernels.lang.compile_thread import in_compile_thread
@@ -118,7 +119,7 @@ class Augmentation:
         row, random = np.zeros(n_features, dtype), np.full(ROW_RANDOMS, 0.5, dtype)
         try:
             in_compile_thread(function, row, random)
-        except Exception as error:
+        except (*CONVERSION_ERRORS, numba.NumbaError) as error:
             raise ValueError(
                 f"function of the augmentation fails for {n_features} zeros ({type(error).__name__}: {reason(error)}); "
                 "it must be function(x, random) that changes x in place and can be compiled by Numba."

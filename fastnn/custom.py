@@ -16,7 +16,7 @@ import numba
 import numpy as np
 from numba.extending import is_jitted
 
-from fastnn._validation import is_encodable, must_be, name_of, reason
+from fastnn._validation import CONVERSION_ERRORS, is_encodable, must_be, name_of, reason
 from fastnn.activations import Activation
 from fastnn.kernels.lang.compile_thread import in_compile_thread
 from fastnn.kernels.lang.compiler import JIT_DISABLED
@@ -67,7 +67,7 @@ def compiled(function: Any, argument: str) -> Any:
         return function
     try:
         return _jitted(function)
-    except Exception as error:  # Numba raises TypeError for other callables, and what their attributes raise
+    except CONVERSION_ERRORS as error:  # Numba raises TypeError for other callables, and what their attributes raise
         raise TypeError(must_be(argument, "a Python function or one compiled by numba.njit", function)) from error
 
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._validation import check_bool, must_be
+from fastnn._validation import CONVERSION_ERRORS, check_bool, must_be
 
 __all__ = ["Digits", "load_digits"]
 
@@ -79,7 +79,7 @@ def load_digits(*, dtype: npt.DTypeLike = np.float32, scale: bool = True) -> Dig
     """
     try:
         wanted = np.dtype(dtype)
-    except Exception:  # whatever NumPy raises: besides TypeError also SyntaxError and UnicodeEncodeError of a text
+    except CONVERSION_ERRORS:  # besides TypeError also SyntaxError and UnicodeEncodeError of a text
         wanted = np.dtype(object)
     if dtype is None or wanted.kind != "f":
         raise TypeError(must_be("dtype", "a floating-point type such as 'float32' or 'float64'", dtype))

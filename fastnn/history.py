@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from fastnn._figure import as_axes, new_figure
-from fastnn._validation import as_sequence, integer, is_encodable, must_be, shown
+from fastnn._validation import CONVERSION_ERRORS, as_sequence, integer, is_encodable, must_be, shown
 
 __all__ = ["History"]
 
@@ -66,7 +66,7 @@ class History:
             raise TypeError(must_be("params", "a mapping, or None", params))
         try:
             self._params: dict[str, Any] = copy.deepcopy(dict(params or {}))
-        except Exception as error:  # raised by the values
+        except CONVERSION_ERRORS as error:  # raised by the values
             raise TypeError(must_be("params", "a mapping of values that can be copied", params)) from error
         self.stopped: str | None = None
 
@@ -110,7 +110,7 @@ class History:
         for name, value in _items("values", values):
             try:
                 row[name] = float(value)
-            except Exception:  # raised by the value itself
+            except CONVERSION_ERRORS:  # raised by the value itself
                 raise TypeError(must_be(f"values[{name!r}]", "a number", value)) from None
         n = len(self._epoch)
         try:
@@ -214,7 +214,7 @@ class History:
         panels = as_axes("axes", axes, most=2)
         try:
             panels[0].set_yscale(yscale)
-        except Exception:  # whatever matplotlib raises
+        except CONVERSION_ERRORS:  # whatever matplotlib raises
             raise ValueError(must_be("yscale", "a scale of matplotlib such as 'linear' or 'log'", yscale)) from None
         self._plot_into(panels[0], losses, "loss")
         if len(panels) == 2:
@@ -306,7 +306,7 @@ def _items(argument: str, given: Any) -> list[tuple[str, Any]]:
         raise TypeError(must_be(argument, constraint, given))
     try:
         items = list(given.items())
-    except Exception as error:  # raised by the mapping itself
+    except CONVERSION_ERRORS as error:  # raised by the mapping itself
         raise TypeError(must_be(argument, constraint, given)) from error
     for name, _ in items:
         if type(name) is not str or not is_encodable(name):

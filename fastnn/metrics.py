@@ -16,7 +16,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._validation import is_encodable, must_be, name_of
+from fastnn._validation import CONVERSION_ERRORS, is_encodable, must_be, name_of
 from fastnn._validation.names import explained, resolved_name
 from fastnn.history import NO_METRICS
 from fastnn.kernels import ids
@@ -155,7 +155,7 @@ class Metric:
                 return float(found)
         except OverflowError:
             return math.inf
-        except Exception:  # raised by the value itself
+        except CONVERSION_ERRORS:  # raised by the value itself
             pass
         raise TypeError(must_be(f"value of the metric {self.name!r}", "one number", found))
 
@@ -176,7 +176,7 @@ class Metric:
                 raise
             try:
                 return function(*classes())
-            except Exception:  # the error for probabilities is the one to report
+            except CONVERSION_ERRORS:  # the error for probabilities is the one to report
                 pass
             raise
 
@@ -186,7 +186,7 @@ def _takes_two(function: Callable[..., Any]) -> bool:
         inspect.signature(function).bind(None, None)
     except TypeError:
         return False
-    except Exception:  # it has no signature, or one that cannot be read
+    except CONVERSION_ERRORS:  # it has no signature, or one that cannot be read
         pass
     return True
 

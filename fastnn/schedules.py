@@ -17,7 +17,16 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._validation import as_sequence, check_bool, finite_number, must_be, number_in, real_number, shown
+from fastnn._validation import (
+    CONVERSION_ERRORS,
+    as_sequence,
+    check_bool,
+    finite_number,
+    must_be,
+    number_in,
+    real_number,
+    shown,
+)
 from fastnn._validation.names import explained, immutable
 
 __all__ = ["Constant", "Cosine", "Exponential", "InverseScaling", "OneCycle", "PiecewiseConstant", "Schedule", "Step"]
@@ -70,7 +79,7 @@ LearningRate: TypeAlias = float | Schedule | Callable[[int], float]
 def _times(epoch: npt.ArrayLike) -> Array:
     try:
         return np.asarray(epoch, np.float64)
-    except Exception as error:  # raised by NumPy, or by the value's own methods
+    except CONVERSION_ERRORS as error:  # raised by NumPy, or by the value's own methods
         raise TypeError(must_be("epoch", "numbers", epoch)) from error
 
 
@@ -530,7 +539,7 @@ def rates_of_steps(learning_rate: LearningRate, epoch: int, epochs: int, n_steps
         given = learning_rate(times)
         try:
             rates = np.asarray(given, np.float64)
-        except Exception as error:
+        except CONVERSION_ERRORS as error:
             raise TypeError(must_be(f"rates of learning_rate={shown(learning_rate)}", "numbers", given)) from error
         if rates.shape != shape:
             what = f"shape of the rates of learning_rate={shown(learning_rate)}"

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._validation import must_be, reason, shown
+from fastnn._validation import CONVERSION_ERRORS, must_be, reason, shown
 from fastnn.kernels.maths.isfinite import all_finite
 
 if TYPE_CHECKING:
@@ -281,7 +281,7 @@ def _as_numbers(value: Any, name: str, text_advice: str) -> npt.NDArray[Any]:
         )
     try:
         a = _read(value)
-    except Exception as error:  # raised by NumPy, or by the value's own methods
+    except CONVERSION_ERRORS as error:  # raised by NumPy, or by the value's own methods
         if isinstance(error, ValueError) and "inhomogeneous" in str(error):
             raise ValueError(f"{name} is ragged: all its rows must have the same length.") from error
         text = f"{name} cannot be read as an array of numbers: {reason(error)}."
@@ -350,7 +350,7 @@ def _from_objects(a: npt.NDArray[np.object_], name: str, text_advice: str) -> np
         raise TypeError(f"{name} holds a {type(item).__name__} object at {where}: give numbers.")
     try:
         return a.astype(np.float64)
-    except Exception as error:  # raised by the objects themselves
+    except CONVERSION_ERRORS as error:  # raised by the objects themselves
         raise ValueError(f"{name} holds a number that float64 cannot represent: {reason(error)}.") from error
 
 

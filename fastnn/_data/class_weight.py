@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._data.arrays import Targets, as_sample_weight, written_during_the_call
-from fastnn._validation import must_be, number_in, shown
+from fastnn._validation import CONVERSION_ERRORS, must_be, number_in, shown
 from fastnn.losses import Loss
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -102,12 +102,12 @@ def _from_mapping(given: Mapping[int, float], n_classes: int) -> npt.NDArray[np.
     weights = np.ones(n_classes)
     try:
         items = list(given.items())
-    except Exception as error:  # raised by the mapping itself
+    except CONVERSION_ERRORS as error:  # raised by the mapping itself
         raise TypeError(must_be("class_weight", "a dict such as {0: 1.0, 1: 5.0}", given)) from error
     for label, weight in items:
         try:
             known = float(label).is_integer() and 0 <= float(label) < n_classes
-        except Exception:  # no number
+        except CONVERSION_ERRORS:  # no number
             known = False
         if not known:
             raise ValueError(must_be("keys of class_weight", f"labels, 0 to {n_classes - 1}", label))

@@ -16,7 +16,7 @@ from fastnn import activations, losses, optimizers, regularizers, schedules
 from fastnn._engine.thread_team import as_n_threads
 from fastnn._persistence import npz
 from fastnn._training.net import Net, new_net
-from fastnn._validation import finite_number, must_be, positive_integer
+from fastnn._validation import CONVERSION_ERRORS, finite_number, must_be, positive_integer
 from fastnn.custom import CustomActivation, CustomLoss
 from fastnn.history import History
 from fastnn.layers import Dense
@@ -202,9 +202,7 @@ def read(path: npz.PathOrFile, *, n_threads: int | None) -> Net:
     with npz.open_archive(path) as archive:
         try:
             return _from_state(archive.header, archive.arrays, n_threads=n_threads)
-        except MemoryError:  # no damage: all sizes agree with those of the file
-            raise
-        except Exception as error:  # whatever follows from values that no model has
+        except CONVERSION_ERRORS as error:  # whatever follows from values that no model has
             if isinstance(error, ValueError) and str(error).startswith(npz.label_of(path)):
                 raise
             raise ValueError(

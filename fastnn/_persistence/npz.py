@@ -19,14 +19,17 @@ import os
 import reprlib
 import secrets
 import stat
+import struct
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from typing import IO, Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from fastnn._validation import must_be
+from fastnn._validation import CONVERSION_ERRORS, must_be
 
 try:
     import fcntl
@@ -47,7 +50,7 @@ MAX_STREAM_BYTES = 1 << 30
 _MAX_RATIO, _SLACK = 4, 1 << 20
 #: Longest directory of an archive, and largest numbers of lists, dicts and strings in a header, for which Python needs
 #: some 30 times the memory of the file. A layer has two of the former, ten strings, and some 400 bytes of directory.
-_MAX_DIRECTORY_BYTES, _MAX_CONTAINERS, _MAX_STRINGS = 1 << 22, 100_000, 1_000_000
+_MAX_DIRECTORY_BYTES, _MAX_CONTAINERS, _MAX_STRINGS = 1 << 22, 100_000, 200_000
 _CHUNK = 1 << 16
 _PREFIX, _SUFFIX = ".fastnn-", ".tmp"
 
@@ -473,12 +476,16 @@ def _header(label: str, text: bytes) -> dict[str, Any]:
     return header
 
 
+#: What the decoders of archives, arrays and JSON raise for damaged files.
+_DECODING_ERRORS = (
+    *CONVERSION_ERRORS, EOFError, OSError, struct.error, tokenize.TokenError, zipfile.BadZipFile, zlib.error,
+)  # fmt: skip
+
+
 @contextlib.contextmanager
 def _damage(label: str) -> Iterator[None]:
-    """Convert every exception of the decoders to ValueError, except MemoryError."""
+    """Convert exceptions of the decoders to ValueError, except MemoryError."""
     try:
         yield
-    except MemoryError:
-        raise
-    except Exception as error:
+    except _DECODING_ERRORS as error:
         raise ValueError(f"{label} is truncated or damaged ({brief(error)}). Copy or save it once more.") from error

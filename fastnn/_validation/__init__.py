@@ -18,6 +18,12 @@ from typing import Any, Literal
 
 import numpy as np
 
+#: What Python, NumPy and the methods of a value raise where it cannot be converted. Other exceptions pass: a signal
+#: handler may raise one, such as TimeoutError, at any time.
+CONVERSION_ERRORS = (
+    TypeError, ValueError, ArithmeticError, AssertionError, AttributeError, BufferError, LookupError, RuntimeError,
+    SyntaxError,
+)  # fmt: skip
 #: Largest number of characters of a value in an error.
 _LONGEST = 200
 #: Largest integer that is valid anywhere: sizes and counts are 64-bit integers in compiled code.
@@ -42,7 +48,7 @@ def shown(value: object) -> str:
     try:
         text = " ".join(reprlib.repr(value).split())
         text.encode()
-    except Exception:  # raised by the value itself
+    except CONVERSION_ERRORS:  # raised by the value itself
         text = object.__repr__(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 3]}..."
 
@@ -52,7 +58,7 @@ def reason(error: BaseException, longest: int = _LONGEST) -> str:
     try:
         text = " ".join(str(error).split()) or type(error).__name__
         text.encode()
-    except Exception:  # raised by the error itself
+    except CONVERSION_ERRORS:  # raised by the error itself
         text = type(error).__name__
     return text.rstrip(".") if len(text) <= longest else f"{text[: longest - 3]}..."
 
@@ -70,7 +76,7 @@ def name_of(function: object) -> str | None:
     """Return the ``__name__`` of a function; None if it has none that can be written into a file."""
     try:
         name = getattr(function, "__name__", None)
-    except Exception:  # raised by the function's own attributes
+    except CONVERSION_ERRORS:  # raised by the function's own attributes
         return None
     return name if type(name) is str and is_encodable(name) else None
 
@@ -177,7 +183,7 @@ def real_number(argument: str, given: float) -> float:
             return float(given)
         except OverflowError:
             return math.inf if given > 0 else -math.inf
-    except Exception as error:  # raised by the value itself
+    except CONVERSION_ERRORS as error:  # raised by the value itself
         raise TypeError(must_be(argument, "a number", given)) from error
 
 
@@ -274,7 +280,7 @@ def integer(argument: str, given: Any, *, least: int) -> int:
         raise TypeError(must_be(argument, constraint, given))
     try:
         value = int(given)
-    except Exception as error:  # raised by the value itself
+    except CONVERSION_ERRORS as error:  # raised by the value itself
         raise TypeError(must_be(argument, constraint, given)) from error
     if value < least:
         raise ValueError(must_be(argument, f"at least {least}", value))
@@ -311,7 +317,7 @@ def as_sequence(argument: str, constraint: str, given: Any) -> tuple[Any, ...]:
         raise TypeError(must_be(argument, constraint, given))
     try:
         return tuple(given)
-    except Exception as error:  # raised by the iteration, as by that of an array without dimensions
+    except CONVERSION_ERRORS as error:  # raised by the iteration, as by that of an array without dimensions
         raise TypeError(must_be(argument, constraint, given)) from error
 
 
@@ -339,7 +345,7 @@ def as_path(argument: str, given: Any) -> str:
         raise TypeError(must_be(argument, "a path", given))
     try:
         path = os.fspath(given)
-    except Exception as error:  # raised by the value itself
+    except CONVERSION_ERRORS as error:  # raised by the value itself
         raise TypeError(must_be(argument, "a path", given)) from error
     if not isinstance(path, str):
         raise TypeError(must_be(argument, "a path that is a str", given))
@@ -366,7 +372,7 @@ def as_dtype(dtype: Any) -> np.dtype[Any]:
     """Validate a dtype: native float32 or float64."""
     try:
         found = np.dtype(dtype)
-    except Exception:  # whatever NumPy raises: besides TypeError also SyntaxError and UnicodeEncodeError of a text
+    except CONVERSION_ERRORS:  # besides TypeError also SyntaxError and UnicodeEncodeError of a text
         found = np.dtype(object)
     if dtype is None or found not in (np.dtype(np.float32), np.dtype(np.float64)) or not found.isnative:
         raise ValueError(must_be("dtype", "'float32' or 'float64'", dtype))

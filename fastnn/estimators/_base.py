@@ -43,6 +43,7 @@ from fastnn._data.prepare import prepare
 from fastnn._data.rows import Rows
 from fastnn._engine.processors import available_threads
 from fastnn._validation import (
+    CONVERSION_ERRORS,
     as_dtype,
     as_sequence,
     finite_number,
@@ -115,13 +116,13 @@ def naming(*arguments: str, replaced: str = "") -> Iterator[None]:
     Raises
     ------
     TypeError, ValueError, MemoryError
-        In the place of every error of another kind; what the block raises otherwise.
+        In the place of other `CONVERSION_ERRORS`; other exceptions, such as one of a signal handler, pass.
     """
     try:
         yield
     except (Warning, NotFittedError):
         raise
-    except Exception as error:
+    except (*CONVERSION_ERRORS, MemoryError) as error:
         kind = next((one for one in (TypeError, MemoryError) if isinstance(error, one)), ValueError)
         text = reason(error, longest=_LONGEST)
         if replaced:
@@ -461,7 +462,7 @@ class BaseMLP(BaseEstimator):
         with naming("X", "y"):
             try:
                 X, y = validate_data(self, X, y, reset=reset, **how)
-            except Exception as error:
+            except CONVERSION_ERRORS as error:
                 if not _names_one(reason(error, longest=_LONGEST), ("X", "y")):
                     with naming("X"):  # if X alone is at fault
                         check_array(X, accept_sparse=_SPARSE, dtype=dtype, input_name="X")
@@ -500,7 +501,7 @@ class BaseMLP(BaseEstimator):
         """Raise scikit-learn's InvalidParameterError for an invalid parameter, also where its own validation fails."""
         try:
             super()._validate_params()
-        except Exception as error:
+        except CONVERSION_ERRORS as error:
             if isinstance(error, InvalidParameterError) and len(str(error)) < _LONGEST:
                 raise
         else:
@@ -513,7 +514,7 @@ class BaseMLP(BaseEstimator):
             except InvalidParameterError as error:
                 _, found, rest = str(error).partition(" must be ")
                 constraint = rest.partition(". Got ")[0] if found else constraint
-            except Exception:  # raised by the value itself
+            except CONVERSION_ERRORS:  # raised by the value itself
                 pass
             raise InvalidParameterError(must_be(f"The {name!r} parameter of {type(self).__name__}", constraint, value))
 
