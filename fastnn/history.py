@@ -103,13 +103,16 @@ class History:
             If the number of the epoch is negative or not above the last one's.
         """
         last = self._epoch[-1] if self._epoch else -1
-        epoch = integer("epoch", epoch, least=0)
-        if epoch <= last:
-            raise ValueError(must_be("epoch", f"above the last one, {last}", epoch))
+        if type(epoch) is not int or epoch <= last:
+            epoch = integer("epoch", epoch, least=0)
+            if epoch <= last:
+                raise ValueError(must_be("epoch", f"above the last one, {last}", epoch))
         row = {}
-        for name, value in _items("values", values):
+        # Names that are known need no check: training adds many epochs per millisecond.
+        is_known = type(values) is dict and values.keys() == self._history.keys()
+        for name, value in values.items() if is_known else _items("values", values):
             try:
-                row[name] = float(value)
+                row[name] = value if type(value) is float else float(value)
             except CONVERSION_ERRORS:  # raised by the value itself
                 raise TypeError(must_be(f"values[{name!r}]", "a number", value)) from None
         n = len(self._epoch)

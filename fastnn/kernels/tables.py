@@ -16,6 +16,7 @@ NamedTuples, `Layout` and `Run`; what it writes is in tables of their own, `Prog
 
 from __future__ import annotations
 
+import functools
 from itertools import pairwise
 from typing import Any, NamedTuple, Protocol, TypeVar, get_type_hints
 
@@ -221,6 +222,7 @@ class Data(NamedTuple):
     order: NDArray[np.int64]  # the row at each place, of some or all rows; or (0,) for all rows in their order
 
 
+@functools.cache  # at each call Numba compares dtypes, which takes 1 us per table unless they are one object
 def record_dtype(row: type) -> np.dtype[Any]:
     """Return the NumPy type of a record: int64 and float64 fields by annotation; `Totals` fill whole cache lines."""
     fields = {name: {int: np.int64, float: np.float64}[kind] for name, kind in get_type_hints(row).items()}

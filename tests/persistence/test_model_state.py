@@ -364,7 +364,7 @@ def test_headers_of_nonsense(tmp_path, header):
     _, arrays = npz.read(io.BytesIO(bits(trained())))
     path = tmp_path / "model.npz"
     npz.write(path, header, arrays)
-    with pytest.raises(ValueError, match=r"model\.npz' (is a fastnn file, but its content is no valid model|is truncated or damaged) \("):
+    with pytest.raises(ValueError, match=r"model\.npz' is .*(no valid model|truncated or damaged) \("):
         fastnn.load(path)
 
 
