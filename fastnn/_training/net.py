@@ -192,29 +192,61 @@ class Net:
         """Replace the optimizer; one of the same kind keeps the slots, another one starts with slots of zeros."""
         with self.kernel_lock:
             self._check_settable("optimizer")
-            if self.engine is not None:
-                averaged = optimizers.averages(optimizer)
-                if getattr(optimizer, "rule", None) is not getattr(self.optimizer, "rule", None):  # a solver has none
-                    self.engine.reset_slots(optimizer.n_slots, averaged=averaged)
-                self.engine.set_averaged(averaged)
-            self.optimizer = optimizer
+            self._settings_fixed = True  # also for a signal handler that comes in the middle of this
+            engine = self.engine
+            if engine is not None:
+                before = engine.slots, engine.averaged, engine.steps_done, engine.scalars
+            try:
+                if engine is not None:
+                    averaged = optimizers.averages(optimizer)
+                    if getattr(optimizer, "rule", None) is not getattr(self.optimizer, "rule", None):  # no solver's
+                        engine.reset_slots(optimizer.n_slots, averaged=averaged)
+                    engine.set_averaged(averaged)
+                self.optimizer = optimizer
+            except BaseException:  # one of a signal handler, too: slots and optimizer must agree
+                if engine is not None:
+                    engine.slots, engine.averaged, engine.steps_done, engine.scalars = before
+                raise
+            finally:
+                self._settings_fixed = False
 
     def set_regularizer(self, regularizer: Regularizer) -> None:
         """Replace the regularizer, from the next step on."""
         with self.kernel_lock:
             self._check_settable("regularizer")
-            new, old = ((r.l1, r.l2) for r in (regularizer, self.regularizer))
-            if self.engine is not None and new != old:
-                self.engine.set_penalties((new,) * len(self.spec.layers))
-            self.regularizer = regularizer
+            self._settings_fixed = True
+            before = self.regularizer
+            try:
+                self._set_penalties(regularizer)
+                self.regularizer = regularizer
+            except BaseException:
+                self._set_penalties(before)
+                raise
+            finally:
+                self._settings_fixed = False
+
+    def _set_penalties(self, regularizer: Regularizer) -> None:
+        if self.engine is not None:
+            self.engine.set_penalties(((regularizer.l1, regularizer.l2),) * len(self.spec.layers))
 
     def set_trainable(self, trainable: tuple[bool, ...]) -> None:
         """Choose the layers that training changes."""
         with self.kernel_lock:
             self._check_settable("trainable")
-            self.trainable = trainable
-            if self.engine is not None:
-                self.engine.set_trained(trainable)
+            self._settings_fixed = True
+            engine = self.engine
+            if engine is not None:
+                before = engine.architecture
+            try:
+                if engine is not None:
+                    engine.set_trained(trainable)
+                self.trainable = trainable
+            except BaseException:
+                if engine is not None:
+                    engine.architecture = before
+                raise
+            finally:
+                self._settings_fixed = False
 
     def restore(self, snapshot: Any) -> None:
         """Set the parameters to those of a snapshot."""
@@ -227,7 +259,7 @@ class Net:
         if self._settings_fixed:
             raise RuntimeError(
                 f"{name} cannot be changed from a signal handler or a function of the learning rate while a step "
-                "runs: change it in a callback, from another thread, or after the fit."
+                "runs or another setting changes: change it in a callback, from another thread, or after the fit."
             )
 
     # ------------------------------------------------------------------------------------------ running
