@@ -102,6 +102,13 @@ def _minimise(loop: Loop, on_iteration: OnIteration) -> End:
     if end is not None:
         return end
 
+    n_evaluations = 0
+
+    def evaluate(x: np.ndarray) -> tuple[float, np.ndarray]:
+        nonlocal n_evaluations
+        n_evaluations += 1
+        return objective(x)
+
     def callback(intermediate_result: Any) -> None:
         nonlocal loss, end
         x = np.array(intermediate_result.x)
@@ -109,6 +116,8 @@ def _minimise(loop: Loop, on_iteration: OnIteration) -> End:
         before, loss = loss, values["loss"]
         if not on_iteration(x, values, {}):
             raise StopIteration
+        if n_evaluations > settings.max_fun:
+            return  # scipy ends for this reason before it tests whether the method has converged
         end = convergence.by_gradient(objective.slope(x), loss) or convergence.by_step(before, loss)
         if end is not None:
             raise StopIteration
@@ -121,7 +130,7 @@ def _minimise(loop: Loop, on_iteration: OnIteration) -> End:
         "maxfun": settings.max_fun,
     }
     with one_blas_thread():
-        found = optimize.minimize(objective, start, jac=True, method="L-BFGS-B", callback=callback, options=options)
+        found = optimize.minimize(evaluate, start, jac=True, method="L-BFGS-B", callback=callback, options=options)
     if end is not None:
         return end
     if found.status == 0:

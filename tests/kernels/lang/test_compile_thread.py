@@ -100,6 +100,7 @@ import os, signal, sys, threading, time
 import numpy as np
 import fastnn
 X, y = np.random.rand(64, 3), np.random.rand(64)
+signal.signal(signal.SIGINT, signal.default_int_handler)  # processes in the background ignore it
 delay = float(os.environ["DELAY"])
 threading.Timer(delay, os.kill, (os.getpid(), signal.SIGINT)).start()
 model = fastnn.Model([4, 1], loss="squared_error", seed=0)
