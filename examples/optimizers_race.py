@@ -12,11 +12,14 @@ from __future__ import annotations
 
 import sys
 import time
+import warnings
 from collections.abc import Sequence
 
 import numpy as np
 
 import fastnn
+
+warnings.filterwarnings("ignore", category=fastnn.TrainingWarning)  # some of the racers oscillate
 
 OPTIMIZERS = {
     "SGD": lambda rate: fastnn.SGD(rate),

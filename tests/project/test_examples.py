@@ -46,7 +46,7 @@ def test_a_rate_can_be_too_low_and_too_high(capsys):
     losses = load("learning_rate").main(rows=1000, epochs=6)
     assert losses["just right"] < min(losses["too low"], losses["too high"])
     assert losses["OneCycle"] < losses["just right"]
-    assert "valley" in capsys.readouterr().out
+    assert "constant rate" in capsys.readouterr().out
 
 
 def test_remedies_against_overfitting(capsys):
