@@ -167,7 +167,7 @@ class Mutator:
 
     def bomb(self, data, entries):
         changed = dict(entries)
-        changed[self.pick(list(entries))] = npy(np.zeros(2_000_000))
+        changed[self.pick(list(entries))] = npy(np.zeros(300_000))
         return packed(changed.items(), zipfile.ZIP_DEFLATED)
 
     def other(self, data, entries):

@@ -187,7 +187,7 @@ def _combined(read: list[Path], write: Path | None, problems: list[str]) -> Fold
     elif read:
         consequence = f"It is read from {read[0].parent}, and what is missing there is compiled by each process."
     else:
-        problems = problems or ["fastnn found no writable folder for compiled code"]
+        problems = problems or ["no writable folder for compiled code was found"]
         consequence = "Each process compiles anew (some seconds). Set FASTNN_CACHE_DIR to a folder that you can write."
     return Folders(tuple(read), write, f"{'; '.join(problems)}. {consequence}" if problems else None)
 
@@ -199,7 +199,7 @@ def warn_once(text: str) -> None:
     """Warn of the first fault of a folder or file of compiled code in this process."""
     if not _has_warned.is_set():
         _has_warned.set()
-        warnings.warn(text, RuntimeWarning, stacklevel=3)
+        warnings.warn(f"fastnn: {text}", RuntimeWarning, stacklevel=3)
 
 
 #: The folders of this process.
