@@ -69,10 +69,11 @@ __all__ = [
 __all__ += optimizers.__all__
 
 
-#: Public modules, and names that are imported on first access, as they need scikit-learn.
+#: Public modules, and names that are imported on first access, as they need scikit-learn; so is `jit`, which is rarely
+#: needed.
 _MODULES = (
-    "activations", "augmentation", "callbacks", "custom", "datasets", "estimators", "history", "initializers", "layers",
-    "losses", "lr_finder", "metrics", "model", "optimizers", "plot", "regularizers", "schedules", "solvers",
+    "activations", "augmentation", "callbacks", "custom", "datasets", "estimators", "history", "initializers", "jit",
+    "layers", "losses", "lr_finder", "metrics", "model", "optimizers", "plot", "regularizers", "schedules", "solvers",
 )  # fmt: skip
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 
@@ -82,7 +83,9 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import the estimators on first access; the errors of names of other libraries state what to write instead."""
+    """Import estimators and `jit` on first access; errors for names of other libraries state what to write instead."""
+    if name == "jit":
+        return importlib.import_module("fastnn.jit")
     if name in _ESTIMATORS or name == "estimators":
         estimators = importlib.import_module("fastnn.estimators")
         return estimators if name == "estimators" else getattr(estimators, name)

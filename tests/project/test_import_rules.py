@@ -23,15 +23,15 @@ ROOMS = (
     "__init__",
     "__main__ estimators plot",
     "model",
-    "_persistence lr_finder",
-    "_training",
+    "_persistence lr_finder _embedding",
+    "_training jit",
     "_compatibility _engine callbacks augmentation",
     "_data layers",
     "custom initializers metrics optimizers",
     "activations losses schedules solvers regularizers _errors",
     "history datasets _results",
     "_figure",
-    "_validation _representation _version",
+    "_validation _representation _version _numba_types",
     "kernels",
 )
 #: The same inside `kernels`.
