@@ -24,6 +24,11 @@ def net(n_in, n_out=1, dtype="float64", seed=0):
     return Model([Dense(9, "tanh"), n_out], loss="squared_error", dtype=dtype, seed=seed).build(n_in)
 
 
+def integral(model, a=0, b=1):
+    """Integrate the first output of a net by calls of `predict`."""
+    return integrate.quad(lambda x: float(model.predict([[x]])[0, 0]), a, b)[0]
+
+
 def tolerance(dtype):
     return {"rtol": 1e-5, "atol": 1e-5} if dtype == "float32" else {"rtol": 1e-9, "atol": 1e-12}
 
@@ -59,7 +64,7 @@ def test_two_nets_through_one_function():
     callables = [model.low_level_callable() for model in (first, second)]
     results = [integrate.quad(f, 0, 1)[0] for f in callables]
     for model, found in zip((first, second), results, strict=True):
-        np.testing.assert_allclose(found, integrate.quad(lambda x: float(model.predict([[x]])[0, 0]), 0, 1)[0])
+        np.testing.assert_allclose(found, integral(model))
     assert results[0] != results[1]
 
 
@@ -70,12 +75,12 @@ def test_it_follows_training():
     model.fit([[0.0], [1.0]], [1.0, 2.0], epochs=3)
     after = integrate.quad(f, 0, 1)[0]
     assert after != before
-    np.testing.assert_allclose(after, integrate.quad(lambda x: float(model.predict([[x]])[0, 0]), 0, 1)[0])
+    np.testing.assert_allclose(after, integral(model))
 
 
 def test_it_keeps_the_net_alive():
     model = net(1)
-    expected = integrate.quad(lambda x: float(model.predict([[x]])[0, 0]), 0, 1)[0]
+    expected = integral(model)
     f = model.low_level_callable()
     del model
     gc.collect()
