@@ -334,8 +334,8 @@ def test_what_a_function_may_return(returned, error, text):
 def test_a_loss_that_is_not_finite():
     for loss in (np.nan, np.inf):
         f = lambda y, loss=loss: (loss, np.zeros((45, 2)))  # noqa: E731
-        text = "the loss is no longer finite with learning_rate=0.001"
-        refused(regressor().build(3), lambda model, f=f: model.train_on_output(table(), f), fastnn.DivergenceError, text)
+        model, text = regressor().build(3), "the loss is no longer finite with learning_rate=0.001"
+        refused(model, lambda model, f=f: model.train_on_output(table(), f), fastnn.DivergenceError, text)
 
 
 def test_an_error_in_the_function():
