@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn import losses, metrics, optimizers, regularizers
+from fastnn._adversary import FGSM, PGD, table_of
 from fastnn._compatibility import (
     BatchSize,
     as_batch_size,
@@ -481,6 +482,7 @@ class Model:
         class_weight: ClassWeight | None = None,
         shuffle: bool = True,
         augmentation: Augmentation | None = None,
+        adversary: FGSM | PGD | None = None,
         callbacks: Callback | Iterable[Callback] | None = None,
         max_seconds: float | None = None,
         verbose: bool | int | Literal["auto"] = "auto",
@@ -516,6 +518,10 @@ class Model:
         augmentation : Augmentation or None
             Random changes of the rows of each batch: noise, mixup, a function. Validation rows are not changed; invalid
             with full-batch solvers.
+        adversary : robust.FGSM, robust.PGD or None
+            Adversarial training: the rows of each batch (after `augmentation`) are moved so that their loss rises, and
+            then trained on. Loss and metrics are those of the moved rows. Validation rows are not moved; invalid with
+            full-batch solvers.
         callbacks : Callback, iterable of Callback or None
             Called at the start and the end of the training and of each epoch; see `Callback`.
         max_seconds : float or None
@@ -568,6 +574,7 @@ class Model:
         verbose = as_verbose(verbose)
         check_augmentation(augmentation, net.optimizer)
         plan = None if augmentation is None else augmentation.changes(training.features.shape[1], net.spec.dtype)
+        against = table_of(adversary, training, net.optimizer)
         progress = bar(verbose, epochs=epochs, rows=training.n)
 
         def run() -> History:
@@ -585,6 +592,7 @@ class Model:
                 progress=progress,
                 max_seconds=max_seconds,
                 augmentation=plan,
+                adversary=against,
             )
             try:
                 advice.check_scale(net, training)

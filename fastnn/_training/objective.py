@@ -79,9 +79,14 @@ def function_metrics(net: Net, rows: Rows) -> dict[str, float]:
         raise
 
 
+def has_probabilities(spec: Spec) -> bool:
+    """Return whether the outputs are logits of probabilities, or probabilities."""
+    return bool(_link(spec).probabilities)
+
+
 def check_probabilities(spec: Spec, call: str) -> None:
     """Raise ValueError unless the outputs are logits of probabilities, or probabilities."""
-    if not _link(spec).probabilities:
+    if not has_probabilities(spec):
         raise ValueError(
             f"{call} needs a model of classes, with a cross-entropy or a last layer of softmax or sigmoid, but "
             f"loss is {spec.loss.name!r} and the last layer has activation {spec.layers[-1].activation.name!r}. Use "
@@ -138,6 +143,12 @@ def evaluate_compiled(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float
         values = dict.fromkeys(values, math.nan)
     values["loss"] += penalty(net)
     return values
+
+
+def losses_of_rows(net: Net, rows: Rows) -> npt.NDArray[np.float64]:
+    """Return the loss of each row, without weight and penalty; (n,). NaN from the first that is not finite on."""
+    with net.kernel_lock:
+        return net.built().losses(rows.data(), team=_ALONE)
 
 
 def penalty(net: Net) -> float:

@@ -21,11 +21,11 @@ assert len(UPPER) >= 20
 #: The rooms, from the top down: modules and packages. Each may import only from lines below its own.
 ROOMS = (
     "__init__",
-    "__main__ estimators plot",
+    "__main__ estimators plot robust explain",
     "model",
     "_persistence lr_finder",
     "_training",
-    "_compatibility _engine callbacks augmentation",
+    "_compatibility _engine callbacks augmentation _adversary",
     "_data layers",
     "custom initializers metrics optimizers",
     "activations losses schedules solvers regularizers _errors",
