@@ -32,6 +32,8 @@ from fastnn.optimizers import *  # noqa: F403
 from fastnn.regularizers import L1, L1L2, L2
 
 if TYPE_CHECKING:
+    from fastnn import explain as explain
+    from fastnn import robust as robust
     from fastnn.estimators import MLPClassifier as MLPClassifier
     from fastnn.estimators import MLPRegressor as MLPRegressor
 
@@ -71,10 +73,13 @@ __all__ += optimizers.__all__
 
 #: Public modules, and names that are imported on first access, as they need scikit-learn.
 _MODULES = (
-    "activations", "augmentation", "callbacks", "custom", "datasets", "estimators", "history", "initializers", "layers",
-    "losses", "lr_finder", "metrics", "model", "optimizers", "plot", "regularizers", "schedules", "solvers",
+    "activations", "augmentation", "callbacks", "custom", "datasets", "estimators", "explain", "history",
+    "initializers", "layers", "losses", "lr_finder", "metrics", "model", "optimizers", "plot", "regularizers", "robust",
+    "schedules", "solvers",
 )  # fmt: skip
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+#: Modules that are imported on first access.
+_LATER = ("explain", "robust")
 
 
 def __dir__() -> list[str]:
@@ -82,10 +87,12 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import the estimators on first access; the errors of names of other libraries state what to write instead."""
+    """Import the estimators and some modules on first access; the errors of names of other libraries state what to write instead."""
     if name in _ESTIMATORS or name == "estimators":
         estimators = importlib.import_module("fastnn.estimators")
         return estimators if name == "estimators" else getattr(estimators, name)
+    if name in _LATER:
+        return importlib.import_module(f"fastnn.{name}")
     text = no_attribute("fastnn", name, PUBLIC_NAMES, __dir__())
     # `from fastnn import name` ignores the text of an AttributeError.
     importing = sys._getframe(1).f_globals.get("__name__") == "importlib._bootstrap"

@@ -22,8 +22,10 @@ assert len(UPPER) >= 20
 ROOMS = (
     "__init__",
     "__main__ estimators plot robust explain",
+    "_subject",
     "model",
     "_persistence lr_finder",
+    "_derivatives",
     "_training",
     "_compatibility _engine callbacks augmentation _adversary",
     "_data layers",
