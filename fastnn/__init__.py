@@ -79,7 +79,7 @@ _MODULES = (
 )  # fmt: skip
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 #: Modules that are imported on first access.
-_LATER = ("explain", "robust")
+_LATER = ("estimators", "explain", "robust")
 
 
 def __dir__() -> list[str]:
@@ -87,12 +87,11 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import the estimators and some modules on first access; the errors of names of other libraries state what to write instead."""
-    if name in _ESTIMATORS or name == "estimators":
-        estimators = importlib.import_module("fastnn.estimators")
-        return estimators if name == "estimators" else getattr(estimators, name)
+    """Import what is imported on first access; the errors of names of other libraries state what to write instead."""
     if name in _LATER:
         return importlib.import_module(f"fastnn.{name}")
+    if name in _ESTIMATORS:
+        return getattr(importlib.import_module("fastnn.estimators"), name)
     text = no_attribute("fastnn", name, PUBLIC_NAMES, __dir__())
     # `from fastnn import name` ignores the text of an AttributeError.
     importing = sys._getframe(1).f_globals.get("__name__") == "importlib._bootstrap"
