@@ -132,10 +132,11 @@ def test_classes_have_the_labels_of_the_estimator(kind):
 def test_regressors():
     pytest.importorskip("sklearn")
     x = table(40)
-    estimator = fastnn.MLPRegressor(hidden_layer_sizes=(6,), activation="tanh", random_state=0, max_iter=30).fit(x, table(40, d=2, seed=3))
+    settings = {"hidden_layer_sizes": (6,), "activation": "tanh", "random_state": 0, "max_iter": 30}
+    estimator = fastnn.MLPRegressor(**settings).fit(x, table(40, d=2, seed=3))
     wanted = gradient_of(lambda rows: estimator.predict(rows)[:, 1], x)
     np.testing.assert_allclose(saliency(estimator, x, 1, abs=False), wanted, atol=1e-8)
-    single = fastnn.MLPRegressor(hidden_layer_sizes=(6,), activation="tanh", random_state=0, max_iter=30).fit(x, x[:, 0])
+    single = fastnn.MLPRegressor(**settings).fit(x, x[:, 0])
     np.testing.assert_allclose(saliency(single, x, abs=False), gradient_of(single.predict, x), atol=1e-8)
 
 

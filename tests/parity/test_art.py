@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch")
 from art.attacks.evasion import FastGradientMethod, ProjectedGradientDescent  # noqa: E402
 from art.estimators.classification import PyTorchClassifier  # noqa: E402
 
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of PyTorch's tensors within ART
 LIMITS = (0.0, 1.0)
 
 
