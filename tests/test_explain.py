@@ -125,7 +125,7 @@ def test_classes_have_the_labels_of_the_estimator(kind):
         np.testing.assert_array_equal(rows[1::2], saliency(estimator, x[1::2], "yes", abs=False))
         np.testing.assert_array_equal(rows[::2], saliency(estimator, x[::2], "no", abs=False))
     with pytest.raises(ValueError, match=r"^target must be None, one of the outputs"):
-        saliency(estimator, x, "nobody")
+        saliency(estimator, x, "unknown")
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
