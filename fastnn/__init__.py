@@ -74,12 +74,13 @@ __all__ += optimizers.__all__
 #: Public modules, and names that are imported on first access, as they need scikit-learn.
 _MODULES = (
     "activations", "augmentation", "callbacks", "custom", "datasets", "estimators", "explain", "history",
-    "initializers", "layers", "losses", "lr_finder", "metrics", "model", "optimizers", "plot", "regularizers", "robust",
+    "initializers", "interchange", "layers", "losses", "lr_finder", "metrics", "model", "optimizers", "plot",
+    "regularizers", "robust",
     "schedules", "solvers",
 )  # fmt: skip
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 #: Modules that are imported on first access.
-_LATER = ("estimators", "explain", "robust")
+_LATER = ("estimators", "explain", "interchange", "robust")
 
 
 def __dir__() -> list[str]:
@@ -87,7 +88,7 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import what is imported on first access; the errors of names of other libraries state what to write instead."""
+    """Import some modules on first access; the errors of names of other libraries state what to write instead."""
     if name in _LATER:
         return importlib.import_module(f"fastnn.{name}")
     if name in _ESTIMATORS:

@@ -1,4 +1,4 @@
-"""The net of a Model or of an estimator, and its rows and targets, for attacks and explanations."""
+"""The net of a Model or of an estimator with its rows and targets, as attacks and explanations need them."""
 
 from __future__ import annotations
 
@@ -9,97 +9,97 @@ import numpy.typing as npt
 
 from fastnn._data.arrays import as_features
 from fastnn._data.prepare import prepare
-from fastnn._data.rows import Rows
 from fastnn._training import objective
+from fastnn._training.net import Net
 from fastnn._validation import must_be
-from fastnn.model import Model, net_of
 
 Array: TypeAlias = npt.NDArray[Any]
 
 
 class Subject:
-    """A trained net and how its users name its classes.
+    """A trained net, and how its users name classes and columns.
+
+    Parameters
+    ----------
+    model : Model
+        The net's methods.
+    net : Net
+        The net itself.
+    estimator : estimator or None
+        That which the net is the Model of.
 
     Attributes
     ----------
     model : Model
-        The model itself, or that of the estimator.
-    labels : ndarray or None
-        (n_classes,) labels of an estimator's classes, which the model counts; None for those of a Model, for several
-        labels per row, and for values.
     classifies : bool
         Whether the outputs are, or mean, probabilities.
+    labels : ndarray or None
+        (n_classes,) labels of an estimator's classes, which the net counts; None for those of a Model, for several
+        labels per row, and for values.
 
     Raises
     ------
-    TypeError
-        If `model` is neither.
     ValueError
-        If it has no weights yet.
+        If the net has no weights yet.
     """
 
-    def __init__(self, model: Any) -> None:
-        self._estimator: Any = None
+    def __init__(self, model: Any, net: Net, estimator: Any = None) -> None:
+        net.built()
+        self.model = model
+        self._net = net
+        self._link = objective.link_of(net.spec).probabilities
+        self.classifies = bool(self._link)
         self.labels: Array | None = None
-        if isinstance(model, Model):
-            self.model = model
-        elif hasattr(type(model), "_bound_model"):
-            from sklearn.utils.validation import check_is_fitted
-
-            check_is_fitted(model)
-            self._estimator = model
-            self.model = model._bound_model()
-            if hasattr(model, "classes_") and not model._label_binarizer.y_type_.startswith("multilabel"):
-                self.labels = model.classes_
-        else:
-            hint = "Of a Pipeline, give its last step and the transformed X."
-            raise TypeError(must_be("model", "a fastnn.Model or a fitted estimator of fastnn", model, hint))
-        net_of(self.model).built()
-        self.classifies = objective.has_probabilities(net_of(self.model).spec)
+        self._names = net.feature_names
+        self._reads_sparse = estimator is not None
+        if estimator is not None:
+            names = getattr(estimator, "feature_names_in_", None)
+            self._names = None if names is None else tuple(names)
+            if self.classifies and (self._link == "row" or net.n_outputs == 1):
+                self.labels = np.asarray(estimator.classes_)
 
     def features(self, X: Any) -> Array:
-        """Return X validated, (n, n_features), C-contiguous, of the model's dtype."""
-        if self._estimator is not None:
-            found: Array = self._estimator._features(X, reset=False, dtype=self.model.dtype)
-            return found
-        form = net_of(self.model).form
-        return as_features(X, dtype=form.dtype, n_features=form.n_features, fitted_names=form.feature_names)
+        """Return X validated, (n, n_features), C-contiguous, of the net's dtype."""
+        form = self._net.form
+        if self._reads_sparse and hasattr(X, "toarray"):
+            X = X.toarray()
+        return as_features(X, dtype=form.dtype, n_features=form.n_features, fitted_names=self._names)
 
-    def targets(self, X: Array, y: Any) -> Any:
-        """Return y as the model takes it, validated; `X` are validated features."""
-        if self._estimator is not None and self.classifies:
-            y = self._codes(y)
-        prepare(X, y, net_of(self.model).form)
-        return y
+    def targets(self, X: Array, y: Any) -> Array:
+        """Return y as the net takes it, validated, for validated features."""
+        y = self._numbers(y) if self.labels is not None else y
+        prepare(X, y, self._net.form)
+        return np.asarray(y)
 
-    def _codes(self, y: Any) -> Array:
-        """Return the number of each row's class (n,), or 0 and 1 per output, of an estimator's labels."""
+    def _numbers(self, y: Any) -> Array:
+        """Return the place of each row's label: int64 (n,) for one output per class, else 0 and 1 (n, 1)."""
+        assert self.labels is not None
         given = np.asarray(y)
-        if self.labels is not None:
-            if given.ndim == 2 and given.shape[1] == 1:
-                given = given[:, 0]
-            unknown = np.setdiff1d(given, self.labels)
-            if given.ndim != 1 or len(unknown):
-                what = unknown if given.ndim == 1 else given
-                raise ValueError(must_be("y", f"one of the classes {self.labels} per row", what))
-        codes: Array = self._estimator._codes(given)
-        return codes if codes.dtype == np.int64 else codes.astype(self.model.dtype)
+        if given.ndim == 2 and given.shape[1] == 1:
+            given = given[:, 0]
+        constraint = f"one of the classes {self.labels} per row"
+        if given.ndim != 1:
+            raise ValueError(must_be("y", constraint, f"an array of shape {given.shape}"))
+        found = given[:, None] == self.labels
+        if not found.any(axis=1).all():
+            raise ValueError(must_be("y", constraint, given[~found.any(axis=1)][0]))
+        numbers = found.argmax(axis=1)
+        return numbers if self._link == "row" else numbers[:, None].astype(self._net.spec.dtype)
 
-    def predicted(self, X: Array) -> Array:
-        """Return the classes of the predictions, counted: labels (n,), or 0 and 1 per output (n, n_outputs)."""
-        return self.model.predict_classes(X)
+    def predicted(self, X: Array) -> npt.NDArray[np.int64]:
+        """Return the classes that are predicted, counted: (n,), or 0 and 1 per output (n, n_outputs)."""
+        found: npt.NDArray[np.int64] = self.model.predict_classes(X)
+        return found
 
-    def is_right(self, X: Array, targets: Any) -> npt.NDArray[np.bool_]:
-        """Return whether each row's predicted class, or each of its classes, is that of the target; (n,)."""
+    def is_right(self, X: Array, targets: Array) -> npt.NDArray[np.bool_]:
+        """Return whether each row's predicted class, or each of its classes, is that of the targets; (n,)."""
         predicted = self.predicted(X)
-        wanted = np.asarray(targets)
+        wanted = targets
         if wanted.ndim > predicted.ndim:  # one-hot rows, or one column
             wanted = wanted.argmax(axis=1) if wanted.shape[1] > 1 else wanted[:, 0]
-        right = predicted == (wanted if predicted.ndim == 1 and wanted.dtype.kind in "iu" else wanted > 0.5)
-        return np.asarray(right if right.ndim == 1 else right.all(axis=1))
+        right = predicted == (wanted if self._link == "row" else wanted > 0.5)
+        return right if right.ndim == 1 else right.all(axis=1)
 
-    def losses(self, X: Array, targets: Any) -> npt.NDArray[np.float64]:
+    def losses(self, X: Array, targets: Array) -> npt.NDArray[np.float64]:
         """Return the loss of each row, without penalty; (n,)."""
-        net = net_of(self.model)
-        rows: Rows = prepare(X, targets, net.form)
-        return objective.losses_of_rows(net, rows)
+        return objective.losses_of_rows(self._net, prepare(X, targets, self._net.form))

@@ -13,9 +13,9 @@ from typing import Any, Literal, TypeAlias, overload
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._subject import Subject
 from fastnn._validation import CONVERSION_ERRORS, as_seed, canonical_name, check_bool, must_be, positive_integer
 from fastnn._validation.names import explained
+from fastnn.model import subject_of
 
 __all__ = ["input_x_gradient", "integrated_gradients", "saliency", "smooth_grad"]
 
@@ -228,7 +228,7 @@ class _Explanation:
     """
 
     def __init__(self, model: Any, X: Any, target: Any) -> None:
-        self._subject = Subject(model)
+        self._subject = subject_of(model)
         self.X = self._subject.features(X)
         outputs = self._subject.model.predict(self.X)
         n_outputs = outputs.shape[1]

@@ -37,6 +37,7 @@ from fastnn._errors import warn
 from fastnn._persistence import model_state
 from fastnn._persistence.npz import PathOrFile
 from fastnn._results import ParameterViews, Scores
+from fastnn._subject import Subject
 from fastnn._training import advice, descent, objective, summary
 from fastnn._training.fit import train
 from fastnn._training.loop import Fit
@@ -1022,6 +1023,28 @@ def _public(kind: type[Model]) -> list[str]:
 def net_of(model: Model) -> Net:
     """Return the net of a model, for modules of this package above `Model`."""
     return model._net
+
+
+def subject_of(model: Any) -> Subject:
+    """Return the net of a Model or of a fitted estimator, for modules of this package above `Model`.
+
+    Raises
+    ------
+    TypeError
+        If `model` is neither.
+    ValueError
+        If it has no weights yet.
+    sklearn.exceptions.NotFittedError
+        If the estimator has not been fitted.
+    """
+    if isinstance(model, Model):
+        return Subject(model, model._net)
+    model_of = getattr(type(model), "__fastnn_model__", None)
+    if model_of is None:
+        hint = "Of a Pipeline, give its last step and the transformed X."
+        raise TypeError(must_be("model", "a fastnn.Model or a fitted estimator of fastnn", model, hint))
+    own: Model = model_of(model)
+    return Subject(own, own._net, model)
 
 
 def _model_of(net: Net) -> Model:

@@ -16,7 +16,6 @@ import numpy.typing as npt
 
 from fastnn._adversary import FGSM, PGD, as_feature_limits
 from fastnn._figure import as_axes, new_figure
-from fastnn._subject import Subject
 from fastnn._validation import (
     as_seed,
     as_sequence,
@@ -28,6 +27,7 @@ from fastnn._validation import (
     positive_integer,
 )
 from fastnn._validation.names import explained
+from fastnn.model import subject_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -295,7 +295,7 @@ class _Attack:
         else:
             raise ValueError(must_be("norm", "inf or 2", norm))
         self.targeted = check_bool(targeted, "targeted")
-        self.subject = Subject(model)
+        self.subject = subject_of(model)
         self.X = self.subject.features(X)
         self.limits = None if clip_values is None else as_feature_limits(clip_values, self.X)
         if y is not None:

@@ -266,6 +266,10 @@ class Engine:
         """Return copies of the running averages of weights and biases; None without an average."""
         if not self.averaged:
             return None
+        return self.final_weights()
+
+    def final_weights(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return copies of the weights (I, O) and biases (O,) that predictions use."""
         weights, biases = self._views(self.final_params)
         return [w.copy() for w in weights], [b.copy() for b in biases]
 

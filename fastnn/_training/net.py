@@ -460,7 +460,9 @@ def _new_engine(
         return Engine(architecture, optimizer.n_slots, min(spec.n_threads, available_threads()), averaged=averaged)
     except (MemoryError, OverflowError) as error:
         net = "-".join(str(n) for n in (n_features, *(layer.units for layer in spec.layers)))
-        raise MemoryError(f"layers make a net {net}, which does not fit into memory ({error}).") from error
+        raise MemoryError(
+            f"n_features and layers make a net {net}, which does not fit into memory ({error})."
+        ) from error
 
 
 def _architecture(

@@ -32,7 +32,7 @@ try:
         StrOptions,
         validate_parameter_constraints,
     )
-    from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+    from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 except ImportError as error:
     raise ImportError(
         f'MLPClassifier and MLPRegressor need scikit-learn 1.7 or later ({error}): pip install "fastnn[sklearn]"'
@@ -410,6 +410,11 @@ class BaseMLP(BaseEstimator):
                 self._bind(self._model, self.coefs_, self.intercepts_)
                 return self._model
         return self._build(seed)
+
+    def __fastnn_model__(self) -> Model:
+        """Return the Model of a fitted estimator with its present weights, for modules of this package."""
+        check_is_fitted(self)
+        return self._bound_model()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for pickle and copy, in which the weights are part of the Model's state."""

@@ -21,11 +21,10 @@ assert len(UPPER) >= 20
 #: The rooms, from the top down: modules and packages. Each may import only from lines below its own.
 ROOMS = (
     "__init__",
-    "__main__ estimators plot robust explain",
-    "_subject",
+    "__main__ estimators explain interchange plot robust",
     "model",
     "_persistence lr_finder",
-    "_derivatives",
+    "_derivatives _subject",
     "_training",
     "_compatibility _engine callbacks augmentation _adversary",
     "_data layers",
