@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn import losses, metrics, optimizers, regularizers
+from fastnn._adversary import FGSM, PGD, table_of
 from fastnn._compatibility import (
     BatchSize,
     as_batch_size,
@@ -35,6 +36,7 @@ from fastnn._errors import warn
 from fastnn._persistence import model_state
 from fastnn._persistence.npz import PathOrFile
 from fastnn._results import ParameterViews, Scores
+from fastnn._subject import Subject
 from fastnn._training import advice, descent, objective, summary
 from fastnn._training.fit import train
 from fastnn._training.loop import Fit
@@ -481,6 +483,7 @@ class Model(Differentiable):
         class_weight: ClassWeight | None = None,
         shuffle: bool = True,
         augmentation: Augmentation | None = None,
+        adversary: FGSM | PGD | None = None,
         callbacks: Callback | Iterable[Callback] | None = None,
         max_seconds: float | None = None,
         verbose: bool | int | Literal["auto"] = "auto",
@@ -516,6 +519,10 @@ class Model(Differentiable):
         augmentation : Augmentation or None
             Random changes of the rows of each batch: noise, mixup, a function. Validation rows are not changed; invalid
             with full-batch solvers.
+        adversary : robust.FGSM, robust.PGD or None
+            Adversarial training: the rows of each batch (after `augmentation`) are moved so that their loss rises, and
+            then trained on. Loss and metrics are those of the moved rows. Validation rows are not moved; invalid with
+            full-batch solvers.
         callbacks : Callback, iterable of Callback or None
             Called at the start and the end of the training and of each epoch; see `Callback`.
         max_seconds : float or None
@@ -568,6 +575,7 @@ class Model(Differentiable):
         verbose = as_verbose(verbose)
         check_augmentation(augmentation, net.optimizer)
         plan = None if augmentation is None else augmentation.changes(training.features.shape[1], net.spec.dtype)
+        against = table_of(adversary, training, net.optimizer)
         progress = bar(verbose, epochs=epochs, rows=training.n)
 
         def run() -> History:
@@ -585,6 +593,7 @@ class Model(Differentiable):
                 progress=progress,
                 max_seconds=max_seconds,
                 augmentation=plan,
+                adversary=against,
             )
             try:
                 advice.check_scale(net, training)
@@ -1007,6 +1016,28 @@ def _public(kind: type[Model]) -> list[str]:
 def net_of(model: Model) -> Net:
     """Return the net of a model, for modules of this package above `Model`."""
     return model._net
+
+
+def subject_of(model: Any) -> Subject:
+    """Return the net of a Model or of a fitted estimator, for modules of this package above `Model`.
+
+    Raises
+    ------
+    TypeError
+        If `model` is neither.
+    ValueError
+        If it has no weights yet.
+    sklearn.exceptions.NotFittedError
+        If the estimator has not been fitted.
+    """
+    if isinstance(model, Model):
+        return Subject(model, model._net)
+    model_of = getattr(type(model), "__fastnn_model__", None)
+    if model_of is None:
+        hint = "Of a Pipeline, give its last step and the transformed X."
+        raise TypeError(must_be("model", "a fastnn.Model or a fitted estimator of fastnn", model, hint))
+    own: Model = model_of(model)
+    return Subject(own, own._net, model)
 
 
 def _model_of(net: Net) -> Model:

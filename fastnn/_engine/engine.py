@@ -19,7 +19,7 @@ from fastnn._engine.autotune import SliceTuner
 from fastnn._engine.inference import InferencePlan, NotFinite
 from fastnn._engine.limits import INFERENCE_LIMITS, WORKSPACE_LIMITS, InferenceLimits, WorkspaceLimits
 from fastnn._engine.thread_team import ThreadTeam
-from fastnn._engine.workspace import NO_NUMBERS, NO_ORDER, Workspace
+from fastnn._engine.workspace import NO_ADVERSARY, NO_NUMBERS, NO_ORDER, Workspace
 from fastnn._validation import must_be
 from fastnn.kernels import tables
 from fastnn.kernels.loop.train import train as train_kernel
@@ -91,6 +91,7 @@ class RunOptions:
     step_losses : of the same shape, overwritten with the mean loss of each step's batch, without penalty; or (0,)
     step_penalties : of the same shape, overwritten with the penalty of each step; or (0,)
     penalty_weight : see `tables.Run`
+    adversary : (1,) or (0,) `tables.Adversary`, how the rows of a step are moved against the net
     """
 
     batch: int
@@ -102,6 +103,7 @@ class RunOptions:
     step_losses: np.ndarray = field(default_factory=lambda: NO_NUMBERS)
     step_penalties: np.ndarray = field(default_factory=lambda: NO_NUMBERS)
     penalty_weight: float = 0.0
+    adversary: np.ndarray = field(default_factory=lambda: NO_ADVERSARY)
 
     def plan(self, plan: Plan, settings: Run, end_step: int) -> Plan:
         """Return the plan of a slice of the run, which ends before `end_step`."""
@@ -113,7 +115,13 @@ class RunOptions:
             step_losses=self.step_losses,
             step_penalties=self.step_penalties,
             mixing=NO_NUMBERS if self.changes is None else self.changes.mixing,
+            adversary=self.adversary,
         )
+
+
+def _purpose(adversary: np.ndarray) -> str:
+    """Return the purpose of the workspace of training."""
+    return "train_against" if adversary.size else "train"
 
 
 def _n_rows(data: Data) -> int:
@@ -290,15 +298,18 @@ class Engine:
         if found is None or found.batch != batch or found.max_threads < team.n_threads:
             n_threads = max(self.n_threads, team.n_threads)
             found = Workspace(
-                self.architecture, batch, n_threads, gradients=purpose != "evaluate", dropout=purpose == "train",
-                limits=self._limits,
-            )
+                self.architecture, batch, n_threads, gradients=purpose != "evaluate",
+                dropout=purpose.startswith("train"), to_inputs=purpose == "train_against", limits=self._limits,
+            )  # fmt: skip
             self._workspaces[purpose] = found
         return found
 
-    def epochs_per_slice(self, n_rows: int, batch: int, team: ThreadTeam) -> int:
+    def epochs_per_slice(
+        self, n_rows: int, batch: int, team: ThreadTeam, *, adversary: np.ndarray = NO_ADVERSARY
+    ) -> int:
         """Return the epochs per slice that the timing of earlier steps suggests."""
-        return self._workspace("train", batch, team).pace(team.n_threads).epochs(-(-n_rows // batch))
+        space = self._workspace(_purpose(adversary), batch, team)
+        return space.pace(team.n_threads).epochs(-(-n_rows // batch))
 
     def gradient_buffer(self) -> np.ndarray:
         """Return the memory of a gradient in the layout of `params`."""
@@ -385,7 +396,7 @@ class Engine:
 
     def _begin(self, step: StepOptions, run: RunOptions, team: ThreadTeam) -> Workspace:
         """Prepare the workspace of training for a run, and the optimizer's memory for its first step."""
-        space = self._workspace("train", run.batch, team)
+        space = self._workspace(_purpose(run.adversary), run.batch, team)
         space.begin(run.metrics)
         self.begin_updates(space, step)
         return space
@@ -435,6 +446,12 @@ class Engine:
         """Return the sums of loss and metrics over all rows, without penalty."""
         return self._whole(data, tables.EVALUATE, metrics, team)
 
+    def losses(self, data: Data, *, team: ThreadTeam) -> np.ndarray:
+        """Return the loss of each row, without weight and penalty; (n,). NaN from the first that is not finite on."""
+        losses = np.full(_n_rows(data), np.nan)
+        self._whole(data, tables.EVALUATE, (), team, step_losses=losses)
+        return losses
+
     def gradient(self, data: Data, *, team: ThreadTeam) -> tuple[Sums, list[np.ndarray], list[np.ndarray]]:
         """Return sums, dE/dW and dE/db per layer (copies) of all rows as one batch."""
         sums, grad = self.flat_gradient(data, team=team)
@@ -468,10 +485,14 @@ class Engine:
         grad = self.gradient_buffer()
         return self._whole(data, tables.GRADIENT, metrics, team), grad
 
-    def _whole(self, data: Data, mode: int, metrics: tuple[int, ...], team: ThreadTeam) -> Sums:
+    def _whole(
+        self, data: Data, mode: int, metrics: tuple[int, ...], team: ThreadTeam, step_losses: np.ndarray = NO_NUMBERS
+    ) -> Sums:
         n_rows = _n_rows(data)
         # Without a gradient no sum over the rows of a chunk is needed, so a small chunk suffices.
         batch = min(n_rows, self._limits.min_chunk) if mode == tables.EVALUATE else n_rows
+        if step_losses.size:
+            batch = 1
         space = self._workspace("evaluate" if mode == tables.EVALUATE else "gradient", batch, team)
         params = self.final_params if mode == tables.EVALUATE else self.params
         state = State(params, self.slots.reshape(-1), self._grad, space.work)
@@ -479,7 +500,7 @@ class Engine:
         n_steps = -(-n_rows // batch)
         run = Run(mode=mode, n_rows=n_rows, epoch_steps=n_steps, loss=self.architecture.loss)
         n_threads = team.start(team.n_threads)
-        plan = space.plan(n_threads)._replace(run=run, end_step=n_steps)
+        plan = space.plan(n_threads)._replace(run=run, end_step=n_steps, step_losses=step_losses)
         status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
         # The sums of the finished epoch, or of the steps before the failure.
         steps = int(space.progress["step"][0])

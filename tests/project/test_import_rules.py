@@ -21,12 +21,12 @@ assert len(UPPER) >= 20
 #: The rooms, from the top down: modules and packages. Each may import only from lines below its own.
 ROOMS = (
     "__init__",
-    "__main__ estimators interchange plot",
+    "__main__ estimators explain interchange plot robust",
     "model",
     "_persistence lr_finder",
-    "_derivatives",
+    "_derivatives _subject",
     "_training",
-    "_compatibility _engine callbacks augmentation",
+    "_compatibility _engine callbacks augmentation _adversary",
     "_data layers",
     "custom initializers metrics optimizers",
     "activations losses schedules solvers regularizers _errors",
