@@ -21,7 +21,8 @@ assert len(UPPER) >= 20
 #: The rooms, from the top down: modules and packages. Each may import only from lines below its own.
 ROOMS = (
     "__init__",
-    "__main__ estimators interchange plot",
+    "__main__ interchange",
+    "estimators plot",
     "model",
     "_persistence lr_finder",
     "_training",
