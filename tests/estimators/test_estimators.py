@@ -32,7 +32,7 @@ import fastnn
 from fastnn import MLPClassifier, MLPRegressor, schedules
 from fastnn._engine.processors import available_threads
 from fastnn.estimators._base import default_n_threads
-from fastnn.estimators._mlp import weighted_r2
+from fastnn.estimators._regressor import weighted_r2
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
