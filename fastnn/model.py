@@ -29,6 +29,7 @@ from fastnn._data.arrays import as_features, written_during_the_call
 from fastnn._data.class_weight import ClassWeight
 from fastnn._data.prepare import ValidationData, prepare, prepare_training
 from fastnn._data.rows import Rows
+from fastnn._derivatives import Differentiable
 from fastnn._engine.inference import NotFinite
 from fastnn._engine.processors import available_threads
 from fastnn._errors import warn
@@ -74,7 +75,7 @@ else:
 
 
 @explained
-class Model:
+class Model(Differentiable):
     """A multilayer perceptron and its training: min E(f(x), t) + R.
 
     Nothing is compiled or allocated before the first call that needs it. A name that is not an attribute below cannot

@@ -128,7 +128,7 @@ class Workspace:
 
     def __init__(
         self, architecture: Architecture, batch: int, n_threads: int, *, gradients: bool = True, shards: bool = True,
-        dropout: bool = False, limits: WorkspaceLimits = WORKSPACE_LIMITS,
+        dropout: bool = False, to_inputs: bool = False, limits: WorkspaceLimits = WORKSPACE_LIMITS,
     ) -> None:  # fmt: skip
         dtype = architecture.dtype
         lds = architecture.leading_dimensions()
@@ -178,7 +178,9 @@ class Workspace:
                 self.layers["mask"][k] = arena.take(rows * lds[k])
                 if k:  # the layer below needs its unmasked output for its derivative
                     self.layers["input"][k] = arena.take(rows * lds[k])
-        for k in range(1, architecture.n_layers):
+        # Derivatives by the net's input: no training step computes them.
+        self.input_delta = arena.take(rows * lds[0]) if to_inputs else -1
+        for k in range(0 if to_inputs else 1, architecture.n_layers):
             if architecture.narrow()[k]:
                 continue
             n_out = tables.padded(architecture.sizes[k + 1], dtype)

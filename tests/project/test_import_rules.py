@@ -24,6 +24,7 @@ ROOMS = (
     "__main__ estimators plot",
     "model",
     "_persistence lr_finder",
+    "_derivatives",
     "_training",
     "_compatibility _engine callbacks augmentation",
     "_data layers",
