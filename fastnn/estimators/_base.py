@@ -11,6 +11,7 @@ import functools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from importlib import metadata
 from typing import Any
 
 import numpy as np
@@ -69,6 +70,17 @@ def _dense(X: Any) -> Array:
     return X if isinstance(X, np.ndarray) else X.toarray(order="C")
 
 
+@functools.cache
+def documentation_site() -> str:
+    """Return the address of the documentation that the metadata of the installed package state; empty for none."""
+    try:
+        urls = metadata.metadata("fastnn").get_all("Project-URL") or []
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
+        urls = []
+    found = dict(url.partition(", ")[::2] for url in urls)
+    return found.get("Documentation", "").rstrip("/")
+
+
 def default_n_threads() -> int:
     """Return the default number of threads of an estimator: all processors, except in a task of joblib.
 
@@ -88,6 +100,7 @@ class BaseMLP(CallbackSupport, HiddenOutputs, TransformerMixin, Parameters):
     them changes the predictions; arrays assigned to the attributes are copied into the Model at the next use.
     """
 
+    _doc_link_module = "fastnn"
     # State between epochs (see `_stopping`); some are None with `early_stopping`, others without.
     loss_curve_: list[float]
     validation_loss_curve_: list[float] | None
@@ -220,10 +233,17 @@ class BaseMLP(CallbackSupport, HiddenOutputs, TransformerMixin, Parameters):
         return model.predict(self._features(X, reset=False, dtype=model.dtype))
 
     def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags; sparse X is supported."""
+        """Return scikit-learn's tags; sparse X is supported, and `transform` keeps the dtype."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+    @property
+    def _doc_link_template(self) -> str:
+        """Address of the page of an estimator, for the links in its HTML; empty if the package states no site."""
+        site = documentation_site()
+        return f"{site}/reference/generated/fastnn.{{estimator_name}}.html" if site else ""
 
     def _features(self, X: Any, *, reset: bool, dtype: Any) -> Array:
         """Validate X and return a dense array in C order."""
@@ -301,10 +321,6 @@ class BaseMLP(CallbackSupport, HiddenOutputs, TransformerMixin, Parameters):
             kept = self.__dict__.get("_optimizer")
             optimizer = kept if isinstance(kept, optimizers.FirstOrderOptimizer) else optimizer
             self._check_continuation(*layers, optimizer, self._model.layers if hasattr(self, "_model") else ())
-        if isinstance(optimizer, optimizers.LevenbergMarquardt) and self.loss != "squared_error":
-            raise ValueError(
-                f"solver={self.solver!r} requires loss='squared_error', but the loss is {self.loss!r}: use 'lbfgs'."
-            )
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
         scorer = self._scorer()
@@ -323,6 +339,10 @@ class BaseMLP(CallbackSupport, HiddenOutputs, TransformerMixin, Parameters):
                 f"layers {before}, but data and hidden_layer_sizes require {sizes}."
             )
         objective = self._new_objective()
+        if isinstance(optimizer, optimizers.LevenbergMarquardt) and objective.rule.name != "squared_error":
+            raise ValueError(
+                f"solver={self.solver!r} requires loss='squared_error', but the loss is {self.loss!r}: use 'lbfgs'."
+            )
         if not first:
             self._check_objective(objective, incremental)
         self._objective = objective
@@ -404,8 +424,11 @@ class BaseMLP(CallbackSupport, HiddenOutputs, TransformerMixin, Parameters):
         view = self._without_names()
 
         def score(model: Model, rows: Rows | None, loss: float) -> float:
-            with naming("scoring"):
+            try:
                 value = scorer(view, *given, **weights)
+            except Exception as error:
+                error.add_note(f"scoring was called with the estimator, X {X.shape}, y {y.shape} and {list(weights)}.")
+                raise
             try:
                 return float(value)
             except CONVERSION_ERRORS:  # raised by the value itself

@@ -15,7 +15,7 @@ import numpy as np
 try:
     from sklearn.base import BaseEstimator
     from sklearn.exceptions import NotFittedError
-    from sklearn.metrics import check_scoring
+    from sklearn.metrics import check_scoring, get_scorer_names
     from sklearn.utils._param_validation import (
         Interval,
         InvalidParameterError,
@@ -40,6 +40,7 @@ from fastnn._validation import (
     real_number,
     reason,
 )
+from fastnn._validation.names import resolved_name
 from fastnn.activations import Activation
 from fastnn.callbacks import Callback
 from fastnn.layers import Dense
@@ -249,10 +250,13 @@ class Parameters(BaseEstimator):
                 f"scoring is {self.scoring!r}, but it would be ignored with early_stopping={self.early_stopping} and "
                 f"solver={self.solver!r}: set early_stopping=True with a stochastic solver, or remove it."
             )
-        if isinstance(self.scoring, str) and self.scoring == "loss":
-            return None
+        scoring = self.scoring
+        if isinstance(scoring, str):
+            scoring = resolved_name("scoring", scoring, ("loss", *get_scorer_names()), {})
+            if scoring == "loss":
+                return None
         with naming("scoring"):
-            scorer: Callable[..., Any] = check_scoring(self, self.scoring)
+            scorer: Callable[..., Any] = check_scoring(self, scoring)
         return scorer
 
     def _check_numbers(self) -> None:
