@@ -71,10 +71,13 @@ __all__ += optimizers.__all__
 
 #: Public modules, and names that are imported on first access, as they need scikit-learn.
 _MODULES = (
-    "activations", "augmentation", "callbacks", "custom", "datasets", "estimators", "history", "initializers", "layers",
-    "losses", "lr_finder", "metrics", "model", "optimizers", "plot", "regularizers", "schedules", "solvers",
+    "activations", "augmentation", "callbacks", "custom", "datasets", "estimators", "history", "initializers",
+    "interchange", "layers", "losses", "lr_finder", "metrics", "model", "optimizers", "plot", "regularizers",
+    "schedules", "solvers",
 )  # fmt: skip
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+#: Modules that are imported on first access.
+_LATER = ("estimators", "interchange")
 
 
 def __dir__() -> list[str]:
@@ -82,10 +85,11 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import the estimators on first access; the errors of names of other libraries state what to write instead."""
-    if name in _ESTIMATORS or name == "estimators":
-        estimators = importlib.import_module("fastnn.estimators")
-        return estimators if name == "estimators" else getattr(estimators, name)
+    """Import some modules on first access; the errors of names of other libraries state what to write instead."""
+    if name in _LATER:
+        return importlib.import_module(f"fastnn.{name}")
+    if name in _ESTIMATORS:
+        return getattr(importlib.import_module("fastnn.estimators"), name)
     text = no_attribute("fastnn", name, PUBLIC_NAMES, __dir__())
     # `from fastnn import name` ignores the text of an AttributeError.
     importing = sys._getframe(1).f_globals.get("__name__") == "importlib._bootstrap"

@@ -7,14 +7,17 @@ where the optimizer has an `ema_momentum`, with the last activation, and without
 from __future__ import annotations
 
 import operator
-from typing import TYPE_CHECKING, Any, TypeAlias
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._data.arrays import as_features, as_shape
+from fastnn._compatibility import check_pieces
+from fastnn._data.arrays import as_features, as_shape, feature_names
 from fastnn._data.prepare import prepare
-from fastnn._validation import CONVERSION_ERRORS, must_be
+from fastnn._training import outside
+from fastnn._validation import CONVERSION_ERRORS, check_bool, must_be
 from fastnn._validation.names import explained
 
 if TYPE_CHECKING:
@@ -58,11 +61,20 @@ class Differentiable:
         with net.kernel_lock:
             return net.derivatives().hidden(features, number)
 
-    @explained
-    def vjp(self, X: Any, V: Any) -> tuple[Array, Array]:
-        """Return the outputs and the product of a vector and the Jacobian of each row: V_i J_i, dE/dX for V = dE/dy.
+    @overload
+    def vjp(self, X: Any, V: Any, *, params: Literal[False] = ...) -> tuple[Array, Array]: ...
 
-        The weights are those of `predict`, without dropout.
+    @overload
+    def vjp(
+        self, X: Any, V: Any, *, params: Literal[True]
+    ) -> tuple[Array, Array, list[Array], list[Array]]: ...
+
+    @explained
+    def vjp(self, X: Any, V: Any, *, params: bool = False) -> tuple[Any, ...]:
+        """Return the outputs and V times their derivatives: dE/dX, and dE/dW, for V = dE/dy of any E.
+
+        The weights are those of `predict`; with `params` they are those that training changes, `weights` and `biases`,
+        which differ where the optimizer has an `ema_momentum`. There is no dropout and no penalty.
 
         Parameters
         ----------
@@ -70,13 +82,18 @@ class Differentiable:
         V : array-like, (n, n_outputs), or callable
             One vector per row; or a function that is called once with the outputs y (n, n_outputs) and returns them,
             such as the derivative of a loss of y.
+        params : bool
+            Whether to return the derivatives by weights and biases, too.
 
         Returns
         -------
         y : ndarray, (n, n_outputs)
-            The outputs, as `predict` returns them.
+            The outputs.
         dX : ndarray, (n, n_features)
             The sum over outputs o of V[i, o] dy[i, o] / dX[i].
+        dW, db : list of ndarray
+            Only with `params`: for each layer the sum over rows i and outputs o of V[i, o] dy[i, o] / dW (n_in, n_out),
+            and the same for the bias (n_out,); zeros for layers that are not trainable. See `apply_gradients`.
 
         Raises
         ------
@@ -84,15 +101,16 @@ class Differentiable:
             As for `predict`, and if V is of another shape, not numeric or not finite. What the function raises.
         """
         net = self._net
+        params = check_bool(params, "params")
         features = _features(net, X)
+        shape = (len(features), net.n_outputs or 0)
+        v = V if callable(V) else as_shape(V, shape, "(n, n_outputs)", dtype=net.spec.dtype, name="V")
+        if params:
+            return outside.gradient(net, features, v)
+        if callable(v):
+            v = outside.vector_at(v, self.hidden(features, -1), net)
         with net.kernel_lock:
-            derivatives = net.derivatives()
-            if callable(V):
-                y = derivatives.hidden(features, len(net.spec.layers) - 1)
-                v = _like_outputs(V(y), y.shape, "V(y)", net)
-            else:
-                v = _like_outputs(V, (len(features), net.n_outputs), "V", net)
-            return derivatives.product(features, v)
+            return net.derivatives().product(features, v)
 
     @explained
     def jacobian(self, X: Any) -> Array:
@@ -148,6 +166,96 @@ class Differentiable:
         with net.kernel_lock:
             return net.derivatives().loss_gradient(rows.data())
 
+    @explained
+    def apply_gradients(self, dW: Any, db: Any) -> None:
+        """Make one update of the optimizer by a gradient, such as that of `vjp`, for custom training loops.
+
+        It is the update that `train_on_batch` makes of this gradient, with the optimizer's weight decay, clipping and
+        averages and the layers' `max_norm`; a step of the optimizer, not an epoch. The penalty of a regularizer is not
+        added to it: `gradient` returns it with the penalty.
+
+        Parameters
+        ----------
+        dW, db : sequence of array-like
+            dE/dW (n_in, n_out) and dE/db (n_out,) of each layer; without effect for layers that are not trainable, and
+            for biases that are not used.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If there are no weights yet, an array is of another shape, not numeric or not finite, or the optimizer is a
+            full-batch solver.
+        DivergenceError
+            If a weight would not be finite; the model keeps the last finite weights.
+        """
+        net = self._net
+        check_pieces("apply_gradients", net.optimizer)
+        engine = net.built()
+        net.check_trainable()
+        weights = outside.as_gradient(dW, "dW", engine.weights(), net.spec.dtype)
+        biases = outside.as_gradient(db, "db", engine.biases(), net.spec.dtype)
+
+        def run() -> None:
+            net.check_weights()
+            outside.apply_gradients(net, weights, biases)
+
+        net.in_training("apply_gradients", run)
+
+    @overload
+    def train_on_output(self, X: Any, f: Callable[..., Any], *, input_gradient: Literal[False] = ...) -> float: ...
+
+    @overload
+    def train_on_output(
+        self, X: Any, f: Callable[..., Any], *, input_gradient: Literal[True]
+    ) -> tuple[float, Array]: ...
+
+    @explained
+    def train_on_output(self, X: Any, f: Callable[..., Any], *, input_gradient: bool = False) -> Any:
+        """Make one update by all given rows and any loss of the outputs, for custom losses and chains of models.
+
+        One way forward, `f`, one way back and an update, as `train_on_batch` makes it: with the penalty of the
+        regularizer, and with the dropout of a training step in the outputs that `f` receives and in the gradient.
+
+        Parameters
+        ----------
+        X : array-like, (n, n_features)
+        f : callable
+            Called once as ``f(y)`` with the outputs (n, n_outputs), the last activation included; returns
+            ``(loss, dloss_dy)``, a number and an array (n, n_outputs). The loss of the model is without effect.
+        input_gradient : bool
+            Whether to return the derivatives of the loss by X, too, with which a model below this one is trained.
+
+        Returns
+        -------
+        loss : float
+            That of `f`, with the penalty, before the update.
+        dX : ndarray, (n, n_features)
+            Only with `input_gradient`: dloss/dX before the update.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If something given or returned makes no sense; the model is then as before. What `f` raises.
+        DivergenceError
+            If the loss or a weight is not finite; the model keeps the last finite weights.
+        """
+        net = self._net
+        check_pieces("train_on_output", net.optimizer)
+        net.check_trainable()
+        to_input = check_bool(input_gradient, "input_gradient")
+        if not callable(f):
+            raise TypeError(must_be("f", "a function of the outputs", f))
+        features = as_features(X, dtype=net.spec.dtype, n_features=net.n_features, fitted_names=net.form.feature_names)
+
+        def run() -> Any:
+            net.check_weights()
+            net.learn_names(feature_names(X))
+            net.build(features.shape[1])
+            loss, by_features = outside.train_on_output(net, features, f, input_gradient=to_input)
+            return (loss, by_features) if to_input else loss
+
+        return net.in_training("train_on_output", run)
+
 
 def _features(net: Net, X: Any) -> Array:
     """Return validated features for a net that has weights."""
@@ -168,8 +276,3 @@ def _layer(layer: Any, n_layers: int) -> int:
         hint = f"The model has {n_layers} layer{'s' * (n_layers > 1)}."
         raise ValueError(must_be("layer", f"from {-n_layers} to {n_layers - 1}", layer, hint))
     return index % n_layers
-
-
-def _like_outputs(value: Any, shape: tuple[Any, ...], name: str, net: Net) -> Array:
-    """Return validated numbers of the shape of the outputs."""
-    return as_shape(value, shape, "n_outputs", dtype=net.spec.dtype, name=name)

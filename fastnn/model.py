@@ -28,7 +28,6 @@ from fastnn._compatibility import (
 from fastnn._data.arrays import as_features, written_during_the_call
 from fastnn._data.class_weight import ClassWeight
 from fastnn._data.prepare import ValidationData, prepare, prepare_training
-from fastnn._data.rows import Rows
 from fastnn._derivatives import Differentiable
 from fastnn._engine.inference import NotFinite
 from fastnn._engine.processors import available_threads
@@ -577,7 +576,7 @@ class Model(Differentiable):
 
         def run() -> History:
             net.check_weights()
-            _learn_names(net, training)
+            net.learn_names(training.feature_names)
             net.build(training.features.shape[1], training.targets.n_outputs)
             fit = Fit(
                 training=training,
@@ -662,7 +661,7 @@ class Model(Differentiable):
 
         def run() -> Scores:
             net.check_weights()
-            _learn_names(net, rows)
+            net.learn_names(rows.feature_names)
             net.build(rows.features.shape[1], rows.targets.n_outputs)
             with net.team(net.flops_per_row(training=True) * rows.n, once=True) as team:
                 return Scores(descent.train_on_batch(net, rows, team))
@@ -1003,12 +1002,6 @@ def load(path: PathOrFile, *, metrics: Any = None, n_threads: int | None = None)
     if metrics is not None:
         net.spec = replace(net.spec, metrics=as_metrics(metrics, net.spec.loss))
     return _model_of(net)
-
-
-def _learn_names(net: Net, rows: Rows) -> None:
-    """Keep the names of the columns, which later data frames must have."""
-    if net.engine is None or rows.feature_names is not None:
-        net.feature_names = rows.feature_names
 
 
 def _public(kind: type[Model]) -> list[str]:

@@ -271,18 +271,17 @@ def as_sample_weight(
 
 
 def as_shape(
-    value: Any, shape: tuple[int, ...], columns: str, *, dtype: npt.DTypeLike, name: str
+    value: Any, shape: tuple[int, ...], axes: str, *, dtype: npt.DTypeLike, name: str
 ) -> npt.NDArray[Any]:
-    """Check an array of one row per row of the features, and return it C-contiguous.
+    """Check an array of a known shape, and return it C-contiguous.
 
     Parameters
     ----------
     value : array-like
         Finite numbers.
     shape : tuple of int
-        (n, m)
-    columns : str
-        What m is, for the error.
+    axes : str
+        What the numbers of the shape are, for the error; "" for nothing.
     dtype : dtype
         ``float32`` or ``float64``.
     name : str
@@ -302,7 +301,8 @@ def as_shape(
     """
     a = _as_numbers(value, name, _GIVE_NUMBERS)
     if a.shape != shape:
-        raise ValueError(f"{name} must be an array of shape {shape}, (n, {columns}), got shape {a.shape}.")
+        meaning = f" {axes}" if axes else ""
+        raise ValueError(f"{name} must be an array of shape {shape}{meaning}, got shape {a.shape}.")
     return _as_finite(a, dtype, name)
 
 

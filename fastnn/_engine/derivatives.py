@@ -11,6 +11,7 @@ import numpy as np
 from fastnn._data.rows import as_data
 from fastnn._engine.engine import Engine
 from fastnn._engine.limits import INFERENCE_LIMITS, WORK_FOR_THREADS, WORKSPACE_LIMITS
+from fastnn._engine.output_gradient import OutputGradient
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import NO_RUN, Workspace, batch_tile_rows
 from fastnn.kernels import tables
@@ -55,12 +56,18 @@ class Derivatives:
     engine : Engine
     n_threads : int
         Most threads that work together; helpers end after a second without work.
+
+    Attributes
+    ----------
+    of_loss : OutputGradient
+        The same for the parameters, and updates of them.
     """
 
     def __init__(self, engine: Engine, n_threads: int) -> None:
         self.engine = engine
         self._architecture = engine.architecture
         self._team = ThreadTeam(n_threads)
+        self.of_loss = OutputGradient(engine, self._team)
         self._buffers: dict[bool, _RowBuffers] = {}
         self._none = np.empty(0, engine.architecture.dtype)
 

@@ -132,7 +132,7 @@ def _sums_of(totals: np.void, n_metrics: int, steps: int) -> Sums:
     )
 
 
-def _as_int64(seed: int) -> int:
+def as_int64(seed: int) -> int:
     """Return the int64 with the same 64 bits as the unsigned `seed`."""
     return seed - (1 << 64) if seed >= 1 << 63 else seed
 
@@ -258,6 +258,10 @@ class Engine:
         """Return copies of the running averages of weights and biases; None without an average."""
         if not self.averaged:
             return None
+        return self.final_weights()
+
+    def final_weights(self) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return copies of the weights (I, O) and biases (O,) that predictions use."""
         weights, biases = self._views(self.final_params)
         return [w.copy() for w in weights], [b.copy() for b in biases]
 
@@ -296,7 +300,8 @@ class Engine:
         """Return the epochs per slice that the timing of earlier steps suggests."""
         return self._workspace("train", batch, team).pace(team.n_threads).epochs(-(-n_rows // batch))
 
-    def _gradient_buffer(self) -> np.ndarray:
+    def gradient_buffer(self) -> np.ndarray:
+        """Return the memory of a gradient in the layout of `params`."""
         if self._grad.size != self.params.size:
             self._grad = tables.aligned_zeros(self.params.size, self.architecture.dtype)
         return self._grad
@@ -344,9 +349,9 @@ class Engine:
         slots, averaged = self.slots, self.averaged
         check_slots(step.optimizer, len(slots) - averaged)
         space = self._begin(step, run, team)
-        grad = self._gradient_buffer() if run.batch > space.chunk or step.clip_norm else self._grad
+        grad = self.gradient_buffer() if run.batch > space.chunk or step.clip_norm else self._grad
         state = State(self.params, slots.reshape(-1), grad, space.work)
-        settings = self._settings(step, run, n_rows, ema_slot=len(slots) - 1 if averaged else -1)
+        settings = self.settings(step, run, n_rows, ema_slot=len(slots) - 1 if averaged else -1)
         pace = space.pace(team.n_threads) if pace is None else pace
         sums = Sums()
         number, done, seconds = 0, 0, 0.0
@@ -358,8 +363,7 @@ class Engine:
             try:
                 sums.status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
             finally:  # KeyboardInterrupt may be raised as soon as the kernel returns
-                reached, self.steps_done = space.progress[0].item()
-                self.scalars = tuple(map(float, space.scalars[: len(self.scalars)]))
+                reached = self.end_updates(space)
                 seconds += time.perf_counter() - start
                 n_new = reached // n_steps - done
                 for totals in space.epoch_totals[done : done + n_new]:
@@ -383,6 +387,11 @@ class Engine:
         """Prepare the workspace of training for a run, and the optimizer's memory for its first step."""
         space = self._workspace("train", run.batch, team)
         space.begin(run.metrics)
+        self.begin_updates(space, step)
+        return space
+
+    def begin_updates(self, space: Workspace, step: StepOptions) -> None:
+        """Prepare a workspace for updates, and the optimizer's memory for its first one."""
         if not self.steps_done:
             self.scalars = initial_scalars(step.optimizer)
             if self.averaged:
@@ -391,9 +400,14 @@ class Engine:
         space.progress["steps_done"] = self.steps_done
         space.hyper[: len(step.rates) - 1] = step.rates[1:]
         space.scalars[: len(self.scalars)] = self.scalars
-        return space
 
-    def _settings(self, step: StepOptions, run: RunOptions, n_rows: int, *, ema_slot: int) -> Run:
+    def end_updates(self, space: Workspace) -> int:
+        """Keep what the updates of a workspace have changed besides the arrays; return the steps of the run."""
+        reached, self.steps_done = space.progress[0].item()
+        self.scalars = tuple(map(float, space.scalars[: len(self.scalars)]))
+        return int(reached)
+
+    def settings(self, step: StepOptions, run: RunOptions, n_rows: int, *, ema_slot: int) -> Run:
         """Return the settings of a run of training, of the types that the kernel is compiled for."""
         shuffle, changes = run.shuffle, AugmentationPlan() if run.changes is None else run.changes
         return Run(
@@ -408,7 +422,7 @@ class Engine:
             clip_norm=float(step.clip_norm),
             ema_slot=ema_slot,
             ema_decay=float(step.ema_decay),
-            seed=_as_int64(run.seed if shuffle is None else shuffle.seed),
+            seed=as_int64(run.seed if shuffle is None else shuffle.seed),
             shuffle=shuffle is not None,
             epoch=0 if shuffle is None else shuffle.epoch,
             augment=run.changes is not None,
@@ -424,6 +438,10 @@ class Engine:
     def gradient(self, data: Data, *, team: ThreadTeam) -> tuple[Sums, list[np.ndarray], list[np.ndarray]]:
         """Return sums, dE/dW and dE/db per layer (copies) of all rows as one batch."""
         sums, grad = self.flat_gradient(data, team=team)
+        return sums, *self.copies_of_gradient(grad)
+
+    def copies_of_gradient(self, grad: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return copies of a gradient per layer, zeros where nothing is trained; overwrites it there, too."""
         weights, biases = self._views(grad)
         trained = self.architecture.trained_layers()
         for k, used in enumerate(self.architecture.use_bias):
@@ -431,7 +449,15 @@ class Engine:
                 weights[k][:] = 0.0
             if k not in trained or not used:
                 biases[k][:] = 0.0
-        return sums, [w.copy() for w in weights], [b.copy() for b in biases]
+        return [w.copy() for w in weights], [b.copy() for b in biases]
+
+    def write_gradient(self, weights: list[np.ndarray], biases: list[np.ndarray]) -> None:
+        """Overwrite the buffer of the gradient."""
+        grad = self.gradient_buffer()
+        grad[:] = 0.0  # padding
+        for mine, given in zip(self._views(grad), (weights, biases), strict=True):
+            for view, array in zip(mine, given, strict=True):
+                view[...] = array
 
     def flat_gradient(self, data: Data, *, team: ThreadTeam, metrics: tuple[int, ...] = ()) -> tuple[Sums, np.ndarray]:
         """Return sums and gradient of all rows as one batch, the gradient in the layout of `params`.
@@ -439,7 +465,7 @@ class Engine:
         The gradient is the engine's buffer, which the next call overwrites. Elements of unused biases are computed
         as if they were used.
         """
-        grad = self._gradient_buffer()
+        grad = self.gradient_buffer()
         return self._whole(data, tables.GRADIENT, metrics, team), grad
 
     def _whole(self, data: Data, mode: int, metrics: tuple[int, ...], team: ThreadTeam) -> Sums:

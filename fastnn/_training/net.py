@@ -172,6 +172,11 @@ class Net:
             if self.engine is None:
                 self._draw(n_features, n_outputs)
 
+    def learn_names(self, names: tuple[str, ...] | None) -> None:
+        """Keep the names of the columns, which later data frames must have; None if there are none."""
+        if self.engine is None or names is not None:
+            self.feature_names = names
+
     def _draw(self, n_features: int, n_outputs: int | None) -> None:
         """Allocate the parameters and draw the start weights."""
         spec = replace(self.spec, layers=self.spec.layers or (Dense(n_outputs or 1),))
@@ -460,7 +465,9 @@ def _new_engine(
         return Engine(architecture, optimizer.n_slots, min(spec.n_threads, available_threads()), averaged=averaged)
     except (MemoryError, OverflowError) as error:
         net = "-".join(str(n) for n in (n_features, *(layer.units for layer in spec.layers)))
-        raise MemoryError(f"layers make a net {net}, which does not fit into memory ({error}).") from error
+        raise MemoryError(
+            f"n_features and layers make a net {net}, which does not fit into memory ({error})."
+        ) from error
 
 
 def _architecture(

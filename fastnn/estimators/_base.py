@@ -24,7 +24,7 @@ from joblib.parallel import get_active_backend
 from sklearn.base import TransformerMixin
 from sklearn.model_selection import train_test_split
 from sklearn.utils import check_random_state
-from sklearn.utils.validation import _check_sample_weight, check_array, validate_data
+from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
 from fastnn import activations, optimizers
 from fastnn._data.prepare import prepare
@@ -198,6 +198,11 @@ class BaseMLP(CallbackSupport, HiddenOutputs, TransformerMixin, Parameters):
                 self._bind(self._model, self.coefs_, self.intercepts_)
                 return self._model
         return self._build(seed)
+
+    def __fastnn_model__(self) -> Model:
+        """Return the Model of a fitted estimator with its present weights, for modules of this package."""
+        check_is_fitted(self)
+        return self._bound_model()
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state for pickle and copy, in which the weights are part of the Model's state."""

@@ -21,7 +21,7 @@ assert len(UPPER) >= 20
 #: The rooms, from the top down: modules and packages. Each may import only from lines below its own.
 ROOMS = (
     "__init__",
-    "__main__ estimators plot",
+    "__main__ estimators interchange plot",
     "model",
     "_persistence lr_finder",
     "_derivatives",

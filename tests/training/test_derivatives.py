@@ -254,7 +254,7 @@ def test_wrong_rows_are_refused_as_by_predict(call):
 @pytest.mark.parametrize(
     ("V", "error", "text"),
     [
-        (np.zeros((4, 2)), ValueError, r"V must be an array of shape \(4, 3\), \(n, n_outputs\), got shape \(4, 2\)"),
+        (np.zeros((4, 2)), ValueError, r"V must be an array of shape \(4, 3\) \(n, n_outputs\), got shape \(4, 2\)"),
         (np.zeros((5, 3)), ValueError, r"V must be an array of shape \(4, 3\)"),
         (np.zeros(4), ValueError, r"V must be an array of shape \(4, 3\)"),
         (np.full((4, 3), np.nan), ValueError, "V holds nan at row 0, column 0"),

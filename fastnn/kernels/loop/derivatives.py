@@ -27,7 +27,7 @@ from fastnn.kernels.loop.forward_backward import (
 )
 from fastnn.kernels.loop.train import refresh_all
 from fastnn.kernels.nn.dispatch import activate_output_backward, works_on_rows
-from fastnn.kernels.nn.stochastic import step_key
+from fastnn.kernels.nn.stochastic import mask_rows, step_key
 from fastnn.kernels.tables import ABORTED, MEETING_STRIDE, OK, Data, Plan, State
 
 # What `input_derivatives` computes.
@@ -56,12 +56,12 @@ def forward_up_to(state: State, plan: Plan, data: Data, place: int, top: int, ro
 
 
 @device_function
-def backward_to_input(state: State, plan: Plan, top: int, row: int, rows: int, below: Pointer) -> None:
-    """Overwrite the rows at `below` with dE/dx of the net's input, from dE/dy of layer `top` in its deltas.
+def backward_from(state: State, plan: Plan, top: int, lowest: int, row: int, rows: int, below: Pointer) -> None:
+    """Compute dE/dz of the layers from `top` down to `lowest`, from dE/dy of layer `top` in its deltas, for some rows.
 
-    Overwrites the deltas of all layers up to `top` with dE/dz.
+    Overwrites those deltas. If `lowest` is -1, the rows at `below` are overwritten with dE/dx of the net's input, too.
     """
-    for k in range(top, -1, -1):
+    for k in range(top, max(lowest, 0) - 1, -1):
         layer = plan.layers[k]
         delta = at(state.work, layer.delta + row * layer.ld_out)
         y = at(state.work, layer.output + row * layer.ld_out)
@@ -69,8 +69,12 @@ def backward_to_input(state: State, plan: Plan, top: int, row: int, rows: int, b
         activate_output_backward(
             layer.activation, layer.alpha, layer.derivative, z, y, delta, layer.ld_out, rows, layer.n_out
         )
-        target = at(state.work, plan.layers[k - 1].delta + row * layer.ld_in) if k > 0 else below
-        backward_product(state, plan, layer, delta, target, rows)
+        if k > lowest:
+            target = at(state.work, plan.layers[k - 1].delta + row * layer.ld_in) if k > 0 else below
+            backward_product(state, plan, layer, delta, target, rows)
+            if layer.mask >= 0:
+                mask = at(state.work, layer.mask + row * layer.ld_in)
+                mask_rows(mask, target, layer.ld_in, rows, whole_vectors(layer.n_in, lanes(delta)))
 
 
 @device_function
@@ -106,7 +110,7 @@ def jacobian_rows(state: State, plan: Plan, row: int, rows: int, below: Pointer,
             target, layer.ld_in, rows, whole_vectors(layer.n_in, lanes(delta)), depth, nothing(delta), nothing(delta),
         )  # fmt: skip
         if last > 0:
-            backward_to_input(state, plan, last - 1, row, rows, below)
+            backward_from(state, plan, last - 1, -1, row, rows, below)
         write_rows(below, first.ld_in, at(out, o * first.n_in), layer.n_out * first.n_in, rows, first.n_in)
 
 
@@ -137,7 +141,7 @@ def run_rows(state: State, plan: Plan, data: Data, what: int, top: int, below: i
         if what == PRODUCT:
             for r in range(rows):
                 copy_row(at(data.targets, (place + r) * last.n_out), at(delta, r * last.ld_out), last.n_out)
-            backward_to_input(state, plan, top, row, rows, x)
+            backward_from(state, plan, top, -1, row, rows, x)
             write_rows(x, first.ld_in, at(result, place * first.n_in), first.n_in, rows, first.n_in)
         elif what == JACOBIAN:
             jacobian_rows(state, plan, row, rows, x, at(result, place * last.n_out * first.n_in))
@@ -208,7 +212,7 @@ def run_losses(state: State, plan: Plan, data: Data, below: int, tile_rows: int,
             block_losses(state, plan, data, each, place - row, row, rows, thread)
         else:
             row_losses(state, plan, data, each, place - row, row, rows, thread)
-        backward_to_input(state, plan, top, row, rows, x)
+        backward_from(state, plan, top, -1, row, rows, x)
         write_rows(x, first.ld_in, at(result, place * first.n_in), first.n_in, rows, first.n_in)
     return OK
 
