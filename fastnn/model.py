@@ -457,6 +457,10 @@ class Model(Differentiable, Embedding):
         """Return widths, loss, optimizer and seed."""
         return summary.describe(self._net)
 
+    def _repr_html_(self) -> str:
+        """Return the table of `summary`, which notebooks show."""
+        return summary.html(self._net)
+
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print the layers: shapes, activations, numbers of parameters, and settings that are not the defaults.
 
