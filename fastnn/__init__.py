@@ -32,6 +32,8 @@ from fastnn.optimizers import *  # noqa: F403
 from fastnn.regularizers import L1, L1L2, L2
 
 if TYPE_CHECKING:
+    from fastnn import explain as explain
+    from fastnn import robust as robust
     from fastnn.estimators import MLPClassifier as MLPClassifier
     from fastnn.estimators import MLPRegressor as MLPRegressor
 
@@ -69,13 +71,15 @@ __all__ = [
 __all__ += optimizers.__all__
 
 
-#: Public modules, and names that are imported on first access, as they need scikit-learn; so is `jit`, which is rarely
-#: needed.
+#: Public modules, and names that are imported on first access, as they need scikit-learn.
 _MODULES = (
-    "activations", "augmentation", "callbacks", "custom", "datasets", "estimators", "history", "initializers", "jit",
-    "layers", "losses", "lr_finder", "metrics", "model", "optimizers", "plot", "regularizers", "schedules", "solvers",
+    "activations", "augmentation", "callbacks", "custom", "datasets", "estimators", "explain", "history",
+    "initializers", "interchange", "jit", "layers", "losses", "lr_finder", "metrics", "model", "optimizers", "plot",
+    "regularizers", "robust", "schedules", "solvers",
 )  # fmt: skip
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+#: Modules that are imported on first access.
+_LATER = ("estimators", "explain", "interchange", "jit", "robust")
 
 
 def __dir__() -> list[str]:
@@ -83,12 +87,11 @@ def __dir__() -> list[str]:
 
 
 def __getattr__(name: str) -> Any:
-    """Import estimators and `jit` on first access; errors for names of other libraries state what to write instead."""
-    if name == "jit":
-        return importlib.import_module("fastnn.jit")
-    if name in _ESTIMATORS or name == "estimators":
-        estimators = importlib.import_module("fastnn.estimators")
-        return estimators if name == "estimators" else getattr(estimators, name)
+    """Import some modules on first access; the errors of names of other libraries state what to write instead."""
+    if name in _LATER:
+        return importlib.import_module(f"fastnn.{name}")
+    if name in _ESTIMATORS:
+        return getattr(importlib.import_module("fastnn.estimators"), name)
     text = no_attribute("fastnn", name, PUBLIC_NAMES, __dir__())
     # `from fastnn import name` ignores the text of an AttributeError.
     importing = sys._getframe(1).f_globals.get("__name__") == "importlib._bootstrap"

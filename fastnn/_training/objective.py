@@ -81,7 +81,7 @@ def function_metrics(net: Net, rows: Rows) -> dict[str, float]:
 
 def check_probabilities(spec: Spec, call: str) -> None:
     """Raise ValueError unless the outputs are logits of probabilities, or probabilities."""
-    if not _link(spec).probabilities:
+    if not link_of(spec).probabilities:
         raise ValueError(
             f"{call} needs a model of classes, with a cross-entropy or a last layer of softmax or sigmoid, but "
             f"loss is {spec.loss.name!r} and the last layer has activation {spec.layers[-1].activation.name!r}. Use "
@@ -91,7 +91,7 @@ def check_probabilities(spec: Spec, call: str) -> None:
 
 def probabilities(spec: Spec, outputs: Array) -> Array:
     """Return probabilities from outputs: logits, or probabilities if the last activation computes them."""
-    link = _link(spec)
+    link = link_of(spec)
     if spec.layers[-1].activation.rule is link:
         return outputs
     from scipy import special  # where used: it costs some 60 ms to import
@@ -101,7 +101,7 @@ def probabilities(spec: Spec, outputs: Array) -> Array:
 
 def classes(spec: Spec, probabilities: Array) -> npt.NDArray[np.int64]:
     """Return the most probable classes: labels (n,), or 0 and 1 (n, n_outputs) for several independent outputs."""
-    if _link(spec).probabilities == "row":
+    if link_of(spec).probabilities == "row":
         return probabilities.argmax(axis=1)
     found = (probabilities > 0.5).astype(np.int64)
     return found[:, 0] if found.shape[1] == 1 else found
@@ -115,7 +115,7 @@ def _both_classes(spec: Spec, y_true: Array, probabilities: Array) -> tuple[Arra
     return y_true, predicted
 
 
-def _link(spec: Spec) -> ActivationRule:
+def link_of(spec: Spec) -> ActivationRule:
     """Return the activation between logits and predictions: that in the loss, else the last layer's."""
     link = spec.loss.link
     return link if link is not None and link.probabilities else spec.layers[-1].activation.rule
@@ -138,6 +138,12 @@ def evaluate_compiled(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float
         values = dict.fromkeys(values, math.nan)
     values["loss"] += penalty(net)
     return values
+
+
+def losses_of_rows(net: Net, rows: Rows) -> npt.NDArray[np.float64]:
+    """Return the loss of each row, without weight and penalty; (n,). NaN from the first that is not finite on."""
+    with net.kernel_lock:
+        return net.built().losses(rows.data(), team=_ALONE)
 
 
 def penalty(net: Net) -> float:
