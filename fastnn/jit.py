@@ -221,10 +221,11 @@ class JitNet:
 
     def _run(self, what: int, x: Array, v: Array, out: Array, n: int) -> None:
         if JIT_DISABLED:
-            row.compute(
-                self._params[-1], self._layers, len(self._layers), self._field("width"), self._field("kept"),
-                self._field("block"), what, x.reshape(-1), v.reshape(-1), out.reshape(-1), n,
-            )  # fmt: skip
+            with np.errstate(all="ignore"):  # as silent as compiled code is
+                row.compute(
+                    self._params[-1], self._layers, len(self._layers), self._field("width"), self._field("kept"),
+                    self._field("block"), what, x.reshape(-1), v.reshape(-1), out.reshape(-1), n,
+                )  # fmt: skip
             return
         _ROWS_TYPE(self._field("rows"))(what, x.ctypes.data, v.ctypes.data, out.ctypes.data, n, self.pointer)
 
