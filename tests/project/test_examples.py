@@ -126,3 +126,10 @@ def test_every_example_is_tested():
     missing = [name for name in names if f'load("{name}")' not in text]
     if missing:
         pytest.fail(f"examples without a test: {missing}")
+
+
+def test_a_net_inside_an_integrator_finds_the_wells_of_the_equation(capsys):
+    results = load("surrogate_in_integrator").main(points=20, steps=300, iterations=60)
+    assert results["agree"] > 0.9
+    assert results["difference from Python"] == 0.0
+    assert "per call of the net" in capsys.readouterr().out

@@ -20,7 +20,7 @@ from fastnn.kernels.lang.c_function import (
     records_at,
     stack_room,
 )
-from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.compiler import alwaysinline, device_function
 from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import (
     at,
@@ -34,11 +34,26 @@ from fastnn.kernels.lang.simd import (
     store_scalar,
     sum_lanes,
 )
-from fastnn.kernels.linalg.gemm import gemm, gemm_row
-from fastnn.kernels.linalg.microkernel import TILE_ROWS, dots, nothing
+from fastnn.kernels.linalg.gemm import gemm
+from fastnn.kernels.linalg.microkernel import (
+    TILE_ROWS,
+    dots,
+    nothing,
+    tile_1x1,
+    tile_1x2,
+    tile_1x4,
+    tile_1x8,
+    tile_1x8_near,
+)
 from fastnn.kernels.loop.addressing import whole_vectors
 from fastnn.kernels.loop.forward_backward import copy_row
-from fastnn.kernels.nn.dispatch import activate_output, activate_output_backward
+from fastnn.kernels.nn.dispatch import (
+    activate_output,
+    activate_output_backward,
+    activate_rows,
+    activate_values,
+    is_zero_at_zero,
+)
 from fastnn.kernels.nn.softmax import clear_padding
 from fastnn.kernels.tables import Layer, Table, record_dtype
 
@@ -46,6 +61,9 @@ from fastnn.kernels.tables import Layer, Table, record_dtype
 STACK_BYTES = 1 << 18
 #: Rows that `predict` computes together, where `STACK_BYTES` suffices for them.
 BLOCK_ROWS = 2 * TILE_ROWS
+
+#: Elements of W up to which it is taken to be in the first-level cache.
+NEAR = 4096
 
 # What `rows_function` computes.
 PREDICT = 0
@@ -76,6 +94,7 @@ class RowNet:
 @device_function
 def narrow_row(params: Pointer, layer: Layer, x: Pointer, z: Pointer) -> None:
     """Overwrite a padded row at `z` with x W + b of a narrow layer; x is padded with zeros to whole vectors."""
+    alwaysinline()
     v = lanes(x)
     depth = whole_vectors(layer.n_in, v)
     for j in range(0, whole_vectors(layer.n_out, v), v):
@@ -89,16 +108,38 @@ def narrow_row(params: Pointer, layer: Layer, x: Pointer, z: Pointer) -> None:
 
 
 @device_function
-def layer_row(params: Pointer, layer: Layer, x: Pointer, z: Pointer, y: Pointer) -> None:
-    """Overwrite a padded row at `y` with the outputs of a layer for the row at x; see `activate` for `z`."""
-    v = lanes(x)
-    n = whole_vectors(layer.n_out, v)
+def product_row(x: Pointer, w: Pointer, ld: int, bias: Pointer, z: Pointer, n: int, depth: int) -> None:
+    """Overwrite n elements at `z`, whole vectors, with x W + b; the bits are those of `gemm`."""
+    alwaysinline()
+    v = lanes(w)
+    j = 0
+    if depth * n <= NEAR:
+        while j + 8 * v <= n:
+            tile_1x8_near(x, 0, 1, at(w, j), ld, at(bias, j), 0, at(z, j), 0, depth)
+            j += 8 * v
+    while j + 8 * v <= n:
+        tile_1x8(x, 0, 1, at(w, j), ld, at(bias, j), 0, at(z, j), 0, depth)
+        j += 8 * v
+    if j + 4 * v <= n:
+        tile_1x4(x, 0, 1, at(w, j), ld, at(bias, j), 0, at(z, j), 0, depth)
+        j += 4 * v
+    if j + 2 * v <= n:
+        tile_1x2(x, 0, 1, at(w, j), ld, at(bias, j), 0, at(z, j), 0, depth)
+        j += 2 * v
+    if j < n:
+        tile_1x1(x, 0, 1, at(w, j), ld, at(bias, j), 0, at(z, j), 0, depth)
+
+
+@device_function
+def sums_row(params: Pointer, layer: Layer, x: Pointer, z: Pointer) -> None:
+    """Overwrite a padded row at `z` with x W + b of a layer; see `padded_input` for x."""
+    alwaysinline()
     if layer.narrow:
         narrow_row(params, layer, x, z)
     else:
+        n = whole_vectors(layer.n_out, lanes(x))
         w = at(params, layer.w)
-        gemm_row(x, 1, w, layer.ld_out, at(params, layer.bias), z, n, layer.n_in)
-    activate_output(layer.activation, layer.alpha, layer.function, z, y, n, 1, layer.n_out)
+        product_row(x, w, layer.ld_out, at(params, layer.bias), z, n, layer.n_in)
 
 
 @device_function
@@ -119,7 +160,13 @@ def forward_row(params: Pointer, layers: Table[Layer], n_layers: int, width: int
     x = padded_input(layers, x, at(room, width))
     for k in range(n_layers):
         y = at(room, k % 2 * width)
-        layer_row(params, record_at(layers, k), x, y, y)
+        layer = record_at(layers, k)
+        sums_row(params, layer, x, y)
+        n = whole_vectors(layer.n_out, lanes(y))
+        if not activate_rows(layer.activation, y, n, 1, layer.n_out):
+            activate_values(layer.activation, layer.alpha, layer.function, y, y, n)
+            if not is_zero_at_zero(layer.activation):
+                clear_padding(y, n, 1, layer.n_out)
         x = y
     return x
 
@@ -177,7 +224,9 @@ def forward_kept(params: Pointer, layers: Table[Layer], n_layers: int, x: Pointe
         layer = record_at(layers, k)
         y = at(kept, layer.output)
         z = at(kept, layer.preactivation) if layer.preactivation >= 0 else y
-        layer_row(params, layer, x, z, y)
+        sums_row(params, layer, x, z)
+        n = whole_vectors(layer.n_out, lanes(y))
+        activate_output(layer.activation, layer.alpha, layer.function, z, y, n, 1, layer.n_out)
         x = y
 
 
