@@ -9,7 +9,10 @@ import importlib
 from typing import Any
 
 #: Module of each public name.
-_MODULES: dict[str, str] = {}
+_MODULES: dict[str, str] = {
+    "export_c": "_c",
+    "export_python": "_python",
+}
 
 __all__: list[str] = [*_MODULES]
 
