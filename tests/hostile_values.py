@@ -12,6 +12,7 @@ import decimal
 import fractions
 import functools
 import io
+import itertools
 import math
 import numbers
 import operator
@@ -195,6 +196,7 @@ CONTAINERS = [
     list, tuple, dict, set, frozenset, _recursive, _deep, _recursive_dict, lambda: [None], lambda: [[]],
     lambda: [1, 2], lambda: (1, 2, 3), lambda: [0.5, 0.9], lambda: [[1], [1, 2]], lambda: range(3),
     lambda: range(10**6),
+    lambda: itertools.count(), lambda: itertools.repeat(None),
     lambda: iter([1, 2]), lambda: (value for value in (1, 2)), lambda: {0: 10**400}, lambda: {0: math.nan},
     lambda: {"a": 1}, lambda: {None: 1}, lambda: {10**400: 1.0}, lambda: {0: 1.0, 1: 2.0}, lambda: {math.nan: 1.0},
     lambda: {0: "x"}, lambda: {1, 2}, lambda: [True, False], lambda: collections.deque([1]),

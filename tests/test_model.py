@@ -333,7 +333,7 @@ def test_an_empty_list_of_layers_takes_its_width_from_the_targets(loss, y, n_out
         (classifier(), (4, 0), ValueError, "n_outputs must be .* got 0"),
         (classifier([]), (4,), ValueError, "n_outputs must be given"),
         (classifier([]), (4, 1), ValueError, "at least 2.*binary_crossentropy"),
-        (regressor([2**62]), (4,), MemoryError, "layers make a net 4-4611686018427387904"),
+        (regressor([2**62]), (4,), MemoryError, "n_features and layers make a net 4-4611686018427387904"),
     ],
 )
 def test_build_refuses(model, arguments, kind, text):

@@ -270,6 +270,42 @@ def as_sample_weight(
     return weights
 
 
+def as_shape(
+    value: Any, shape: tuple[int, ...], axes: str, *, dtype: npt.DTypeLike, name: str
+) -> npt.NDArray[Any]:
+    """Check an array of a known shape, and return it C-contiguous.
+
+    Parameters
+    ----------
+    value : array-like
+        Finite numbers.
+    shape : tuple of int
+    axes : str
+        What the numbers of the shape are, for the error; "" for nothing.
+    dtype : dtype
+        ``float32`` or ``float64``.
+    name : str
+        What errors call the argument.
+
+    Returns
+    -------
+    ndarray of `dtype` and `shape`
+        The memory of `value` itself where that has the right form already.
+
+    Raises
+    ------
+    TypeError
+        If `value` does not hold real numbers.
+    ValueError
+        If the shape is another one, or a value is not finite.
+    """
+    a = _as_numbers(value, name, _GIVE_NUMBERS)
+    if a.shape != shape:
+        meaning = f" {axes}" if axes else ""
+        raise ValueError(f"{name} must be an array of shape {shape}{meaning}, got shape {a.shape}.")
+    return _as_finite(a, dtype, name)
+
+
 def _as_numbers(value: Any, name: str, text_advice: str) -> npt.NDArray[Any]:
     """Return `value` as a plain array of booleans, integers or floats, without a copy where possible."""
     if value is None:

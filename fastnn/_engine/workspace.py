@@ -20,6 +20,7 @@ from fastnn.kernels.tables import Layout, Plan, Run
 
 NO_ORDER = np.empty(0, np.int64)
 NO_NUMBERS = np.empty(0)
+NO_ADVERSARY = tables.new_table(tables.Adversary, 0)
 NO_RUN = Run(mode=tables.EVALUATE, n_rows=0, epoch_steps=1, loss=0)
 
 
@@ -128,7 +129,7 @@ class Workspace:
 
     def __init__(
         self, architecture: Architecture, batch: int, n_threads: int, *, gradients: bool = True, shards: bool = True,
-        dropout: bool = False, limits: WorkspaceLimits = WORKSPACE_LIMITS,
+        dropout: bool = False, to_inputs: bool = False, limits: WorkspaceLimits = WORKSPACE_LIMITS,
     ) -> None:  # fmt: skip
         dtype = architecture.dtype
         lds = architecture.leading_dimensions()
@@ -178,7 +179,10 @@ class Workspace:
                 self.layers["mask"][k] = arena.take(rows * lds[k])
                 if k:  # the layer below needs its unmasked output for its derivative
                     self.layers["input"][k] = arena.take(rows * lds[k])
-        for k in range(1, architecture.n_layers):
+        # Derivatives by the net's input: no training step computes them but one with an adversary.
+        self.input_delta = arena.take(rows * lds[0]) if to_inputs else -1
+        self.moves = arena.take(rows * lds[0]) if to_inputs else -1
+        for k in range(0 if to_inputs else 1, architecture.n_layers):
             if architecture.narrow()[k]:
                 continue
             n_out = tables.padded(architecture.sizes[k + 1], dtype)
@@ -229,6 +233,8 @@ class Workspace:
             scratch=self.scratch,
             scratch_size=self.scratch_size,
             shard_grad=self.shard_grad,
+            input_delta=self.input_delta,
+            moves=self.moves,
         )
 
     def plan(self, n_threads: int) -> Plan:
@@ -256,6 +262,7 @@ class Workspace:
                 hyper=self.hyper,
                 scalars=self.scalars,
                 mixing=NO_NUMBERS,
+                adversary=NO_ADVERSARY,
             )
         return self._plans[n_threads]
 

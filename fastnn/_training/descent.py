@@ -57,7 +57,7 @@ def run(loop: Loop) -> DivergenceError | None:
             # After a loss that is not finite there was no step, but weights are checked after theirs.
             failed = net.built().steps_done - steps_before - (sums.status == WEIGHTS_NOT_FINITE)
             rate = float(rates[failed // len(rates[0])][failed % len(rates[0])])
-            return _divergence(sums, net.epochs_done, rate, loop.record)
+            return divergence(sums, net.epochs_done, rate, loop.record)
         if not can_fuse_epochs:
             loop.end_epoch(values_of(net, sums), {"learning_rate": rate}, seconds=finished[0][1])
     return None
@@ -80,7 +80,7 @@ def _run_epochs(
     training = fit.training
 
     def run(engine: Engine) -> Sums:
-        optimizer, chosen, shuffle = _first_order(net), order, None
+        optimizer, chosen, shuffle = first_order(net), order, None
         if order is not None:
             shuffle = Shuffle(order, net.spec.seed, net.epochs_done)
             if training.index is not None:  # the order is one of a part of the rows
@@ -90,7 +90,7 @@ def _run_epochs(
         # A custom function is called when its epoch begins, and may read the model then.
         known = isinstance(rate, Schedule) or not callable(rate)
         if limit > 1 and known and (chosen is None or shuffle is not None):
-            epochs = min(limit, engine.epochs_per_slice(training.n, fit.batch, team))
+            epochs = min(limit, engine.epochs_per_slice(training.n, fit.batch, team, adversary=fit.adversary))
         n_steps = -(-training.n // fit.batch)
         new_rates = rates_of_steps(rate, net.epochs_done, epochs, n_steps)
         new_losses = np.zeros((2, epochs, 0 if fit.batch_losses is None else n_steps))
@@ -100,7 +100,7 @@ def _run_epochs(
             training.data(chosen),
             epochs,
             finished,
-            _step_options(optimizer, float(new_rates[0, 0])),
+            step_options(optimizer, float(new_rates[0, 0])),
             RunOptions(
                 batch=fit.batch,
                 metrics=compiled_metrics(net),
@@ -111,6 +111,7 @@ def _run_epochs(
                 step_losses=new_losses[0].reshape(-1),
                 step_penalties=new_losses[1].reshape(-1),
                 penalty_weight=fit.penalty_weight,
+                adversary=fit.adversary,
             ),
             team=team,
             on_slice=_display(net, fit.progress),
@@ -128,12 +129,12 @@ def _means_by_rows(losses: npt.NDArray[np.float64], fit: Fit) -> tuple[float, fl
     return float(loss), float(penalty)
 
 
-def _first_order(net: Net) -> FirstOrderOptimizer:
+def first_order(net: Net) -> FirstOrderOptimizer:
     assert isinstance(net.optimizer, FirstOrderOptimizer)
     return net.optimizer
 
 
-def _step_options(optimizer: FirstOrderOptimizer, learning_rate: float) -> StepOptions:
+def step_options(optimizer: FirstOrderOptimizer, learning_rate: float) -> StepOptions:
     """Return the settings of an optimizer in the engine's terms."""
     return StepOptions(
         optimizer=optimizer.rule.code,
@@ -167,12 +168,12 @@ def train_on_batch(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float]:
 
     def run(engine: Engine) -> tuple[Sums, dict[str, float]]:
         nonlocal rate
-        optimizer = _first_order(net)
+        optimizer = first_order(net)
         metrics = function_metrics(net, rows)
         rate = float(rates_of_steps(optimizer.learning_rate, net.epochs_done, 1, 1)[0, 0])
         sums = engine.train_epoch(
             rows.data(),
-            _step_options(optimizer, rate),
+            step_options(optimizer, rate),
             RunOptions(batch=rows.n, metrics=compiled_metrics(net), seed=net.spec.seed),
             team=team,
         )
@@ -180,11 +181,11 @@ def train_on_batch(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float]:
 
     sums, metrics = net.run_steps(run)
     if sums.status != OK:
-        raise _divergence(sums, net.epochs_done, rate, net.history)
+        raise divergence(sums, net.epochs_done, rate, net.history)
     return values_of(net, sums) | metrics
 
 
-def _divergence(sums: Sums, epoch: int, rate: float, record: History) -> DivergenceError:
+def divergence(sums: Sums, epoch: int, rate: float, record: History) -> DivergenceError:
     """Return the error of a run that ended because loss or weights were not finite."""
     what = "the loss" if sums.status == LOSS_NOT_FINITE else "a weight"
     return DivergenceError(

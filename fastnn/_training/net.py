@@ -12,7 +12,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, TypeAlias, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -37,6 +37,9 @@ from fastnn.losses import Loss
 from fastnn.metrics import Metric
 from fastnn.optimizers import Optimizer
 from fastnn.regularizers import Regularizer
+
+if TYPE_CHECKING:
+    from fastnn._engine.derivatives import Derivatives
 
 Array: TypeAlias = npt.NDArray[Any]
 T = TypeVar("T")
@@ -113,6 +116,7 @@ class Net:
         self._training: tuple[int] | None = None  # identifier of the thread that trains
         self._settings_fixed = False
         self._kernels_loaded = False
+        self._derivatives: Derivatives | None = None
         _nets.add(self)
 
     # ------------------------------------------------------------------------------------------- widths
@@ -168,6 +172,11 @@ class Net:
             if self.engine is None:
                 self._draw(n_features, n_outputs)
 
+    def learn_names(self, names: tuple[str, ...] | None) -> None:
+        """Keep the names of the columns, which later data frames must have; None if there are none."""
+        if self.engine is None or names is not None:
+            self.feature_names = names
+
     def _draw(self, n_features: int, n_outputs: int | None) -> None:
         """Allocate the parameters and draw the start weights."""
         spec = replace(self.spec, layers=self.spec.layers or (Dense(n_outputs or 1),))
@@ -206,6 +215,7 @@ class Net:
             except BaseException:  # one of a signal handler, too: slots and optimizer must agree
                 if engine is not None:
                     engine.slots, engine.averaged, engine.steps_done, engine.scalars = before
+                    engine.update_readers()
                 raise
             finally:
                 self._settings_fixed = False
@@ -293,6 +303,17 @@ class Net:
             self.load_kernels()
         with self.kernel_lock:
             return self.built().predict(features, self.n_threads)
+
+    def derivatives(self) -> Derivatives:
+        """Return the buffers and calls for derivatives by the inputs, which the next call may replace."""
+        from fastnn._engine.derivatives import Derivatives  # where used: most programs differentiate nothing
+
+        engine = self.built()
+        if not self._kernels_loaded:
+            self.load_kernels()
+        if self._derivatives is None or not self._derivatives.is_of(engine):
+            self._derivatives = Derivatives(engine, self.n_threads)
+        return self._derivatives
 
     @property
     def is_in_training(self) -> bool:
@@ -445,7 +466,9 @@ def _new_engine(
         return Engine(architecture, optimizer.n_slots, min(spec.n_threads, available_threads()), averaged=averaged)
     except (MemoryError, OverflowError) as error:
         net = "-".join(str(n) for n in (n_features, *(layer.units for layer in spec.layers)))
-        raise MemoryError(f"layers make a net {net}, which does not fit into memory ({error}).") from error
+        raise MemoryError(
+            f"n_features and layers make a net {net}, which does not fit into memory ({error})."
+        ) from error
 
 
 def _architecture(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import difflib
+import itertools
 import math
 import numbers
 import os
@@ -26,6 +27,8 @@ CONVERSION_ERRORS = (
 )  # fmt: skip
 #: Largest number of characters of a value in an error.
 _LONGEST = 200
+#: Largest number of items that are read from an iterable of unknown length.
+_MOST_ITEMS = 1_000_000
 #: Largest integer that is valid anywhere: sizes and counts are 64-bit integers in compiled code.
 _LARGEST = 2**63 - 1
 
@@ -312,13 +315,20 @@ def as_sequence(argument: str, constraint: str, given: Any) -> tuple[Any, ...]:
     ------
     TypeError
         If `given` is no such iterable, or cannot be iterated over.
+    ValueError
+        If it is no list, tuple or array, and yields more than a million items: it may have no end.
     """
     if not isinstance(given, Iterable) or isinstance(given, str | bytes | bytearray | Mapping):
         raise TypeError(must_be(argument, constraint, given))
     try:
-        return tuple(given)
+        if type(given) in (list, tuple, np.ndarray):  # a class derived from these may iterate without an end
+            return tuple(given)
+        items = tuple(itertools.islice(given, _MOST_ITEMS + 1))
     except CONVERSION_ERRORS as error:  # raised by the iteration, as by that of an array without dimensions
         raise TypeError(must_be(argument, constraint, given)) from error
+    if len(items) > _MOST_ITEMS:
+        raise ValueError(must_be(argument, f"of at most {_MOST_ITEMS} items", given, "Or give a list."))
+    return items
 
 
 def as_path(argument: str, given: Any) -> str:
