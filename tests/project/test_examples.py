@@ -82,6 +82,16 @@ def test_curves_are_fitted_in_a_few_steps(capsys):
     assert "60 epochs" in capsys.readouterr().out
 
 
+def test_a_pair_of_nets_generates_what_the_data_look_like(capsys):
+    results = load("generative_pair").main()
+    first, *_, last, data = results.values()
+    assert data.sum() > 0.95
+    assert first.sum() < 0.3
+    assert last.sum() > 0.65  # 0.8 to 0.9 with other seeds
+    assert last.min() > 0.03
+    assert "points at a center" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
@@ -93,6 +103,7 @@ def test_curves_are_fitted_in_a_few_steps(capsys):
         ("nonlinear_separability", {"epochs": 2}),
         ("curve_fitting", {"adam_epochs": 2, "iterations": 2}),
         ("transfer", {"epochs": 1, "copies": 1}),
+        ("generative_pair", {"steps": 20}),
     ],
 )
 def test_pictures_are_written(name, settings, tmp_path):
