@@ -293,7 +293,7 @@ class BaseMLP(CallbackSupport, HiddenOutputs, TransformerMixin, Parameters):
     def _restored_on_failure(self) -> Iterator[Callable[[], None]]:
         """Restore all attributes after an error; yield what is to be called where interrupts begin to keep them."""
         before = dict(vars(self))
-        model = before.get("_model")
+        model: Model | None = before.get("_model")
         settings = None if model is None else (model.optimizer, model.regularizer)
         kinds: list[type[BaseException]] = [BaseException]
         try:
@@ -303,7 +303,7 @@ class BaseMLP(CallbackSupport, HiddenOutputs, TransformerMixin, Parameters):
                 raise
             self.__dict__.clear()
             self.__dict__.update(before)
-            if settings is not None and settings != (model.optimizer, model.regularizer):
+            if model is not None and settings is not None and settings != (model.optimizer, model.regularizer):
                 model.optimizer, model.regularizer = settings
             if isinstance(error, Exception) and not isinstance(error, Warning):
                 self._validate_params()  # which scikit-learn leaves out for all calls of partial_fit but the first

@@ -98,6 +98,16 @@ def test_deleting_the_pixels_that_count_lowers_the_logit(capsys):
     assert "largest error" in capsys.readouterr().out
 
 
+def test_a_pair_of_nets_generates_what_the_data_look_like(capsys):
+    results = load("generative_pair").main()
+    first, *_, last, data = results.values()
+    assert data.sum() > 0.95
+    assert first.sum() < 0.3
+    assert last.sum() > 0.65  # 0.8 to 0.9 with other seeds
+    assert last.min() > 0.03
+    assert "points at a center" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
@@ -111,6 +121,7 @@ def test_deleting_the_pixels_that_count_lowers_the_logit(capsys):
         ("transfer", {"epochs": 1, "copies": 1}),
         ("adversarial_digit", {"epochs": 5, "rows": 100}),
         ("explanations", {"epochs": 5, "rows": 200}),
+        ("generative_pair", {"steps": 20}),
     ],
 )
 def test_pictures_are_written(name, settings, tmp_path):
