@@ -93,6 +93,7 @@ def test_curves_are_fitted_in_a_few_steps(capsys):
         ("nonlinear_separability", {"epochs": 2}),
         ("curve_fitting", {"adam_epochs": 2, "iterations": 2}),
         ("transfer", {"epochs": 1, "copies": 1}),
+        ("boundary_value_problem", {"steps": 6}),
     ],
 )
 def test_pictures_are_written(name, settings, tmp_path):
@@ -108,3 +109,10 @@ def test_every_example_is_tested():
     missing = [name for name in names if f'load("{name}")' not in text]
     if missing:
         pytest.fail(f"examples without a test: {missing}")
+
+
+def test_a_net_solves_a_boundary_value_problem(capsys):
+    errors = load("boundary_value_problem").main(steps=1200)
+    assert errors["largest error"] < 0.1
+    assert errors["mean error"] < 0.02
+    assert "none of which was given" in capsys.readouterr().out
