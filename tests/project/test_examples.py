@@ -122,6 +122,7 @@ def test_a_pair_of_nets_generates_what_the_data_look_like(capsys):
         ("adversarial_digit", {"epochs": 5, "rows": 100}),
         ("explanations", {"epochs": 5, "rows": 200}),
         ("generative_pair", {"steps": 20}),
+        ("boundary_value_problem", {"steps": 6}),
     ],
 )
 def test_pictures_are_written(name, settings, tmp_path):
@@ -144,3 +145,10 @@ def test_a_net_inside_an_integrator_finds_the_wells_of_the_equation(capsys):
     assert results["agree"] > 0.9
     assert results["difference from Python"] == 0.0
     assert "per call of the net" in capsys.readouterr().out
+
+
+def test_a_net_solves_a_boundary_value_problem(capsys):
+    errors = load("boundary_value_problem").main(steps=1200)
+    assert errors["largest error"] < 0.1
+    assert errors["mean error"] < 0.02
+    assert "none of which was given" in capsys.readouterr().out
