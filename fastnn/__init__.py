@@ -74,13 +74,12 @@ __all__ += optimizers.__all__
 #: Public modules, and names that are imported on first access, as they need scikit-learn.
 _MODULES = (
     "activations", "augmentation", "callbacks", "custom", "datasets", "estimators", "explain", "history",
-    "initializers", "interchange", "layers", "losses", "lr_finder", "metrics", "model", "optimizers", "plot",
-    "regularizers", "robust",
-    "schedules", "solvers",
+    "initializers", "interchange", "jit", "layers", "losses", "lr_finder", "metrics", "model", "optimizers", "plot",
+    "regularizers", "robust", "schedules", "solvers",
 )  # fmt: skip
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 #: Modules that are imported on first access.
-_LATER = ("estimators", "explain", "interchange", "robust")
+_LATER = ("estimators", "explain", "interchange", "jit", "robust")
 
 
 def __dir__() -> list[str]:

@@ -191,6 +191,7 @@ class PGD(_Adversary):
        adversarial attacks", ICLR, 2018.
     """
 
+    _: KW_ONLY
     max_iter: int = 7
 
     def __post_init__(self) -> None:

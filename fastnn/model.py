@@ -30,6 +30,7 @@ from fastnn._data.arrays import as_features, written_during_the_call
 from fastnn._data.class_weight import ClassWeight
 from fastnn._data.prepare import ValidationData, prepare, prepare_training
 from fastnn._derivatives import Differentiable
+from fastnn._embedding import Embedding
 from fastnn._engine.inference import NotFinite
 from fastnn._engine.processors import available_threads
 from fastnn._errors import warn
@@ -76,7 +77,7 @@ else:
 
 
 @explained
-class Model(Differentiable):
+class Model(Differentiable, Embedding):
     """A multilayer perceptron and its training: min E(f(x), t) + R.
 
     Nothing is compiled or allocated before the first call that needs it. A name that is not an attribute below cannot
@@ -162,6 +163,8 @@ class Model(Differentiable):
     """
 
     __slots__ = ("__weakref__", "_net")
+
+    _net: Net
 
     def __init__(
         self,
@@ -453,6 +456,10 @@ class Model(Differentiable):
     def __repr__(self) -> str:
         """Return widths, loss, optimizer and seed."""
         return summary.describe(self._net)
+
+    def _repr_html_(self) -> str:
+        """Return the table of `summary`, which notebooks show."""
+        return summary.html(self._net)
 
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print the layers: shapes, activations, numbers of parameters, and settings that are not the defaults.

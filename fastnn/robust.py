@@ -308,10 +308,14 @@ class _Attack:
             self.targets = self.subject.predicted(self.X)
 
     def run(
-        self, X: Array, targets: Array, eps: float, *, eps_step: float, max_iter: int, start: Array | None = None
-    ) -> Array:
-        """Return the rows after `max_iter` steps from X, or from X plus `start`."""
-        moved = X.copy() if start is None else self._inside(X, X + start, eps)
+        self, X: Array, targets: Array, eps: float, *, eps_step: float, max_iter: int,
+        random: np.random.Generator | None = None,
+    ) -> Array:  # fmt: skip
+        """Return the rows after `max_iter` steps from X, or from a random point of the ball."""
+        for name, length in (("eps", eps), ("eps_step", eps_step)):
+            if length > np.finfo(X.dtype).max:
+                raise ValueError(must_be(name, f"within the range of {X.dtype.name}", length))
+        moved = X.copy() if random is None else self._inside(X, X + self._starts(X, eps, random), eps)
         if eps == 0.0:
             return moved
         step = X.dtype.type(-eps_step if self.targeted else eps_step)
@@ -337,14 +341,13 @@ class _Attack:
             moves *= _over(np.full((len(X), 1), radius), np.maximum(np.linalg.norm(moves, axis=1), radius))
         return X + moves if self.limits is None else np.clip(X + moves, *self.limits)
 
-    def starts(self, X: Array, eps: float, random: np.random.Generator) -> Array:
+    def _starts(self, X: Array, eps: float, random: np.random.Generator) -> Array:
         """Return points of the ball of radius eps around 0, uniform in it, one per row of X."""
         if self.norm == np.inf:
-            return random.uniform(-eps, eps, X.shape).astype(X.dtype)
+            return np.asarray(eps * random.uniform(-1.0, 1.0, X.shape), X.dtype)
         normal = random.standard_normal(X.shape)
         lengths = eps * random.uniform(size=(len(X), 1)) ** (1.0 / X.shape[1])
         return np.asarray(lengths * normal / np.linalg.norm(normal, axis=1, keepdims=True), X.dtype)
-
 
     def achieved(self, moved: Array, targets: Array) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.float64]]:
         """Return whether each row is turned, False without classes, and its loss, or its negative if targeted."""
@@ -370,8 +373,8 @@ class _Steps:
         random = np.random.default_rng(self.seed)
         best: Array | None = None
         for _ in range(max(1, self.num_random_init)):
-            start = attack.starts(X, eps, random) if self.num_random_init else None
-            moved = attack.run(X, targets, eps, eps_step=size, max_iter=self.max_iter, start=start)
+            source = random if self.num_random_init else None
+            moved = attack.run(X, targets, eps, eps_step=size, max_iter=self.max_iter, random=source)
             if self.num_random_init < 2:
                 return moved
             success, loss = attack.achieved(moved, targets)

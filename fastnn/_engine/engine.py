@@ -7,9 +7,10 @@ tables, arrays become arenas, and compiled code runs in slices of about 50 ms.
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -124,6 +125,13 @@ def _purpose(adversary: np.ndarray) -> str:
     return "train_against" if adversary.size else "train"
 
 
+class Reader(Protocol):
+    """An object outside that reads the parameters of an engine, and must know where they are."""
+
+    def point_at(self, params: np.ndarray, /) -> None:
+        """Read another array from now on."""
+
+
 def _n_rows(data: Data) -> int:
     """Return the number of rows in use: those of the order, or all."""
     return len(data.order) or len(data.features)
@@ -179,6 +187,7 @@ class Engine:
         self.offsets, size = tables.param_offsets(architecture.sizes, architecture.dtype)
         self.params = tables.aligned_zeros(size, architecture.dtype)
         self._predictor: InferencePlan | None = None
+        self._readers: weakref.WeakSet[Reader] = weakref.WeakSet()
         self.reset_slots(n_slots, averaged=averaged)
         self._grad = np.zeros(0, architecture.dtype)
         self._workspaces: dict[str, Workspace] = {}
@@ -229,6 +238,7 @@ class Engine:
         self.steps_done = 0
         self.scalars: tuple[float, ...] = ()
         self._predictor = None
+        self.update_readers()
 
     def _new_slots(self, n_slots: int) -> np.ndarray:
         size = self.params.size
@@ -245,6 +255,7 @@ class Engine:
             self.slots[-1] = self.params
         self.averaged = averaged
         self._predictor = None
+        self.update_readers()
 
     def set_trained(self, trained: tuple[bool, ...]) -> None:
         """Choose the layers that the next steps train; (L,) bool."""
@@ -255,6 +266,15 @@ class Engine:
     def final_params(self) -> np.ndarray:
         """Parameters used for predictions: the running average if there is one, else `params`."""
         return self.slots[-1] if self.averaged and self.steps_done else self.params
+
+    def add_reader(self, reader: Reader) -> None:
+        """Call `point_at` of an object, as long as it lives, with `final_params` whenever they may be another array."""
+        self._readers.add(reader)
+
+    def update_readers(self) -> None:
+        """Call `point_at` of the readers."""
+        for reader in tuple(self._readers):
+            reader.point_at(self.final_params)
 
     def set_penalties(self, penalties: tuple[tuple[float, float], ...]) -> None:
         """Replace the factors l1 and l2 of each layer; (L,) pairs."""
@@ -416,6 +436,7 @@ class Engine:
         """Keep what the updates of a workspace have changed besides the arrays; return the steps of the run."""
         reached, self.steps_done = space.progress[0].item()
         self.scalars = tuple(map(float, space.scalars[: len(self.scalars)]))
+        self.update_readers()  # from the first step on, there may be an average
         return int(reached)
 
     def settings(self, step: StepOptions, run: RunOptions, n_rows: int, *, ema_slot: int) -> Run:

@@ -82,6 +82,22 @@ def test_curves_are_fitted_in_a_few_steps(capsys):
     assert "60 epochs" in capsys.readouterr().out
 
 
+def test_a_net_trained_against_attacks_resists_them(capsys):
+    found = load("adversarial_digit").main(epochs=20, rows=300)
+    plain, against = found["plain"].accuracy, found["against FGSM"].accuracy
+    assert min(plain[0], against[0]) > 0.9
+    assert plain[3] < 0.35  # at the radius of the training
+    assert against[3] > plain[3] + 0.3
+    assert "accuracy under PGD" in capsys.readouterr().out
+
+
+def test_deleting_the_pixels_that_count_lowers_the_logit(capsys):
+    falls = load("explanations").main(epochs=20, rows=100)
+    assert falls["integrated gradients"] > 2 * falls["saliency"]
+    assert falls["saliency"] > falls["at random"]
+    assert "largest error" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
@@ -93,6 +109,8 @@ def test_curves_are_fitted_in_a_few_steps(capsys):
         ("nonlinear_separability", {"epochs": 2}),
         ("curve_fitting", {"adam_epochs": 2, "iterations": 2}),
         ("transfer", {"epochs": 1, "copies": 1}),
+        ("adversarial_digit", {"epochs": 5, "rows": 100}),
+        ("explanations", {"epochs": 5, "rows": 200}),
     ],
 )
 def test_pictures_are_written(name, settings, tmp_path):
@@ -108,3 +126,10 @@ def test_every_example_is_tested():
     missing = [name for name in names if f'load("{name}")' not in text]
     if missing:
         pytest.fail(f"examples without a test: {missing}")
+
+
+def test_a_net_inside_an_integrator_finds_the_wells_of_the_equation(capsys):
+    results = load("surrogate_in_integrator").main(points=20, steps=300, iterations=60)
+    assert results["agree"] > 0.9
+    assert results["difference from Python"] == 0.0
+    assert "per call of the net" in capsys.readouterr().out
