@@ -1,9 +1,9 @@
 """A generative pair
 =================
 
-Two nets train each other. The generator turns noise into points; the discriminator learns to tell them from those of the
-data, eight Gaussians on a circle. The generator has no targets: its loss is computed from the discriminator's outputs
-for its points, the derivative of the loss by the points comes from `Model.vjp` of the discriminator, and
+Two nets train each other. The generator turns noise into points; the discriminator learns to tell them from those of
+the data, eight Gaussians on a circle. The generator has no targets: its loss is computed from the discriminator's
+outputs for its points, the derivative of the loss by the points comes from `Model.vjp` of the discriminator, and
 `Model.train_on_output` of the generator makes the update. (I. Goodfellow et al., "Generative adversarial nets", NIPS,
 2014; noise on what the discriminator sees: C. K. Sønderby et al., "Amortised MAP inference for image super-resolution",
 ICLR, 2017.)

@@ -92,6 +92,22 @@ def test_a_pair_of_nets_generates_what_the_data_look_like(capsys):
     assert "points at a center" in capsys.readouterr().out
 
 
+def test_a_net_trained_against_attacks_resists_them(capsys):
+    found = load("adversarial_digit").main(epochs=20, rows=300)
+    plain, against = found["plain"].accuracy, found["against FGSM"].accuracy
+    assert min(plain[0], against[0]) > 0.9
+    assert plain[3] < 0.35  # at the radius of the training
+    assert against[3] > plain[3] + 0.3
+    assert "accuracy under PGD" in capsys.readouterr().out
+
+
+def test_deleting_the_pixels_that_count_lowers_the_logit(capsys):
+    falls = load("explanations").main(epochs=20, rows=100)
+    assert falls["integrated gradients"] > 2 * falls["saliency"]
+    assert falls["saliency"] > falls["at random"]
+    assert "largest error" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
@@ -104,6 +120,8 @@ def test_a_pair_of_nets_generates_what_the_data_look_like(capsys):
         ("curve_fitting", {"adam_epochs": 2, "iterations": 2}),
         ("transfer", {"epochs": 1, "copies": 1}),
         ("generative_pair", {"steps": 20}),
+        ("adversarial_digit", {"epochs": 5, "rows": 100}),
+        ("explanations", {"epochs": 5, "rows": 200}),
     ],
 )
 def test_pictures_are_written(name, settings, tmp_path):

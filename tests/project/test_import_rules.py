@@ -21,18 +21,19 @@ assert len(UPPER) >= 20
 #: The rooms, from the top down: modules and packages. Each may import only from lines below its own.
 ROOMS = (
     "__init__",
-    "__main__ estimators interchange plot",
+    "__main__ interchange",
+    "estimators explain plot robust",
     "model",
-    "_persistence lr_finder",
-    "_derivatives",
-    "_training",
-    "_compatibility _engine callbacks augmentation",
+    "_persistence lr_finder _embedding",
+    "_derivatives _subject",
+    "_training jit",
+    "_compatibility _engine callbacks augmentation _adversary",
     "_data layers",
     "custom initializers metrics optimizers",
     "activations losses schedules solvers regularizers _errors",
     "history datasets _results",
     "_figure",
-    "_validation _representation _version",
+    "_validation _representation _version _numba_types",
     "kernels",
 )
 #: The same inside `kernels`.

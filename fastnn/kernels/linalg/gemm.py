@@ -93,8 +93,8 @@ def _panel_of_one(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_
 
 
 @device_function
-def _row(a: Any, a_k: int, b: Any, ldb: int, init: Any, c: Any, n: int, depth: int) -> None:
-    """Overwrite one row of C."""
+def gemm_row(a: Any, a_k: int, b: Any, ldb: int, init: Any, c: Any, n: int, depth: int) -> None:
+    """Overwrite one row of C; see `gemm`, which does the same for m = 1."""
     v = lanes(b)
     j = 0
     while j + 8 * v <= n:
@@ -142,7 +142,7 @@ def gemm(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_init: int
     """
     noinline()
     if m == 1:
-        _row(a, a_k, b, ldb, init, c, n, depth)
+        gemm_row(a, a_k, b, ldb, init, c, n, depth)
         return
     two = 2 * lanes(b)
     passes = (depth + DEPTH - 1) // DEPTH
