@@ -113,6 +113,36 @@ class Differentiable:
             return net.derivatives().product(features, v)
 
     @explained
+    def jvp(self, X: Any, U: Any) -> tuple[Array, Array]:
+        """Return the outputs and their derivatives along a direction, J_i U_i of each row.
+
+        The weights are those of `predict`, without dropout.
+
+        Parameters
+        ----------
+        X : array-like, (n, n_features)
+        U : array-like, (n, n_features)
+            One direction per row.
+
+        Returns
+        -------
+        y : ndarray, (n, n_outputs)
+            The outputs, as `predict` returns them.
+        dy : ndarray, (n, n_outputs)
+            The sum over features j of U[i, j] dy[i] / dX[i, j].
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `predict`, and if U is of another shape, not numeric or not finite.
+        """
+        net = self._net
+        features = _features(net, X)
+        u = as_shape(U, features.shape, "(n, n_features)", dtype=net.spec.dtype, name="U")
+        with net.kernel_lock:
+            return net.derivatives().tangent(features, u)
+
+    @explained
     def jacobian(self, X: Any) -> Array:
         """Return the derivatives of all outputs by all features, row by row.
 
@@ -167,6 +197,68 @@ class Differentiable:
             return net.derivatives().loss_gradient(rows.data())
 
     @explained
+    def jet(self, X: Any, U: Any) -> tuple[Array, Array, Array]:
+        """Return the outputs and their first and second derivatives along a direction.
+
+        For smooth activations. The weights are those of `predict`, without dropout.
+
+        Parameters
+        ----------
+        X : array-like, (n, n_features)
+        U : array-like, (n, n_features)
+            One direction per row.
+
+        Returns
+        -------
+        y, dy, d2y : ndarray, (n, n_outputs)
+            Value and derivatives of y(X[i] + t U[i]) by t at t = 0.
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `jvp`, and if an activation has no second derivative, such as "relu".
+        """
+        net = self._net
+        features = _features(net, X)
+        outside.check_smooth(net, "jet")
+        u = as_shape(U, features.shape, "(n, n_features)", dtype=net.spec.dtype, name="U")
+        with net.kernel_lock:
+            return net.derivatives().jets.second(features, u)
+
+    @explained
+    def hvp(self, X: Any, U: Any, V: Any = None) -> Array:
+        """Return the product of the Hessian of the outputs and a direction, of each row: the sum over o of V_o H_o U.
+
+        For smooth activations. The weights are those of `predict`, without dropout.
+
+        Parameters
+        ----------
+        X : array-like, (n, n_features)
+        U : array-like, (n, n_features)
+            One direction per row.
+        V : array-like, (n, n_outputs), or None
+            Factors of the outputs; None for ones.
+
+        Returns
+        -------
+        ndarray, (n, n_features)
+            The derivative along U[i] of the gradient of the sum over outputs of V[i, o] y[i, o].
+
+        Raises
+        ------
+        ValueError, TypeError
+            As for `jet`, and if V is of another shape, not numeric or not finite.
+        """
+        net = self._net
+        features = _features(net, X)
+        outside.check_smooth(net, "hvp")
+        dtype, shape = net.spec.dtype, (len(features), net.n_outputs or 0)
+        u = as_shape(U, features.shape, "(n, n_features)", dtype=dtype, name="U")
+        v = np.ones(shape, dtype) if V is None else as_shape(V, shape, "(n, n_outputs)", dtype=dtype, name="V")
+        with net.kernel_lock:
+            return net.derivatives().jets.hessian_product(features, u, v)
+
+    @explained
     def apply_gradients(self, dW: Any, db: Any) -> None:
         """Make one update of the optimizer by a gradient, such as that of `vjp`, for custom training loops.
 
@@ -202,15 +294,19 @@ class Differentiable:
         net.in_training("apply_gradients", run)
 
     @overload
-    def train_on_output(self, X: Any, f: Callable[..., Any], *, input_gradient: Literal[False] = ...) -> float: ...
+    def train_on_output(
+        self, X: Any, f: Callable[..., Any], *, directions: Any = ..., input_gradient: Literal[False] = ...
+    ) -> float: ...
 
     @overload
     def train_on_output(
-        self, X: Any, f: Callable[..., Any], *, input_gradient: Literal[True]
+        self, X: Any, f: Callable[..., Any], *, directions: Any = ..., input_gradient: Literal[True]
     ) -> tuple[float, Array]: ...
 
     @explained
-    def train_on_output(self, X: Any, f: Callable[..., Any], *, input_gradient: bool = False) -> Any:
+    def train_on_output(
+        self, X: Any, f: Callable[..., Any], *, directions: Any = None, input_gradient: bool = False
+    ) -> Any:
         """Make one update by all given rows and any loss of the outputs, for custom losses and chains of models.
 
         One way forward, `f`, one way back and an update, as `train_on_batch` makes it: with the penalty of the
@@ -222,6 +318,11 @@ class Differentiable:
         f : callable
             Called once as ``f(y)`` with the outputs (n, n_outputs), the last activation included; returns
             ``(loss, dloss_dy)``, a number and an array (n, n_outputs). The loss of the model is without effect.
+        directions : array-like, (k, n_features), or None
+            Directions along which `f` receives derivatives, for the residual of a differential equation: called as
+            ``f(y, dy, d2y)`` with dy and d2y (k, n, n_outputs), the first and second derivatives along each, `f`
+            returns ``(loss, dloss_dy, dloss_ddy, dloss_dd2y)`` of the same shapes, or None for zeros. With
+            ``np.eye(n_features)`` they are the partial derivatives. For smooth activations, without dropout.
         input_gradient : bool
             Whether to return the derivatives of the loss by X, too, with which a model below this one is trained.
 
@@ -245,13 +346,21 @@ class Differentiable:
         to_input = check_bool(input_gradient, "input_gradient")
         if not callable(f):
             raise TypeError(must_be("f", "a function of the outputs", f))
-        features = as_features(X, dtype=net.spec.dtype, n_features=net.n_features, fitted_names=net.form.feature_names)
+        form = net.form
+        features = as_features(X, dtype=form.dtype, n_features=form.n_features, fitted_names=form.feature_names)
+        if directions is not None:
+            outside.check_smooth(net, "train_on_output with directions")
+            outside.check_no_dropout(net, "train_on_output with directions")
+            u = as_features(directions, dtype=form.dtype, n_features=features.shape[1], name="directions")
 
         def run() -> Any:
             net.check_weights()
             net.learn_names(feature_names(X))
             net.build(features.shape[1])
-            loss, by_features = outside.train_on_output(net, features, f, input_gradient=to_input)
+            if directions is None:
+                loss, by_features = outside.train_on_output(net, features, f, input_gradient=to_input)
+            else:
+                loss, by_features = outside.train_on_jets(net, features, f, u, input_gradient=to_input)
             return (loss, by_features) if to_input else loss
 
         return net.in_training("train_on_output", run)

@@ -22,7 +22,7 @@ from fastnn.kernels.lang.simd import broadcast, fma, maximum, minimum, select_gt
 from fastnn.kernels.maths import elementary
 from fastnn.kernels.maths.elementary import exp, exp_and_expm1
 from fastnn.kernels.nn.rules import ACTIVATIONS, ActivationRule, documented
-from fastnn.kernels.nn.softmax import softmax_rows, softmax_rows_backward
+from fastnn.kernels.nn.softmax import softmax_jet, softmax_jet_backward, softmax_rows, softmax_rows_backward
 
 __all__ = ["Activation", "elu", "get", "leaky_relu"]
 
@@ -35,13 +35,30 @@ def __dir__() -> list[str]:
 #
 # z, y, d = dE/dy and alpha are vectors.
 
-ACTIVATIONS.add(ActivationRule(name="identity", aliases=("linear",), formula="y = z", zero_at_zero=True))
+@device_function
+def identity_jet(z: Any) -> Any:
+    """Return z and its first three derivatives."""
+    zero = broadcast(z, 0.0)
+    return z, broadcast(z, 1.0), zero, zero
+
+
+ACTIVATIONS.add(
+    ActivationRule(name="identity", aliases=("linear",), formula="y = z", zero_at_zero=True, jet=identity_jet)
+)
 
 
 @device_function
 def sigmoid(z: Any, alpha: Any) -> Any:
     """Return 1 / (1 + e^-z) and its derivative."""
     return elementary.sigmoid_and_slope(z)
+
+
+@device_function
+def sigmoid_jet(z: Any) -> Any:
+    """Return 1 / (1 + e^-z) and its first three derivatives."""
+    y, slope = elementary.sigmoid_and_slope(z)
+    x = broadcast(z, 1.0) - y - y
+    return y, slope, slope * x, slope * (x * x - slope - slope)
 
 
 ACTIVATIONS.add(
@@ -51,6 +68,7 @@ ACTIVATIONS.add(
         formula="y = 1 / (1 + exp(-z))",
         value_and_slope=sigmoid,
         probabilities="each",
+        jet=sigmoid_jet,
     )
 )
 
@@ -61,7 +79,17 @@ def tanh(z: Any, alpha: Any) -> Any:
     return elementary.tanh_and_slope(z)
 
 
-ACTIVATIONS.add(ActivationRule(name="tanh", formula="y = tanh(z)", value_and_slope=tanh, zero_at_zero=True))
+@device_function
+def tanh_jet(z: Any) -> Any:
+    """Return the hyperbolic tangent and its first three derivatives."""
+    y, slope = elementary.tanh_and_slope(z)
+    two = broadcast(z, -2.0) * slope
+    return y, slope, two * y, two * (slope - broadcast(z, 2.0) * y * y)
+
+
+ACTIVATIONS.add(
+    ActivationRule(name="tanh", formula="y = tanh(z)", value_and_slope=tanh, zero_at_zero=True, jet=tanh_jet)
+)
 
 
 @device_function
@@ -143,6 +171,8 @@ ACTIVATIONS.add(
         formula="y_o = exp(z_o) / sum_p exp(z_p)",
         rows=softmax_rows,
         rows_backward=softmax_rows_backward,
+        rows_jet=softmax_jet,
+        rows_jet_backward=softmax_jet_backward,
         zero_at_zero=True,
         probabilities="row",
     )
@@ -161,6 +191,13 @@ def exponential_backward(y: Any, d: Any, alpha: Any) -> Any:
     return d * y
 
 
+@device_function
+def exponential_jet(z: Any) -> Any:
+    """Return e^z and its first three derivatives."""
+    y = exp(z)
+    return y, y, y, y
+
+
 ACTIVATIONS.add(
     ActivationRule(
         name="exponential",
@@ -168,6 +205,7 @@ ACTIVATIONS.add(
         formula="y = exp(z)",
         forward=exponential,
         backward=exponential_backward,
+        jet=exponential_jet,
     )
 )
 
@@ -209,7 +247,17 @@ def softplus(z: Any, alpha: Any) -> Any:
     return elementary.softplus_and_slope(z)
 
 
-ACTIVATIONS.add(ActivationRule(name="softplus", formula="y = ln(1 + exp(z))", value_and_slope=softplus))
+@device_function
+def softplus_jet(z: Any) -> Any:
+    """Return ln(1 + e^z) and its first three derivatives."""
+    y, _ = elementary.softplus_and_slope(z)
+    s, s1, s2, _ = sigmoid_jet(z)
+    return y, s, s1, s2
+
+
+ACTIVATIONS.add(
+    ActivationRule(name="softplus", formula="y = ln(1 + exp(z))", value_and_slope=softplus, jet=softplus_jet)
+)
 
 
 @device_function
@@ -243,6 +291,14 @@ def silu(z: Any, alpha: Any) -> Any:
     return elementary.silu_and_slope(z)
 
 
+@device_function
+def silu_jet(z: Any) -> Any:
+    """Return z sigmoid(z) and its first three derivatives."""
+    y, slope = elementary.silu_and_slope(z)
+    _, s1, s2, s3 = sigmoid_jet(z)
+    return y, slope, fma(z, s2, s1 + s1), fma(z, s3, broadcast(z, 3.0) * s2)
+
+
 ACTIVATIONS.add(
     ActivationRule(
         name="silu",
@@ -253,6 +309,7 @@ ACTIVATIONS.add(
         value_and_slope=silu,
         zero_at_zero=True,
         initializer="he_uniform",
+        jet=silu_jet,
     )
 )
 
@@ -263,6 +320,15 @@ def gelu(z: Any, alpha: Any) -> Any:
     return elementary.gelu_and_slope(z)
 
 
+@device_function
+def gelu_jet(z: Any) -> Any:
+    """Return z times the normal distribution function of z and its first three derivatives."""
+    y, slope = elementary.gelu_and_slope(z)
+    square = z * z
+    density = exp(broadcast(z, -0.5) * square) * broadcast(z, 0.3989422804014327)
+    return y, slope, density * (broadcast(z, 2.0) - square), density * z * (square - broadcast(z, 4.0))
+
+
 ACTIVATIONS.add(
     ActivationRule(
         name="gelu",
@@ -271,6 +337,7 @@ ACTIVATIONS.add(
         value_and_slope=gelu,
         zero_at_zero=True,
         initializer="he_uniform",
+        jet=gelu_jet,
     )
 )
 
@@ -281,6 +348,19 @@ def mish(z: Any, alpha: Any) -> Any:
     return elementary.mish_and_slope(z)
 
 
+@device_function
+def mish_jet(z: Any) -> Any:
+    """Return z tanh(ln(1 + e^z)) and its first three derivatives."""
+    y, slope = elementary.mish_and_slope(z)
+    # Derivatives of t = tanh(g) by z from those by g, and those of g = ln(1 + e^z).
+    g, g1, g2, g3 = softplus_jet(z)
+    _, by_g, by_g2, by_g3 = tanh_jet(g)
+    t1 = by_g * g1
+    t2 = fma(by_g2 * g1, g1, by_g * g2)
+    t3 = fma(by_g3 * g1 * g1, g1, fma(broadcast(z, 3.0) * by_g2 * g1, g2, by_g * g3))
+    return y, slope, fma(z, t2, t1 + t1), fma(z, t3, broadcast(z, 3.0) * t2)
+
+
 ACTIVATIONS.add(
     ActivationRule(
         name="mish",
@@ -289,6 +369,7 @@ ACTIVATIONS.add(
         value_and_slope=mish,
         zero_at_zero=True,
         initializer="he_uniform",
+        jet=mish_jet,
     )
 )
 

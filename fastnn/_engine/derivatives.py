@@ -10,6 +10,7 @@ import numpy as np
 
 from fastnn._data.rows import as_data
 from fastnn._engine.engine import Engine
+from fastnn._engine.jets import Jets
 from fastnn._engine.limits import INFERENCE_LIMITS, WORK_FOR_THREADS, WORKSPACE_LIMITS
 from fastnn._engine.output_gradient import OutputGradient
 from fastnn._engine.thread_team import ThreadTeam
@@ -17,7 +18,15 @@ from fastnn._engine.workspace import NO_RUN, Workspace, batch_tile_rows
 from fastnn.kernels import tables
 from fastnn.kernels.lang.simd import n_lanes
 from fastnn.kernels.linalg.microkernel import TILE_ROWS
-from fastnn.kernels.loop.derivatives import JACOBIAN, OUTPUTS, PRODUCT, input_derivatives, loss_derivatives
+from fastnn.kernels.loop.derivatives import (
+    JACOBIAN,
+    JACOBIAN_UPWARDS,
+    OUTPUTS,
+    PRODUCT,
+    TANGENT,
+    input_derivatives,
+    loss_derivatives,
+)
 from fastnn.kernels.tables import Data, State
 
 _NO_LABELS = np.empty(0, np.int64)
@@ -61,6 +70,8 @@ class Derivatives:
     ----------
     of_loss : OutputGradient
         The same for the parameters, and updates of them.
+    jets : Jets
+        Second derivatives.
     """
 
     def __init__(self, engine: Engine, n_threads: int) -> None:
@@ -68,6 +79,7 @@ class Derivatives:
         self._architecture = engine.architecture
         self._team = ThreadTeam(n_threads)
         self.of_loss = OutputGradient(engine, self._team)
+        self.jets = Jets(engine, self._team)
         self._buffers: dict[bool, _RowBuffers] = {}
         self._none = np.empty(0, engine.architecture.dtype)
 
@@ -85,12 +97,18 @@ class Derivatives:
         architecture = self.engine.architecture
         return self._of_outputs(PRODUCT, features, v, architecture.n_layers - 1, architecture.sizes[0], 1)
 
+    def tangent(self, features: np.ndarray, u: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return outputs y (n, O) and J u of each row (n, O), for u (n, I)."""
+        architecture = self.engine.architecture
+        return self._of_outputs(TANGENT, features, u, architecture.n_layers - 1, architecture.sizes[-1], 1)
+
     def jacobian(self, features: np.ndarray) -> np.ndarray:
         """Return J of each row, (n, O, I)."""
         architecture = self.engine.architecture
         n_in, n_out = architecture.sizes[0], architecture.sizes[-1]
+        what = JACOBIAN_UPWARDS if n_in < n_out else JACOBIAN
         _, result = self._of_outputs(
-            JACOBIAN, features, self._empty(features, n_out), architecture.n_layers - 1, n_out * n_in, n_out
+            what, features, self._empty(features, n_out), architecture.n_layers - 1, n_out * n_in, min(n_in, n_out)
         )
         return result.reshape(len(features), n_out, n_in)
 

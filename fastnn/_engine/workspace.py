@@ -129,7 +129,8 @@ class Workspace:
 
     def __init__(
         self, architecture: Architecture, batch: int, n_threads: int, *, gradients: bool = True, shards: bool = True,
-        dropout: bool = False, to_inputs: bool = False, limits: WorkspaceLimits = WORKSPACE_LIMITS,
+        dropout: bool = False, to_inputs: bool = False, keep_sums: bool = False,
+        limits: WorkspaceLimits = WORKSPACE_LIMITS,
     ) -> None:  # fmt: skip
         dtype = architecture.dtype
         lds = architecture.leading_dimensions()
@@ -173,7 +174,7 @@ class Workspace:
         self.layers["output"] = inputs[1:]
         self.layers["delta"] = [arena.take(rows * ld) for ld in lds[1:]]
         for k in range(architecture.n_layers):
-            if gradients and keeps_more_than_output(self.layers["activation"][k]):
+            if keep_sums or (gradients and keeps_more_than_output(self.layers["activation"][k])):
                 self.layers["preactivation"][k] = arena.take(rows * lds[k + 1])
             if dropout and self.layers["dropout"][k]:
                 self.layers["mask"][k] = arena.take(rows * lds[k])

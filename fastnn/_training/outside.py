@@ -14,6 +14,7 @@ from fastnn._engine.engine import Engine, Sums
 from fastnn._training.descent import divergence, first_order, step_options
 from fastnn._training.net import Net
 from fastnn._validation import CONVERSION_ERRORS, as_sequence, must_be, reason
+from fastnn.kernels.nn.rules import ACTIVATIONS
 from fastnn.kernels.tables import LOSS_NOT_FINITE, OK
 from fastnn.schedules import rates_of_steps
 
@@ -90,6 +91,64 @@ def train_on_output(net: Net, features: Array, f: Function, *, input_gradient: b
     penalty = net.run_steps(run)
     assert by_features is not None
     return loss + penalty, by_features
+
+
+def train_on_jets(
+    net: Net, features: Array, f: Function, directions: Array, *, input_gradient: bool
+) -> tuple[float, Array]:
+    """Make one update by all rows and a loss of the outputs and of their derivatives along directions (k, n_features).
+
+    Returns the loss with the penalty, and its input gradient.
+
+    Raises
+    ------
+    DivergenceError
+        If the loss or a weight is not finite.
+    """
+    each = np.repeat(directions[:, None], len(features), axis=1)
+    with net.kernel_lock:
+        done = net.derivatives().jets.forward(features, each, net.built().params, order=2)
+    names = ("dloss_dy", "dloss_ddy", "dloss_dd2y")
+    loss, slopes = _loss_and_slopes(f(done.outputs, done.first, done.second), names)
+    if not math.isfinite(loss):
+        raise divergence(Sums(status=LOSS_NOT_FINITE), net.epochs_done, _rate(net), net.history)
+    y, dy, d2y = (
+        np.zeros_like(of)
+        if slope is None
+        else as_shape(slope, of.shape, axes, dtype=net.spec.dtype, name=name)
+        for slope, of, name, axes in zip(
+            slopes, (done.outputs, done.first, done.second), names,
+            ("(n, n_outputs)", "(k, n, n_outputs)", "(k, n, n_outputs)"), strict=True,
+        )
+    )  # fmt: skip
+    by_features = None
+
+    def run(_: Engine) -> float:
+        nonlocal by_features
+        by_features = net.derivatives().jets.backward(done, y, dy, d2y, params=True, to_input=input_gradient)
+        return _update(net, penalized=True)
+
+    penalty = net.run_steps(run)
+    assert by_features is not None
+    return loss + penalty, by_features
+
+
+def check_smooth(net: Net, call: str) -> None:
+    """Raise ValueError unless all activations have second derivatives."""
+    for k, layer in enumerate(net.spec.layers):
+        if not layer.activation.rule.is_smooth:
+            smooth = ", ".join(rule.name for rule in ACTIVATIONS if rule.is_smooth)
+            raise ValueError(
+                f"{call} needs second derivatives, but layers[{k}] has the activation {layer.activation.name!r}, for "
+                f"which there are none. Those of {smooth} are known."
+            )
+
+
+def check_no_dropout(net: Net, call: str) -> None:
+    """Raise ValueError if a layer has dropout."""
+    for k, layer in enumerate(net.spec.layers):
+        if layer.dropout:
+            raise ValueError(f"{call} needs a model without dropout, but layers[{k}] has {layer.dropout}.")
 
 
 def _loss_and_slopes(returned: Any, names: tuple[str, ...]) -> tuple[float, tuple[Any, ...]]:

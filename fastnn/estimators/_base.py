@@ -293,6 +293,8 @@ class BaseMLP(CallbackSupport, HiddenOutputs, TransformerMixin, Parameters):
     def _restored_on_failure(self) -> Iterator[Callable[[], None]]:
         """Restore all attributes after an error; yield what is to be called where interrupts begin to keep them."""
         before = dict(vars(self))
+        model: Model | None = before.get("_model")
+        settings = None if model is None else (model.optimizer, model.regularizer)
         kinds: list[type[BaseException]] = [BaseException]
         try:
             yield lambda: kinds.__setitem__(0, Exception)
@@ -301,6 +303,8 @@ class BaseMLP(CallbackSupport, HiddenOutputs, TransformerMixin, Parameters):
                 raise
             self.__dict__.clear()
             self.__dict__.update(before)
+            if model is not None and settings is not None and settings != (model.optimizer, model.regularizer):
+                model.optimizer, model.regularizer = settings
             if isinstance(error, Exception) and not isinstance(error, Warning):
                 self._validate_params()  # which scikit-learn leaves out for all calls of partial_fit but the first
             raise
@@ -369,7 +373,7 @@ class BaseMLP(CallbackSupport, HiddenOutputs, TransformerMixin, Parameters):
         score: Callable[[Model, Rows | None, float], float] = self._score
         held_out = None
         if held_back is not None:
-            held_out = self._prepared(model, held_back)
+            held_out = self._prepared(model, held_back, "sample_weight" if validation is None else "sample_weight_val")
             score = self._score_of(scorer, held_back)
         task = Task(model, rows, held_out, functools.partial(score, model, held_out))
         return functools.partial(self._train, task, self._rules(tasks), optimizer, incremental)
@@ -404,14 +408,14 @@ class BaseMLP(CallbackSupport, HiddenOutputs, TransformerMixin, Parameters):
         """Return copies of the recorded state of earlier fits, as fields of `StoppingState`."""
         return {name: copy.copy(getattr(self, own)) for name, own in _RECORDED.items() if hasattr(self, own)}
 
-    def _prepared(self, model: Model, data: _Data) -> Rows:
-        """Validate rows and convert them to the form that the Model requires."""
+    def _prepared(self, model: Model, data: _Data, weights: str = "sample_weight") -> Rows:
+        """Validate rows and convert them to the form that the Model requires; `weights` is their argument's name."""
         X, y, sample_weight = data
         if self.out_activation_ != "softmax":
             with naming("y"):
                 y = y.astype(model.dtype, copy=False)
         form = net_of(model).form
-        return prepare(X, np.ascontiguousarray(y), form, sample_weight=sample_weight)
+        return prepare(X, np.ascontiguousarray(y), form, sample_weight=sample_weight, names=("X", "y", weights))
 
     def _score(self, model: Model, rows: Rows | None, loss: float) -> float:
         """Return the estimator's score of the Model's present weights for rows, whose loss is not used."""
@@ -451,6 +455,8 @@ class BaseMLP(CallbackSupport, HiddenOutputs, TransformerMixin, Parameters):
         """Return the settings of the training, with further callbacks."""
         names = {field.name for field in dataclasses.fields(Rules)} & set(vars(self))
         given = {name: getattr(self, name) for name in names}
+        # NumPy's integers of 8 bits would overflow in sums and products.
+        given |= {name: int(value) for name, value in given.items() if isinstance(value, np.integer)}
         given |= {"shuffle": bool(self.shuffle), "verbose": bool(self.verbose), "early_stopping": self.early_stopping}
         given["callbacks"] = (*as_callbacks(self.callbacks), *tasks)
         return Rules(objective=self._objective, n_outputs=self.n_outputs_, **given)

@@ -10,6 +10,8 @@ from typing import Any
 
 #: Module of each public name.
 _MODULES: dict[str, str] = {
+    "export_c": "_c",
+    "export_python": "_python",
     "SKOPS_TRUSTED_TYPES": "_skops",
     "from_keras": "_keras",
     "from_onnx": "_onnx_reader",

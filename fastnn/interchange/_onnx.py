@@ -80,8 +80,8 @@ def to_onnx(model: Any, path: Any = None, *, opset: int = 17, dtype: Any = "floa
     opset : int
         Version of the operators, at least 13. 17 with version 8 of the format is read by every runtime since 2022.
     dtype : {"float32", "float64"}
-        Of the input, the weights and the floats of the output. In float64 "gelu" is refused, which ONNX Runtime
-        does not have.
+        Of the input, the weights and the floats of the output. In float64 activations that ONNX Runtime does not have
+        are made of several nodes.
 
     Returns
     -------

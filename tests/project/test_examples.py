@@ -98,6 +98,16 @@ def test_deleting_the_pixels_that_count_lowers_the_logit(capsys):
     assert "largest error" in capsys.readouterr().out
 
 
+def test_a_pair_of_nets_generates_what_the_data_look_like(capsys):
+    results = load("generative_pair").main()
+    first, *_, last, data = results.values()
+    assert data.sum() > 0.95
+    assert first.sum() < 0.3
+    assert last.sum() > 0.65  # 0.8 to 0.9 with other seeds
+    assert last.min() > 0.03
+    assert "points at a center" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
@@ -111,6 +121,8 @@ def test_deleting_the_pixels_that_count_lowers_the_logit(capsys):
         ("transfer", {"epochs": 1, "copies": 1}),
         ("adversarial_digit", {"epochs": 5, "rows": 100}),
         ("explanations", {"epochs": 5, "rows": 200}),
+        ("generative_pair", {"steps": 20}),
+        ("boundary_value_problem", {"steps": 6}),
     ],
 )
 def test_pictures_are_written(name, settings, tmp_path):
@@ -133,3 +145,10 @@ def test_a_net_inside_an_integrator_finds_the_wells_of_the_equation(capsys):
     assert results["agree"] > 0.9
     assert results["difference from Python"] == 0.0
     assert "per call of the net" in capsys.readouterr().out
+
+
+def test_a_net_solves_a_boundary_value_problem(capsys):
+    errors = load("boundary_value_problem").main(steps=1200)
+    assert errors["largest error"] < 0.1
+    assert errors["mean error"] < 0.02
+    assert "none of which was given" in capsys.readouterr().out

@@ -11,7 +11,7 @@ from typing import Any
 from fastnn.kernels.lang.compiler import device_function, kernel, noinline
 from fastnn.kernels.lang.fp_control import flush_subnormals, restore_control
 from fastnn.kernels.lang.protocols import Pointer
-from fastnn.kernels.lang.simd import at, broadcast, cast_like, lanes, store, store_scalar
+from fastnn.kernels.lang.simd import at, broadcast, cast_like, lanes, load_scalar, store, store_scalar
 from fastnn.kernels.lang.struct_pointer import by_reference
 from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import nothing
@@ -23,17 +23,20 @@ from fastnn.kernels.loop.forward_backward import (
     copy_row,
     forward_layer,
     gather,
+    narrow_products,
     row_losses,
 )
 from fastnn.kernels.loop.train import refresh_all
 from fastnn.kernels.nn.dispatch import activate_output_backward, works_on_rows
 from fastnn.kernels.nn.stochastic import mask_rows, step_key
-from fastnn.kernels.tables import ABORTED, MEETING_STRIDE, OK, Data, Plan, State
+from fastnn.kernels.tables import ABORTED, MEETING_STRIDE, OK, Data, Layer, Plan, State
 
 # What `input_derivatives` computes.
 OUTPUTS = 0  # the outputs of a layer
 PRODUCT = 1  # J^T v of each row, v being the row of `Data.targets`
-JACOBIAN = 2  # J of each row
+JACOBIAN = 2  # J of each row, from the outputs down, output by output
+TANGENT = 3  # J u of each row, u being the row of `Data.targets`
+JACOBIAN_UPWARDS = 4  # J of each row, from the inputs up, feature by feature
 
 
 @device_function
@@ -115,6 +118,75 @@ def jacobian_rows(state: State, plan: Plan, row: int, rows: int, below: Pointer,
 
 
 @device_function
+def tangents_from(state: State, plan: Plan, bottom: int, row: int, rows: int, below: Pointer, scratch: Pointer) -> None:
+    """Overwrite the deltas of the layers from `bottom` up with the derivatives of their outputs along a direction.
+
+    That of layer `bottom` is computed from the rows at `below`: the direction itself for layer 0.
+    """
+    x = below
+    for k in range(bottom, plan.layers.size):
+        layer = plan.layers[k]
+        d = at(state.work, layer.delta + row * layer.ld_out)
+        products(state, plan, layer, False, x, rows, scratch, d)
+        activate_tangents(state, layer, row, rows, d)
+        x = d
+
+
+@device_function
+def products(state: State, plan: Plan, layer: Layer, of_values: bool, x: Pointer, rows: int, scratch: Pointer,
+             z: Pointer) -> None:  # fmt: skip
+    """Overwrite rows at `z` with x W, plus the bias for values; of a narrow layer whole blocks of V rows."""
+    bias = at(state.params, layer.bias) if of_values else at(state.work, plan.layout.zeros)
+    w = at(state.params, layer.w)
+    if layer.narrow:
+        narrow_products(state.params, layer, bias, x, layer.ld_in, rows, scratch, z)
+    else:
+        n = whole_vectors(layer.n_out, lanes(w))
+        gemm(
+            x, layer.ld_in, 1, w, layer.ld_out, bias, 0, z, layer.ld_out, rows, n, layer.n_in, nothing(w), nothing(w)
+        )
+
+
+@device_function
+def activate_tangents(state: State, layer: Layer, row: int, rows: int, d: Pointer) -> None:
+    """Multiply rows at `d` by the derivative of the activation, a symmetric matrix per row, as on the way back."""
+    y = at(state.work, layer.output + row * layer.ld_out)
+    z = at(state.work, layer.preactivation + row * layer.ld_out) if layer.preactivation >= 0 else y
+    activate_output_backward(layer.activation, layer.alpha, layer.derivative, z, y, d, layer.ld_out, rows, layer.n_out)
+
+
+@device_function
+def jacobian_upwards(state: State, plan: Plan, row: int, rows: int, below: Pointer, scratch: Pointer,
+                     out: Pointer) -> None:  # fmt: skip
+    """Overwrite (rows, O, I) elements at `out` as `jacobian_rows` does, with one way up per feature."""
+    first = plan.layers[0]
+    last = plan.layers[plan.layers.size - 1]
+    d = at(state.work, first.delta + row * first.ld_out)
+    dy = at(state.work, last.delta + row * last.ld_out)
+    v = lanes(below)
+    zero = broadcast(below, 0.0)
+    for i in range(first.n_in):
+        for r in range(rows):
+            for j in range(0, first.ld_in, v):
+                store(at(below, r * first.ld_in + j), zero)
+            store_scalar(at(below, r * first.ld_in + i), cast_like(below, 1.0))
+        if first.narrow:
+            products(state, plan, first, False, below, rows, scratch, d)
+        else:  # row i of W
+            gemm(
+                at(below, i), first.ld_in, 1, at(state.params, first.w + i * first.ld_out), first.ld_out,
+                at(state.work, plan.layout.zeros), 0, d, first.ld_out,
+                rows, whole_vectors(first.n_out, v), 1, nothing(d), nothing(d),
+            )  # fmt: skip
+        activate_tangents(state, first, row, rows, d)
+        tangents_from(state, plan, 1, row, rows, d, scratch)
+        for r in range(rows):
+            for o in range(last.n_out):
+                value = load_scalar(at(dy, r * last.ld_out + o))
+                store_scalar(at(out, (r * last.n_out + o) * first.n_in + i), value)
+
+
+@device_function
 def run_rows(state: State, plan: Plan, data: Data, what: int, top: int, below: int, tile_rows: int, outputs: Any,
              result: Any, sync: Any, thread: int) -> int:  # fmt: skip
     """Compute what `input_derivatives` does."""
@@ -143,8 +215,15 @@ def run_rows(state: State, plan: Plan, data: Data, what: int, top: int, below: i
                 copy_row(at(data.targets, (place + r) * last.n_out), at(delta, r * last.ld_out), last.n_out)
             backward_from(state, plan, top, -1, row, rows, x)
             write_rows(x, first.ld_in, at(result, place * first.n_in), first.n_in, rows, first.n_in)
+        elif what == TANGENT:
+            for r in range(rows):
+                copy_row(at(data.targets, (place + r) * first.n_in), at(x, r * first.ld_in), first.n_in)
+            tangents_from(state, plan, 0, row, rows, x, scratch)
+            write_rows(delta, last.ld_out, at(result, place * last.n_out), last.n_out, rows, last.n_out)
         elif what == JACOBIAN:
             jacobian_rows(state, plan, row, rows, x, at(result, place * last.n_out * first.n_in))
+        elif what == JACOBIAN_UPWARDS:
+            jacobian_upwards(state, plan, row, rows, x, scratch, at(result, place * last.n_out * first.n_in))
     return OK
 
 
@@ -158,7 +237,7 @@ def input_derivatives(state: State, plan: Plan, data: Data, what: int, top: int,
     state, plan, data : State, Plan, Data
         See `tables`; the mode of `plan.run` is GRADIENT. Overwrites `work`, of which each thread uses `tile_rows` rows.
     what : int
-        OUTPUTS, PRODUCT or JACOBIAN.
+        OUTPUTS, PRODUCT, JACOBIAN, TANGENT or JACOBIAN_UPWARDS.
     top : int
         The layer whose outputs are computed; the last one unless `what` is OUTPUTS.
     below : int
@@ -167,7 +246,7 @@ def input_derivatives(state: State, plan: Plan, data: Data, what: int, top: int,
         Most rows that a thread processes together; whole vectors.
     outputs : (n, O of that layer)
         Overwritten.
-    result : (n, I) for PRODUCT, (n, O I) for JACOBIAN, or (0, 0)
+    result : (n, I) for PRODUCT, (n, O) for TANGENT, (n, O I) for Jacobians, or (n, 0)
         Overwritten.
     sync, thread
         As for `train`.

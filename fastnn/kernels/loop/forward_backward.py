@@ -77,12 +77,13 @@ def gather(data: Data, place: int, rows: int, target: Pointer, ld: int, n: int) 
 
 
 @device_function
-def narrow_products(params: Any, layer: Layer, x: Pointer, ld_x: int, rows: int, scratch: Pointer,
+def narrow_products(params: Any, layer: Layer, bias: Pointer, x: Pointer, ld_x: int, rows: int, scratch: Pointer,
                     z: Pointer) -> None:  # fmt: skip
     """Compute z = x W + b of a narrow layer, V rows at a time; overwrites whole blocks of V rows at `z`.
 
     Parameters
     ----------
+    bias : b, (O,)
     x, ld_x : inputs, padded with zeros to whole vectors, in whole blocks of V rows, and their row stride, W^T's too
     scratch : (V, V), overwritten
     """
@@ -94,7 +95,7 @@ def narrow_products(params: Any, layer: Layer, x: Pointer, ld_x: int, rows: int,
     for r in range(0, rows, v):
         for o in range(layer.n_out):
             sums = dots(at(x, r * ld_x), ld_x, at(w, o * ld_x), depth)
-            store(at(scratch, o * v), sums + broadcast(x, load_scalar(at(params, layer.bias + o))))
+            store(at(scratch, o * v), sums + broadcast(x, load_scalar(at(bias, o))))
         transpose_block(scratch, v, at(z, r * layer.ld_out), layer.ld_out)
 
 
@@ -112,11 +113,11 @@ def forward_layer(params: Any, work: Any, layer: Layer, x: Pointer, ld_x: int, r
     """
     y = at(work, layer.output + row * layer.ld_out)
     z = at(work, layer.preactivation + row * layer.ld_out) if layer.preactivation >= 0 else y
+    bias = at(params, layer.bias)
     if layer.narrow:
-        narrow_products(params, layer, x, ld_x, rows, scratch, z)
+        narrow_products(params, layer, bias, x, ld_x, rows, scratch, z)
     else:
         w = at(params, layer.w)
-        bias = at(params, layer.bias)
         n = whole_vectors(layer.n_out, lanes(w))
         gemm(x, ld_x, 1, w, layer.ld_out, bias, 0, z, layer.ld_out, rows, n, layer.n_in, nothing(w), nothing(w))
     activate_output(layer.activation, layer.alpha, layer.function, z, y, layer.ld_out, rows, layer.n_out)

@@ -142,6 +142,11 @@ class ActivationRule:
         Overwrites n elements of each row, at row stride ld, and sets the padding to zero.
     rows_backward : device function (y, d, ld, rows, n)
         Overwrites dE/dy at `d` with dE/dz.
+    jet : device function z -> (y, first, second, third derivative)
+        Vectors. For smooth functions of lanes; optional, used by second derivatives of a net alone.
+    rows_jet : device function (y, z, gap, ld, rows, n, directions, order)
+    rows_jet_backward : device function (y, z, d, gap, ld, rows, n, directions, order)
+        The same for functions of rows; see `kernels.nn.jets`.
     probabilities : str
         "each" where every output is the probability of a class (class 1 from 0.5 on), "row" where those of a row are
         probabilities of classes that exclude each other; "" otherwise.
@@ -159,8 +164,16 @@ class ActivationRule:
     initializer: str = "glorot_uniform"
     rows: Callable[..., Any] | None = None
     rows_backward: Callable[..., Any] | None = None
+    jet: Callable[..., Any] | None = None
+    rows_jet: Callable[..., Any] | None = None
+    rows_jet_backward: Callable[..., Any] | None = None
     probabilities: str = ""
     code: int = CUSTOM
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether there are second derivatives."""
+        return self.jet is not None or self.rows_jet is not None
 
 
 ACTIVATIONS: Registry[ActivationRule] = Registry("activation")
