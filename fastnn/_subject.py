@@ -11,7 +11,7 @@ from fastnn._data.arrays import as_features
 from fastnn._data.prepare import prepare
 from fastnn._training import objective
 from fastnn._training.net import Net
-from fastnn._validation import must_be
+from fastnn._validation import CONVERSION_ERRORS, must_be
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -74,13 +74,16 @@ class Subject:
     def _numbers(self, y: Any) -> Array:
         """Return the place of each row's label: int64 (n,) for one output per class, else 0 and 1 (n, 1)."""
         assert self.labels is not None
-        given = np.asarray(y)
-        if given.ndim == 2 and given.shape[1] == 1:
-            given = given[:, 0]
         constraint = f"one of the classes {self.labels} per row"
+        try:
+            given = np.asarray(y)
+            if given.ndim == 2 and given.shape[1] == 1:
+                given = given[:, 0]
+            found = np.asarray(given[..., None] == self.labels, np.bool_)
+        except CONVERSION_ERRORS as error:  # raised by the value itself
+            raise TypeError(must_be("y", constraint, y)) from error
         if given.ndim != 1:
             raise ValueError(must_be("y", constraint, f"an array of shape {given.shape}"))
-        found = given[:, None] == self.labels
         if not found.any(axis=1).all():
             raise ValueError(must_be("y", constraint, given[~found.any(axis=1)][0]))
         numbers = found.argmax(axis=1)

@@ -255,11 +255,14 @@ class _Explanation:
 
 def _codes(target: Any, names: Array, n: int) -> npt.NDArray[np.int64]:
     """Return the place of each row's target among the names of the outputs, (n,)."""
-    given = np.asarray(target)
     constraint = f"None, one of the outputs {names.tolist()}, or an array of {n} of these"
+    try:
+        given = np.asarray(target)
+        found = np.asarray(given[..., None] == names, np.bool_)
+    except CONVERSION_ERRORS as error:  # raised by the value itself
+        raise TypeError(must_be("target", constraint, target)) from error
     if given.shape not in ((), (n,)) or given.dtype.kind == "b" != names.dtype.kind:
         raise ValueError(must_be("target", constraint, target))
-    found = given[..., None] == names
     if not np.all(np.any(found, axis=-1)):
         raise ValueError(must_be("target", constraint, target))
     return np.broadcast_to(found.argmax(axis=-1), n)

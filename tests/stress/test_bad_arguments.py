@@ -11,6 +11,7 @@ import contextlib
 import copy
 import faulthandler
 import functools
+import inspect
 import io
 import numbers
 import re
@@ -281,7 +282,7 @@ def model_calls() -> list[Call]:
         arguments = {
             "X": X, "y": y, "epochs": EPOCHS, "batch_size": "auto", "validation_data": (X, y), "validation_split": 0.0,
             "sample_weight": WEIGHTS, "class_weight": {0: 1.0, 1: 2.0} if classes else None, "shuffle": True,
-            "augmentation": None, "callbacks": [], "max_seconds": None, "verbose": False,
+            "augmentation": None, "adversary": None, "callbacks": [], "max_seconds": None, "verbose": False,
         }  # fmt: skip
         rows = {
             "X": ("features",),
@@ -403,6 +404,46 @@ def record_calls() -> list[Call]:
     ]  # fmt: skip
 
 
+def attack_calls() -> list[Call]:
+    """Return the calls of attacks and explanations; numbers of steps are as they are, as large ones take long."""
+    robust, explain = fastnn.robust, fastnn.explain
+    calls = [
+        constructor(kind, {"eps": 0.1}, eps_step=None, random_start=True, ratio=1.0, clip_values=None)
+        for kind in (robust.FGSM, robust.PGD)
+    ]
+    counts = {"max_iter": 2, "num_random_init": 2, "n_steps": 3, "n_samples": 2}
+    also = {"X": ("features",)}
+    for kind in ("classifier", "regressor", "MLPClassifier"):
+        state = estimator_state if kind.startswith("MLP") else model_state
+        rows = {"model": templates()[kind], "X": X}
+        attacked = {**rows, "y": TARGETS_OF[kind], "eps": 0.1, "norm": 2, "clip_values": (-9.0, 9.0)}
+        valid = {
+            robust.fgsm: {**attacked, "targeted": False},
+            robust.pgd: {**attacked, "targeted": False, "eps_step": 0.1, "seed": 0},
+            explain.saliency: {**rows, "target": None, "abs": True},
+            explain.input_x_gradient: {**rows, "target": None},
+            explain.integrated_gradients: {
+                **rows, "baselines": 0.0, "target": None, "method": "riemann_left", "return_convergence_delta": True
+            },
+            explain.smooth_grad: {**rows, "target": None, "stdevs": 0.1, "seed": 0, "abs": False},
+        }  # fmt: skip
+        if kind != "regressor":
+            valid[robust.accuracy_under_attack] = {**attacked, "attack": "pgd", "seed": 0}
+        for function, arguments in valid.items():
+            names = inspect.signature(function).parameters
+            fixed = {name: count for name, count in counts.items() if name in names}
+
+            def run(_: Any, function: Any = function, **given: Any) -> None:
+                function(**given)
+
+            subject = functools.partial(templates().__getitem__, kind)
+            calls.append(
+                Call(f"{function.__name__}({kind})", run, {**arguments, **fixed}, subject, state, also=also,
+                     fixed=tuple(fixed))
+            )  # fmt: skip
+    return calls
+
+
 # -------------------------------------------------------------------------------------------------------- estimators
 
 
@@ -483,7 +524,7 @@ def estimator_calls() -> list[Call]:
 @functools.cache
 def all_calls() -> list[Call]:
     """Return all public calls; some several times, which makes them more frequent."""
-    return [*declarations(), *model_calls(), *model_calls(), *record_calls(), *estimator_calls()]
+    return [*declarations(), *model_calls(), *model_calls(), *record_calls(), *attack_calls(), *estimator_calls()]
 
 
 # -------------------------------------------------------------------------------------------------------------- cases
