@@ -123,12 +123,22 @@ def test_a_pair_of_nets_generates_what_the_data_look_like(capsys):
         ("explanations", {"epochs": 5, "rows": 200}),
         ("generative_pair", {"steps": 20}),
         ("boundary_value_problem", {"steps": 6}),
+        ("net_in_c", {"epochs": 2}),
     ],
 )
 def test_pictures_are_written(name, settings, tmp_path):
     pytest.importorskip("matplotlib")
     load(name).main(str(tmp_path / "picture.png"), **settings)
     assert (tmp_path / "picture.png").stat().st_size > 5000
+
+
+def test_a_c_program_maps_two_spirals(capsys):
+    results = load("net_in_c").main()
+    assert results["accuracy"] > 0.9
+    printed = capsys.readouterr().out
+    if "no C compiler" not in printed:
+        assert results["difference"] < 1e-3
+        assert "ns per point" in printed
 
 
 def test_every_example_is_tested():
