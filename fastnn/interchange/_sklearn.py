@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn import losses
 from fastnn._validation import must_be, shown
 from fastnn.interchange._chain import Chain, chain_of
 
@@ -19,6 +20,10 @@ _ATTRIBUTES = (
 )  # fmt: skip
 #: Activations of hidden layers by our names, and those of the last layer.
 _HIDDEN = {"identity": "identity", "sigmoid": "logistic", "tanh": "tanh", "relu": "relu"}
+#: The loss of a Model for each `out_activation_`.
+_LOSSES = {
+    "softmax": "softmax_crossentropy", "logistic": "binary_crossentropy", "identity": "squared_error", "exp": "poisson",
+}  # fmt: skip
 _SOLVERS = ("lbfgs", "sgd", "adam")
 
 
@@ -63,6 +68,7 @@ def from_sklearn(mlp: Any) -> Any:
     valid = inspect.signature(cls).parameters
     made = cls(**{name: value for name, value in mlp.get_params(deep=False).items() if name in valid})
     found = {name: copy.deepcopy(state[name]) for name in _ATTRIBUTES if name in state}
+    found["_objective"] = losses.get(_LOSSES[mlp.out_activation_])
     found["coefs_"] = [np.array(coef, order="C") for coef in mlp.coefs_]
     found["intercepts_"] = [np.array(intercept) for intercept in mlp.intercepts_]
     if made.early_stopping:
