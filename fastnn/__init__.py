@@ -32,6 +32,8 @@ from fastnn.optimizers import *  # noqa: F403
 from fastnn.regularizers import L1, L1L2, L2
 
 if TYPE_CHECKING:
+    from fastnn import explain as explain
+    from fastnn import robust as robust
     from fastnn.estimators import MLPClassifier as MLPClassifier
     from fastnn.estimators import MLPRegressor as MLPRegressor
 
@@ -71,13 +73,13 @@ __all__ += optimizers.__all__
 
 #: Public modules, and names that are imported on first access, as they need scikit-learn.
 _MODULES = (
-    "activations", "augmentation", "callbacks", "custom", "datasets", "estimators", "history", "initializers",
-    "interchange", "layers", "losses", "lr_finder", "metrics", "model", "optimizers", "plot", "regularizers",
-    "schedules", "solvers",
+    "activations", "augmentation", "callbacks", "custom", "datasets", "estimators", "explain", "history",
+    "initializers", "interchange", "jit", "layers", "losses", "lr_finder", "metrics", "model", "optimizers", "plot",
+    "regularizers", "robust", "schedules", "solvers",
 )  # fmt: skip
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 #: Modules that are imported on first access.
-_LATER = ("estimators", "interchange")
+_LATER = ("estimators", "explain", "interchange", "jit", "robust")
 
 
 def __dir__() -> list[str]:

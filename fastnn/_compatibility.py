@@ -67,7 +67,7 @@ def as_batch_size(batch_size: Any, n_rows: int, optimizer: optimizers.Optimizer)
     """
     if batch_size is None:
         return n_rows
-    if isinstance(batch_size, str) and batch_size == "auto":
+    if isinstance(batch_size, str) and str.__str__(batch_size) == "auto":
         return n_rows if optimizer.full_batch else min(DEFAULT_BATCH, n_rows)
     batch = min(positive_integer(batch_size, "batch_size"), n_rows)
     if optimizer.full_batch and batch != n_rows:

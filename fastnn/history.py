@@ -165,6 +165,14 @@ class History:
             parts.append(f"stopped: {self.stopped}")
         return f"History({'; '.join(parts)})"
 
+    def __copy__(self) -> History:
+        """Return a History with lists of its own."""
+        other = History(self._params)
+        other._epoch = list(self._epoch)
+        other._history = {name: list(series) for name, series in self._history.items()}
+        other.stopped = self.stopped
+        return other
+
     def to_frame(self) -> Any:
         """Return a pandas DataFrame: one column per name, the epochs' numbers as index.
 

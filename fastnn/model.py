@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn import losses, metrics, optimizers, regularizers
+from fastnn._adversary import FGSM, PGD, table_of
 from fastnn._compatibility import (
     BatchSize,
     as_batch_size,
@@ -29,12 +30,14 @@ from fastnn._data.arrays import as_features, written_during_the_call
 from fastnn._data.class_weight import ClassWeight
 from fastnn._data.prepare import ValidationData, prepare, prepare_training
 from fastnn._derivatives import Differentiable
+from fastnn._embedding import Embedding
 from fastnn._engine.inference import NotFinite
 from fastnn._engine.processors import available_threads
 from fastnn._errors import warn
 from fastnn._persistence import model_state
 from fastnn._persistence.npz import PathOrFile
 from fastnn._results import ParameterViews, Scores
+from fastnn._subject import Subject
 from fastnn._training import advice, descent, objective, summary
 from fastnn._training.fit import train
 from fastnn._training.loop import Fit
@@ -74,7 +77,7 @@ else:
 
 
 @explained
-class Model(Differentiable):
+class Model(Differentiable, Embedding):
     """A multilayer perceptron and its training: min E(f(x), t) + R.
 
     Nothing is compiled or allocated before the first call that needs it. A name that is not an attribute below cannot
@@ -160,6 +163,8 @@ class Model(Differentiable):
     """
 
     __slots__ = ("__weakref__", "_net")
+
+    _net: Net
 
     def __init__(
         self,
@@ -452,6 +457,10 @@ class Model(Differentiable):
         """Return widths, loss, optimizer and seed."""
         return summary.describe(self._net)
 
+    def _repr_html_(self) -> str:
+        """Return the table of `summary`, which notebooks show."""
+        return summary.html(self._net)
+
     def summary(self, print_fn: Callable[[str], Any] = print) -> None:
         """Print the layers: shapes, activations, numbers of parameters, and settings that are not the defaults.
 
@@ -481,6 +490,7 @@ class Model(Differentiable):
         class_weight: ClassWeight | None = None,
         shuffle: bool = True,
         augmentation: Augmentation | None = None,
+        adversary: FGSM | PGD | None = None,
         callbacks: Callback | Iterable[Callback] | None = None,
         max_seconds: float | None = None,
         verbose: bool | int | Literal["auto"] = "auto",
@@ -516,6 +526,10 @@ class Model(Differentiable):
         augmentation : Augmentation or None
             Random changes of the rows of each batch: noise, mixup, a function. Validation rows are not changed; invalid
             with full-batch solvers.
+        adversary : robust.FGSM, robust.PGD or None
+            Adversarial training: the rows of each batch (after `augmentation`) are moved so that their loss rises, and
+            then trained on. Loss and metrics are those of the moved rows. Validation rows are not moved; invalid with
+            full-batch solvers.
         callbacks : Callback, iterable of Callback or None
             Called at the start and the end of the training and of each epoch; see `Callback`.
         max_seconds : float or None
@@ -568,6 +582,7 @@ class Model(Differentiable):
         verbose = as_verbose(verbose)
         check_augmentation(augmentation, net.optimizer)
         plan = None if augmentation is None else augmentation.changes(training.features.shape[1], net.spec.dtype)
+        against = table_of(adversary, training, net.optimizer)
         progress = bar(verbose, epochs=epochs, rows=training.n)
 
         def run() -> History:
@@ -585,6 +600,7 @@ class Model(Differentiable):
                 progress=progress,
                 max_seconds=max_seconds,
                 augmentation=plan,
+                adversary=against,
             )
             try:
                 advice.check_scale(net, training)
@@ -1007,6 +1023,28 @@ def _public(kind: type[Model]) -> list[str]:
 def net_of(model: Model) -> Net:
     """Return the net of a model, for modules of this package above `Model`."""
     return model._net
+
+
+def subject_of(model: Any) -> Subject:
+    """Return the net of a Model or of a fitted estimator, for modules of this package above `Model`.
+
+    Raises
+    ------
+    TypeError
+        If `model` is neither.
+    ValueError
+        If it has no weights yet.
+    sklearn.exceptions.NotFittedError
+        If the estimator has not been fitted.
+    """
+    if isinstance(model, Model):
+        return Subject(model, model._net)
+    model_of = getattr(type(model), "__fastnn_model__", None)
+    if model_of is None:
+        hint = "Of a Pipeline, give its last step and the transformed X."
+        raise TypeError(must_be("model", "a fastnn.Model or a fitted estimator of fastnn", model, hint))
+    own: Model = model_of(model)
+    return Subject(own, own._net, model)
 
 
 def _model_of(net: Net) -> Model:

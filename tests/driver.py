@@ -23,7 +23,9 @@ from fastnn._engine.autotune import SliceTuner
 from fastnn._engine.engine import Engine, RunOptions, StepOptions, Sums
 from fastnn._engine.limits import InferenceLimits, WorkspaceLimits
 from fastnn._engine.thread_team import ThreadTeam
-from fastnn.kernels.nn import rules
+from fastnn.kernels.lang.compiler import kernel
+from fastnn.kernels.lang.simd import at
+from fastnn.kernels.nn import rules, stochastic
 
 _LEARNING_RATES = {
     "sgd": 0.05, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.05, "rmsprop": 0.005, "lion": 0.001
@@ -228,6 +230,24 @@ def train_naive(
         order = None if seed is None else np.array(naive.permutation(len(rows.x), seed, epoch))
         sums.append(naive.train_epoch(net, *rows.oracle(), batch=batch, optimizer=rule, order=order, metrics=metrics))
     return sums
+
+
+@kernel
+def _drop_rows(seed, step, layer, rate, place, x, ld, mask, out, rows, n):
+    key = stochastic.key_of(stochastic.step_key(seed, step), stochastic.DROP + layer)
+    stochastic.drop(key, rate, place, at(x, 0), ld, at(mask, 0), at(out, 0), ld, rows, n)
+
+
+def dropout_masks(arch, seed, rows, step, place=0):
+    """Factors of dropout for some rows of a step, for each layer; (rows, I)."""
+    found = []
+    for k, ld in enumerate(arch.leading_dimensions()[:-1]):
+        ones, mask, out = np.ones((rows, ld), arch.dtype), *np.zeros((2, rows, ld), arch.dtype)
+        n = arch.sizes[k]
+        _drop_rows(seed, step, k, arch.dropouts[k], place, ones, ld, mask, out, rows, n)
+        np.testing.assert_array_equal(out[:, :n], mask[:, :n])
+        found.append(mask[:, : arch.sizes[k]])
+    return found
 
 
 def assert_same_net(made: Engine, net: naive.Net, tolerance: float) -> None:

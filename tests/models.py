@@ -19,6 +19,13 @@ from fastnn.kernels.nn import rules
 #: Rows of the shared data: no multiple of a vector's length, of 7 rows per batch, or of 3 classes times either.
 N = 45
 
+#: Every activation of a hidden layer, two of them with another number than their default.
+HIDDEN_ACTIVATIONS = {
+    **{rule.name: rule.name for rule in rules.ACTIVATIONS if rule.rows is None},
+    "elu(0.7)": fastnn.elu(0.7),
+    "leaky_relu(0.2)": fastnn.leaky_relu(0.2),
+}
+
 _RATES = {"sgd": 0.05, "momentum": 0.02, "nesterov": 0.02, "adagrad": 0.05, "lion": 0.001}
 #: One of each rule of the kernels, by the rule's name, at a learning rate for small nets.
 OPTIMIZERS = {
@@ -57,6 +64,17 @@ def classifier(layers=(5, 3), **options):
 def regressor(layers=(5, 2), **options):
     """Unbuilt net for two targets; each option replaces a default."""
     return Model(list(layers), **{"loss": "squared_error", "seed": 0, **options})
+
+
+def chain_net(activation="tanh", hidden=(5, 9), *, dtype="float32", n_features=7, n_outputs=3, output=None, **options):
+    """Built net with one activation in all hidden layers and random biases, to be compared with other libraries."""
+    layers = [fastnn.Dense(n, activation) for n in hidden] + [fastnn.Dense(n_outputs, output)]
+    model = Model(layers, **{"loss": "squared_error", "seed": 0, **options}, dtype=dtype).build(n_features)
+    rng = np.random.default_rng(5)
+    if activation == "exponential":  # of exponentials of large numbers nothing can be compared
+        model.weights = [0.25 * w for w in model.weights]
+    model.biases = [0.3 * rng.standard_normal(b.shape) for b in model.biases]
+    return model
 
 
 # --------------------------------------------------------------------------------------- an activation and a loss
@@ -108,3 +126,12 @@ def assert_same_parameters(first, second):
         assert a.dtype == b.dtype
         assert a.shape == b.shape
         assert a.tobytes() == b.tobytes()
+
+
+def assert_same_outputs(found, wanted, dtype):
+    """Outputs of one net by two libraries: equal to 1e-6 of the largest in float32, to 1e-12 in float64."""
+    found, wanted = np.asarray(found), np.asarray(wanted)
+    assert found.shape == wanted.shape
+    assert wanted.size
+    largest = np.abs(wanted).max()
+    assert np.abs(found - wanted).max() <= {"float32": 1e-6, "float64": 1e-12}[np.dtype(dtype).name] * largest

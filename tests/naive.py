@@ -291,7 +291,12 @@ def objective(net, x, t, sample_weight):
 
 
 def gradient(net, x, t, sample_weight, masks=None):
-    """Gradient of E + R with respect to all weights and biases, by plain back-propagation: two lists."""
+    """Gradient of E + R with respect to all weights and biases: two lists."""
+    return back_propagate(net, x, t, sample_weight, masks)[:2]
+
+
+def back_propagate(net, x, t, sample_weight, masks=None):
+    """Gradient of E + R with respect to all weights, biases and features, by plain back-propagation."""
     activations = net.trained_activations
     zs, ys = forward(net, x, activations, masks)
     d = loss_rows_backward(net.loss, ys[-1], t, net.loss_parameters) * row_shares(net, sample_weight)[:, None]
@@ -304,7 +309,7 @@ def gradient(net, x, t, sample_weight, masks=None):
         d_weights.insert(0, y.T @ d + l1 * np.sign(w) + 2 * l2 * w)
         d_biases.insert(0, d.sum(axis=0) if net.use_bias[k] else 0 * net.biases[k])
         d = d @ w.T if masks is None else d @ w.T * masks[k]
-    return d_weights, d_biases
+    return d_weights, d_biases, d
 
 
 # --------------------------------------------------------------------------------------------- optimizers

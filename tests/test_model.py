@@ -262,6 +262,24 @@ def test_summary_prints_and_takes_an_empty_list(capsys):
     assert "squared_error" in capsys.readouterr().out
 
 
+def test_notebooks_show_the_summary_as_a_table():
+    model = Model([Dense(5, fastnn.leaky_relu(0.2), max_norm=2.0), Dense(3)], loss="mse", seed=0)
+    rows = model._repr_html_().splitlines()
+    assert rows[2] == "<tr><th>layer</th><th>shape</th><th>activation</th><th>parameters</th><th></th></tr>"
+    assert rows[3] == "<tr><td>1</td><td>? x 5</td><td>leaky_relu(0.2)</td><td>?</td><td>max_norm=2</td></tr>"
+    assert "<td>25</td>" in model.build(4)._repr_html_()
+    assert len(Model([], loss="mse")._repr_html_().splitlines()) == 4
+
+
+def test_names_in_the_table_are_escaped():
+    name = "<script>alert('&')</script>"
+    own = fastnn.custom.activation(lambda z: 2 * z, lambda z: 2.0, name=name)
+    loss = fastnn.custom.loss(lambda u, t: (u - t) ** 2, lambda u, t: 2 * (u - t), name=name)
+    text = Model([Dense(5, own), 1], loss=loss)._repr_html_()
+    assert "<script" not in text
+    assert text.count("&lt;script&gt;alert(&#x27;&amp;&#x27;)&lt;/script&gt;") == 2
+
+
 def test_flops_of_a_row():
     model = classifier([5, 3]).build(4)
     assert model.flops_per_row(training=False) == 2 * (4 * 5 + 5 * 3)

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import shutil
+import subprocess
+import tempfile
 from itertools import product
+from pathlib import Path
 
 import numpy as np
 
@@ -47,3 +52,44 @@ class Predict:
                 self.model.predict(self.X)
 
         return 1e6 * median(run)
+
+
+class ExportedC:
+    """One row by the header of `export_c`, 8-32-32-3 with tanh and gelu, compiled by -O3: nanoseconds per row."""
+
+    params = (["float32", "float64"], ["native", "mfma", "plain"])
+    param_names = ("dtype", "flags")
+    unit = "ns"
+    flags = {"native": ["-march=native"], "mfma": ["-mfma"], "plain": []}  # noqa: RUF012  (asv wants no annotation)
+    rows = 1000
+
+    def setup(self, dtype: str, flags: str) -> None:
+        if shutil.which("gcc") is None:
+            raise NotImplementedError
+        layers = [fastnn.Dense(32, "tanh"), fastnn.Dense(32, "gelu"), fastnn.Dense(3)]
+        model = fastnn.Model(layers, loss="squared_error", seed=0, dtype=dtype).build(8)
+        self.X = np.random.default_rng(0).standard_normal((self.rows, 8)).astype(dtype)
+        self.Y = np.empty((self.rows, 3), dtype)
+        kind = "float" if dtype == "float32" else "double"
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            fastnn.interchange.export_c(model, folder / "net.h")
+            (folder / "rows.c").write_text(
+                f'#include "net.h"\n__attribute__((noinline)) static void one(const {kind} *x, {kind} *y)\n'
+                f"{{ net_predict(x, y); }}\nvoid rows(const {kind} *x, long n, {kind} *y);\n"
+                f"void rows(const {kind} *x, long n, {kind} *y)\n"
+                "{ for (long r = 0; r < n; ++r) one(x + 8 * r, y + 3 * r); }\n"
+            )
+            command = ["gcc", "-std=c99", "-O3", *self.flags[flags], "-shared", "-fPIC", "rows.c", "-o", "rows.so"]
+            if subprocess.run([*command, "-lm"], cwd=folder, check=False, capture_output=True).returncode:
+                raise NotImplementedError  # the flag is that of other processors
+            self.call = ctypes.CDLL(str(folder / "rows.so")).rows
+
+    def track_row(self, dtype: str, flags: str) -> float:
+        x, y = (ctypes.c_void_p(array.ctypes.data) for array in (self.X, self.Y))
+
+        def run(count: int) -> None:
+            for _ in range(count):
+                self.call(x, ctypes.c_long(self.rows), y)
+
+        return 1e9 * median(run) / self.rows

@@ -34,6 +34,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "label_smoothing": {"loss": fastnn.losses.softmax_crossentropy(0.1)},
     "noise": {"augmentation": fastnn.Augmentation(noise=0.1)},
     "mixup": {"augmentation": fastnn.Augmentation(mixup=0.2)},
+    "fgsm": {"adversary": fastnn.robust.FGSM(0.1)},
+    "pgd": {"adversary": fastnn.robust.PGD(0.1, max_iter=3)},
     "schedule": {"optimizer": fastnn.Adam(fastnn.schedules.Cosine(0.001, epochs=10))},
 }
 
@@ -83,19 +85,21 @@ class _Training:
     repeat = (2, 10, 1.0)  # minimum and maximum number of samples, seconds
     timeout = 300
 
-    def prepare(self, work: Workload, *, n_threads: int = 1, augmentation: Any = None, **settings: Any) -> None:
+    def prepare(
+        self, work: Workload, *, n_threads: int = 1, augmentation: Any = None, adversary: Any = None, **settings: Any
+    ) -> None:
         if n_threads > available_threads():
             raise NotImplementedError  # would measure the scheduler
         self.work = work
         self.data = _data(work)
-        self.augmentation = augmentation
+        self.augmentation, self.adversary = augmentation, adversary
         self.model = model_for(work, n_threads=n_threads, **settings)
         self.run()
 
     def run(self) -> float:
         history = self.model.fit(
             *self.data, epochs=self.work.epochs, batch_size=self.work.batch, augmentation=self.augmentation,
-            verbose=False,
+            adversary=self.adversary, verbose=False,
         )  # fmt: skip
         return history["loss"][-1]
 

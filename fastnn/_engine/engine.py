@@ -7,9 +7,10 @@ tables, arrays become arenas, and compiled code runs in slices of about 50 ms.
 from __future__ import annotations
 
 import time
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from fastnn._engine.autotune import SliceTuner
 from fastnn._engine.inference import InferencePlan, NotFinite
 from fastnn._engine.limits import INFERENCE_LIMITS, WORKSPACE_LIMITS, InferenceLimits, WorkspaceLimits
 from fastnn._engine.thread_team import ThreadTeam
-from fastnn._engine.workspace import NO_NUMBERS, NO_ORDER, Workspace
+from fastnn._engine.workspace import NO_ADVERSARY, NO_NUMBERS, NO_ORDER, Workspace
 from fastnn._validation import must_be
 from fastnn.kernels import tables
 from fastnn.kernels.loop.train import train as train_kernel
@@ -91,6 +92,7 @@ class RunOptions:
     step_losses : of the same shape, overwritten with the mean loss of each step's batch, without penalty; or (0,)
     step_penalties : of the same shape, overwritten with the penalty of each step; or (0,)
     penalty_weight : see `tables.Run`
+    adversary : (1,) or (0,) `tables.Adversary`, how the rows of a step are moved against the net
     """
 
     batch: int
@@ -102,6 +104,7 @@ class RunOptions:
     step_losses: np.ndarray = field(default_factory=lambda: NO_NUMBERS)
     step_penalties: np.ndarray = field(default_factory=lambda: NO_NUMBERS)
     penalty_weight: float = 0.0
+    adversary: np.ndarray = field(default_factory=lambda: NO_ADVERSARY)
 
     def plan(self, plan: Plan, settings: Run, end_step: int) -> Plan:
         """Return the plan of a slice of the run, which ends before `end_step`."""
@@ -113,7 +116,20 @@ class RunOptions:
             step_losses=self.step_losses,
             step_penalties=self.step_penalties,
             mixing=NO_NUMBERS if self.changes is None else self.changes.mixing,
+            adversary=self.adversary,
         )
+
+
+def _purpose(adversary: np.ndarray) -> str:
+    """Return the purpose of the workspace of training."""
+    return "train_against" if adversary.size else "train"
+
+
+class Reader(Protocol):
+    """An object outside that reads the parameters of an engine, and must know where they are."""
+
+    def point_at(self, params: np.ndarray, /) -> None:
+        """Read another array from now on."""
 
 
 def _n_rows(data: Data) -> int:
@@ -171,6 +187,7 @@ class Engine:
         self.offsets, size = tables.param_offsets(architecture.sizes, architecture.dtype)
         self.params = tables.aligned_zeros(size, architecture.dtype)
         self._predictor: InferencePlan | None = None
+        self._readers: weakref.WeakSet[Reader] = weakref.WeakSet()
         self.reset_slots(n_slots, averaged=averaged)
         self._grad = np.zeros(0, architecture.dtype)
         self._workspaces: dict[str, Workspace] = {}
@@ -221,6 +238,7 @@ class Engine:
         self.steps_done = 0
         self.scalars: tuple[float, ...] = ()
         self._predictor = None
+        self.update_readers()
 
     def _new_slots(self, n_slots: int) -> np.ndarray:
         size = self.params.size
@@ -237,6 +255,7 @@ class Engine:
             self.slots[-1] = self.params
         self.averaged = averaged
         self._predictor = None
+        self.update_readers()
 
     def set_trained(self, trained: tuple[bool, ...]) -> None:
         """Choose the layers that the next steps train; (L,) bool."""
@@ -247,6 +266,15 @@ class Engine:
     def final_params(self) -> np.ndarray:
         """Parameters used for predictions: the running average if there is one, else `params`."""
         return self.slots[-1] if self.averaged and self.steps_done else self.params
+
+    def add_reader(self, reader: Reader) -> None:
+        """Call `point_at` of an object, as long as it lives, with `final_params` whenever they may be another array."""
+        self._readers.add(reader)
+
+    def update_readers(self) -> None:
+        """Call `point_at` of the readers."""
+        for reader in tuple(self._readers):
+            reader.point_at(self.final_params)
 
     def set_penalties(self, penalties: tuple[tuple[float, float], ...]) -> None:
         """Replace the factors l1 and l2 of each layer; (L,) pairs."""
@@ -290,15 +318,18 @@ class Engine:
         if found is None or found.batch != batch or found.max_threads < team.n_threads:
             n_threads = max(self.n_threads, team.n_threads)
             found = Workspace(
-                self.architecture, batch, n_threads, gradients=purpose != "evaluate", dropout=purpose == "train",
-                limits=self._limits,
-            )
+                self.architecture, batch, n_threads, gradients=purpose != "evaluate",
+                dropout=purpose.startswith("train"), to_inputs=purpose == "train_against", limits=self._limits,
+            )  # fmt: skip
             self._workspaces[purpose] = found
         return found
 
-    def epochs_per_slice(self, n_rows: int, batch: int, team: ThreadTeam) -> int:
+    def epochs_per_slice(
+        self, n_rows: int, batch: int, team: ThreadTeam, *, adversary: np.ndarray = NO_ADVERSARY
+    ) -> int:
         """Return the epochs per slice that the timing of earlier steps suggests."""
-        return self._workspace("train", batch, team).pace(team.n_threads).epochs(-(-n_rows // batch))
+        space = self._workspace(_purpose(adversary), batch, team)
+        return space.pace(team.n_threads).epochs(-(-n_rows // batch))
 
     def gradient_buffer(self) -> np.ndarray:
         """Return the memory of a gradient in the layout of `params`."""
@@ -385,7 +416,7 @@ class Engine:
 
     def _begin(self, step: StepOptions, run: RunOptions, team: ThreadTeam) -> Workspace:
         """Prepare the workspace of training for a run, and the optimizer's memory for its first step."""
-        space = self._workspace("train", run.batch, team)
+        space = self._workspace(_purpose(run.adversary), run.batch, team)
         space.begin(run.metrics)
         self.begin_updates(space, step)
         return space
@@ -405,6 +436,7 @@ class Engine:
         """Keep what the updates of a workspace have changed besides the arrays; return the steps of the run."""
         reached, self.steps_done = space.progress[0].item()
         self.scalars = tuple(map(float, space.scalars[: len(self.scalars)]))
+        self.update_readers()  # from the first step on, there may be an average
         return int(reached)
 
     def settings(self, step: StepOptions, run: RunOptions, n_rows: int, *, ema_slot: int) -> Run:
@@ -434,6 +466,12 @@ class Engine:
     def evaluate(self, data: Data, *, metrics: tuple[int, ...], team: ThreadTeam) -> Sums:
         """Return the sums of loss and metrics over all rows, without penalty."""
         return self._whole(data, tables.EVALUATE, metrics, team)
+
+    def losses(self, data: Data, *, team: ThreadTeam) -> np.ndarray:
+        """Return the loss of each row, without weight and penalty; (n,). NaN from the first that is not finite on."""
+        losses = np.full(_n_rows(data), np.nan)
+        self._whole(data, tables.EVALUATE, (), team, step_losses=losses)
+        return losses
 
     def gradient(self, data: Data, *, team: ThreadTeam) -> tuple[Sums, list[np.ndarray], list[np.ndarray]]:
         """Return sums, dE/dW and dE/db per layer (copies) of all rows as one batch."""
@@ -468,10 +506,14 @@ class Engine:
         grad = self.gradient_buffer()
         return self._whole(data, tables.GRADIENT, metrics, team), grad
 
-    def _whole(self, data: Data, mode: int, metrics: tuple[int, ...], team: ThreadTeam) -> Sums:
+    def _whole(
+        self, data: Data, mode: int, metrics: tuple[int, ...], team: ThreadTeam, step_losses: np.ndarray = NO_NUMBERS
+    ) -> Sums:
         n_rows = _n_rows(data)
         # Without a gradient no sum over the rows of a chunk is needed, so a small chunk suffices.
         batch = min(n_rows, self._limits.min_chunk) if mode == tables.EVALUATE else n_rows
+        if step_losses.size:
+            batch = 1
         space = self._workspace("evaluate" if mode == tables.EVALUATE else "gradient", batch, team)
         params = self.final_params if mode == tables.EVALUATE else self.params
         state = State(params, self.slots.reshape(-1), self._grad, space.work)
@@ -479,7 +521,7 @@ class Engine:
         n_steps = -(-n_rows // batch)
         run = Run(mode=mode, n_rows=n_rows, epoch_steps=n_steps, loss=self.architecture.loss)
         n_threads = team.start(team.n_threads)
-        plan = space.plan(n_threads)._replace(run=run, end_step=n_steps)
+        plan = space.plan(n_threads)._replace(run=run, end_step=n_steps, step_losses=step_losses)
         status = int(team.run(train_kernel, state, plan, data, n_threads=n_threads))
         # The sums of the finished epoch, or of the steps before the failure.
         steps = int(space.progress["step"][0])

@@ -20,6 +20,7 @@ from fastnn.kernels.tables import Layout, Plan, Run
 
 NO_ORDER = np.empty(0, np.int64)
 NO_NUMBERS = np.empty(0)
+NO_ADVERSARY = tables.new_table(tables.Adversary, 0)
 NO_RUN = Run(mode=tables.EVALUATE, n_rows=0, epoch_steps=1, loss=0)
 
 
@@ -179,8 +180,9 @@ class Workspace:
                 self.layers["mask"][k] = arena.take(rows * lds[k])
                 if k:  # the layer below needs its unmasked output for its derivative
                     self.layers["input"][k] = arena.take(rows * lds[k])
-        # Derivatives by the net's input: no training step computes them.
+        # Derivatives by the net's input: no training step computes them but one with an adversary.
         self.input_delta = arena.take(rows * lds[0]) if to_inputs else -1
+        self.moves = arena.take(rows * lds[0]) if to_inputs else -1
         for k in range(0 if to_inputs else 1, architecture.n_layers):
             if architecture.narrow()[k]:
                 continue
@@ -232,6 +234,8 @@ class Workspace:
             scratch=self.scratch,
             scratch_size=self.scratch_size,
             shard_grad=self.shard_grad,
+            input_delta=self.input_delta,
+            moves=self.moves,
         )
 
     def plan(self, n_threads: int) -> Plan:
@@ -259,6 +263,7 @@ class Workspace:
                 hyper=self.hyper,
                 scalars=self.scalars,
                 mixing=NO_NUMBERS,
+                adversary=NO_ADVERSARY,
             )
         return self._plans[n_threads]
 

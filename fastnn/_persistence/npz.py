@@ -23,7 +23,7 @@ import struct
 import tokenize
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, TypeAlias
 
 import numpy as np
@@ -104,7 +104,7 @@ def write(path: PathOrFile, header: Mapping[str, Any], arrays: Mapping[str, NDAr
         entries[name] = array
 
     if isinstance(path, (str, os.PathLike)):
-        _write_path(path, entries)
+        _write_path(path, lambda file: _write_archive(file, entries), lambda file: _write_stream(file, entries))
     elif isinstance(path, io.TextIOBase) or not hasattr(path, "write"):
         raise TypeError(must_be("path", "a path or a file opened with mode 'wb'", path))
     else:
@@ -121,7 +121,34 @@ def _check_name(path: str | os.PathLike[str]) -> None:
         raise ValueError(must_be("path", "a name without NUL and without lone surrogates", os.fspath(path)))
 
 
-def _write_path(path: str | os.PathLike[str], entries: Mapping[str, NDArray[Any]]) -> None:
+def write_bytes(path: str | os.PathLike[str], data: bytes) -> None:
+    """Write one file as `write` does: replaced atomically, with its permissions, links followed.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+    data : bytes
+        The whole content.
+
+    Raises
+    ------
+    ValueError
+        If no file can have the name `path`.
+    OSError
+        If the file cannot be written.
+    """
+    _check_name(path)
+
+    def write_into(file: IO[bytes]) -> None:
+        file.write(data)
+
+    _write_path(path, write_into, write_into)
+
+
+def _write_path(
+    path: str | os.PathLike[str], write: Callable[[IO[bytes]], None], write_stream: Callable[[IO[bytes]], None]
+) -> None:
+    """Write a file; `write_stream` is for one that perhaps cannot seek."""
     target = os.path.realpath(path)  # os.replace would replace a link, not its target
     mode = None
     try:
@@ -131,7 +158,7 @@ def _write_path(path: str | os.PathLike[str], entries: Mapping[str, NDArray[Any]
     else:  # every other error, as that of a link to itself, is one of writing
         if not stat.S_ISREG(status.st_mode):  # /dev/null must not be replaced; open() raises for a directory
             with open(target, "wb") as file:
-                _write_stream(file, entries)
+                write_stream(file)
             return
         if not os.access(target, os.W_OK):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), os.fspath(path))
@@ -144,7 +171,7 @@ def _write_path(path: str | os.PathLike[str], entries: Mapping[str, NDArray[Any]
         with _new_file(temporary) as file:
             if mode is not None:
                 os.chmod(temporary, mode)
-            _write_archive(file, entries)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
             if fcntl is not None:  # while the file is open, and with it the lock that says so

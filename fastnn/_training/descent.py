@@ -90,7 +90,7 @@ def _run_epochs(
         # A custom function is called when its epoch begins, and may read the model then.
         known = isinstance(rate, Schedule) or not callable(rate)
         if limit > 1 and known and (chosen is None or shuffle is not None):
-            epochs = min(limit, engine.epochs_per_slice(training.n, fit.batch, team))
+            epochs = min(limit, engine.epochs_per_slice(training.n, fit.batch, team, adversary=fit.adversary))
         n_steps = -(-training.n // fit.batch)
         new_rates = rates_of_steps(rate, net.epochs_done, epochs, n_steps)
         new_losses = np.zeros((2, epochs, 0 if fit.batch_losses is None else n_steps))
@@ -111,6 +111,7 @@ def _run_epochs(
                 step_losses=new_losses[0].reshape(-1),
                 step_penalties=new_losses[1].reshape(-1),
                 penalty_weight=fit.penalty_weight,
+                adversary=fit.adversary,
             ),
             team=team,
             on_slice=_display(net, fit.progress),

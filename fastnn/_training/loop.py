@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import numpy.typing as npt
 
 from fastnn._data.rows import AugmentationPlan, Rows
 from fastnn._engine.thread_team import ThreadTeam
+from fastnn._engine.workspace import NO_ADVERSARY
 from fastnn._errors import DivergenceError
 from fastnn._training.net import Net
 from fastnn._training.objective import evaluate, function_metrics, names_of
@@ -40,6 +43,8 @@ class Fit:
     max_seconds : float or None
         No epoch but the first begins later than this number of seconds after the start; None for no limit.
     augmentation : AugmentationPlan or None
+    adversary : ndarray of `kernels.tables.Adversary`, (1,) or (0,)
+        How descent moves the rows of a batch against the net before each step.
     batch_losses : list of (float, float) or None
         Descent appends for each epoch the mean over its batches, by their rows, of loss (over the batch's own sum of
         weights, without penalty) and penalty; None for neither.
@@ -61,6 +66,7 @@ class Fit:
     progress: ProgressBar
     max_seconds: float | None = None
     augmentation: AugmentationPlan | None = None
+    adversary: npt.NDArray[Any] = field(default_factory=lambda: NO_ADVERSARY)
     batch_losses: list[tuple[float, float]] | None = None
     penalty_weight: float = 0.0
     solver_unit: float | None = None

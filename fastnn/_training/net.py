@@ -215,6 +215,7 @@ class Net:
             except BaseException:  # one of a signal handler, too: slots and optimizer must agree
                 if engine is not None:
                     engine.slots, engine.averaged, engine.steps_done, engine.scalars = before
+                    engine.update_readers()
                 raise
             finally:
                 self._settings_fixed = False

@@ -140,6 +140,12 @@ def evaluate_compiled(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float
     return values
 
 
+def losses_of_rows(net: Net, rows: Rows) -> npt.NDArray[np.float64]:
+    """Return the loss of each row, without weight and penalty; (n,). NaN from the first that is not finite on."""
+    with net.kernel_lock:
+        return net.built().losses(rows.data(), team=_ALONE)
+
+
 def penalty(net: Net) -> float:
     """Return R of the present weights of the layers that are trained."""
     l1, l2 = net.regularizer.l1, net.regularizer.l2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from html import escape
 
 from fastnn._training.net import Net
 
@@ -24,22 +25,42 @@ def describe(net: Net) -> str:
 
 def lines(net: Net) -> Iterator[str]:
     """Yield one line per layer (shape, activation, number of parameters, other settings), then totals."""
-    rows = [("layer", "shape", "activation", "parameters")]
+    rows = _rows(net)
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    for number, shape, activation, count, note in rows:
+        line = f"{number:>{widths[0]}}  {shape:>{widths[1]}}  {activation:<{widths[2]}}  {count:>{widths[3]}}"
+        yield f"{line}  {note}" if note else line
+    yield _totals(net)
+
+
+def html(net: Net) -> str:
+    """Return the same as a table in HTML, of which names are escaped."""
+    found = [f"<table>\n<caption>{escape(_totals(net))}</caption>"]
+    for k, row in enumerate(_rows(net)):
+        tag = "td" if k else "th"
+        found.append("<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>")
+    return "\n".join([*found, "</table>"])
+
+
+def _rows(net: Net) -> list[tuple[str, str, str, str, str]]:
+    """Return the cells of the table: a head, then one row per layer."""
+    rows = [("layer", "shape", "activation", "parameters", "")]
     before = net.n_features
+    notes = _notes(net)
     for k, layer in enumerate(net.spec.layers):
         alpha = f"({layer.activation.alpha:g})" if layer.activation.alpha else ""
         count = "?" if before is None else f"{(before + layer.use_bias) * layer.units:,}"
         shape = f"{'?' if before is None else before} x {layer.units}"
-        rows.append((f"{k + 1}", shape, layer.activation.name + alpha, count))
+        rows.append((f"{k + 1}", shape, layer.activation.name + alpha, count, next(notes)))
         before = layer.units
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    notes = iter(["", *_notes(net)])
-    for number, shape, activation, count in rows:
-        line = f"{number:>{widths[0]}}  {shape:>{widths[1]}}  {activation:<{widths[2]}}  {count:>{widths[3]}}"
-        yield line + next(notes)
+    return rows
+
+
+def _totals(net: Net) -> str:
+    """Return the number of parameters and the settings of the net in one line."""
     total = "" if net.engine is None else f"{n_params(net):,} parameters, "
     penalty = f", {net.regularizer!r}" if net.regularizer.l1 or net.regularizer.l2 else ""
-    yield f"{total}{net.spec.loss.name}, {net.optimizer!r}{penalty}, {net.spec.dtype.name}"
+    return f"{total}{net.spec.loss.name}, {net.optimizer!r}{penalty}, {net.spec.dtype.name}"
 
 
 def _notes(net: Net) -> Iterator[str]:
@@ -48,4 +69,4 @@ def _notes(net: Net) -> Iterator[str]:
         found = [f"dropout={layer.dropout:g}"] if layer.dropout else []
         found += [f"max_norm={layer.max_norm:g}"] if layer.max_norm else []
         found += [] if trainable else ["frozen"]
-        yield "  " + ", ".join(found) if found else ""
+        yield ", ".join(found)

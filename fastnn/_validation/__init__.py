@@ -321,7 +321,7 @@ def as_sequence(argument: str, constraint: str, given: Any) -> tuple[Any, ...]:
     if not isinstance(given, Iterable) or isinstance(given, str | bytes | bytearray | Mapping):
         raise TypeError(must_be(argument, constraint, given))
     try:
-        if isinstance(given, list | tuple | np.ndarray):
+        if type(given) in (list, tuple, np.ndarray):  # a class derived from these may iterate without an end
             return tuple(given)
         items = tuple(itertools.islice(given, _MOST_ITEMS + 1))
     except CONVERSION_ERRORS as error:  # raised by the iteration, as by that of an array without dimensions

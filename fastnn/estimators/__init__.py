@@ -1,10 +1,10 @@
 """Estimators with scikit-learn's interface (extra ``sklearn``)."""
 
-from fastnn.estimators._mlp import MLPClassifier, MLPRegressor
+from fastnn.estimators._classifier import MLPClassifier
+from fastnn.estimators._regressor import MLPRegressor
 
 __all__ = ["MLPClassifier", "MLPRegressor"]
 
 
 def __dir__() -> list[str]:
     return __all__
-

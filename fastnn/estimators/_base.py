@@ -1,6 +1,6 @@
-"""Base of the two scikit-learn estimators: parameters, conversion of data, the `Model`, and persistence.
+"""Base of the two scikit-learn estimators: conversion of data, the `Model`, training and persistence.
 
-`_stopping` runs the epochs.
+`_parameters` validates the constructor's parameters, `_stopping` runs the epochs.
 """
 
 from __future__ import annotations
@@ -8,65 +8,50 @@ from __future__ import annotations
 import copy
 import dataclasses
 import functools
-import inspect
 import os
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from numbers import Integral, Real
-from typing import Any, ClassVar
+from importlib import metadata
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-try:
-    from joblib.parallel import get_active_backend
-    from sklearn.base import BaseEstimator
-    from sklearn.exceptions import NotFittedError
-    from sklearn.model_selection import train_test_split
-    from sklearn.utils import check_random_state
-    from sklearn.utils._param_validation import (
-        Interval,
-        InvalidParameterError,
-        Options,
-        StrOptions,
-        validate_parameter_constraints,
-    )
-    from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
-except ImportError as error:
-    raise ImportError(
-        f'MLPClassifier and MLPRegressor need scikit-learn 1.7 or later ({error}): pip install "fastnn[sklearn]"'
-    ) from error
+from fastnn.estimators._parameters import LONGEST, Parameters, names_one, naming  # first, see there
+
+# isort: split
+from joblib.parallel import get_active_backend
+from sklearn.base import TransformerMixin
+from sklearn.model_selection import train_test_split
+from sklearn.utils import check_random_state
+from sklearn.utils.validation import _check_sample_weight, check_array, check_is_fitted, validate_data
 
 from fastnn import activations, optimizers
 from fastnn._data.prepare import prepare
 from fastnn._data.rows import Rows
 from fastnn._engine.processors import available_threads
-from fastnn._validation import (
-    CONVERSION_ERRORS,
-    as_dtype,
-    as_sequence,
-    finite_number,
-    must_be,
-    number_in,
-    positive_integer,
-    real_number,
-    reason,
-)
-from fastnn.activations import Activation
+from fastnn._results import write_into
+from fastnn._validation import CONVERSION_ERRORS, as_dtype, as_sequence, must_be, positive_integer, reason
 from fastnn.callbacks import Callback, as_callbacks
+from fastnn.estimators._hidden import HiddenOutputs
+from fastnn.estimators._losses import scale_of
+from fastnn.estimators._sklearn_callbacks import CallbackSupport
 from fastnn.estimators._stopping import Rules, StoppingState, Task, descend, solve
+from fastnn.history import History
 from fastnn.layers import Dense
+from fastnn.losses import Loss
 from fastnn.model import Model, net_of
-from fastnn.schedules import Schedule
 
 Array = npt.NDArray[Any]
 _Data = tuple[Array, Array, Array | None]  # X, encoded y, weights of the rows
+_Start = tuple[Any, Any]  # coefs_init, intercepts_init
 
 #: Fields of `StoppingState` that persist between fits, and the attributes that store them.
 _RECORDED = {
     "t": "t_",
     "loss_curve": "loss_curve_",
+    "validation_loss_curve": "validation_loss_curve_",
+    "history": "history_",
     "best_loss": "best_loss_",
     "validation_scores": "validation_scores_",
     "best_validation_score": "best_validation_score_",
@@ -74,21 +59,8 @@ _RECORDED = {
     "no_improvement_count": "_no_improvement_count",
 }
 
-#: For each `out_activation_` the last layer's activation and the loss of the Model.
-_OUTPUTS = {
-    "softmax": ("softmax", "softmax_crossentropy"),
-    "logistic": ("sigmoid", "binary_crossentropy"),
-    "identity": ("identity", "squared_error"),
-    "exp": ("exponential", "poisson"),
-}
-
-#: Parameters that an instance of a stochastic optimizer contains, too.
-_SETTINGS = (
-    "learning_rate_init", "learning_rate", "power_t", "momentum", "nesterovs_momentum", "beta_1", "beta_2", "epsilon",
-)  # fmt: skip
-
-#: Largest number of characters of an error.
-_LONGEST = 900
+#: Activation of the Model's last layer for each `out_activation_`.
+_LAST = {"softmax": "softmax", "logistic": "sigmoid", "identity": "identity", "exp": "exponential"}
 
 #: Sparse formats that scikit-learn does not convert.
 _SPARSE = ["csr", "csc"]
@@ -98,39 +70,15 @@ def _dense(X: Any) -> Array:
     return X if isinstance(X, np.ndarray) else X.toarray(order="C")
 
 
-def _names_one(text: str, arguments: Sequence[str]) -> bool:
-    return any(re.search(rf"\b{name}\b", text) for name in arguments)
-
-
-@contextmanager
-def naming(*arguments: str, replaced: str = "") -> Iterator[None]:
-    """Put the names of arguments before errors of NumPy and scikit-learn that do not contain one of them.
-
-    Parameters
-    ----------
-    *arguments : str
-        Names, one of which an error must contain.
-    replaced : str
-        Another name of the argument, which is replaced in the text.
-
-    Raises
-    ------
-    TypeError, ValueError, MemoryError
-        In the place of other `CONVERSION_ERRORS`; other exceptions, such as one of a signal handler, pass.
-    """
+@functools.cache
+def documentation_site() -> str:
+    """Return the address of the documentation that the metadata of the installed package state; empty for none."""
     try:
-        yield
-    except (Warning, NotFittedError):
-        raise
-    except (*CONVERSION_ERRORS, MemoryError) as error:
-        kind = next((one for one in (TypeError, MemoryError) if isinstance(error, one)), ValueError)
-        text = reason(error, longest=_LONGEST)
-        if replaced:
-            text = re.sub(rf"\b{replaced}\b", arguments[0], text)
-        named = _names_one(text, arguments)
-        if named and not replaced and isinstance(error, TypeError | ValueError) and len(str(error)) <= _LONGEST:
-            raise
-        raise kind(f"{text}." if named else f"{', '.join(arguments)}: {text}.") from error
+        urls = metadata.metadata("fastnn").get_all("Project-URL") or []
+    except metadata.PackageNotFoundError:  # a checkout that is not installed
+        urls = []
+    found = dict(url.partition(", ")[::2] for url in urls)
+    return found.get("Documentation", "").rstrip("/")
 
 
 def default_n_threads() -> int:
@@ -145,53 +93,24 @@ def default_n_threads() -> int:
     return min(int(allowed), available_threads()) if allowed.isdigit() and int(allowed) > 0 else threads
 
 
-class BaseMLP(BaseEstimator):
-    """Parameters, training and persistence of both estimators; an abstract base class.
+class BaseMLP(CallbackSupport, HiddenOutputs, TransformerMixin, Parameters):
+    """Training and persistence of both estimators; an abstract base class.
 
     A fitted estimator has a `Model`; `coefs_` and `intercepts_` are views of its weights and biases. So writing into
     them changes the predictions; arrays assigned to the attributes are copied into the Model at the next use.
     """
 
-    loss: str
+    _doc_link_module = "fastnn"
     # State between epochs (see `_stopping`); some are None with `early_stopping`, others without.
     loss_curve_: list[float]
+    validation_loss_curve_: list[float] | None
+    history_: History
     best_loss_: Any
     validation_scores_: Any
     best_validation_score_: Any
     _best_weights: Any
     _optimizer: Any
-
-    # Same as scikit-learn's, so that errors are the same, except for new parameters.
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        "hidden_layer_sizes": ["array-like", Interval(Integral, 1, None, closed="left")],
-        "activation": [str, list, tuple, Activation],
-        "solver": [str, *optimizers.CLASSES.values()],
-        "alpha": [Interval(Real, 0, None, closed="left")],
-        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "learning_rate": [StrOptions({"constant", "invscaling", "adaptive"})],
-        "learning_rate_init": [Interval(Real, 0, None, closed="neither")],
-        "power_t": [Interval(Real, 0, None, closed="left")],
-        "max_iter": [Interval(Integral, 1, None, closed="left")],
-        "shuffle": ["boolean"],
-        "random_state": ["random_state"],
-        "tol": [Interval(Real, 0, None, closed="left")],
-        "verbose": ["verbose"],
-        "warm_start": ["boolean"],
-        "momentum": [Interval(Real, 0, 1, closed="both")],
-        "nesterovs_momentum": ["boolean"],
-        "early_stopping": ["boolean"],
-        "validation_fraction": [Interval(Real, 0, 1, closed="left")],
-        "beta_1": [Interval(Real, 0, 1, closed="left")],
-        "beta_2": [Interval(Real, 0, 1, closed="left")],
-        "epsilon": [Interval(Real, 0, None, closed="neither")],
-        "n_iter_no_change": [Interval(Integral, 1, None, closed="left"), Options(Real, {np.inf})],
-        "max_fun": [Interval(Integral, 1, None, closed="left")],
-        "dropout": [Interval(Real, 0, 1, closed="left"), list, tuple],
-        "schedule": [None, Schedule],
-        "callbacks": [None, Callback, list, tuple],
-        "n_threads": [None, Interval(Integral, 1, None, closed="left")],
-        "dtype": "no_validation",
-    }
+    _objective: Loss  # of the Model
 
     # ------------------------------------------------------------------- what the subclasses implement
 
@@ -199,12 +118,20 @@ class BaseMLP(BaseEstimator):
         """Validate X and y; return X, encoded y, and the weights of the rows that follow from y, or None."""
         raise NotImplementedError
 
-    def _encode_validation(self, y: Any) -> Array:
-        """Validate and encode targets for validation."""
+    def _encode_known(self, y: Any, name: str) -> Array:
+        """Validate and encode targets of rows that are not trained on."""
         raise NotImplementedError
+
+    def _decode(self, y: Array) -> Array:
+        """Return the targets that were encoded."""
+        return y
 
     def _output(self) -> str:
         """Return `out_activation_` for the targets that were encoded last."""
+        raise NotImplementedError
+
+    def _new_objective(self) -> Loss:
+        """Return the loss of the Model for the targets that were encoded last."""
         raise NotImplementedError
 
     def _n_outputs(self, y: Array) -> int:
@@ -218,144 +145,6 @@ class BaseMLP(BaseEstimator):
     def _stratify(self, y: Array) -> Array | None:
         """Return the classes by which the rows for validation are stratified; None for no stratification."""
         return None
-
-    # -------------------------------------------------------------------------------- names to settings
-
-    def _hidden_layer_sizes(self) -> list[int]:
-        given = self.hidden_layer_sizes
-        sizes = [given] if isinstance(given, Integral) else as_sequence("hidden_layer_sizes", "integers > 0", given)
-        if not all(isinstance(size, Integral) for size in sizes):
-            raise TypeError(must_be("hidden_layer_sizes", "integers > 0", given))
-        if any(size <= 0 for size in sizes):
-            raise ValueError(must_be("hidden_layer_sizes", "> 0", given))
-        return [positive_integer(size, "hidden_layer_sizes") for size in sizes]
-
-    def _activations(self, n_hidden: int) -> list[Activation]:
-        """Return the activation of each hidden layer; (n_hidden,)."""
-        if isinstance(self.activation, str | Activation):
-            found = [activations.get(self.activation)] * n_hidden
-        else:
-            given = as_sequence("activation", "a name or a sequence of names", self.activation)
-            found = [activations.get(activation) for activation in given]
-            if len(found) != n_hidden:
-                raise ValueError(
-                    f"activation names {len(found)} activations, but hidden_layer_sizes has {n_hidden} layers: pass "
-                    "one per hidden layer, or one name for all."
-                )
-        if any(activation.rule.rows for activation in found):
-            raise ValueError("activation must not be 'softmax', which is for the last layer and follows from the loss.")
-        return found
-
-    def _dropouts(self, n_hidden: int) -> list[float]:
-        """Return for each layer of weights the dropout rate of its inputs; (n_hidden + 1,)."""
-        given: Any = self.dropout
-        if isinstance(given, Real):
-            if self.dropout and not n_hidden:
-                raise ValueError(
-                    f"dropout is {self.dropout!r}, but hidden_layer_sizes is {self.hidden_layer_sizes!r} without "
-                    "hidden layers: set dropout=0, or pass a list of the input's rate alone."
-                )
-            found = [0.0] + [number_in("dropout", self.dropout, "[0, 1)")] * n_hidden
-        else:
-            rates = as_sequence("dropout", "a number or a sequence of numbers", given)
-            found = [number_in("dropout", rate, "[0, 1)") for rate in rates]
-            if len(found) != n_hidden + 1:
-                raise ValueError(
-                    f"dropout has {len(found)} rates, but there are the input and {n_hidden} hidden layers: pass "
-                    f"{n_hidden + 1}, the input's first (0 for none), or one number for all hidden layers."
-                )
-        if any(rate != 0 for rate in found) and not self._is_stochastic():
-            raise ValueError(
-                f"dropout is {self.dropout!r}, but solver={self.solver!r} requires a deterministic loss: set "
-                "dropout=0, or use a solver such as 'adam'."
-            )
-        return found
-
-    def _is_stochastic(self) -> bool:
-        return not (self.solver in ("lbfgs", "lm") or isinstance(self.solver, optimizers.Solver))
-
-    def _check_solver(self) -> bool:
-        if not self._is_stochastic():
-            raise AttributeError(
-                f"partial_fit is only available for stochastic optimizers. {self.solver} is not stochastic."
-            )
-        return True
-
-    def _check_schedule(self) -> None:
-        """Raise ValueError if `schedule` conflicts with `learning_rate`, or the solver has no rate."""
-        if self.schedule is None:
-            return
-        if self.learning_rate != "constant":
-            raise ValueError(
-                f"schedule is {self.schedule!r} and learning_rate is {self.learning_rate!r}, but only one of "
-                "them can define the learning rate: remove one."
-            )
-        if not self._is_stochastic():
-            raise ValueError(
-                f"schedule is {self.schedule!r}, but solver={self.solver!r} has no learning rate: remove it, or "
-                "use a solver such as 'adam'."
-            )
-
-    def _check_continuation(
-        self, hidden: Sequence[Activation], dropouts: Sequence[float], optimizer: optimizers.Optimizer
-    ) -> None:
-        """Raise ValueError unless `partial_fit` can continue with the net of the earlier calls."""
-        if optimizers.averages(optimizer):
-            raise ValueError(
-                f"solver is {optimizer!r}, whose averages replace the weights at the end of a fit, which is undefined "
-                "for partial_fit: remove ema_momentum."
-            )
-        layers = self._model.layers if hasattr(self, "_model") else ()
-        if len(layers) != len(dropouts):  # then an error of the widths follows, or there is no net yet
-            return
-        before = [layer.activation for layer in layers[:-1]], [layer.dropout for layer in layers]
-        for name, old, new in zip(("activation", "dropout"), before, (list(hidden), list(dropouts)), strict=True):
-            if old != new:
-                raise ValueError(
-                    f"{name} is {getattr(self, name)!r}, but partial_fit continues with the net of the earlier calls, "
-                    "which has another: restore it, or call fit with warm_start=True."
-                )
-
-    def _check_numbers(self) -> None:
-        """Raise TypeError or ValueError unless numbers, which are read between epochs, too, are valid as floats."""
-        for name in ("alpha", "power_t", "learning_rate_init", "momentum", "beta_1", "beta_2", "epsilon"):
-            finite_number(name, getattr(self, name))
-        limit = real_number("tol", self.tol)
-        if limit == np.inf and not (self._is_stochastic() and isinstance(self.tol, float)):
-            raise ValueError(must_be("tol", "a finite number", self.tol))
-        real_number("n_iter_no_change", self.n_iter_no_change)
-
-    def _check_instance(self) -> None:
-        """Raise ValueError if `solver` is an instance and a parameter that it replaces is not at its default."""
-        defaults = inspect.signature(type(self)).parameters
-        settings = [*_SETTINGS, "schedule"] if self._is_stochastic() else ["max_fun", "tol"]
-        for name in settings:
-            if name in defaults and getattr(self, name) != defaults[name].default:
-                raise ValueError(
-                    f"{name} must be at its default if solver is an optimizer instance, got "
-                    f"{name}={getattr(self, name)!r} and solver={self.solver!r}. Set it in the optimizer (a rate may "
-                    "be a schedule), or name the solver, such as 'adam'."
-                )
-
-    def _new_optimizer(self) -> optimizers.Optimizer:
-        """Return `solver` if it is an instance, else the optimizer of this name with the estimator's settings."""
-        if not isinstance(self.solver, str):
-            self._check_instance()
-            return self.solver
-        sgd = "nesterov" if self.nesterovs_momentum else "momentum"
-        name: str = sgd if self.solver == "sgd" else self.solver
-        with naming("solver", replaced="optimizer"):
-            named = optimizers.get(name)
-        known = {field.name for field in dataclasses.fields(named)}
-        given = {
-            "learning_rate": self.learning_rate_init if self.schedule is None else self.schedule,
-            # 1 is valid here but not for Model, so the largest number below 1 is used.
-            "momentum": min(self.momentum, np.nextafter(1.0, 0.0)),
-            "nesterov": name == "nesterov" and self.momentum > 0,
-            **{setting: getattr(self, setting) for setting in ("beta_1", "beta_2", "epsilon", "max_fun")},
-            "gtol": self.tol,
-        }
-        return dataclasses.replace(named, **{k: v for k, v in given.items() if k in known})
 
     # ------------------------------------------------------------------------------------------ the Model
 
@@ -372,8 +161,7 @@ class BaseMLP(BaseEstimator):
     def _build(self, seed: int | None = None) -> Model:
         """Construct a Model from `coefs_` and `intercepts_`, which become views of its weights."""
         hidden = self._activations(len(self.coefs_) - 1)
-        last, loss = _OUTPUTS[self.out_activation_]
-        layers = [*hidden, activations.get(last)]
+        layers = [*hidden, activations.get(_LAST[self.out_activation_])]
         dropouts = self._dropouts(len(hidden))
         dtype = np.dtype(np.float32 if np.asarray(self.coefs_[0]).dtype == np.float32 else np.float64)
         model = Model(
@@ -381,8 +169,8 @@ class BaseMLP(BaseEstimator):
                 Dense(np.shape(coef)[1], activation, kernel_initializer="zeros", dropout=dropout)
                 for coef, activation, dropout in zip(self.coefs_, layers, dropouts, strict=True)
             ],
-            loss=loss,
-            metrics=["mean_squared_error"] if loss == "squared_error" and self.n_outputs_ > 1 else [],
+            loss=self._objective,
+            metrics=["mean_squared_error"] if self._objective.name == "squared_error" and self.n_outputs_ > 1 else [],
             seed=seed,
             dtype=dtype,
             n_threads=self.n_threads or default_n_threads(),
@@ -450,10 +238,17 @@ class BaseMLP(BaseEstimator):
         return model.predict(self._features(X, reset=False, dtype=model.dtype))
 
     def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags; sparse X is supported."""
+        """Return scikit-learn's tags; sparse X is supported, and `transform` keeps the dtype."""
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
+        tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
+
+    @property
+    def _doc_link_template(self) -> str:
+        """Address of the page of an estimator, for the links in its HTML; empty if the package states no site."""
+        site = documentation_site()
+        return f"{site}/reference/generated/fastnn.{{estimator_name}}.html" if site else ""
 
     def _features(self, X: Any, *, reset: bool, dtype: Any) -> Array:
         """Validate X and return a dense array in C order."""
@@ -468,7 +263,7 @@ class BaseMLP(BaseEstimator):
             try:
                 X, y = validate_data(self, X, y, reset=reset, **how)
             except CONVERSION_ERRORS as error:
-                if not _names_one(reason(error, longest=_LONGEST), ("X", "y")):
+                if not names_one(reason(error, longest=LONGEST), ("X", "y")):
                     with naming("X"):  # if X alone is at fault
                         check_array(X, accept_sparse=_SPARSE, dtype=dtype, input_name="X")
                 raise
@@ -477,11 +272,19 @@ class BaseMLP(BaseEstimator):
     # ------------------------------------------------------------------------------------------- training
 
     def _fit(
-        self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, validation: tuple[Any, Any, Any] | None = None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        validation: tuple[Any, Any, Any] | None = None,
+        start: _Start = (None, None),
     ) -> BaseMLP:
         """Train; a failure leaves the attributes as they were, an interrupt those of the last finished step."""
-        with self._restored_on_failure() as started:
-            train = self._set_up(X, y, sample_weight, incremental=incremental, validation=validation)
+        with self._root_task(X, y, sample_weight) as tasks, self._restored_on_failure() as started:
+            train = self._set_up(
+                X, y, sample_weight, incremental=False, validation=validation, start=start, tasks=tasks
+            )
             started()
             train()
         return self
@@ -490,6 +293,8 @@ class BaseMLP(BaseEstimator):
     def _restored_on_failure(self) -> Iterator[Callable[[], None]]:
         """Restore all attributes after an error; yield what is to be called where interrupts begin to keep them."""
         before = dict(vars(self))
+        model: Model | None = before.get("_model")
+        settings = None if model is None else (model.optimizer, model.regularizer)
         kinds: list[type[BaseException]] = [BaseException]
         try:
             yield lambda: kinds.__setitem__(0, Exception)
@@ -498,33 +303,22 @@ class BaseMLP(BaseEstimator):
                 raise
             self.__dict__.clear()
             self.__dict__.update(before)
+            if model is not None and settings is not None and settings != (model.optimizer, model.regularizer):
+                model.optimizer, model.regularizer = settings
             if isinstance(error, Exception) and not isinstance(error, Warning):
                 self._validate_params()  # which scikit-learn leaves out for all calls of partial_fit but the first
             raise
 
-    def _validate_params(self) -> None:
-        """Raise scikit-learn's InvalidParameterError for an invalid parameter, also where its own validation fails."""
-        try:
-            super()._validate_params()
-        except CONVERSION_ERRORS as error:
-            if isinstance(error, InvalidParameterError) and len(str(error)) < _LONGEST:
-                raise
-        else:
-            return
-        for name, value in self.get_params(deep=False).items():
-            constraint = "a number that float64 can represent"  # scikit-learn's NumPy fails for others
-            try:
-                validate_parameter_constraints(self._parameter_constraints, {name: value}, type(self).__name__)
-                continue
-            except InvalidParameterError as error:
-                _, found, rest = str(error).partition(" must be ")
-                constraint = rest.partition(". Got ")[0] if found else constraint
-            except CONVERSION_ERRORS:  # raised by the value itself
-                pass
-            raise InvalidParameterError(must_be(f"The {name!r} parameter of {type(self).__name__}", constraint, value))
-
     def _set_up(
-        self, X: Any, y: Any, sample_weight: Any, *, incremental: bool, validation: tuple[Any, Any, Any] | None
+        self,
+        X: Any,
+        y: Any,
+        sample_weight: Any,
+        *,
+        incremental: bool,
+        validation: tuple[Any, Any, Any] | None = None,
+        start: _Start = (None, None),
+        tasks: tuple[Callback, ...] = (),
     ) -> Callable[[], None]:
         """Validate everything, set the attributes of the start, and return what trains."""
         self._check_numbers()
@@ -535,13 +329,10 @@ class BaseMLP(BaseEstimator):
         if incremental:
             kept = self.__dict__.get("_optimizer")
             optimizer = kept if isinstance(kept, optimizers.FirstOrderOptimizer) else optimizer
-            self._check_continuation(*layers, optimizer)
-        if isinstance(optimizer, optimizers.LevenbergMarquardt) and self.loss != "squared_error":
-            raise ValueError(
-                f"solver={self.solver!r} requires loss='squared_error', but the loss is {self.loss!r}: use 'lbfgs'."
-            )
+            self._check_continuation(*layers, optimizer, self._model.layers if hasattr(self, "_model") else ())
         if self.early_stopping and incremental:
             raise ValueError("partial_fit does not support early_stopping=True")
+        scorer = self._scorer()
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
         X, y, weights = self._encode(X, y, incremental, first)
         if sample_weight is not None:
@@ -556,68 +347,119 @@ class BaseMLP(BaseEstimator):
                 f"{'partial_fit' if incremental else 'warm_start'} continues with the net of the previous fit, of "
                 f"layers {before}, but data and hidden_layer_sizes require {sizes}."
             )
+        objective = self._new_objective()
+        if isinstance(optimizer, optimizers.LevenbergMarquardt) and objective.rule.name != "squared_error":
+            raise ValueError(
+                f"solver={self.solver!r} requires loss='squared_error', but the loss is {self.loss!r}: use 'lbfgs'."
+            )
+        if not first:
+            self._check_objective(objective, incremental)
+        self._objective = objective
         held_back = None if validation is None else self._validation_rows(*validation, X.dtype, sizes[-1])
 
         random = check_random_state(self.random_state)
         if first:
             with naming("hidden_layer_sizes"):  # of a net that does not fit into memory
                 self._initialize(sizes, random, X.dtype)
-        if self._is_stochastic() and (
-            first or not hasattr(self, "loss_curve_") or (self.best_loss_ is None) != self.early_stopping
-        ):
+        self._start_from(*start)
+        if first or not hasattr(self, "loss_curve_") or (self.best_loss_ is None) != self._validates():
             self._reset_stopping_state()
         training = X, y, sample_weight
-        if self.early_stopping and held_back is None and self._is_stochastic():
+        if held_back is None and self._validates():
             training, held_back = self._split(training, random)
         seed = int(random.randint(np.iinfo(np.int32).max))
         model = self._bound_model(seed) if incremental else self._build(seed)
         rows = self._prepared(model, training)
-        held_out = None if held_back is None else self._prepared(model, held_back)
-        task = Task(model, rows, held_out, lambda outputs: self._score(outputs, held_out))
-        return functools.partial(self._train, task, self._rules(), optimizer, incremental)
+        score: Callable[[Model, Rows | None, float], float] = self._score
+        held_out = None
+        if held_back is not None:
+            held_out = self._prepared(model, held_back, "sample_weight" if validation is None else "sample_weight_val")
+            score = self._score_of(scorer, held_back)
+        task = Task(model, rows, held_out, functools.partial(score, model, held_out))
+        return functools.partial(self._train, task, self._rules(tasks), optimizer, incremental)
+
+    def _check_objective(self, objective: Loss, incremental: bool) -> None:
+        """Raise ValueError unless a net that was fitted before can be trained on with this loss."""
+        if incremental and objective != self._objective:
+            raise ValueError(self._differs(self._objective_parameter))
+        if self._output() != self.out_activation_:
+            raise ValueError(
+                f"loss is {self.loss!r}, but warm_start continues with the net of the previous fit, whose output is "
+                f"{self.out_activation_!r}: restore the loss, or set warm_start=False."
+            )
 
     def _train(self, task: Task, rules: Rules, optimizer: optimizers.Optimizer, incremental: bool) -> None:
         """Run the epochs, and set the attributes to what they result in, also if they are interrupted."""
         self._optimizer = optimizer
-        stochastic = self._is_stochastic()
-        state = StoppingState(optimizer, **(self._kept() if stochastic else {}))
+        state = StoppingState(optimizer, **self._kept())
         try:
-            if stochastic:
+            if self._is_stochastic():
                 descend(task, rules, state, incremental)
             else:
                 solve(task, rules, state)
         finally:
             self._optimizer = state.optimizer
-            recorded = (*_RECORDED.items(), ("n_iter", "n_iter_")) if stochastic else [("n_iter", "n_iter_")]
-            for name, own in recorded:
+            for name, own in (*_RECORDED.items(), ("n_iter", "n_iter_")):
                 setattr(self, own, getattr(state, name))
-            if state.n_iter or not stochastic:
+            if state.n_iter or not self._is_stochastic():
                 self.loss_ = state.loss
 
     def _kept(self) -> dict[str, Any]:
         """Return copies of the recorded state of earlier fits, as fields of `StoppingState`."""
         return {name: copy.copy(getattr(self, own)) for name, own in _RECORDED.items() if hasattr(self, own)}
 
-    def _prepared(self, model: Model, data: _Data) -> Rows:
-        """Validate rows and convert them to the form that the Model requires."""
+    def _prepared(self, model: Model, data: _Data, weights: str = "sample_weight") -> Rows:
+        """Validate rows and convert them to the form that the Model requires; `weights` is their argument's name."""
         X, y, sample_weight = data
         if self.out_activation_ != "softmax":
             with naming("y"):
                 y = y.astype(model.dtype, copy=False)
         form = net_of(model).form
-        return prepare(X, np.ascontiguousarray(y), form, sample_weight=sample_weight)
+        return prepare(X, np.ascontiguousarray(y), form, sample_weight=sample_weight, names=("X", "y", weights))
 
-    def _score(self, outputs: Array, rows: Rows | None) -> float:
+    def _score(self, model: Model, rows: Rows | None, loss: float) -> float:
+        """Return the estimator's score of the Model's present weights for rows, whose loss is not used."""
         assert rows is not None
-        return self._score_outputs(outputs, rows.y, rows.sample_weight if rows.sample_weight.size else None)
+        weight = rows.sample_weight if rows.sample_weight.size else None
+        return self._score_outputs(model.predict(rows.features), rows.y, weight)
 
-    def _rules(self) -> Rules:
-        """Return the settings of the training."""
+    def _score_of(self, scorer: Callable[..., Any] | None, data: _Data) -> Callable[[Model, Rows | None, float], float]:
+        """Return the function for the validation score: `_score`, or that of `scoring` for the given rows."""
+        if scorer is None:
+            return self._score if self.scoring is None else lambda model, rows, loss: -loss
+        X, y, sample_weight = data
+        given = (X, self._decode(y))
+        weights = {} if sample_weight is None else {"sample_weight": sample_weight}
+        view = self._without_names()
+
+        def score(model: Model, rows: Rows | None, loss: float) -> float:
+            try:
+                value = scorer(view, *given, **weights)
+            except Exception as error:
+                error.add_note(f"scoring was called with the estimator, X {X.shape}, y {y.shape} and {list(weights)}.")
+                raise
+            try:
+                return float(value)
+            except CONVERSION_ERRORS:  # raised by the value itself
+                raise TypeError(must_be("scoring", "a scorer that returns a number", value)) from None
+
+        return score
+
+    def _without_names(self) -> BaseMLP:
+        """Return an estimator with the attributes of this one that takes arrays without names of their columns."""
+        view = object.__new__(type(self))
+        view.__dict__.update({name: value for name, value in vars(self).items() if name != "feature_names_in_"})
+        return view
+
+    def _rules(self, tasks: tuple[Callback, ...]) -> Rules:
+        """Return the settings of the training, with further callbacks."""
         names = {field.name for field in dataclasses.fields(Rules)} & set(vars(self))
         given = {name: getattr(self, name) for name in names}
+        # NumPy's integers of 8 bits would overflow in sums and products.
+        given |= {name: int(value) for name, value in given.items() if isinstance(value, np.integer)}
         given |= {"shuffle": bool(self.shuffle), "verbose": bool(self.verbose), "early_stopping": self.early_stopping}
-        given["callbacks"] = as_callbacks(self.callbacks)
-        return Rules(out_activation=self.out_activation_, n_outputs=self.n_outputs_, **given)
+        given["callbacks"] = (*as_callbacks(self.callbacks), *tasks)
+        return Rules(objective=self._objective, n_outputs=self.n_outputs_, **given)
 
     def _initialize(self, sizes: Sequence[int], random: np.random.RandomState, dtype: np.dtype[Any]) -> None:
         """Reset counters and draw new weights."""
@@ -628,26 +470,86 @@ class BaseMLP(BaseEstimator):
         self.out_activation_ = self._output()
         self._draw(sizes, random, dtype)
 
+    def _start_from(self, coefs_init: Any, intercepts_init: Any) -> None:
+        """Replace `coefs_` and `intercepts_` by copies of those that are given."""
+        for name, given in (("coefs", coefs_init), ("intercepts", intercepts_init)):
+            if given is None:
+                continue
+            present = getattr(self, f"{name}_")
+            argument = f"{name}_init"
+            arrays = as_sequence(argument, f"{len(present)} arrays, one per layer", given)
+            if len(arrays) != len(present):
+                raise ValueError(must_be(argument, f"{len(present)} arrays, one per layer", f"{len(arrays)}"))
+            new = [np.empty_like(array) for array in present]
+            names = [f"{argument}[{k}]" for k in range(len(present))]
+            write_into(new, arrays, names)
+            for argument, array in zip(names, new, strict=True):
+                if not np.isfinite(array).all():
+                    raise ValueError(must_be(argument, "finite", array))
+            setattr(self, f"{name}_", new)
+
+    def _make(self, n_features: Any, n_outputs: int, coefs_init: Any, intercepts_init: Any) -> None:
+        """Set the attributes of a fitted estimator without data; see `build` of the subclasses."""
+        self._check_numbers()
+        hidden = self._hidden_layer_sizes()
+        self._activations(len(hidden))
+        self._dropouts(len(hidden))
+        self.__dict__.pop("feature_names_in_", None)
+        self.n_features_in_ = positive_integer(n_features, "n_features")
+        sizes = [self.n_features_in_, *hidden, n_outputs]
+        dtype = np.dtype(np.float64) if self.dtype is None else as_dtype(self.dtype)
+        self._objective = self._new_objective()
+        with naming("hidden_layer_sizes"):
+            random = check_random_state(self.random_state)
+            self._initialize(sizes, random, dtype)
+            self._start_from(coefs_init, intercepts_init)
+            self._build(int(random.randint(np.iinfo(np.int32).max)))
+        self._reset_stopping_state()
+
     def _reset_stopping_state(self) -> None:
-        """Reset the early-stopping state."""
+        """Reset the record and the early-stopping state."""
+        scores = self._validates()
         self.loss_curve_ = []
+        self.validation_loss_curve_ = None
+        self.history_ = History()
         self._no_improvement_count = 0
-        self.best_loss_ = None if self.early_stopping else np.inf
-        self.validation_scores_ = [] if self.early_stopping else None
-        self.best_validation_score_ = -np.inf if self.early_stopping else None
-        self._best_weights = [w.copy() for w in (*self.coefs_, *self.intercepts_)] if self.early_stopping else None
+        self.best_loss_ = None if scores else np.inf
+        self.validation_scores_ = [] if scores else None
+        self.best_validation_score_ = -np.inf if scores else None
+        self._best_weights = [w.copy() for w in (*self.coefs_, *self.intercepts_)] if scores else None
 
     def _validation_rows(self, X: Any, y: Any, sample_weight: Any, dtype: np.dtype[Any], n_outputs: int) -> _Data:
         with naming("X_val", replaced="X"):
             X = self._features(X, reset=False, dtype=dtype)
         with naming("y_val"):
-            y = self._encode_validation(y)
+            y = self._encode_known(y, "y_val")
         if len(y) != len(X):
             raise ValueError(f"y_val has {len(y)} rows, but X_val has {len(X)}: pass one target per row.")
         if self._n_outputs(y) != n_outputs:
-            raise ValueError(f"y_val has {self._n_outputs(y)} outputs, but y has {n_outputs}: they must be equal.")
+            per_target = self._objective.outputs_per_target
+            raise ValueError(
+                f"y_val has {self._n_outputs(y) // per_target} outputs, but y has {n_outputs // per_target}: they must "
+                "be equal."
+            )
         with naming("sample_weight_val"):
             return X, y, None if sample_weight is None else _check_sample_weight(sample_weight, X)
+
+    def _known_rows(
+        self, X: Any, y: Any, sample_weight: Any, dtype: np.dtype[Any]
+    ) -> tuple[Array, Array, Array | None]:
+        """Validate rows for the Model of a fitted estimator, and encode their targets."""
+        X = self._features(X, reset=False, dtype=dtype)
+        with naming("y"):
+            y = self._encode_known(y, "y")
+        if len(y) != len(X):
+            raise ValueError(f"y has {len(y)} rows, but X has {len(X)}: pass one target per row.")
+        with naming("sample_weight"):
+            weights = None if sample_weight is None else _check_sample_weight(sample_weight, X)
+        return X, y if self.out_activation_ == "softmax" else y.astype(dtype), weights
+
+    def _scale(self) -> float:
+        """Return the ratio of the gradients of the Model to those of the estimator's loss."""
+        return scale_of(self._objective, self.n_outputs_)
 
     def _check_validation(self, X_val: Any, y_val: Any, sample_weight_val: Any) -> tuple[Any, Any, Any] | None:
         """Validate X_val, y_val, sample_weight_val; return them, or None if none is given."""
@@ -656,10 +558,10 @@ class BaseMLP(BaseEstimator):
         for name, value in (("X_val", X_val), ("y_val", y_val)):
             if value is None:
                 raise ValueError(f"{name} must be given, as validation data are X_val and y_val together.")
-        if not self._is_stochastic() or not (self.early_stopping or self.callbacks):
+        if self.early_stopping and not self._is_stochastic():
             raise ValueError(
-                f"X_val and y_val would be ignored with early_stopping={self.early_stopping}, solver={self.solver!r} "
-                f"and callbacks={self.callbacks!r}: set early_stopping=True with a stochastic solver."
+                f"X_val and y_val cannot be used for early_stopping={self.early_stopping} with solver={self.solver!r}: "
+                "set early_stopping=False, which leaves the curve of their loss, or use a stochastic solver."
             )
         return X_val, y_val, sample_weight_val
 

@@ -1,18 +1,12 @@
 """Training of the scikit-learn estimators: scikit-learn's stopping rules over epochs of `fastnn._training`.
 
-The state between epochs is a `StoppingState`; the estimator copies it into scikit-learn's attributes.
-
-scikit-learn's loss of a batch of n rows (with sample weights: of their sum n) is 1/n sum E + alpha/(2 n) sum w^2, E
-being summed over the outputs and, for squares, halved; for "poisson" E is half the deviance, which is Model's
-loss plus a constant. Model's losses are means over rows and outputs, so all of its gradients are those of scikit-learn
-times one number, the scale. The scale is divided out of the rates (or of epsilon, for optimizers that do not depend on
-a scale) and of the losses that are reported.
+The state between epochs is a `StoppingState`; the estimator copies it into scikit-learn's attributes. `_losses`
+converts the losses.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import functools
 import math
 import warnings
 from collections.abc import Callable, Mapping
@@ -22,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn import optimizers
-from fastnn._data.rows import Rows, shuffled
+from fastnn._data.rows import Rows
 from fastnn._errors import DivergenceError
 from fastnn._training import descent
 from fastnn._training.fit import train
@@ -31,10 +25,11 @@ from fastnn._training.net import Net
 from fastnn._training.objective import evaluate
 from fastnn._training.progress import ProgressBar
 from fastnn.callbacks import Callback
-from fastnn.history import History
+from fastnn.estimators._losses import EpochLosses, mean_batch_weight, scale_of, scaled
+from fastnn.history import LOGGED_SETTINGS, History
+from fastnn.losses import Loss
 from fastnn.model import Model, net_of
 from fastnn.regularizers import L2
-from fastnn.schedules import LearningRate, Schedule
 
 Array = npt.NDArray[Any]
 
@@ -56,9 +51,10 @@ class Rules:
 
     Parameters
     ----------
-    out_activation : str
-        scikit-learn's name of the activation of the output.
+    objective : Loss
+        The loss, as `Model` has it.
     n_outputs : int
+        Outputs of the net.
     solver : object
         Named by warnings.
     learning_rate : str
@@ -66,7 +62,7 @@ class Rules:
     callbacks : tuple of Callback
     """
 
-    out_activation: str
+    objective: Loss
     n_outputs: int
     solver: Any
     alpha: float
@@ -84,9 +80,8 @@ class Rules:
 
     @property
     def scale(self) -> float:
-        """Ratio of the gradients of the Model to those of scikit-learn (see the module)."""
-        n = self.n_outputs
-        return {"softmax": 1.0, "logistic": 1.0 / n, "identity": 2.0 / n, "exp": 1.0 / n}[self.out_activation]
+        """Ratio of the gradients of the Model to those of scikit-learn (see `_losses`)."""
+        return scale_of(self.objective, self.n_outputs)
 
 
 @dataclasses.dataclass
@@ -102,6 +97,10 @@ class StoppingState:
     loss : float
         Loss of the last epoch.
     loss_curve : list of float
+    validation_loss_curve : list of float or None
+        NaN for epochs without validation rows; None without any.
+    history : History
+        One row per epoch of `loss_curve`.
     best_loss : float or None
         None with early stopping.
     validation_scores, best_validation_score, best_weights
@@ -114,6 +113,8 @@ class StoppingState:
     t: int = 0
     loss: float = math.nan
     loss_curve: list[float] = dataclasses.field(default_factory=list)
+    validation_loss_curve: list[float] | None = None
+    history: History = dataclasses.field(default_factory=History)
     best_loss: Any = math.inf
     validation_scores: Any = None
     best_validation_score: Any = None
@@ -132,13 +133,13 @@ class Task:
     held_back : Rows or None
         Validation rows.
     score : callable
-        Score of outputs for the validation rows; larger is better.
+        Returns the score of the present weights for the validation rows, given their loss; larger is better.
     """
 
     model: Model
     rows: Rows
     held_back: Rows | None
-    score: Callable[[Array], float]
+    score: Callable[[float], float]
 
     @property
     def net(self) -> Net:
@@ -146,128 +147,23 @@ class Task:
         return net_of(self.model)
 
 
-@dataclasses.dataclass(frozen=True)
-class _Divided(Schedule):
-    """A schedule's rates, divided by a number."""
-
-    schedule: Schedule
-    by: float
-
-    def __call__(self, epoch: npt.ArrayLike) -> Array:
-        """Return the rates at the times `epoch`, divided."""
-        return self.schedule(epoch) / self.by
-
-
-def _divided(rate: LearningRate, by: float) -> LearningRate:
-    if isinstance(rate, Schedule):
-        return _Divided(rate, by)
-    if callable(rate):
-        return functools.partial(_called_and_divided, rate, by)
-    return rate / by
-
-
-def _called_and_divided(rate: Callable[[int], float], by: float, epoch: int) -> float:
-    return rate(epoch) / by
-
-
-def scaled(optimizer: optimizers.Optimizer, scale: float) -> optimizers.Optimizer:
-    """Return the optimizer whose steps with gradients times `scale` are those of `optimizer` without."""
-    names = {field.name for field in dataclasses.fields(optimizer)} & {"clipvalue", "global_clipnorm"}
-    changes: dict[str, Any] = {}
-    if isinstance(optimizer, optimizers.SGD):
-        changes["learning_rate"] = _divided(optimizer.learning_rate, scale)
-        names |= {"weight_decay"}  # a step subtracts rate * decay * w, independent of the gradients
-    else:
-        names |= {field.name for field in dataclasses.fields(optimizer)} & {"epsilon"}
-    given = {name: getattr(optimizer, name) for name in names}
-    changes |= {name: value * scale for name, value in given.items() if value is not None}
-    return dataclasses.replace(optimizer, **changes)
-
-
-class _Losses:
-    """scikit-learn's loss of an epoch, from what training reports.
-
-    scikit-learn reports the mean over the batches by their rows, each over its own sum of weights.
-
-    Parameters
-    ----------
-    task : Task
-    rules : Rules
-    batch : int
-        Rows per batch.
-    shuffle : bool
-        Whether each epoch has an order of its own.
-
-    Attributes
-    ----------
-    batch_losses : list of (float, float) or None
-        See `Fit`; None without sample weights, where training reports those means itself.
-    penalty_weight : float
-        See `Fit`.
-    """
-
-    def __init__(self, task: Task, rules: Rules, batch: int, *, shuffle: bool) -> None:
-        rows = task.rows
-        several = rows.sample_weight.size and batch < rows.n
-        self.batch_losses: list[tuple[float, float]] | None = [] if several else None
-        self.penalty_weight = _mean_batch_weight(rows, batch) if several else 0.0
-        self._scale = rules.scale
-        # For several outputs scikit-learn reports the mean over them, but minimizes their sum.
-        self._data_scale = 2.0 if rules.out_activation == "identity" else rules.scale
-        self._batch = batch
-        self._weights = rows.sample_weight
-        self._terms = np.zeros(0)  # of "poisson": what is left of each row's half deviance
-        self._shuffle = shuffle and self.batch_losses is not None
-        self._seed = task.net.spec.seed
-        self._epoch = task.net.epochs_done
-        self._constant = 0.0
-        if rules.out_activation == "exp":
-            from scipy import special
-
-            y = rows.y.reshape(rows.n, -1).astype(np.float64)
-            self._terms = (special.xlogy(y, y) - y).sum(axis=1)
-            self._constant = self._mean_term(np.arange(rows.n))
-
-    def __call__(self, values: Mapping[str, float]) -> float:
-        """Return the loss of the next epoch of the fit."""
-        if self.batch_losses is not None:
-            loss, penalty = self.batch_losses.pop(0)
-            if self._shuffle and self._terms.size:
-                order = shuffled(np.empty(self._terms.size, np.int64), self._seed, self._epoch)
-                self._constant = self._mean_term(order)
-            self._epoch += 1
-            return loss / self._data_scale + penalty / self._scale + self._constant
-        squares = values.get("mean_squared_error")
-        if squares is None:
-            return values["loss"] / self._scale + self._constant
-        return squares / self._data_scale + (values["loss"] - squares) / self._scale
-
-    def _mean_term(self, order: Array) -> float:
-        """Return the mean over batches, by rows, of the terms of "poisson" if the rows come in this order."""
-        if not self._weights.size:
-            return float(np.average(self._terms))
-        total = 0.0
-        for start in range(0, len(order), self._batch):
-            rows = order[start : start + self._batch]
-            weights = self._weights[rows]
-            if weights.any():
-                total += len(rows) * float(np.average(self._terms[rows], weights=weights))
-        return total / len(order)
-
-
-def _mean_batch_weight(rows: Rows, batch: int) -> float:
-    """Return the sum of the weights of a batch, or its number of rows, if all rows had the mean weight."""
-    mean = float(rows.sample_weight.mean(dtype=np.float64)) if rows.sample_weight.size else 1.0
-    return batch * (mean or 1.0)
-
-
 def _set_up(
     task: Task, rules: Rules, optimizer: optimizers.Optimizer, batch: int, *, shuffle: bool = False
-) -> _Losses:
+) -> EpochLosses:
     """Set optimizer and penalty of the model for batches of `batch` rows; return the conversion of losses."""
     task.model.optimizer = scaled(optimizer, rules.scale)
-    task.model.regularizer = L2(rules.scale * rules.alpha / (2 * _mean_batch_weight(task.rows, batch)))
-    return _Losses(task, rules, batch, shuffle=shuffle)
+    task.model.regularizer = L2(rules.scale * rules.alpha / (2 * mean_batch_weight(task.rows, batch)))
+    net = task.net
+    return EpochLosses(
+        task.rows,
+        task.held_back,
+        rules.objective,
+        rules.n_outputs,
+        batch=batch,
+        shuffle=shuffle,
+        seed=net.spec.seed,
+        epoch=net.epochs_done,
+    )
 
 
 def _final_weights(model: Model) -> list[Array]:
@@ -276,7 +172,71 @@ def _final_weights(model: Model) -> list[Array]:
     return [w.copy() for w in (*weights, *biases)]
 
 
-class StoppingMonitor(Callback):
+class Recorder:
+    """Record of a fit.
+
+    Parameters
+    ----------
+    rules : Rules
+    state : StoppingState
+        Changed after each epoch.
+    losses : EpochLosses
+    """
+
+    def __init__(self, rules: Rules, state: StoppingState, losses: EpochLosses) -> None:
+        self._rules = rules
+        self._state = state
+        self._losses = losses
+        # Rates of SGD are divided by the scale (see `scaled`).
+        self._rate_unit = rules.scale if isinstance(state.optimizer, optimizers.SGD) else 1.0
+
+    def record(self, values: Mapping[str, float]) -> None:
+        """Record an epoch from the values that training reports."""
+        self._append(values)
+        self._end_epoch(values)
+        if self._state.loss < self._state.best_loss:
+            self._state.best_loss = self._state.loss
+
+    def record_all(self, history: Mapping[str, list[float]]) -> None:
+        """Record the epochs of a History."""
+        for values in zip(*history.values(), strict=True):
+            self.record(dict(zip(history, values, strict=True)))
+
+    def _append(self, values: Mapping[str, float]) -> None:
+        """Append the losses of an epoch to the curves."""
+        state = self._state
+        state.n_iter += 1
+        state.loss = self._losses(values)
+        state.loss_curve.append(state.loss)
+        self._append_validation_loss(self._losses.of_validation(values))
+        self._print(f"Iteration {state.n_iter}, loss = {state.loss:.8f}")
+
+    def _append_validation_loss(self, loss: float | None) -> None:
+        state = self._state
+        if state.validation_loss_curve is None and loss is not None:
+            state.validation_loss_curve = [math.nan] * (len(state.loss_curve) - 1)
+        if state.validation_loss_curve is not None:
+            state.validation_loss_curve.append(math.nan if loss is None else loss)
+
+    def _end_epoch(self, values: Mapping[str, float], score: float | None = None) -> None:
+        """Append the epoch to the History."""
+        state = self._state
+        row = {"loss": state.loss}
+        if state.validation_loss_curve is not None:
+            row["val_loss"] = state.validation_loss_curve[-1]
+        if score is not None:
+            row["val_score"] = score
+        for name in (*LOGGED_SETTINGS, "seconds"):
+            if name in values:
+                row[name] = values[name] * self._rate_unit if name == "learning_rate" else values[name]
+        state.history.append(len(state.history), row)
+
+    def _print(self, text: str) -> None:
+        if self._rules.verbose:
+            print(text)
+
+
+class StoppingMonitor(Recorder, Callback):
     """Record each epoch and end the training by scikit-learn's stopping rules.
 
     Parameters
@@ -286,20 +246,18 @@ class StoppingMonitor(Callback):
     rules : Rules
     state : StoppingState
         Changed after each epoch.
-    losses : _Losses
+    losses : EpochLosses
 
     Attributes
     ----------
-    stop : bool
-        Whether a rule ends the training.
+    stop : str
+        The reason why a rule ends the training; empty where none does.
     """
 
-    def __init__(self, task: Task, rules: Rules, state: StoppingState, losses: _Losses) -> None:
-        self.stop = False
+    def __init__(self, task: Task, rules: Rules, state: StoppingState, losses: EpochLosses) -> None:
+        super().__init__(rules, state, losses)
+        self.stop = ""
         self._task = task
-        self._rules = rules
-        self._state = state
-        self._losses = losses
         self._scores = task.held_back is not None and rules.early_stopping
         self._rate_rule = rules.learning_rate if isinstance(state.optimizer, optimizers.SGD) else "constant"
 
@@ -312,43 +270,44 @@ class StoppingMonitor(Callback):
         """Record the epoch that ended, and stop the training if a rule requires it."""
         self.record(logs)
         if self.stop:
-            self._task.model.stop_training = True
+            self._task.model.stop_training = self.stop
 
     def record(self, values: Mapping[str, float]) -> None:
-        """Record an epoch from the values that training reports."""
-        self._record(self._losses(values), None)
-
-    def record_all(self, history: Mapping[str, list[float]]) -> None:
-        """Record the epochs of a History."""
-        for values in zip(*history.values(), strict=True):
-            self.record(dict(zip(history, values, strict=True)))
+        """Record an epoch from the values that training reports, and apply the rules."""
+        self._append(values)
+        score = None
+        if self._scores:
+            curve = self._state.validation_loss_curve
+            assert curve is not None
+            score = self._task.score(curve[-1])
+        self._apply(values, score)
 
     def fail(self) -> None:
         """Record an epoch in which the loss was no longer finite."""
-        self._record(math.nan, math.nan)
-        self.stop = True
-
-    def _record(self, loss: float, score: float | None) -> None:
-        state, tol = self._state, self._rules.tol
+        state = self._state
         state.n_iter += 1
+        state.loss = math.nan
+        state.loss_curve.append(math.nan)
+        self._append_validation_loss(None)
+        self._print(f"Iteration {state.n_iter}, loss = nan")
+        self._apply({}, math.nan)
+        self.stop = "diverged"
+
+    def _apply(self, values: Mapping[str, float], score: float | None) -> None:
+        state, tol = self._state, self._rules.tol
         state.t += self._task.rows.n
-        state.loss = loss
-        state.loss_curve.append(loss)
-        self._print(f"Iteration {state.n_iter}, loss = {loss:.8f}")
-        if not self._scores:
-            better, enough = loss < state.best_loss, not loss > state.best_loss - tol
+        if score is None:
+            better, enough = state.loss < state.best_loss, not state.loss > state.best_loss - tol
             if better:
-                state.best_loss = loss
+                state.best_loss = state.loss
         else:
-            if score is None:
-                assert self._task.held_back is not None
-                score = self._task.score(self._task.model.predict(self._task.held_back.features))
             self._print(f"Validation score: {score:f}")
             state.validation_scores.append(score)
-            better, enough = score > state.best_validation_score, not score < state.best_validation_score + tol
+            better, enough = score > state.best_validation_score, score >= state.best_validation_score + tol
             if better:
                 state.best_validation_score = score
                 state.best_weights = _final_weights(self._task.model)
+        self._end_epoch(values, score)
         state.no_improvement_count = 0 if enough else state.no_improvement_count + 1
         if self._rate_rule == "invscaling":
             self._set_rate(self._inverse_scaling())
@@ -357,16 +316,16 @@ class StoppingMonitor(Callback):
 
     def _on_patience_exhausted(self) -> None:
         rules = self._rules
-        what = "Validation score" if self._scores else "Training loss"
+        what, reason = ("Validation score", "early_stopping") if self._scores else ("Training loss", "converged")
         message = f"{what} did not improve more than tol={rules.tol:f} for {rules.n_iter_no_change} consecutive epochs."
         if self._rate_rule != "adaptive":
             self._print(f"{message} Stopping.")
-            self.stop = True
+            self.stop = reason
             return
         rate = getattr(self._state.optimizer, "learning_rate")  # noqa: B009  # SGD, as _rate_rule implies
         if rate <= _SMALLEST_ADAPTIVE_RATE:
             self._print(f"{message} Learning rate too small. Stopping.")
-            self.stop = True
+            self.stop = reason
             return
         self._set_rate(rate / 5)
         self._print(f"{message} Setting learning rate to {rate / 5:f}")
@@ -392,10 +351,6 @@ class StoppingMonitor(Callback):
         with net.kernel_lock:
             net.built().slots[: optimizer.n_slots] *= optimizer.learning_rate / rate
 
-    def _print(self, text: str) -> None:
-        if self._rules.verbose:
-            print(text)
-
 
 def descend(task: Task, rules: Rules, state: StoppingState, incremental: bool) -> None:
     """Run the epochs of a stochastic solver until a rule ends them; one epoch where `incremental`.
@@ -417,7 +372,7 @@ def descend(task: Task, rules: Rules, state: StoppingState, incremental: bool) -
     stopped = None
     fit = Fit(
         training=rows,
-        validation=task.held_back if rules.callbacks else None,
+        validation=task.held_back,
         epochs=left if each_epoch else min(left, _epochs_of_a_round(rules, state)),
         batch=batch,
         shuffle=rules.shuffle,
@@ -448,8 +403,8 @@ def descend(task: Task, rules: Rules, state: StoppingState, incremental: bool) -
         stopped = net.in_training("fit", run)
     except KeyboardInterrupt:
         if not each_epoch:
-            known = n_recorded + state.n_iter
-            monitor.record_all({name: series[known:] for name, series in net.history.history.items()})
+            monitor.record_all(_since(net.history, n_recorded + state.n_iter))
+        state.history.stopped = "interrupted"
         _finalize(task.model, state, None)
         raise
     except DivergenceError as error:
@@ -460,12 +415,18 @@ def descend(task: Task, rules: Rules, state: StoppingState, incremental: bool) -
             raise ValueError(f"{_NOT_FINITE} ({error})") from error
         monitor.fail()
         _warn(f"{error} The weights of the best validation score are restored.")
+    state.history.stopped = monitor.stop or stopped
     if state.n_iter == rules.max_iter and not (incremental or monitor.stop or stopped):
         _warn(
             f"Stochastic Optimizer: Maximum iterations ({rules.max_iter}) reached and the optimization hasn't "
             "converged yet."
         )
     _finalize(task.model, state, state.best_weights if rules.early_stopping else None)
+
+
+def _since(history: History, first: int) -> dict[str, list[float]]:
+    """Return the values of a History from row `first` on."""
+    return {name: series[first:] for name, series in history.history.items()}
 
 
 def _finalize(model: Model, state: StoppingState, best: list[Array] | None) -> None:
@@ -511,17 +472,19 @@ def solve(task: Task, rules: Rules, state: StoppingState) -> None:
     """
     net, rows = task.net, task.rows
     losses = _set_up(task, rules, state.optimizer, rows.n)
+    recorder = _SolverRecorder(rules, state, losses)
     fit = Fit(
         training=rows,
-        validation=None,
+        validation=task.held_back,
         epochs=rules.max_iter,
         batch=rows.n,
         shuffle=False,
         model=task.model,
-        callbacks=(*rules.callbacks, *([_Reporter(losses)] if rules.verbose else [])),
+        callbacks=(*rules.callbacks, recorder),
         progress=ProgressBar(),
         solver_unit=rules.scale if isinstance(rules.solver, str) else None,
     )
+    state.n_iter = 0
 
     def run() -> History:
         net.check_weights()
@@ -529,15 +492,15 @@ def solve(task: Task, rules: Rules, state: StoppingState) -> None:
 
     try:
         record = net.in_training("fit", run)
+    except KeyboardInterrupt:
+        state.history.stopped = "interrupted"
+        raise
     except DivergenceError as error:
         raise ValueError(f"{_NOT_FINITE} ({error})") from error
-    state.n_iter = len(record)
-    if len(record):
-        last = {name: series[-1] for name, series in record.history.items()}
-    else:
+    state.history.stopped = record.stopped
+    if not len(record):
         with net.team(net.flops_per_row(training=False) * rows.n, once=True) as team:
-            last = evaluate(net, rows, team)
-    state.loss = losses(last)
+            state.loss = losses(evaluate(net, rows, team))
     if record.stopped in (None, "max_fun", "stalled"):
         reason = record.params.get("reason", f"max_iter={rules.max_iter} is reached")
         _warn(
@@ -546,15 +509,12 @@ def solve(task: Task, rules: Rules, state: StoppingState) -> None:
         )
 
 
-class _Reporter(Callback):
-    """Callback that prints the loss of each iteration."""
-
-    def __init__(self, losses: _Losses) -> None:
-        self._losses = losses
+class _SolverRecorder(Recorder, Callback):
+    """Callback that records each iteration."""
 
     def on_epoch_end(self, epoch: int, logs: Mapping[str, float]) -> None:
-        """Print number and loss of the iteration."""
-        print(f"Iteration {epoch + 1}, loss = {self._losses(logs):.8f}")
+        """Record the iteration that ended."""
+        self.record(logs)
 
 
 def _warn(text: str) -> None:

@@ -9,7 +9,21 @@ import importlib
 from typing import Any
 
 #: Module of each public name.
-_MODULES: dict[str, str] = {}
+_MODULES: dict[str, str] = {
+    "export_c": "_c",
+    "export_python": "_python",
+    "SKOPS_TRUSTED_TYPES": "_skops",
+    "from_keras": "_keras",
+    "from_onnx": "_onnx_reader",
+    "from_safetensors": "_safetensors",
+    "from_sklearn": "_sklearn",
+    "from_torch": "_torch",
+    "register_skl2onnx": "_skl2onnx",
+    "to_onnx": "_onnx",
+    "to_safetensors": "_safetensors",
+    "to_sklearn": "_sklearn",
+    "to_torch": "_torch",
+}
 
 __all__: list[str] = [*_MODULES]
 

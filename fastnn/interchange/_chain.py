@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from fastnn._training.objective import link_of
 from fastnn._validation import must_be
+from fastnn.activations import Activation
 from fastnn.kernels.nn.rules import CUSTOM
+from fastnn.layers import Dense
 from fastnn.model import Model, net_of
 
 Array: TypeAlias = npt.NDArray[Any]
@@ -76,8 +78,11 @@ class Chain:
         Name of the loss.
     feature_names : tuple of str, or None
         Names of the columns of X, if the net or the first scaler knows them.
+    scale, shift : ndarray, (n_features,), or None
+        What the scalers of a Pipeline do to the features, scale x + shift, which is part of the first layer; float64.
+        None without a scaler.
     scalers : tuple of str
-        Names of the steps of a Pipeline that are part of the first layer.
+        Names of the steps that do so.
     """
 
     layers: tuple[Layer, ...]
@@ -89,6 +94,8 @@ class Chain:
     multilabel: bool
     loss: str
     feature_names: tuple[str, ...] | None
+    scale: Array | None = None
+    shift: Array | None = None
     scalers: tuple[str, ...] = ()
 
     @property
@@ -143,6 +150,56 @@ def chain_of(given: Any) -> Chain:
             hint = "An estimator of scikit-learn is converted by fastnn.interchange.from_sklearn."
         raise TypeError(must_be("model", _ACCEPTED, given, hint))
     return _of_estimator(given, model_of(given))
+
+
+def rounded_to(chain: Chain, dtype: np.dtype[Any]) -> Chain:
+    """Return a chain whose weights and biases have one dtype.
+
+    Parameters
+    ----------
+    chain : Chain
+    dtype : numpy.dtype
+        float32 or float64.
+
+    Returns
+    -------
+    Chain
+        Its `dtype` is this one.
+
+    Raises
+    ------
+    ValueError
+        If a number is too large for float32.
+    """
+    layers = []
+    for k, layer in enumerate(chain.layers):
+        with np.errstate(over="ignore"):
+            weights, biases = layer.weights.astype(dtype), layer.biases.astype(dtype)
+        if not (np.isfinite(weights).all() and np.isfinite(biases).all()):
+            raise ValueError(
+                f"dtype={dtype.name!r} is too narrow for the weights of layers[{k}], which reach "
+                f"{max(np.abs(layer.weights).max(), np.abs(layer.biases).max()):.3g}. Use dtype='float64'."
+            )
+        layers.append(replace(layer, weights=weights, biases=biases))
+    return replace(chain, layers=tuple(layers), dtype=dtype)
+
+
+def model_of(chain: Chain) -> Model:
+    """Return a Model with these layers, for predictions; its loss is any."""
+    layers = [Dense(layer.n_out, Activation(layer.activation, layer.alpha)) for layer in chain.layers]
+    loss = "softmax_crossentropy" if chain.layers[-1].activation == "softmax" else "squared_error"
+    model = Model(layers, loss=loss, seed=0, dtype=chain.dtype).build(chain.n_features)
+    model.weights = [layer.weights for layer in chain.layers]
+    model.biases = [layer.biases for layer in chain.layers]
+    return model
+
+
+def example_rows(chain: Chain, n: int) -> Array:
+    """Return rows of random features for a test, (n, n_features): standard normal numbers after the scalers."""
+    rows = np.random.default_rng(0).standard_normal((n, chain.n_features))
+    if chain.scale is not None and chain.shift is not None:
+        rows = (rows - chain.shift) / np.where(chain.scale == 0.0, 1.0, chain.scale)
+    return rows.astype(chain.dtype)
 
 
 # ------------------------------------------------------------------------------------------ models and estimators
@@ -266,7 +323,9 @@ def _of_pipeline(steps: list[Any]) -> Chain:
         chain,
         layers=(folded, *chain.layers[1:]),
         feature_names=names or chain.feature_names,
-        scalers=(*used, *chain.scalers),
+        scale=scale,
+        shift=shift,
+        scalers=tuple(used),
     )
 
 

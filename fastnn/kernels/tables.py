@@ -55,7 +55,8 @@ class Layer:
     ld_out: int  # row stride of W, of the layer's output and of its deltas
     w: int  # offset of W in params (I, ld_out), or of W^T of a narrow layer (O, ld_in)
     bias: int  # offset of the bias row in params
-    wt: int  # offset of W^T in work (O padded to vectors, ld_in); -1 if narrow, and for the first layer (no dX)
+    # Offset of W^T in work (O padded to vectors, ld_in); -1 if narrow, and for the first layer where no dX is needed.
+    wt: int
     input: int  # offset of the layer's input in work (chunk rows, ld_in)
     output: int  # offset of the layer's output in work (chunk rows, ld_out)
     delta: int  # offset of dE/dZ in work (chunk rows, ld_out)
@@ -87,6 +88,18 @@ class Tile:
     bias: int  # first column of the part of the bias row, and
     n_bias: int  # number of elements; may be 0
     bias_offset: int  # of that part in params
+
+
+class Adversary:
+    """How the rows of a batch are moved against the net before each step of training; see `nn.adversary`."""
+
+    steps: int  # passes through the net that move the rows, before the one that trains
+    start: float  # each feature begins at random at most this far from the row
+    eps: float  # and ends at most this far from it
+    eps_step: float  # size of a move
+    ratio: float  # share of the rows that are moved
+    low: float  # lower and
+    high: float  # upper limit of a moved feature
 
 
 class Progress:
@@ -150,6 +163,9 @@ class Layout(NamedTuple):
     scratch: int  # a gradient tile per thread (n_threads, scratch_size)
     scratch_size: int
     shard_grad: int  # a gradient per shard (shards, P)
+    # For steps with an adversary, row stride ld_in of the first layer:
+    input_delta: int  # dE/dX of the chunk
+    moves: int  # what was added to its features
 
 
 class Run(NamedTuple):
@@ -210,6 +226,7 @@ class Plan(NamedTuple):
     hyper: NDArray[np.float64]  # (dispatch.N_HYPER,): the optimizer's hyperparameters, then zeros
     scalars: NDArray[np.float64]  # (dispatch.N_SCALARS,), overwritten: numbers that the optimizer keeps between steps
     mixing: NDArray[np.float64]  # quantiles of the share that a row has in its mixture with another; (0,) for none
+    adversary: Table[Adversary]  # (1,); (0,) for none
 
 
 class Data(NamedTuple):

@@ -32,7 +32,7 @@ import fastnn
 from fastnn import MLPClassifier, MLPRegressor, schedules
 from fastnn._engine.processors import available_threads
 from fastnn.estimators._base import default_n_threads
-from fastnn.estimators._mlp import weighted_r2
+from fastnn.estimators._regressor import weighted_r2
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
@@ -128,7 +128,7 @@ sys.exit(pytest.main([path, "-q", "-p", "no:cacheprovider", "-c", "/dev/null", "
 
 
 def test_parameters_are_those_of_scikit_learn_with_the_new_ones_at_the_end():
-    new = {"dropout", "class_weight", "schedule", "callbacks", "n_threads", "dtype"}
+    new = {"dropout", "label_smoothing", "class_weight", "schedule", "callbacks", "n_threads", "dtype", "scoring"}
     for ours, theirs in zip((MLPClassifier, MLPRegressor), (neural_network.MLPClassifier, neural_network.MLPRegressor),
                             strict=True):  # fmt: skip
         params, expected = ours().get_params(), theirs().get_params()
@@ -306,7 +306,8 @@ def test_lbfgs_gets_as_far_as_scikit_learns(kind):
     nets = pair(kind, solver="lbfgs", activation="tanh", alpha=1.0, max_iter=400, tol=1e-6)
     losses = [net.fit(table(), targets(kind)).loss_ for net in nets]
     assert losses[0] < 1.1 * losses[1]
-    assert not hasattr(nets[0], "loss_curve_")
+    assert nets[0].loss_curve_[-1] == nets[0].loss_ == nets[0].best_loss_
+    assert len(nets[0].loss_curve_) == len(nets[0].history_) == nets[0].n_iter_
     with pytest.warns(ConvergenceWarning, match="lbfgs failed to converge after 2 iterations: max_iter=2 is reached"):
         assert small(kind, solver="lbfgs", max_iter=2).fit(table(), targets(kind)).n_iter_ == 2
     with pytest.warns(ConvergenceWarning, match="max_fun=3 allows"):
@@ -462,9 +463,8 @@ def test_wrong_validation_rows_are_refused():
     ):
         with pytest.raises(ValueError, match=message):
             net.fit(X, y, **given)
-    for params in ({}, {"early_stopping": True, "solver": "lbfgs"}):
-        with pytest.raises(ValueError, match=r"would be ignored .*: set early_stopping=True"):
-            MLPClassifier(**params).fit(X, y, X_val=X, y_val=y)
+    with pytest.raises(ValueError, match=r"X_val and y_val cannot be used for early_stopping=True with solver='lbfgs'"):
+        MLPClassifier(early_stopping=True, solver="lbfgs").fit(X, y, X_val=X, y_val=y)
     with pytest.raises(ValueError, match="y_val has 1 outputs, but y has 3"):
         MLPRegressor(early_stopping=True).fit(X, targets("multioutput"), X_val=X, y_val=targets("regression"))
 

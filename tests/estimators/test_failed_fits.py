@@ -159,3 +159,33 @@ def test_scores_name_what_is_wrong(kind):
                         ({"X": "x"}, "X")):  # fmt: skip
         with pytest.raises((TypeError, ValueError), match=rf"\b{text}\b"):
             estimator.score(**{"X": X, "y": y, **given})
+
+
+@both
+def test_a_failed_partial_fit_leaves_the_settings_of_the_net(kind):
+    estimator = fitted(kind)
+    y = LABELS if kind is MLPClassifier else Y
+    model = estimator.__fastnn_model__()
+    before = model.optimizer, model.regularizer
+    estimator.set_params(batch_size=-1, alpha=0.5)
+    with pytest.raises(ValueError, match="batch_size"):
+        estimator.partial_fit(X, y)
+    assert estimator.__fastnn_model__() is model
+    assert (model.optimizer, model.regularizer) == before
+
+
+@both
+def test_integers_of_eight_bits_do_not_overflow(kind):
+    y = LABELS if kind is MLPClassifier else Y
+    narrow = kind(hidden_layer_sizes=(np.int8(4),), max_iter=np.int8(3), batch_size=np.int8(20), random_state=0)
+    np.testing.assert_array_equal(narrow.fit(X, y).predict(X), fitted(kind, batch_size=20).predict(X))
+
+
+@both
+def test_weights_of_validation_are_named_as_the_argument(kind):
+    y = LABELS if kind is MLPClassifier else Y
+    weights = np.ones(40)
+    weights[4] = 1.7e308
+    estimator = kind(early_stopping=True, dtype="float32")
+    with pytest.raises(ValueError, match="sample_weight_val holds"):
+        estimator.fit(X, y, X_val=X, y_val=y, sample_weight_val=weights)

@@ -8,11 +8,11 @@ import pytest
 
 import fastnn
 
-#: Module: the package that its examples need.
-EXTRAS = {f"fastnn.estimators{name}": "sklearn" for name in ("", "._mlp", "._base", "._stopping")}
+#: Modules, and of some the package that they need.
 MODULES = [
     module.name for module in pkgutil.walk_packages(fastnn.__path__, "fastnn.") if not module.name.endswith("__main__")
 ]
+EXTRAS = {name: "sklearn" for name in MODULES if name.startswith("fastnn.estimators")}
 
 
 def examples(name):

@@ -82,6 +82,32 @@ def test_curves_are_fitted_in_a_few_steps(capsys):
     assert "60 epochs" in capsys.readouterr().out
 
 
+def test_a_net_trained_against_attacks_resists_them(capsys):
+    found = load("adversarial_digit").main(epochs=20, rows=300)
+    plain, against = found["plain"].accuracy, found["against FGSM"].accuracy
+    assert min(plain[0], against[0]) > 0.9
+    assert plain[3] < 0.35  # at the radius of the training
+    assert against[3] > plain[3] + 0.3
+    assert "accuracy under PGD" in capsys.readouterr().out
+
+
+def test_deleting_the_pixels_that_count_lowers_the_logit(capsys):
+    falls = load("explanations").main(epochs=20, rows=100)
+    assert falls["integrated gradients"] > 2 * falls["saliency"]
+    assert falls["saliency"] > falls["at random"]
+    assert "largest error" in capsys.readouterr().out
+
+
+def test_a_pair_of_nets_generates_what_the_data_look_like(capsys):
+    results = load("generative_pair").main()
+    first, *_, last, data = results.values()
+    assert data.sum() > 0.95
+    assert first.sum() < 0.3
+    assert last.sum() > 0.65  # 0.8 to 0.9 with other seeds
+    assert last.min() > 0.03
+    assert "points at a center" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("name", "settings"),
     [
@@ -93,13 +119,26 @@ def test_curves_are_fitted_in_a_few_steps(capsys):
         ("nonlinear_separability", {"epochs": 2}),
         ("curve_fitting", {"adam_epochs": 2, "iterations": 2}),
         ("transfer", {"epochs": 1, "copies": 1}),
+        ("adversarial_digit", {"epochs": 5, "rows": 100}),
+        ("explanations", {"epochs": 5, "rows": 200}),
+        ("generative_pair", {"steps": 20}),
         ("boundary_value_problem", {"steps": 6}),
+        ("net_in_c", {"epochs": 2}),
     ],
 )
 def test_pictures_are_written(name, settings, tmp_path):
     pytest.importorskip("matplotlib")
     load(name).main(str(tmp_path / "picture.png"), **settings)
     assert (tmp_path / "picture.png").stat().st_size > 5000
+
+
+def test_a_c_program_maps_two_spirals(capsys):
+    results = load("net_in_c").main()
+    assert results["accuracy"] > 0.9
+    printed = capsys.readouterr().out
+    if "no C compiler" not in printed:
+        assert results["difference"] < 1e-3
+        assert "ns per point" in printed
 
 
 def test_every_example_is_tested():
@@ -109,6 +148,13 @@ def test_every_example_is_tested():
     missing = [name for name in names if f'load("{name}")' not in text]
     if missing:
         pytest.fail(f"examples without a test: {missing}")
+
+
+def test_a_net_inside_an_integrator_finds_the_wells_of_the_equation(capsys):
+    results = load("surrogate_in_integrator").main(points=20, steps=300, iterations=60)
+    assert results["agree"] > 0.9
+    assert results["difference from Python"] == 0.0
+    assert "per call of the net" in capsys.readouterr().out
 
 
 def test_a_net_solves_a_boundary_value_problem(capsys):

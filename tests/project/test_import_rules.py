@@ -21,18 +21,19 @@ assert len(UPPER) >= 20
 #: The rooms, from the top down: modules and packages. Each may import only from lines below its own.
 ROOMS = (
     "__init__",
-    "__main__ estimators interchange plot",
+    "__main__ interchange",
+    "estimators explain plot robust",
     "model",
-    "_persistence lr_finder",
-    "_derivatives",
-    "_training",
-    "_compatibility _engine callbacks augmentation",
+    "_persistence lr_finder _embedding",
+    "_derivatives _subject",
+    "_training jit",
+    "_compatibility _engine callbacks augmentation _adversary",
     "_data layers",
     "custom initializers metrics optimizers",
     "activations losses schedules solvers regularizers _errors",
     "history datasets _results",
     "_figure",
-    "_validation _representation _version",
+    "_validation _representation _version _numba_types",
     "kernels",
 )
 #: The same inside `kernels`.
@@ -43,7 +44,10 @@ MAX_LEVELS, MAX_KERNEL_LEVELS = 10, 5
 #: Top-level packages that may be imported when fastnn is; all else only where it is used.
 CORE = {"fastnn", "numpy", "numba", "llvmlite"}
 #: Files whose classes derive from another package's, so that they are imported only when asked for.
-EXTRAS = {"_mlp": {"sklearn"}, "_base": {"sklearn", "joblib"}}
+EXTRAS = {
+    "_base": {"sklearn", "joblib"},
+    **{name: {"sklearn"} for name in ("_classifier", "_hidden", "_parameters", "_regressor", "_sklearn_callbacks")},
+}
 
 
 def imports(path, *, top_only=False):

@@ -7,9 +7,11 @@ caller's arrays, as they were. A call that succeeds must leave a model that can 
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import faulthandler
 import functools
+import inspect
 import io
 import numbers
 import re
@@ -133,7 +135,7 @@ def declarations() -> list[Call]:
         positional(losses.get, "losses.get", "loss", values=("squared_error",)),
         constructor(fastnn.L1, l1=0.1), constructor(fastnn.L2, l2=0.1), constructor(fastnn.L1L2, l1=0.1, l2=0.1),
         positional(fastnn.regularizers.get, "regularizers.get", "regularizer", values=("l2",)),
-        constructor(metrics.Metric, name="score", function=lambda t, u: 0.5),
+        constructor(metrics.Metric, name="score", function=lambda t, u: 0.5, also={"function": ("metric",)}),
         positional(metrics.get, "metrics.get", "metric", values=("r2",)),
         positional(optimizers.get, "optimizers.get", "optimizer", values=("adam",)),
         constructor(schedules.Constant, learning_rate=0.1),
@@ -280,7 +282,7 @@ def model_calls() -> list[Call]:
         arguments = {
             "X": X, "y": y, "epochs": EPOCHS, "batch_size": "auto", "validation_data": (X, y), "validation_split": 0.0,
             "sample_weight": WEIGHTS, "class_weight": {0: 1.0, 1: 2.0} if classes else None, "shuffle": True,
-            "augmentation": None, "callbacks": [], "max_seconds": None, "verbose": False,
+            "augmentation": None, "adversary": None, "callbacks": [], "max_seconds": None, "verbose": False,
         }  # fmt: skip
         rows = {
             "X": ("features",),
@@ -402,6 +404,46 @@ def record_calls() -> list[Call]:
     ]  # fmt: skip
 
 
+def attack_calls() -> list[Call]:
+    """Return the calls of attacks and explanations; numbers of steps are as they are, as large ones take long."""
+    robust, explain = fastnn.robust, fastnn.explain
+    calls = [
+        constructor(kind, {"eps": 0.1}, eps_step=None, random_start=True, ratio=1.0, clip_values=None)
+        for kind in (robust.FGSM, robust.PGD)
+    ]
+    counts = {"max_iter": 2, "num_random_init": 2, "n_steps": 3, "n_samples": 2}
+    also = {"X": ("features",)}
+    for kind in ("classifier", "regressor", "MLPClassifier"):
+        state = estimator_state if kind.startswith("MLP") else model_state
+        rows = {"model": templates()[kind], "X": X}
+        attacked = {**rows, "y": TARGETS_OF[kind], "eps": 0.1, "norm": 2, "clip_values": (-9.0, 9.0)}
+        valid = {
+            robust.fgsm: {**attacked, "targeted": False},
+            robust.pgd: {**attacked, "targeted": False, "eps_step": 0.1, "seed": 0},
+            explain.saliency: {**rows, "target": None, "abs": True},
+            explain.input_x_gradient: {**rows, "target": None},
+            explain.integrated_gradients: {
+                **rows, "baselines": 0.0, "target": None, "method": "riemann_left", "return_convergence_delta": True
+            },
+            explain.smooth_grad: {**rows, "target": None, "stdevs": 0.1, "seed": 0, "abs": False},
+        }  # fmt: skip
+        if kind != "regressor":
+            valid[robust.accuracy_under_attack] = {**attacked, "attack": "pgd", "seed": 0}
+        for function, arguments in valid.items():
+            names = inspect.signature(function).parameters
+            fixed = {name: count for name, count in counts.items() if name in names}
+
+            def run(_: Any, function: Any = function, **given: Any) -> None:
+                function(**given)
+
+            subject = functools.partial(templates().__getitem__, kind)
+            calls.append(
+                Call(f"{function.__name__}({kind})", run, {**arguments, **fixed}, subject, state, also=also,
+                     fixed=tuple(fixed))
+            )  # fmt: skip
+    return calls
+
+
 # -------------------------------------------------------------------------------------------------------- estimators
 
 
@@ -435,8 +477,9 @@ def check_estimator(estimator: Any) -> None:
 def set_parameters(estimator: Any, X: Any, y: Any, **parameters: Any) -> None:
     """Set the parameters of an estimator; an end after two epochs where their number is without end."""
     estimator.set_params(**parameters)
-    if isinstance(estimator.max_iter, numbers.Integral) and estimator.max_iter > 1000:
-        estimator.set_params(callbacks=[Stop()])
+    with contextlib.suppress(TypeError):  # an integer by its class alone
+        if isinstance(estimator.max_iter, numbers.Integral) and estimator.max_iter > 1000:
+            estimator.set_params(callbacks=[Stop()])
 
 
 def train_estimator(method: str, estimator: Any, X: Any, y: Any, sample_weight: Any = None, **_: Any) -> None:
@@ -481,7 +524,7 @@ def estimator_calls() -> list[Call]:
 @functools.cache
 def all_calls() -> list[Call]:
     """Return all public calls; some several times, which makes them more frequent."""
-    return [*declarations(), *model_calls(), *model_calls(), *record_calls(), *estimator_calls()]
+    return [*declarations(), *model_calls(), *model_calls(), *record_calls(), *attack_calls(), *estimator_calls()]
 
 
 # -------------------------------------------------------------------------------------------------------------- cases
@@ -492,6 +535,7 @@ INTERNAL = (UnicodeError, RecursionError, NotImplementedError)
 #: Texts about states, not arguments.
 OF_THE_STATE = re.compile(
     r"Solver produced non-finite parameter weights|loss is .* in epoch|partial_fit does not support early_stopping"
+    r"|has no attribute 'partial_fit'"  # as of scikit-learn's, if solver is 'lbfgs' or none
 )
 
 
@@ -511,7 +555,10 @@ def fault_of(call: Call, given: dict[str, Any], error: Exception) -> str:
         text = str(error)
     except Exception:
         return "text cannot be made"
-    if isinstance(error, OSError) and (set(given) & set(call.paths) or text == "boom"):  # of a value's own method
+    own = text in ("boom", "'boom'")  # raised by a method of the value
+    if (isinstance(error, OSError) and (set(given) & set(call.paths) or own)) or (own and set(given) & set(call.paths)):
+        return ""
+    if isinstance(error, AttributeError) and OF_THE_STATE.search(text):
         return ""
     if not isinstance(error, KINDS) or isinstance(error, INTERNAL):
         return f"internal {type(error).__name__}"
@@ -547,7 +594,8 @@ def run_case(first: int, number: int) -> tuple[str, str] | None:
         except Exception as error:
             fault = fault_of(call, given, error)
             detail = f"{type(error).__name__}: {short_text(error)}"
-            diverged = isinstance(error, FloatingPointError)  # which keeps the last finite weights
+            # Which keeps the last finite weights.
+            diverged = isinstance(error, FloatingPointError) or "Solver produced non-finite" in detail
             if not fault and not diverged and call.state(subject) != before:
                 fault = "changed by a failed call"
         else:

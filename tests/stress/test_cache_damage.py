@@ -120,7 +120,10 @@ def in_its_place(make):
 
 
 def other_kernel(path):
-    shutil.copyfile(next(p for p in path.parent.glob("*.nbc") if p != path), path)
+    """Copy another file, unless the others are no files any more: a copy of a device would fill the disk."""
+    for other in path.parent.glob("*.nbc"):
+        if other != path and not other.is_symlink() and other.is_file():
+            shutil.copyfile(other, path)
 
 
 def folder_with_content(path):

@@ -297,6 +297,7 @@ tile_1x1 = _make_tile(1, 1)
 # One row alone (inference, stochastic descent) only streams B: several vectors of columns make the reads sequential.
 tile_1x4 = _make_tile(1, 4)
 tile_1x8 = _make_tile(1, 8, ahead=8)
+tile_1x8_near = _make_tile(1, 8)  # for a B that is in the first-level cache
 
 
 def _type_dots(x: Any, ld: Any, w: Any, depth: Any) -> Any:

@@ -26,6 +26,7 @@ from fastnn.kernels.lang.simd import (
 from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import dots, nothing
 from fastnn.kernels.loop.addressing import row_at, scratch_of, whole_vectors
+from fastnn.kernels.nn.adversary import move_rows
 from fastnn.kernels.nn.dispatch import (
     activate_output,
     activate_output_backward,
@@ -164,9 +165,12 @@ def forward_with_dropout(state: State, plan: Plan, row: int, rows: int, scratch:
 
 
 @device_function
-def backward(state: State, plan: Plan, row: int, rows: int) -> None:
-    """Compute dE/dz of all layers down to the lowest trained one from dE/dy of the last layer, for some rows."""
-    lowest = plan.layout.first_trained
+def backward(state: State, plan: Plan, row: int, rows: int, to_input: bool) -> None:
+    """Compute dE/dz of all layers down to the lowest trained one from dE/dy of the last layer, for some rows.
+
+    `to_input` is for dE/dz of all layers, and dE/dX in `plan.layout.input_delta`.
+    """
+    lowest = 0 if to_input else plan.layout.first_trained
     for k in range(plan.layers.size - 1, lowest - 1, -1):
         layer = plan.layers[k]
         delta = at(state.work, layer.delta + row * layer.ld_out)
@@ -175,8 +179,9 @@ def backward(state: State, plan: Plan, row: int, rows: int) -> None:
         activate_output_backward(
             layer.activation, layer.alpha, layer.derivative, z, y, delta, layer.ld_out, rows, layer.n_out
         )
-        if k > lowest:
-            below = at(state.work, plan.layers[k - 1].delta + row * layer.ld_in)
+        if k > lowest or to_input:
+            target = plan.layers[k - 1].delta if k > 0 else plan.layout.input_delta
+            below = at(state.work, target + row * layer.ld_in)
             backward_product(state, plan, layer, delta, below, rows)
             if layer.mask >= 0:
                 mask = at(state.work, layer.mask + row * layer.ld_in)
@@ -361,19 +366,31 @@ def batch_tile(state: State, plan: Plan, data: Data, batch: Batch, place: int, r
     Notes
     -----
     Reads weights, transposed weights and data; overwrites the tile's rows of the chunk's buffers in `work`.
+
+    An adversary moves the rows by passes of their own; losses and deltas of the last pass are those that remain. All is
+    one loop, so that the code of a pass is there once.
     """
     first = plan.layers[0]
     x = at(state.work, first.input + row * first.ld_in)
     scratch = scratch_of(state, plan, thread)
-    gather(data, place + row, rows, x, first.ld_in, first.n_in)
-    if plan.run.augment:
-        augment(
-            plan, data, batch.key, place + row, rows, x, first.ld_in, first.n_in, plan.run.n_rows, scratch
-        )
-    forward_with_dropout(state, plan, row, rows, scratch, batch.key, place + row)
-    if plan.layers[plan.layers.size - 1].n_out <= lanes(x):
-        block_losses(state, plan, data, batch, place, row, rows, thread)
-    else:
-        row_losses(state, plan, data, batch, place, row, rows, thread)
-    if plan.run.mode != EVALUATE:
-        backward(state, plan, row, rows)
+    moving = plan.adversary[0].steps if plan.adversary.size else 0
+    for step in range(moving + 1):
+        gather(data, place + row, rows, x, first.ld_in, first.n_in)
+        if plan.run.augment:
+            augment(
+                plan, data, batch.key, place + row, rows, x, first.ld_in, first.n_in, plan.run.n_rows, scratch
+            )
+        if moving > 0:
+            move_rows(
+                plan.adversary[0], batch.key, place + row, step, x,
+                at(state.work, plan.layout.input_delta + row * first.ld_in),
+                at(state.work, plan.layout.moves + row * first.ld_in),
+                first.ld_in, rows, first.n_in,
+            )  # fmt: skip
+        forward_with_dropout(state, plan, row, rows, scratch, batch.key, place + row)
+        if plan.layers[plan.layers.size - 1].n_out <= lanes(x):
+            block_losses(state, plan, data, batch, place, row, rows, thread)
+        else:
+            row_losses(state, plan, data, batch, place, row, rows, thread)
+        if plan.run.mode != EVALUATE:
+            backward(state, plan, row, rows, step < moving)

@@ -92,7 +92,7 @@ def run_chunk(state: State, plan: Plan, data: Data, columns: Any, scale: float, 
                 for j in range(0, ld_out, v):
                     store(at(d, r * ld_out + j), broadcast(d, 0.0))
                 store_scalar(at(d, r * ld_out + o), row_factor(data, source, scale))
-            backward(state, plan, 0, rows)
+            backward(state, plan, 0, rows, False)
             for r in range(rows):
                 source = row_at(data, place + r)
                 out = at(jacobian, (o * rows + r) * ld)

@@ -8,7 +8,7 @@ import ids
 import naive
 import numpy as np
 import pytest
-from driver import LIMITS_OF, RATES, architecture, assert_same_net, engine, net_of, problem, train
+from driver import LIMITS_OF, RATES, architecture, assert_same_net, dropout_masks, engine, net_of, problem, train
 from scipy import stats
 
 from fastnn._data.rows import AugmentationPlan
@@ -29,12 +29,6 @@ def fill_uniform(key, counter, out):
     p = at(out, 0)
     for i in range(0, out.size, lanes(p)):
         store(at(p, i), uniform(p, key, counter + i))
-
-
-@kernel
-def drop_rows(seed, step, layer, rate, place, x, ld, mask, out, rows, n):
-    key = stochastic.key_of(stochastic.step_key(seed, step), stochastic.DROP + layer)
-    stochastic.drop(key, rate, place, at(x, 0), ld, at(mask, 0), at(out, 0), ld, rows, n)
 
 
 @kernel
@@ -62,30 +56,18 @@ def test_uniform_numbers(dtype):
     np.testing.assert_array_equal(uniform(x, key, 5), x[5 : 5 + n_lanes(dtype)])
 
 
-def masks_of(arch, rows, step, place=0):
-    """Factors of dropout for some rows of a step, for each layer; (rows, I)."""
-    found = []
-    for k, ld in enumerate(arch.leading_dimensions()[:-1]):
-        ones, mask, out = np.ones((rows, ld), arch.dtype), *np.zeros((2, rows, ld), arch.dtype)
-        n = arch.sizes[k]
-        drop_rows(SEED, step, k, arch.dropouts[k], place, ones, ld, mask, out, rows, n)
-        np.testing.assert_array_equal(out[:, :n], mask[:, :n])
-        found.append(mask[:, : arch.sizes[k]])
-    return found
-
-
 def test_inverted_dropout(dtype):
     arch = replace(architecture([300, 200, 3], dtype=dtype), dropouts=(0.2, 0.5))
-    for mask, rate in zip(masks_of(arch, 100, 3), arch.dropouts, strict=True):
+    for mask, rate in zip(dropout_masks(arch, SEED, 100, 3), arch.dropouts, strict=True):
         assert set(np.unique(mask)) == {0, dtype.type(1 / (1 - rate))}
         assert (mask == 0).mean() == pytest.approx(rate, abs=0.01)
         assert mask.mean() == pytest.approx(1, abs=0.02)
         assert abs((mask == 0).mean(axis=1) - rate).max() < 0.2  # no row is spared
-    first, again, later = (masks_of(arch, 100, step) for step in (3, 3, 4))
+    first, again, later = (dropout_masks(arch, SEED, 100, step) for step in (3, 3, 4))
     np.testing.assert_array_equal(first[1], again[1])
     assert not np.array_equal(first[1], later[1])
     assert not np.array_equal(first[0][:, :200], first[1])
-    np.testing.assert_array_equal(masks_of(arch, 50, 3, place=50)[1], first[1][50:])
+    np.testing.assert_array_equal(dropout_masks(arch, SEED, 50, 3, place=50)[1], first[1][50:])
 
 
 @pytest.mark.parametrize("hidden", ["relu", "tanh", "gelu"])
@@ -99,7 +81,7 @@ def test_steps_with_dropout_follow_the_gradient_of_what_is_left(dropouts, kind, 
     train(made, rows, batch=32, optimizer=ids.SGD, n_threads=n_threads, seed_of_noise=SEED)
     for step in (0, 1):
         part = slice(32 * step, 32 * step + 32)
-        masks = masks_of(arch, 32, step, place=32 * step)
+        masks = dropout_masks(arch, SEED, 32, step, place=32 * step)
         d_weights, d_biases = naive.gradient(net, rows.x[part], rows.t[part], np.ones(32), masks)
         for w, d in zip((*net.weights, *net.biases), (*d_weights, *d_biases), strict=True):
             w -= RATES[ids.SGD][0] * d

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from numba.core.caching import NullCache
+from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
 from numba.core.registry import CPUDispatcher
 from numba.core.serialize import dumps
@@ -113,3 +114,28 @@ def kept(function: Callable[..., Any]) -> Any:
     dispatcher = _KeptDispatcher(function, targetoptions={"nopython": True, **FLAGS})
     dispatcher._cache = _CodeCache(function)
     return dispatcher
+
+
+class _KeptCFunction(CFunc):
+    """The same for a function with a C interface."""
+
+    _cache: _CodeCache
+    _sig: Any
+    _targetdescr: Any
+
+    def compile(self) -> None:
+        """Load or compile the function."""
+        with contextlib.ExitStack() as stack:
+            if self._cache.read(self._sig, self._targetdescr.target_context) is None:
+                stack.enter_context(cache.compile_lock())
+                if self._cache.read(self._sig, self._targetdescr.target_context) is None:
+                    cache.notify("compiling", self.__qualname__)
+            super().compile()
+
+
+def kept_c_function(function: Callable[..., Any], signature: Any) -> Any:
+    """Compile a function with a C interface, or load it, and keep the machine code."""
+    made = _KeptCFunction(function, (signature.args, signature.return_type), {}, FLAGS)
+    made._cache = _CodeCache(function)
+    made.compile()
+    return made

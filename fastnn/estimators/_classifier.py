@@ -1,43 +1,33 @@
-"""MLPClassifier and MLPRegressor: scikit-learn's estimators of these names, trained by `Model`.
+"""MLPClassifier: scikit-learn's estimator of this name, trained by `Model`.
 
 Parameters, defaults, methods, fitted attributes and errors are those of scikit-learn 1.9.
 """
 
 from __future__ import annotations
 
+from numbers import Real
 from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
 
-from fastnn.estimators._base import BaseMLP, naming  # first: its ImportError names what to install
+from fastnn.estimators._parameters import naming  # first: its ImportError names what to install
 
 # isort: split
-from sklearn.base import ClassifierMixin, RegressorMixin, _fit_context
-from sklearn.metrics import accuracy_score, r2_score
+from sklearn.base import ClassifierMixin, _fit_context
+from sklearn.metrics import accuracy_score
 from sklearn.preprocessing import LabelBinarizer
 from sklearn.utils import column_or_1d, compute_sample_weight
-from sklearn.utils._param_validation import StrOptions
+from sklearn.utils._param_validation import Interval, StrOptions
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.multiclass import _check_partial_fit_first_call, type_of_target, unique_labels
 from sklearn.utils.validation import check_is_fitted
 
-from fastnn._validation import must_be
+from fastnn import losses
+from fastnn._validation import check_bool, must_be
+from fastnn.estimators._base import BaseMLP
 
 Array = npt.NDArray[Any]
-
-
-def weighted_r2(y: Array, predicted: Array, sample_weight: Array | None) -> float:
-    """Return R2 as `sklearn.metrics.r2_score` does, the mean over outputs, without its checks (about 300 us).
-
-    The score of a constant output is 1 if it is predicted exactly, else 0.
-    """
-    weight = np.ones(len(y)) if sample_weight is None else sample_weight
-    with np.errstate(over="ignore", invalid="ignore"):  # squares, before training diverges
-        residual = weight @ (y - predicted) ** 2
-        total = weight @ (y - np.average(y, axis=0, weights=weight)) ** 2
-        ratio = np.divide(residual, total, out=(residual > 0).astype(np.float64), where=(total > 0) & (residual > 0))
-    return float(np.mean(1.0 - ratio))
 
 
 class MLPClassifier(ClassifierMixin, BaseMLP):
@@ -104,6 +94,9 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         New here. Probability with which each step drops an output of a hidden layer, at least 0 and below 1; kept
         outputs are divided by 1 - dropout, and predictions use all. A sequence contains the rate of the input, then
         one per hidden layer. Training losses are those with dropout. Not with "lbfgs" and "lm".
+    label_smoothing : float
+        New here. The share, at least 0 and below 1, of each target that is spread evenly over the classes (of each
+        label over 0 and 1 for multi-label classification), in training and in the losses of validation rows.
     class_weight : dict, "balanced" or None
         New here. Weight of each class by its label (1 if missing); "balanced" is n / (k n_c) for k classes of n_c
         rows. Multiplied by `sample_weight`. Not for multi-label classification.
@@ -119,6 +112,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     dtype : {"float32", "float64"} or None
         New here. Precision of weights and arithmetic; None means that of X (float64 if X is not floating), as in
         scikit-learn. "float32" took 0.54 to 0.61 of the time on the digits.
+    scoring : str, callable or None
+        New here. Score of the validation rows with `early_stopping`: a name of scikit-learn's scorers such as
+        "neg_log_loss", a scorer ``scoring(estimator, X, y)`` (with ``sample_weight=`` if the rows have weights), or
+        "loss" for the negative loss. None is the score of `score`.
 
     Attributes
     ----------
@@ -130,9 +127,16 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         Loss of the last epoch, and the minimum (None with `early_stopping`). As in scikit-learn, the loss of
         an epoch is the mean over its batches by their rows, each before its update and over its own sum of weights.
     loss_curve_ : list of float
-        Loss of each epoch.
+        Loss of each epoch, or of each iteration of "lbfgs" and "lm".
+    validation_loss_curve_ : list of float or None
+        New here. Loss of the validation rows after each epoch, with the penalty of a batch; NaN for epochs of a fit
+        without validation rows. None if no fit had any.
+    history_ : History
+        New here. A row per entry of `loss_curve_`: "loss", "val_loss" and "val_score" as in the attributes,
+        "learning_rate" and "seconds"; ``net.history_.plot()`` is a figure. `stopped` is the reason of the end:
+        "converged", "early_stopping", "diverged", "interrupted" or that of a callback; None after `max_iter`.
     validation_scores_ : list of float or None
-        Accuracy on the validation rows after each epoch; None without `early_stopping`.
+        Score of the validation rows after each epoch; None without `early_stopping`.
     best_validation_score_ : float or None
         Maximum of these.
     n_iter_, t_ : int
@@ -166,9 +170,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     """
 
     loss = "log_loss"
+    _objective_parameter = "label_smoothing"
 
     _parameter_constraints: ClassVar[dict[str, Any]] = {
         **BaseMLP._parameter_constraints,
+        "label_smoothing": [Interval(Real, 0, 1, closed="left")],
         "class_weight": [dict, StrOptions({"balanced"}), None],
     }
 
@@ -199,11 +205,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         n_iter_no_change: float = 10,
         max_fun: int = 15000,
         dropout: Any = 0.0,
+        label_smoothing: float = 0.0,
         class_weight: Any = None,
         schedule: Any = None,
         callbacks: Any = None,
         n_threads: int | None = None,
         dtype: Any = None,
+        scoring: Any = None,
     ) -> None:
         self.hidden_layer_sizes = hidden_layer_sizes
         self.activation = activation
@@ -229,11 +237,13 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         self.n_iter_no_change = n_iter_no_change
         self.max_fun = max_fun
         self.dropout = dropout
+        self.label_smoothing = label_smoothing
         self.class_weight = class_weight
         self.schedule = schedule
         self.callbacks = callbacks
         self.n_threads = n_threads
         self.dtype = dtype
+        self.scoring = scoring
 
     @_fit_context(prefer_skip_nested_validation=True)
     def fit(
@@ -245,6 +255,8 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         X_val: Any = None,
         y_val: Any = None,
         sample_weight_val: Any = None,
+        coefs_init: Any = None,
+        intercepts_init: Any = None,
     ) -> MLPClassifier:
         """Train until loss or validation score no longer improve.
 
@@ -256,7 +268,11 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         sample_weight : array-like (n_samples,) or None
             Weight of each row; None for equal weights.
         X_val, y_val, sample_weight_val : array-like or None
-            New here: validation rows for `early_stopping`, instead of a fraction of X.
+            New here: validation rows for `early_stopping`, instead of a fraction of X; without it for the curve of
+            their loss alone.
+        coefs_init, intercepts_init : sequence of array-like or None
+            New here: the weights (n_in, n_out) and biases (n_out,) of each layer to start from, which are copied; None
+            draws them, or with `warm_start` keeps those of the previous fit.
 
         Returns
         -------
@@ -269,7 +285,7 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             If an argument is invalid or inconsistent, or training diverges.
         """
         validation = self._check_validation(X_val, y_val, sample_weight_val)
-        return self._fit(X, y, sample_weight, incremental=False, validation=validation)
+        return self._fit(X, y, sample_weight, validation=validation, start=(coefs_init, intercepts_init))
 
     @available_if(lambda estimator: estimator._check_solver())
     @_fit_context(prefer_skip_nested_validation=True)
@@ -303,9 +319,63 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
                 if _check_partial_fit_first_call(self, classes):
                     several = type_of_target(y).startswith("multilabel")
                     self._label_binarizer = LabelBinarizer().fit(y if several else classes)
-            train = self._set_up(X, y, sample_weight, incremental=True, validation=None)
+            train = self._set_up(X, y, sample_weight, incremental=True)
             started()
             train()
+        return self
+
+    def build(
+        self,
+        n_features: int,
+        classes: Any,
+        *,
+        multilabel: bool = False,
+        coefs_init: Any = None,
+        intercepts_init: Any = None,
+    ) -> MLPClassifier:
+        """Make the net without data: it predicts at once, and `partial_fit` and a warm start train it on.
+
+        Parameters
+        ----------
+        n_features : int
+            Columns of X.
+        classes : array-like (n_classes,)
+            The labels.
+        multilabel : bool
+            Whether a row may have several labels, which must then be 0, 1, ..., the columns of the indicator matrix.
+        coefs_init, intercepts_init : sequence of array-like or None
+            Weights (n_in, n_out) and biases (n_out,) of each layer, which are copied; None draws them by
+            `random_state`. The last layer has one output for two classes, else one per class or label.
+
+        Returns
+        -------
+        MLPClassifier
+            The estimator itself, whose earlier fits are forgotten.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument or a parameter is invalid, or weights do not have the shapes that they state.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> net = fastnn.MLPClassifier((), activation="tanh")
+        >>> net.build(2, ["no", "yes"], coefs_init=[[[1.0], [-1.0]]], intercepts_init=[[0.0]]).predict([[3, 1]])
+        array(['yes'], dtype='<U3')
+        """
+        with self._restored_on_failure():
+            self._validate_params()
+            check_bool(multilabel, "multilabel")
+            with naming("classes"):
+                labels = unique_labels(column_or_1d(classes))
+            if multilabel and not np.array_equal(labels, np.arange(max(2, len(labels)))):
+                raise ValueError(must_be("classes", "0, 1, ... (at least two) with multilabel=True", classes))
+            given = np.eye(len(labels), dtype=np.int64) if multilabel else labels
+            self._label_binarizer = LabelBinarizer().fit(given)
+            self.classes_ = self._label_binarizer.classes_
+            several = multilabel or self._output() == "softmax"
+            self._make(n_features, len(labels) if several else 1, coefs_init, intercepts_init)
         return self
 
     def predict(self, X: Any) -> Array:
@@ -418,12 +488,21 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
             return np.searchsorted(self.classes_, y)
         return self._label_binarizer.transform(y).astype(bool)
 
-    def _encode_validation(self, y: Any) -> Array:
+    def _encode_known(self, y: Array, name: str) -> Array:
         y = np.asarray(y)
         unknown = np.setdiff1d(unique_labels(y), self.classes_)
         if len(unknown):
-            raise ValueError(f"y_val must only have the classes of y, {self.classes_}, got {unknown}.")
+            known = "y" if name == "y_val" else "the fit"
+            raise ValueError(f"{name} must only have the classes of {known}, {self.classes_}, got {unknown}.")
         return self._codes(column_or_1d(y) if y.ndim == 2 and y.shape[1] == 1 else y)
+
+    def _decode(self, y: Array) -> Array:
+        decoded: Array = self.classes_[y] if y.ndim == 1 else self._label_binarizer.inverse_transform(y)
+        return decoded
+
+    def _new_objective(self) -> losses.Loss:
+        softmax = self._output() == "softmax"
+        return (losses.softmax_crossentropy if softmax else losses.binary_crossentropy)(self.label_smoothing)
 
     def _output(self) -> str:
         return "softmax" if self._label_binarizer.y_type_ == "multiclass" else "logistic"
@@ -450,228 +529,4 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
         return tags
 
 
-class MLPRegressor(RegressorMixin, BaseMLP):
-    """Multilayer perceptron regressor with the API of scikit-learn.
-
-    It replaces `sklearn.neural_network.MLPRegressor`. It minimizes half the squared error, or half the Poisson
-    deviance, summed over the outputs, plus alpha/(2 n) times the sum of the squared weights, n being the rows of a
-    batch.
-
-    Parameters
-    ----------
-    loss : {"squared_error", "poisson"}
-        The loss to minimize. "poisson" is for counts and other targets of at least 0; the outputs of the net are then
-        the logarithms of the predictions.
-    hidden_layer_sizes, ..., max_fun, dropout, schedule, callbacks, n_threads, dtype
-        As for `MLPClassifier`.
-
-    Attributes
-    ----------
-    coefs_, ..., out_activation_
-        As for `MLPClassifier`; `validation_scores_` are R2, and the activation of the output is "identity", or
-        "exp" with "poisson".
-
-    Notes
-    -----
-    The differences from scikit-learn are those of `MLPClassifier`. Targets are not scaled: scale them to about 1.
-
-    Examples
-    --------
-    >>> import fastnn, numpy as np
-    >>> X = np.linspace(-1, 1, 200)[:, None]
-    >>> y = np.sin(3 * X[:, 0])
-    >>> net = fastnn.MLPRegressor(hidden_layer_sizes=(20, 20), random_state=0, max_iter=500).fit(X, y)
-    >>> bool(net.score(X, y) > 0.95)
-    True
-    """
-
-    _parameter_constraints: ClassVar[dict[str, Any]] = {
-        **BaseMLP._parameter_constraints,
-        "loss": [StrOptions({"squared_error", "poisson"})],
-    }
-
-    def __init__(
-        self,
-        loss: str = "squared_error",
-        hidden_layer_sizes: Any = (100,),
-        activation: Any = "relu",
-        *,
-        solver: Any = "adam",
-        alpha: float = 0.0001,
-        batch_size: Any = "auto",
-        learning_rate: str = "constant",
-        learning_rate_init: float = 0.001,
-        power_t: float = 0.5,
-        max_iter: int = 200,
-        shuffle: bool = True,
-        random_state: Any = None,
-        tol: float = 1e-4,
-        verbose: Any = False,
-        warm_start: bool = False,
-        momentum: float = 0.9,
-        nesterovs_momentum: bool = True,
-        early_stopping: bool = False,
-        validation_fraction: float = 0.1,
-        beta_1: float = 0.9,
-        beta_2: float = 0.999,
-        epsilon: float = 1e-8,
-        n_iter_no_change: float = 10,
-        max_fun: int = 15000,
-        dropout: Any = 0.0,
-        schedule: Any = None,
-        callbacks: Any = None,
-        n_threads: int | None = None,
-        dtype: Any = None,
-    ) -> None:
-        self.loss = loss
-        self.hidden_layer_sizes = hidden_layer_sizes
-        self.activation = activation
-        self.solver = solver
-        self.alpha = alpha
-        self.batch_size = batch_size
-        self.learning_rate = learning_rate
-        self.learning_rate_init = learning_rate_init
-        self.power_t = power_t
-        self.max_iter = max_iter
-        self.shuffle = shuffle
-        self.random_state = random_state
-        self.tol = tol
-        self.verbose = verbose
-        self.warm_start = warm_start
-        self.momentum = momentum
-        self.nesterovs_momentum = nesterovs_momentum
-        self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
-        self.beta_1 = beta_1
-        self.beta_2 = beta_2
-        self.epsilon = epsilon
-        self.n_iter_no_change = n_iter_no_change
-        self.max_fun = max_fun
-        self.dropout = dropout
-        self.schedule = schedule
-        self.callbacks = callbacks
-        self.n_threads = n_threads
-        self.dtype = dtype
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def fit(
-        self,
-        X: Any,
-        y: Any,
-        sample_weight: Any = None,
-        *,
-        X_val: Any = None,
-        y_val: Any = None,
-        sample_weight_val: Any = None,
-    ) -> MLPRegressor:
-        """Train until loss or validation score no longer improve.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix (n_samples, n_features)
-        y : array-like (n_samples,) or (n_samples, n_outputs)
-        sample_weight : array-like (n_samples,) or None
-            Weight of each row; None for equal weights.
-        X_val, y_val, sample_weight_val : array-like or None
-            New here: validation rows for `early_stopping`, instead of a fraction of X.
-
-        Returns
-        -------
-        MLPRegressor
-            The estimator itself.
-
-        Raises
-        ------
-        ValueError
-            If an argument is invalid or inconsistent, or training diverges.
-        """
-        validation = self._check_validation(X_val, y_val, sample_weight_val)
-        return self._fit(X, y, sample_weight, incremental=False, validation=validation)
-
-    @available_if(lambda estimator: estimator._check_solver())
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> MLPRegressor:
-        """Train for one epoch on the given rows, from the present weights.
-
-        Parameters
-        ----------
-        X, y, sample_weight : array-like
-            As for `fit`.
-
-        Returns
-        -------
-        MLPRegressor
-            The estimator itself.
-
-        Raises
-        ------
-        ValueError
-            If an argument is invalid or inconsistent, or training diverges.
-        """
-        return self._fit(X, y, sample_weight, incremental=True)
-
-    def predict(self, X: Any) -> Array:
-        """Return the predicted values.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix (n_samples, n_features)
-
-        Returns
-        -------
-        ndarray
-            (n_samples,), or (n_samples, n_outputs) for several outputs.
-        """
-        check_is_fitted(self)
-        outputs = self._outputs(X)
-        return outputs[:, 0] if outputs.shape[1] == 1 else outputs
-
-    def score(self, X: Any, y: Any, sample_weight: Any = None) -> float:
-        """Return the coefficient of determination R2 of the predictions, the mean over the outputs.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix (n_samples, n_features)
-        y : array-like (n_samples,) or (n_samples, n_outputs)
-            The true values.
-        sample_weight : array-like (n_samples,) or None
-            Weight of each row; None for equal weights.
-
-        Returns
-        -------
-        float
-        """
-        predicted = self.predict(X)
-        with naming("y", "sample_weight", "X"):
-            return float(r2_score(y, predicted, sample_weight=sample_weight))
-
-    def _encode(self, X: Any, y: Any, incremental: bool, reset: bool) -> tuple[Array, Array, Array | None]:
-        X, y = self._features_and_targets(X, y, reset=reset, y_numeric=True)
-        with naming("y"):
-            return X, self._column(y, "y"), None
-
-    def _encode_validation(self, y: Any) -> Array:
-        return self._column(np.asarray(y, np.float64), "y_val")
-
-    def _column(self, y: Array, name: str) -> Array:
-        if self.loss == "poisson" and np.any(y < 0):
-            raise ValueError(must_be(name, "at least 0 for loss='poisson'", y.min().item()))
-        return column_or_1d(y, warn=True) if y.ndim == 2 and y.shape[1] == 1 else y
-
-    def _output(self) -> str:
-        return "exp" if self.loss == "poisson" else "identity"
-
-    def _score_outputs(self, outputs: Array, y: Array, sample_weight: Array | None) -> float:
-        if not np.isfinite(outputs).all():
-            return float("nan")
-        return weighted_r2(y.reshape(outputs.shape), outputs, sample_weight)
-
-    def __sklearn_tags__(self) -> Any:
-        """Return scikit-learn's tags; several outputs are supported."""
-        tags = super().__sklearn_tags__()
-        tags.target_tags.multi_output = True
-        return tags
-
-
-for _estimator in (MLPClassifier, MLPRegressor):
-    _estimator.__module__ = "fastnn.estimators"  # the public path, which pickles contain
+MLPClassifier.__module__ = "fastnn.estimators"  # the public path, which pickles contain
