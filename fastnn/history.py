@@ -165,6 +165,15 @@ class History:
             parts.append(f"stopped: {self.stopped}")
         return f"History({'; '.join(parts)})"
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Return the state by name, for pickle and skops."""
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def __setstate__(self, state: Any) -> None:
+        """Set the state; that of pickles of earlier versions is a pair with it."""
+        for name, value in (state[1] if isinstance(state, tuple) else state).items():
+            setattr(self, name, value)
+
     def __copy__(self) -> History:
         """Return a History with lists of its own."""
         other = History(self._params)
