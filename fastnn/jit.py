@@ -341,7 +341,7 @@ def _from_parts(
 def low_level_callable(net: JitNet, kind: str, *, output: int) -> Any:
     """Return a net as a callback of SciPy; see `fastnn.Model.low_level_callable`."""
     callbacks = {**CALLBACKS, "nquad": CALLBACKS["quad"]}
-    if kind not in callbacks:
+    if type(kind) is not str or kind not in callbacks:
         raise ValueError(must_be("kind", f"one of {', '.join(map(repr, callbacks))}", kind))
     if isinstance(output, bool) or not isinstance(output, int | np.integer) or not 0 <= output < net.n_outputs:
         raise ValueError(must_be("output", f"an integer from 0 to {net.n_outputs - 1}", output))

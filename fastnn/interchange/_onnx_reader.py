@@ -143,9 +143,9 @@ def _load(onnx: Any, model: Any) -> Any:
     except onnx.checker.ValidationError as error:
         raise ValueError(must_be("model", "valid for onnx.checker", path, f"{reason(error)}.")) from error
     if found.functions:
-        import onnx.inliner
+        from onnx.inliner import inline_local_functions
 
-        found = onnx.inliner.inline_local_functions(found)
+        found = inline_local_functions(found)
     return found
 
 

@@ -214,6 +214,7 @@ def templates() -> dict[str, Any]:
             Model([3, 2], loss="huber", optimizer="lbfgs", seed=0, n_threads=1, dtype="float64"), TARGETS
         ),
         "lm": _trained(Model([3, 2], loss="squared_error", optimizer="lm", seed=0, n_threads=1), TARGETS),
+        "smooth": _trained(Model([Dense(4, "tanh"), 2], loss="squared_error", seed=0, n_threads=1), TARGETS),
         "unbuilt": Model([4, 3], loss="softmax_crossentropy", seed=0, n_threads=1),
         "empty": Model([], loss="squared_error", seed=0, n_threads=1),
     }
@@ -229,7 +230,7 @@ def templates() -> dict[str, Any]:
 
 TARGETS_OF = {
     "classifier": LABELS, "binary": (TARGETS > 0).astype(np.float32), "regressor": TARGETS, "averaging": TARGETS,
-    "lbfgs": TARGETS, "lm": TARGETS, "unbuilt": LABELS, "empty": TARGETS, "MLPClassifier": LABELS,
+    "lbfgs": TARGETS, "lm": TARGETS, "smooth": TARGETS, "unbuilt": LABELS, "empty": TARGETS, "MLPClassifier": LABELS,
     "MLPRegressor": TARGETS,
     "stopping": LABELS % 2, "unfitted": TARGETS,
 }  # fmt: skip
@@ -404,6 +405,72 @@ def record_calls() -> list[Call]:
     ]  # fmt: skip
 
 
+def half_squares(y: Any) -> Any:
+    """Return a loss of the outputs, and its derivative."""
+    return 0.5 * float(np.sum(y * y)), y
+
+
+def derivative_calls() -> list[Call]:
+    """Return the calls of derivatives, of training from outside, and of nets in compiled code."""
+    calls = []
+    ones = np.ones((N, 2), np.float32)
+    for kind in ("smooth", "regressor", "averaging"):
+        subject = functools.partial(lambda kind: copy.copy(templates()[kind]), kind)
+        whole = functools.partial(Call, subject=subject, state=model_state, check=check_model)
+        model = templates()[kind]
+        n_out = model.n_outputs
+        V = np.ones((N, n_out), np.float32)
+        gradients = {"dW": [w.copy() for w in model.weights], "db": [b.copy() for b in model.biases]}
+        valid = {
+            Model.vjp: {"X": X, "V": V, "params": False},
+            Model.jvp: {"X": X, "U": X},
+            Model.jacobian: {"X": X},
+            Model.hidden: {"X": X, "layer": -2},
+            Model.input_gradient: {"X": X, "y": TARGETS, "sample_weight": WEIGHTS},
+            Model.apply_gradients: gradients,
+            Model.train_on_output: {"X": X, "f": half_squares, "input_gradient": False},
+            Model.jit: {"copy": False},
+            Model.low_level_callable: {"kind": "quad", "output": 0},
+        }
+        if kind == "smooth":
+            valid |= {Model.hvp: {"X": X, "U": X, "V": ones}, Model.jet: {"X": X, "U": X}}
+        also = {"X": ("features",), "dW": tuple(f"dW[{k}]" for k in range(2)), "f": ("f(y)",), "V": ("V(y)",)}
+        for method, arguments in valid.items():
+
+            def run(model: Model, method: Any = method, **given: Any) -> None:
+                method(model, **given)
+
+            calls.append(whole(f"{kind}.{method.__name__}", run, arguments, also=also))
+    return calls
+
+
+def interchange_calls() -> list[Call]:
+    """Return the calls of converters that need no other library."""
+    interchange = fastnn.interchange
+    calls = []
+    for kind in ("smooth", "classifier", "MLPClassifier", "MLPRegressor"):
+        state = estimator_state if kind.startswith("MLP") else model_state
+        subject = functools.partial(templates().__getitem__, kind)
+        valid = {
+            interchange.export_c: {"path": "net.h", "name": "net", "dtype": None},
+            interchange.export_python: {"path": "net.py"},
+        }
+        for function, arguments in valid.items():
+
+            def run(_: Any, function: Any = function, **given: Any) -> None:
+                function(**given)
+
+            given = {"model": templates()[kind], **arguments}
+            calls.append(Call(f"{function.__name__}({kind})", run, given, subject, state, paths=("path",)))
+    reads = {
+        interchange.from_torch: {"net": None}, interchange.from_keras: {"model": None},
+        interchange.from_sklearn: {"mlp": None}, interchange.to_sklearn: {"model": None},
+    }  # fmt: skip
+    for function, arguments in reads.items():
+        calls.append(Call(function.__name__, lambda _, function=function, **given: function(**given), arguments))
+    return calls
+
+
 def attack_calls() -> list[Call]:
     """Return the calls of attacks and explanations; numbers of steps are as they are, as large ones take long."""
     robust, explain = fastnn.robust, fastnn.explain
@@ -524,7 +591,10 @@ def estimator_calls() -> list[Call]:
 @functools.cache
 def all_calls() -> list[Call]:
     """Return all public calls; some several times, which makes them more frequent."""
-    return [*declarations(), *model_calls(), *model_calls(), *record_calls(), *attack_calls(), *estimator_calls()]
+    return [
+        *declarations(), *model_calls(), *model_calls(), *record_calls(), *attack_calls(), *derivative_calls(),
+        *interchange_calls(), *estimator_calls(),
+    ]  # fmt: skip
 
 
 # -------------------------------------------------------------------------------------------------------------- cases
