@@ -79,8 +79,8 @@ def fgsm(
     Returns
     -------
     ndarray, (n, n_features)
-        X + eps sign(dE/dX), or for the norm 2 X + eps g, g = dE/dX over its norm, with a minus if `targeted`; of the model's
-        dtype. A row whose derivative is 0 is not moved: that of a loss which rounding has made 0.
+        X + eps sign(dE/dX), or for the norm 2 X + eps g, g = dE/dX over its norm; with a minus if `targeted`; of the
+        model's dtype. A row whose derivative is 0 is not moved: that of a loss which rounding has made 0.
 
     Raises
     ------
