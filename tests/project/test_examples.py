@@ -124,6 +124,7 @@ def test_a_pair_of_nets_generates_what_the_data_look_like(capsys):
         ("generative_pair", {"steps": 20}),
         ("boundary_value_problem", {"steps": 6}),
         ("net_in_c", {"epochs": 2}),
+        ("cart_pole", {"rounds": 3, "episodes": 4}),
     ],
 )
 def test_pictures_are_written(name, settings, tmp_path):
@@ -162,3 +163,10 @@ def test_a_net_solves_a_boundary_value_problem(capsys):
     assert errors["largest error"] < 0.1
     assert errors["mean error"] < 0.02
     assert "none of which was given" in capsys.readouterr().out
+
+
+def test_a_policy_learns_to_balance_a_pole(capsys):
+    steps = load("cart_pole").main(rounds=50)
+    assert steps["first"] < 50
+    assert steps["last"] > 200
+    assert "ns per step" in capsys.readouterr().out
