@@ -108,7 +108,7 @@ def main(picture: str | None = None, *, rounds: int = 80, episodes: int = 32) ->
         policy.train_on_output(states[played], functools.partial(loss, chosen=chosen, weights=weights))
     table = np.array(curve)
     first, last = float(table[:3].mean()), float(table[-3:].mean())
-    print(f"steps per episode, {LONGEST} at most: {first:.0f} in the first 3 of {rounds} rounds, {last:.0f} in the last 3")
+    print(f"steps per episode: {first:.0f} in the first 3 rounds, {last:.0f} in the last 3 of {rounds}")
     print(f"{simulated} steps of the simulator with the net, {1e9 * seconds / simulated:.0f} ns per step")
     if picture:
         from matplotlib.figure import Figure

@@ -52,9 +52,9 @@ class Embedding:
         Parameters
         ----------
         kind : {"quad", "nquad", "generic_filter", "generic_filter1d", "geometric_transform"}
-            The function that calls it. Of `scipy.integrate`, it passes a point of as many coordinates as the net has
-            features. Of `scipy.ndimage`, the features are the elements of the footprint, or of the window along a line,
-            or the coordinates in the output, for which the net's outputs are the coordinates in the input.
+            The function that calls it. Of ``scipy.integrate``, it passes a point of as many coordinates as the net has
+            features. Of ``scipy.ndimage``, the features are the elements of the footprint, or of the window along a
+            line, or the coordinates in the output, for which the net's outputs are the coordinates in the input.
         output : int
             The output that is returned, for a net with several ones; without effect for "geometric_transform".
 
