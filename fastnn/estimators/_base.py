@@ -380,7 +380,8 @@ class BaseMLP(CallbackSupport, HiddenOutputs, TransformerMixin, Parameters):
 
     def _check_objective(self, objective: Loss, incremental: bool) -> None:
         """Raise ValueError unless a net that was fitted before can be trained on with this loss."""
-        if incremental and objective != self._objective:
+        # Weights that were assigned without a fit have no objective yet.
+        if incremental and objective != self.__dict__.get("_objective", objective):
             raise ValueError(self._differs(self._objective_parameter))
         if self._output() != self.out_activation_:
             raise ValueError(

@@ -306,7 +306,8 @@ def test_lbfgs_gets_as_far_as_scikit_learns(kind):
     nets = pair(kind, solver="lbfgs", activation="tanh", alpha=1.0, max_iter=400, tol=1e-6)
     losses = [net.fit(table(), targets(kind)).loss_ for net in nets]
     assert losses[0] < 1.1 * losses[1]
-    assert nets[0].loss_curve_[-1] == nets[0].loss_ == nets[0].best_loss_
+    assert nets[0].loss_curve_[-1] == nets[0].loss_
+    assert nets[0].best_loss_ == min(nets[0].loss_curve_)  # a line search may end a little above an earlier iteration
     assert len(nets[0].loss_curve_) == len(nets[0].history_) == nets[0].n_iter_
     with pytest.warns(ConvergenceWarning, match="lbfgs failed to converge after 2 iterations: max_iter=2 is reached"):
         assert small(kind, solver="lbfgs", max_iter=2).fit(table(), targets(kind)).n_iter_ == 2
