@@ -1,63 +1,22 @@
-"""Functions with a C interface: what other compiled code calls by an address.
+"""Operations of functions with a C interface (`compiler.CFunction`), which other compiled code calls by an address.
 
-`c_function` compiles one; the operations below are what such functions need besides those of `simd`: room on the
-stack, tables behind a pointer, and calls of other C functions.
+They are what such functions need besides the operations of `simd`: room on the stack, tables behind a pointer, and
+calls of other C functions.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
 from numba import types
 
-from fastnn.kernels.lang.cache import CACHE_FOLDER
-from fastnn.kernels.lang.compile_thread import in_compile_thread
-from fastnn.kernels.lang.flags import FLAGS
-from fastnn.kernels.lang.numba_private import CACHE_NAMES, missing, numba_cache_at
 from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import element_of, op
 from fastnn.kernels.lang.simd.registers import is_pointer
 
 _BYTE = ir.IntType(8)
-
-
-class CFunction:
-    """A function with a C interface, which is compiled, or read from disk, when its address is first asked for.
-
-    Parameters
-    ----------
-    function : callable
-    signature : numba signature
-    """
-
-    def __init__(self, function: Callable[..., Any], signature: Any) -> None:
-        self._function = function
-        self._signature = signature
-
-    @cached_property
-    def code(self) -> Any:
-        """Numba's object of the machine code, an attribute of which is `ctypes`."""
-        return in_compile_thread(self._compile)
-
-    @property
-    def address(self) -> int:
-        """The address; it differs from process to process."""
-        return int(self.code.address)
-
-    def _compile(self) -> Any:
-        if not missing(CACHE_NAMES):
-            from fastnn.kernels.lang.numba_private.kept import kept_c_function  # imports names that may be missing
-
-            return kept_c_function(self._function, self._signature)
-        if CACHE_FOLDER is None:
-            return numba.cfunc(self._signature, **FLAGS)(self._function)
-        with numba_cache_at(CACHE_FOLDER):
-            return numba.cfunc(self._signature, cache=True, **FLAGS)(self._function)
 
 
 @op(lambda like, n: like(like, types.intp) if element_of(like) is not None else None)

@@ -1,8 +1,9 @@
-"""The two marks of compiled functions, and the only place where they are compiled.
+"""The marks of compiled functions, and the only place where they are compiled.
 
 `kernel` compiles an entry point that Python calls (kept on disk, see `cache`); `device_function` compiles what only
 other compiled code calls (it becomes part of its callers, so it is never kept by itself). `noinline` is a statement
-for the latter. `flags` says how they are compiled.
+for the latter. `CFunction` compiles an entry point that the compiled code of others calls by its address. `flags` says
+how they are compiled.
 """
 
 from __future__ import annotations
@@ -24,7 +25,17 @@ from fastnn.kernels.lang.compile_thread import in_compile_thread
 from fastnn.kernels.lang.flags import FLAGS, JIT_DISABLED, MODE
 from fastnn.kernels.lang.numba_private import CACHE_NAMES, compile_through, missing, numba_cache_at
 
-__all__ = ["CACHE_FOLDER", "FLAGS", "JIT_DISABLED", "MODE", "alwaysinline", "device_function", "kernel", "noinline"]
+__all__ = [
+    "CACHE_FOLDER",
+    "FLAGS",
+    "JIT_DISABLED",
+    "MODE",
+    "CFunction",
+    "alwaysinline",
+    "device_function",
+    "kernel",
+    "noinline",
+]  # fmt: skip
 
 
 def noinline() -> None:
@@ -131,3 +142,37 @@ _kept = _define_kept()
 def device_function(function: Callable[..., Any]) -> Any:
     """Compile a function that only compiled code calls: it becomes part of its callers."""
     return _device_function(function)
+
+
+class CFunction:
+    """A function with a C interface, which is compiled, or read from disk, when its address is first asked for.
+
+    Parameters
+    ----------
+    function : callable
+    signature : numba signature
+    """
+
+    def __init__(self, function: Callable[..., Any], signature: Any) -> None:
+        self._function = function
+        self._signature = signature
+
+    @functools.cached_property
+    def code(self) -> Any:
+        """Numba's object of the machine code, an attribute of which is `ctypes`."""
+        return in_compile_thread(self._compile)
+
+    @property
+    def address(self) -> int:
+        """The address; it differs from process to process."""
+        return int(self.code.address)
+
+    def _compile(self) -> Any:
+        if not missing(CACHE_NAMES):
+            from fastnn.kernels.lang.numba_private.kept import kept_c_function  # imports names that may be missing
+
+            return kept_c_function(self._function, self._signature)
+        if CACHE_FOLDER is None:
+            return numba.cfunc(self._signature, **FLAGS)(self._function)
+        with numba_cache_at(CACHE_FOLDER):
+            return numba.cfunc(self._signature, cache=True, **FLAGS)(self._function)

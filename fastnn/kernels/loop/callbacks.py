@@ -7,7 +7,8 @@ import math
 import numba
 from numba import types
 
-from fastnn.kernels.lang.c_function import CFunction, call_row, record_at, records_at, stack_room
+from fastnn.kernels.lang.c_function import call_row, record_at, records_at, stack_room
+from fastnn.kernels.lang.compiler import CFunction
 from fastnn.kernels.lang.simd import at, load_scalar, store_scalar
 from fastnn.kernels.tables import record_dtype
 

@@ -11,16 +11,8 @@ from __future__ import annotations
 import numba
 from numba import types
 
-from fastnn.kernels.lang.c_function import (
-    CFunction,
-    call_row,
-    float32_at,
-    number_of,
-    record_at,
-    records_at,
-    stack_room,
-)
-from fastnn.kernels.lang.compiler import alwaysinline, device_function
+from fastnn.kernels.lang.c_function import call_row, float32_at, number_of, record_at, records_at, stack_room
+from fastnn.kernels.lang.compiler import CFunction, alwaysinline, device_function
 from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import (
     at,
