@@ -56,7 +56,9 @@ def export_python(model: Any, path: str | os.PathLike[str]) -> None:
 
     Examples
     --------
-    >>> import fastnn, tempfile, pathlib, runpy
+    >>> import pathlib, runpy, tempfile
+    >>> import numpy as np
+    >>> import fastnn
     >>> model = fastnn.Model([fastnn.Dense(4, "tanh"), 1], loss="squared_error", seed=0).build(2)
     >>> path = pathlib.Path(tempfile.mkdtemp()) / "net.py"
     >>> fastnn.interchange.export_python(model, path)

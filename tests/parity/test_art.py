@@ -60,6 +60,7 @@ def test_one_step(nets, norm, eps, targeted):
 def test_many_steps(nets, norm, eps, starts, targeted):
     model, classifier, X, y = nets
     goal = (y + 1) % 10 if targeted else y
+    np.random.seed(0)  # which its starts are drawn by
     theirs = ProjectedGradientDescent(
         classifier, norm=norm, eps=eps, eps_step=eps / 8, max_iter=20, targeted=targeted, num_random_init=starts,
         batch_size=512, verbose=False,
@@ -70,5 +71,5 @@ def test_many_steps(nets, norm, eps, starts, targeted):
     )  # fmt: skip
     assert 0.1 < share_turned(model, ours, goal, targeted=targeted) < 1 or targeted
     assert share_turned(model, ours, goal, targeted=targeted) == pytest.approx(
-        share_turned(model, theirs, goal, targeted=targeted), abs=0.01
+        share_turned(model, theirs, goal, targeted=targeted), abs=0.02 if starts else 0.01
     )
