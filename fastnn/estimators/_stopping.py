@@ -416,7 +416,7 @@ def descend(task: Task, rules: Rules, state: StoppingState, incremental: bool) -
         monitor.fail()
         _warn(f"{error} The weights of the best validation score are restored.")
     state.history.stopped = monitor.stop or stopped
-    if state.n_iter == rules.max_iter and not (incremental or monitor.stop or stopped):
+    if not (incremental or monitor.stop or stopped) and state.n_iter == rules.max_iter:
         _warn(
             f"Stochastic Optimizer: Maximum iterations ({rules.max_iter}) reached and the optimization hasn't "
             "converged yet."

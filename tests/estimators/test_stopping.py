@@ -150,7 +150,7 @@ SCORERS = {
     "roc_auc": ("roc_auc", BINARY),
     "f1_macro": ("f1_macro", MULTI),
     "function": (f1_of, LABELS),
-    "made": (make_scorer(f1_score, average="macro"), LABELS),
+    "made": (make_scorer(f1_score, average="macro", pos_label=None), LABELS),
     "neg_mean_absolute_error": ("neg_mean_absolute_error", Y),
     "two targets": ("neg_mean_absolute_error", TWO),
 }
