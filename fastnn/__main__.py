@@ -253,6 +253,21 @@ def _info() -> int:
     return 0
 
 
+def _load_kernels_of_functions(dtype: str) -> None:
+    """Compile or load what a net as a function requires: derivatives, steps by a loss from outside, compiled nets."""
+    model = Model([Dense(1, "tanh"), 1], loss="squared_error", dtype=dtype, seed=0).build(1)
+    X = np.ones((2, 1))
+    model.vjp(X, X, params=True)
+    model.jacobian(X)
+    model.input_gradient(X, X)
+    model.hvp(X, X)
+    model.train_on_output(X, lambda y: (0.0, np.zeros_like(y)))
+    model.train_on_output(X, lambda y, dy, d2y: (0.0, np.zeros_like(y), dy, d2y), directions=X[:1])
+    model.apply_gradients([np.zeros_like(w) for w in model.weights], [np.zeros_like(b) for b in model.biases])
+    for kind in ("quad", "generic_filter", "generic_filter1d", "geometric_transform"):
+        model.low_level_callable(kind)
+
+
 def _warmup() -> int:
     for dtype in ("float32", "float64"):
         start = time.perf_counter()
@@ -261,6 +276,7 @@ def _warmup() -> int:
         system_info.read_bandwidth(1, 1)  # one dtype for both
         region_cost(2, 1)
         Model([1], loss="squared_error", optimizer="lm").fit(np.ones((2, 1)), np.ones(2), verbose=False)
+        _load_kernels_of_functions(dtype)
         print(f"{dtype}: ready after {time.perf_counter() - start:.1f} s", flush=True)
     where = compiler.CACHE_FOLDER
     print(f"cached in {where}" if where else "not cached: later processes compile again (see python -m fastnn info)")
