@@ -84,7 +84,7 @@ def _reader(name: str) -> Any:
     """Return an intrinsic that reads a field of `RowNet`."""
 
     @intrinsic
-    def read(typing_context: Any, net: Any) -> Any:
+    def read(typing: Any, net: Any) -> Any:
         def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
             return _emit_field(builder, args[0], name)
 
@@ -97,7 +97,7 @@ _n_features, _n_outputs, _has_derivatives = map(_reader, ("n_features", "n_outpu
 
 
 @intrinsic
-def _call_row(typing_context: Any, net: Any, x: Any, out: Any) -> Any:
+def _call_row(typing: Any, net: Any, x: Any, out: Any) -> Any:
     """Call the function of one row."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
@@ -109,7 +109,7 @@ def _call_row(typing_context: Any, net: Any, x: Any, out: Any) -> Any:
 
 
 @intrinsic
-def _call_rows(typing_context: Any, net: Any, what: Any, x: Any, v: Any, out: Any, n: Any) -> Any:
+def _call_rows(typing: Any, net: Any, what: Any, x: Any, v: Any, out: Any, n: Any) -> Any:
     """Call the function of several rows."""
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
