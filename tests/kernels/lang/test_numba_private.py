@@ -217,7 +217,8 @@ def private_bits():
 @pytest.mark.slow
 @compiled_only
 def test_the_public_way_gives_the_same_bits(private_bits):
-    mode, bits, *warned = run_python(TRAIN.format(before=""), FASTNN_COMPILER="public").splitlines()
+    text = TRAIN.format(before="")
+    mode, bits, *warned = run_python(text, timeout=900, FASTNN_COMPILER="public").splitlines()  # compiles slowly
     assert (mode, warned) == ("public", [])
     assert bits == private_bits
 
