@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from estimator_data import BINARY, COUNTS, LABELS, MULTI, TWO, X, Y
 
 pytest.importorskip("sklearn", minversion="1.7")
 
@@ -17,14 +18,6 @@ from fastnn import MLPClassifier, MLPRegressor, losses
 
 pytestmark = pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
 
-RNG = np.random.default_rng(0)
-X = RNG.standard_normal((60, 4))
-Y = np.sin(X[:, 0]) + X[:, 1]
-TWO = np.c_[Y, X[:, 2] ** 2]
-COUNTS = RNG.poisson(np.exp(X[:, 0] / 2))
-LABELS = np.array(["a", "b", "c"])[np.digitize(X[:, 0], [-0.5, 0.5])]
-BINARY = np.where(X[:, 0] > 0, "yes", "no")
-MULTI = (X[:, :3] > 0).astype(int)
 SETTINGS = {"hidden_layer_sizes": (7, 5), "activation": "tanh", "random_state": 0, "max_iter": 3}
 
 

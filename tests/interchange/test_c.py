@@ -14,7 +14,7 @@ from models import classifier, labels, regressor, table
 
 import fastnn
 from fastnn.interchange import export_c
-from fastnn.interchange._c import ACTIVATIONS, number
+from fastnn.interchange._c_functions import ACTIVATIONS, number
 from fastnn.kernels.nn import rules
 from fastnn.optimizers import Adam
 
