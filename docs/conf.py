@@ -11,6 +11,7 @@ from typing import Any
 
 from sphinx.application import Sphinx
 from sphinx.util import logging
+from sphinx_gallery.sorting import ExplicitOrder
 
 HERE = Path(__file__).parent
 PICTURES = HERE / "auto_examples" / "pictures"
@@ -54,7 +55,7 @@ html_title = f"fastnn {release}"
 html_static_path = ["_static"]
 html_css_files = ["fastnn.css"]
 html_show_sourcelink = False
-html_sidebars = {page: [] for page in ("index", "start", "coming_from")}  # they have no pages below
+html_sidebars = {page: [] for page in ("index", "start", "course", "coming_from")}  # they have no pages below
 html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,
@@ -63,6 +64,21 @@ html_theme_options = {
     "footer_end": [],
     "header_links_before_dropdown": 7,
 }
+
+
+#: Section and name of the examples, in the order in which course.md lists them.
+COURSE = re.findall(r"\(auto_examples/(\w+)/(\w+)\.rst\)", (HERE / "course.md").read_text(encoding="utf-8"))
+
+
+class CourseOrder:
+    """Key that sorts the examples of a section as course.md does."""
+
+    def __init__(self, folder: str) -> None:
+        self.section = Path(folder).name
+
+    def __call__(self, file: str) -> int:
+        """Return the position of an example."""
+        return COURSE.index((self.section, Path(file).stem))
 
 
 def picture_argument(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) -> list[str]:
@@ -86,6 +102,8 @@ def picture_scraper(block: Any, block_vars: dict[str, Any], gallery_conf: dict[s
 sphinx_gallery_conf = {
     "examples_dirs": str(HERE.parent / "examples"),
     "gallery_dirs": "auto_examples",
+    "subsection_order": ExplicitOrder([f"../examples/{section}" for section in dict(COURSE)]),
+    "within_subsection_order": CourseOrder,
     "filename_pattern": r"\.py$",
     "reset_argv": picture_argument,
     "image_scrapers": (picture_scraper,),

@@ -33,7 +33,7 @@ ROOMS = (
     "activations losses schedules solvers regularizers _errors",
     "history datasets _results",
     "_figure",
-    "_validation _representation _version _numba_types",
+    "_validation _representation _version _numba_types _script",
     "kernels",
 )
 #: The same inside `kernels`.

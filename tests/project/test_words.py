@@ -21,7 +21,7 @@ WORDS = re.compile(
 QUOTING = {"tests/project/test_words.py"}
 FILES = sorted(
     path
-    for pattern in ("*.md", "fastnn/**/*.py", "docs/**/*.md", "docs/**/*.rst", "docs/*.py", "examples/*.py",
+    for pattern in ("*.md", "fastnn/**/*.py", "docs/**/*.md", "docs/**/*.rst", "docs/*.py", "examples/**/*.py",
                     "asv_bench/**/*.py", "tests/**/*.py")
     for path in ROOT.glob(pattern)
     if "build" not in path.parts

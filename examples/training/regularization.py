@@ -4,16 +4,15 @@
 Of 200 digits, 30 have a wrong label. The net has enough weights to memorize them, so its loss on the training rows goes
 to zero while the loss on other digits rises. L2, dropout, early stopping, noise and mixup reduce the overfitting.
 
-Run it with ``python examples/overfitting.py [picture.png]``.
+Run it with ``python examples/training/regularization.py [picture.png]``.
 """
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 
 import fastnn
+from fastnn._script import run_script
 
 ROWS, WRONG = 200, 30
 
@@ -71,4 +70,4 @@ def main(picture: str | None = None, *, epochs: int = 500) -> dict[str, tuple[fl
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main)

@@ -6,17 +6,17 @@ pixels states its sign; a change by chance turns few. A net that is trained on r
 keeps most of its answers. The picture shows a digit, its attack at the radius of the training, the least change that
 turns it, and the accuracy of both nets over the radius.
 
-Run it with ``python examples/adversarial_digit.py [picture.png]``.
+Run it with ``python examples/practice/adversarial_digit.py [picture.png]``.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 
 import numpy as np
 
 import fastnn
+from fastnn._script import run_script
 from fastnn.robust import FGSM, RobustAccuracy, accuracy_under_attack, pgd
 
 EPS = 0.15
@@ -90,4 +90,4 @@ def adversarial(name: str) -> bool:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main)

@@ -8,17 +8,16 @@ for its points, the derivative of the loss by the points comes from `Model.vjp` 
 2014; noise on what the discriminator sees: C. K. Sønderby et al., "Amortised MAP inference for image super-resolution",
 ICLR, 2017.)
 
-Run it with ``python examples/generative_pair.py [picture.png]``.
+Run it with ``python examples/practice/generative_pair.py [picture.png]``.
 """
 
 from __future__ import annotations
-
-import sys
 
 import numpy as np
 from scipy.special import expit
 
 import fastnn
+from fastnn._script import run_script
 
 N_CENTERS, SCALE = 8, 0.15
 ANGLES = 2 * np.pi * np.arange(N_CENTERS) / N_CENTERS
@@ -112,4 +111,4 @@ def main(picture: str | None = None, *, steps: int = 4000) -> dict[int | str, np
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main)

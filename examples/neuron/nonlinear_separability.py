@@ -6,16 +6,15 @@ net without hidden layers) finds it. If the two on a diagonal are one class (XOR
 of the four clouds lie on the correct side. A net with two hidden units solves it: in the plane of the
 outputs of its hidden units a line separates the classes again. The picture shows both planes.
 
-Run it with ``python examples/nonlinear_separability.py [picture.png]``.
+Run it with ``python examples/neuron/nonlinear_separability.py [picture.png]``.
 """
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 
 import fastnn
+from fastnn._script import run_script
 
 
 def clouds(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -70,4 +69,4 @@ def main(picture: str | None = None, *, epochs: int = 100) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main)

@@ -5,12 +5,11 @@ A surface of two variables is learned from 500 points, by the same net from the 
 epochs. Each optimizer uses the best of several learning rates. The first nine take one step per mini-batch; an epoch of
 L-BFGS and of Levenberg-Marquardt is one iteration over all rows, which needs no learning rate.
 
-Run it with ``python examples/optimizers_race.py [picture.png]``.
+Run it with ``python examples/descent/optimizers_race.py [picture.png]``.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -18,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 
 import fastnn
+from fastnn._script import run_script
 
 warnings.filterwarnings("ignore", category=fastnn.TrainingWarning)  # some of the racers oscillate
 
@@ -81,4 +81,4 @@ def main(picture: str | None = None, *, epochs: int = 500, rates: Sequence[float
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main)

@@ -11,19 +11,19 @@ algorithms for connectionist reinforcement learning", Machine Learning 8, 1992. 
 Sutton, C. W. Anderson, "Neuronlike adaptive elements that can solve difficult learning control problems", IEEE
 Transactions on Systems, Man, and Cybernetics 13, 1983.)
 
-Run it with ``python examples/cart_pole.py [picture.png]``.
+Run it with ``python examples/applications/cart_pole.py [picture.png]``.
 """
 
 from __future__ import annotations
 
 import functools
-import sys
 import time
 
 import numba
 import numpy as np
 
 import fastnn
+from fastnn._script import run_script
 
 #: An episode ends after this number of steps of 0.02 s, or where cart or pole leave these ranges.
 LONGEST = 500
@@ -137,4 +137,4 @@ def main(picture: str | None = None, *, rounds: int = 80, episodes: int = 32) ->
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main)

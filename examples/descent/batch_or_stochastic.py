@@ -5,16 +5,15 @@ Batch descent uses all rows per update, mini-batch descent a few of them, stocha
 more rows is less noisy, so that the step can be longer, but it costs more to compute. The ranking depends on the axis:
 per epoch many updates are best, per update many rows, and per second mini-batches.
 
-Run it with ``python examples/batch_or_stochastic.py [picture.png]``.
+Run it with ``python examples/descent/batch_or_stochastic.py [picture.png]``.
 """
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 
 import fastnn
+from fastnn._script import run_script
 
 ROWS = 640
 #: Name: rows per update, learning rate (each the best of a few), epochs (as a multiple of those of stochastic descent).
@@ -66,4 +65,4 @@ def main(picture: str | None = None, *, epochs: int = 40) -> dict[str, fastnn.Hi
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main)

@@ -7,16 +7,15 @@ rows: by a new net, by a new head on the trained layers (`fastnn.Model.replace_h
 layers after that (`fastnn.Model.trainable`). The invariance to position need not be learned again. The gain depends on
 that: with ``side=8`` the digits are not moved, and the new net is the best one.
 
-Run it with ``python examples/transfer.py [picture.png]``.
+Run it with ``python examples/practice/transfer.py [picture.png]``.
 """
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 
 import fastnn
+from fastnn._script import run_script
 
 
 def placed(X: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
@@ -82,4 +81,4 @@ def main(
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main)

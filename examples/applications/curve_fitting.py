@@ -5,17 +5,17 @@ Adam takes thousands of small steps, each by a mini-batch. L-BFGS and Levenberg-
 estimate the curvature of the loss, and reach the same error in a few dozen iterations. For small nets and few rows try
 them first: they need no learning rate.
 
-Run it with ``python examples/curve_fitting.py [picture.png]``.
+Run it with ``python examples/applications/curve_fitting.py [picture.png]``.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 
 import numpy as np
 
 import fastnn
+from fastnn._script import run_script
 
 ROWS = 200
 NOISE = 0.05
@@ -70,4 +70,4 @@ def main(picture: str | None = None, *, adam_epochs: int = 2000, iterations: int
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main)

@@ -6,16 +6,15 @@ the equation itself: the loss is the mean square of u_xx + u_yy at points inside
 edge. No temperature inside is given. ``train_on_output(X, f, directions=np.eye(2))`` passes to ``f`` the outputs and
 their first and second derivatives by x and y, and takes back how the loss depends on them.
 
-Run it with ``python examples/boundary_value_problem.py [picture.png]``.
+Run it with ``python examples/applications/boundary_value_problem.py [picture.png]``.
 """
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 
 import fastnn
+from fastnn._script import run_script
 
 INSIDE, EDGE = 600, 150
 EDGE_WEIGHT = 20.0
@@ -105,4 +104,4 @@ def _draw(picture: str, model: fastnn.Model, X: np.ndarray, losses: list[float])
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main)

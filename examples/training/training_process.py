@@ -5,16 +5,15 @@ First in an explicit loop, then by `fastnn.Model.fit`: random start, then epochs
 and cut into batches, and each batch makes one update. After an epoch the loss on the validation rows is computed; if
 it has not fallen for 5 epochs, training stops and the best weights are restored. `fastnn.Model.fit` does the same.
 
-Run it with ``python examples/training_process.py [picture.png]``.
+Run it with ``python examples/training/training_process.py [picture.png]``.
 """
 
 from __future__ import annotations
 
-import sys
-
 import numpy as np
 
 import fastnn
+from fastnn._script import run_script
 
 BATCH = 64
 PATIENCE = 5
@@ -80,4 +79,4 @@ def main(picture: str | None = None, *, epochs: int = 100) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main)

@@ -5,20 +5,20 @@ A net learns two spirals. `fastnn.interchange.export_c` writes it into one heade
 needs nothing else, computes the probability at each point of a map. Compiled and run from here, it agrees with
 `predict_proba` to the last places.
 
-Run it with ``python examples/net_in_c.py [picture.png]``. It needs a C compiler named cc.
+Run it with ``python examples/applications/net_in_c.py [picture.png]``. It needs a C compiler named cc.
 """
 
 from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
 import numpy as np
 
 import fastnn
+from fastnn._script import run_script
 
 SIDE = 200  # points of the map from left to right, and from top to bottom
 PROGRAM = """\
@@ -105,4 +105,4 @@ def main(picture: str | None = None, *, epochs: int = 300) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main)

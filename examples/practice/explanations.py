@@ -6,17 +6,16 @@ derivative, by the integral of the derivative between an empty picture and the d
 exactly the change of the logit), and by the mean derivative over noise (SmoothGrad). The test of an attribution is to
 delete the pixels that it names first: the better it is, the faster the logit falls.
 
-Run it with ``python examples/explanations.py [picture.png]``.
+Run it with ``python examples/practice/explanations.py [picture.png]``.
 """
 
 from __future__ import annotations
-
-import sys
 
 import numpy as np
 
 import fastnn
 from fastnn import explain
+from fastnn._script import run_script
 
 DELETED = 12
 
@@ -83,4 +82,4 @@ def draw(
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main)

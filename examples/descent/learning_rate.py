@@ -6,15 +6,14 @@ peak of a cycle. A schedule starts with large steps and ends with small ones. Th
 `fastnn.plot.learning_rates`: on the left the loss for three rates, on the right the paths of the weights in a plane
 through them.
 
-Run it with ``python examples/learning_rate.py [picture.png]``.
+Run it with ``python examples/descent/learning_rate.py [picture.png]``.
 """
 
 from __future__ import annotations
 
-import sys
-
 import fastnn
 from fastnn import schedules
+from fastnn._script import run_script
 
 Rate = float | schedules.Schedule
 
@@ -63,4 +62,4 @@ def main(picture: str | None = None, *, rows: int = 3823, epochs: int = 15) -> d
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main)

@@ -7,18 +7,18 @@ a simulation that is too slow to be called millions of times. Then a function co
 starts, and calls the net four times per step: it is an argument of that function, as an array is. The figure shows
 in which well each start ends, by the net and by the equation.
 
-Run it with ``python examples/surrogate_in_integrator.py [picture.png]``.
+Run it with ``python examples/applications/surrogate_in_integrator.py [picture.png]``.
 """
 
 from __future__ import annotations
 
-import sys
 import time
 
 import numba
 import numpy as np
 
 import fastnn
+from fastnn._script import run_script
 
 STEP = 0.05
 
@@ -146,4 +146,4 @@ def main(picture: str | None = None, *, points: int = 120, steps: int = 600, ite
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    run_script(main)
