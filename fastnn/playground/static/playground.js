@@ -7,7 +7,7 @@ const FEATURES = {
 };
 const LABELS = {
   learningRate: "Learning rate", optimizer: "Optimizer", momentum: "Momentum", activation: "Activation", loss: "Loss",
-  regularization: "Regularization", regularizationRate: "Regularization rate", dropout: "Dropout", schedule: "Schedule",
+  regularization: "Regularization", regularizationRate: "Regularization rate", dropout: "Dropout", schedule: "Schedule", scheduleEpochs: "Epochs of the schedule",
   problem: "Problem type", percTrainData: "Ratio of training data", noise: "Noise", batchSize: "Batch size",
   epochsPerFrame: "Epochs per frame", classes: "Classes", stopEpochs: "Stop after epochs", stopLoss: "Stop at test loss",
   patience: "Patience (epochs)", precision: "Precision", showTestData: "Show test data",
@@ -17,6 +17,11 @@ const LABELS = {
 /** Controls that a link can hide, by the keys of TensorFlow Playground. */
 const HIDABLE = ["showTestData", "discretize", "playButton", "stepButton", "resetButton", "learningRate", "activation",
   "regularization", "regularizationRate", "problem", "dataset", "percTrainData", "noise", "batchSize", "numHiddenLayers"];
+/** When a setting has an effect; else it is drawn pale. */
+const APPLIES = {
+  momentum: ({ optimizer }) => ["momentum", "nesterov"].includes(optimizer),
+  regularizationRate: ({ regularization }) => regularization !== "none",
+};
 const ICONS = {
   play: "M8 5v14l11-7z", pause: "M7 5h4v14H7zM13 5h4v14h-4z", step: "M6 5v14l9-7zM16 5h2.6v14H16z",
   reset: "M12 5V1.5L7 6.5l5 5V8a5 5 0 1 1-5 5H4a8 8 0 1 0 8-8z",
@@ -114,7 +119,7 @@ function drawPoint(context, x, y, radius, shape) {
 // --- controls --------------------------------------------------------------------------------------------------------
 
 /** Return a select for one setting; `update` follows the state. */
-function choice(app, key) {
+function choice(app, key, applies = () => true) {
   const select = h("select", { name: key, "data-key": key, onchange: () => app.set({ [key]: parse(select.value) }) });
   const parse = (text) => (text !== "" && !Number.isNaN(Number(text)) ? Number(text) : text);
   let shown = "";
@@ -125,8 +130,10 @@ function choice(app, key) {
       select.replaceChildren(...values.map((value) => h("option", { value }, value === "" || value === null ? "none" : String(value))));
     }
     select.value = String(settings[key]);
+    label.classList.toggle("idle", !applies(settings));
   });
-  return h("label", { class: "field", "data-control": key }, h("span", {}, LABELS[key]), select);
+  const label = h("label", { class: "field", "data-control": key }, h("span", {}, LABELS[key]), select);
+  return label;
 }
 
 /** Return a slider for one setting with its value beside the name. */
@@ -250,14 +257,16 @@ function outputMap(app) {
   const heat = h("canvas", { class: "heat", "aria-hidden": "true" });
   const dots = h("canvas", { class: "dots", "aria-hidden": "true" });
   const tip = h("div", { class: "tip", hidden: true });
+  const cross = h("i", { class: "cross", hidden: true });
   const map = h("div", {
     class: "map", role: "img", tabindex: "-1", "aria-label": "Output of the network over the two inputs, with the data points",
-    onpointermove: hover, onpointerleave: () => (tip.hidden = true), onclick: paint, oncontextmenu: (event) => app.painting && event.preventDefault(),
-  }, heat, dots, tip);
+    onpointermove: hover, onpointerleave: () => (tip.hidden = true), onpointerdown: paint, onkeydown: walk,
+    oncontextmenu: (event) => app.painting && event.preventDefault(),
+  }, heat, dots, tip, cross);
   const axes = h("svg:svg", { class: "axes", viewBox: "0 0 336 326", "aria-hidden": "true" });
   const title = h("h3", { "data-value": "mapTitle" });
   const legend = h("div", { class: "legend" });
-  let bytes = null, classes = null;
+  let bytes = null, classes = null, drawn = [0, 0], at = [0.5, 0.5];
 
   function drawAxes() {
     const [low, high] = app.state.domain;
@@ -315,6 +324,7 @@ function outputMap(app) {
   }
 
   function hover(event) {
+    if (app.painting && event.buttons === 1 && Math.hypot(event.clientX - drawn[0], event.clientY - drawn[1]) > 12) paint(event);
     if (!bytes || event.pointerType === "touch") return;
     const [x, y] = place(event), [low, high] = app.state.domain, side = heat.width;
     const column = clamp(Math.floor(((x - low) / (high - low)) * side), 0, side - 1);
@@ -326,11 +336,28 @@ function outputMap(app) {
     setText(tip, `(${short(x)}, ${short(y)}): ${value}`);
   }
 
+  /** Set or remove a point where the mouse is; while a button is down, one every 12 pixels. */
   function paint(event) {
     if (!app.painting) return;
-    const [x, y] = place(event);
+    drawn = [event.clientX, event.clientY];
+    put(event, ...place(event));
+  }
+
+  function put(event, x, y) {
     if (event.ctrlKey || event.metaKey || app.painting === "remove") app.send("points", { op: "remove", x, y });
     else app.send("points", { op: "add", x, y, label: event.shiftKey ? app.otherLabel() : app.painting.label });
+  }
+
+  /** Move a cross by the arrow keys and set points by Enter. */
+  function walk(event) {
+    const step = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, 1], ArrowDown: [0, -1] }[event.key];
+    if (!app.painting || (!step && event.key !== "Enter")) return;
+    event.preventDefault();
+    const [low, high] = app.state.domain;
+    if (step) at = at.map((value, i) => clamp(value + step[i] / 40, 0, 1));
+    else put(event, low + at[0] * (high - low), low + at[1] * (high - low));
+    cross.hidden = false;
+    Object.assign(cross.style, { left: `${100 * at[0]}%`, bottom: `${100 * at[1]}%` });
   }
 
   app.onState(() => {
@@ -340,7 +367,7 @@ function outputMap(app) {
     drawDots();
   });
   app.onFrame((frame) => {
-    if (frame.map) [bytes, classes] = [frame.map, frame.mapClasses];
+    [bytes, classes] = [frame.map, frame.mapClasses];
     setText(title, app.nameOf(frame.selected));
     drawHeat();
   });
@@ -433,7 +460,7 @@ function network(app) {
         edges.push({ layer, row, to, from: at.get(`${layer - 1},${unit}`), target: at.get(`${layer},${to}`) });
       }));
     });
-    if (edges.length > MOST_EDGES && app.frame) {
+    if (edges.length > MOST_EDGES && app.frame && fits(app.frame)) {
       const size = (edge) => Math.abs(app.frame.weights[edge.layer]?.[edge.row]?.[edge.to] ?? 0);
       edges = edges.map((edge) => [size(edge), edge]).sort((a, b) => b[0] - a[0]).slice(0, MOST_EDGES).map(([, edge]) => edge);
     }
@@ -447,12 +474,17 @@ function network(app) {
     }));
   }
 
+  /** Whether a frame is of the present network: after a change the state comes first. */
+  const fits = ({ weights, biases }) =>
+    biases.length === columns.length - 1 && biases.every((row, layer) => row.length === columns[layer + 1].length) &&
+    weights[0].length === app.state.features.filter(({ on }) => on).length;
+
   function draw(frame) {
+    if (!fits(frame)) return;
     const { features } = app.state;
     const thin = radius < 10 ? radius / 14 : 1;
     for (const { path, layer, row, to } of edges) {
-      const weight = frame.weights[layer]?.[row]?.[to];
-      if (weight === undefined) continue;
+      const weight = frame.weights[layer][row][to];
       path.setAttribute("stroke", app.colours.of(weight));
       path.setAttribute("stroke-width", (clamp(1 + Math.abs(weight) * 1.8, 1, 10) * thin).toFixed(2));
     }
@@ -463,8 +495,7 @@ function network(app) {
         if (!canvas.image || canvas.shown !== app.colours) paintMap(canvas, app.inputMap(features[unit].key), app.colours.ramp);
         canvas.shown = app.colours;
       } else {
-        const bytes = frame.unitMaps(index++);
-        if (bytes) paintMap(canvas, bytes, app.state.settings.discretize ? app.colours.discrete : app.colours.ramp);
+        paintMap(canvas, frame.unitMap(index++), app.state.settings.discretize ? app.colours.discrete : app.colours.ramp);
       }
     }
     refresh?.();
@@ -703,7 +734,7 @@ function paintSet(app, canvas, name) {
 function dataPanel(app) {
   const sets = h("div", { class: "sets", role: "group", "aria-label": "Data set", "data-control": "dataset" });
   const file = h("input", { type: "file", accept: ".csv,.txt,text/csv", "aria-label": "Open a CSV file", onchange: () => file.files[0] && read(file.files[0]) });
-  const paints = h("div", { class: "row", role: "group", "aria-label": "What a click into the picture does" });
+  const paints = h("div", { class: "row paints", role: "group", "aria-label": "What a click into the picture does" });
   let shown = "";
 
   async function read(chosen) {
@@ -728,6 +759,7 @@ function dataPanel(app) {
   function choosePaint(value) {
     app.painting = value;
     app.root.classList.toggle("painting", Boolean(value));
+    app.root.querySelector(".map")?.setAttribute("tabindex", value ? 0 : -1);
     for (const button of paints.children) button.setAttribute("aria-pressed", String(button.paint === (value?.label ?? value)));
   }
 
@@ -758,16 +790,15 @@ function dataPanel(app) {
     }
   });
 
-  const csv = () => app.state.points.map(({ x, y, label }) => `${x},${y},${label}`).join("\n");
   return h("section", { class: "panel data stack", "aria-label": "Data" },
-    h("h2", {}, "Data"), sets, choice(app, "problem"), choice(app, "classes"),
+    h("h2", {}, "Data"), sets, choice(app, "problem"), choice(app, "classes", ({ dataset, problem }) => problem === "classification" && ["blobs", "rings"].includes(dataset)),
     slider(app, "percTrainData", " %"), slider(app, "noise", " %"), slider(app, "batchSize"),
     h("button", { "data-action": "regenerate", title: "New data with another seed (g)", onclick: () => app.send("regenerate") }, "Regenerate"),
     h("div", { class: "stack", style: "gap:5px" }, h("span", { class: "hint" }, "Click into the picture adds or removes points:"), paints,
       h("button", { "data-action": "clear", onclick: () => app.send("points", { op: "clear" }) }, "Remove all points")),
     h("div", { class: "drop" }, h("span", { class: "hint" }, "Own data: drop a CSV file here (two inputs, one label)."),
       h("div", { class: "row" }, h("label", { class: "file" }, "Open …", file),
-        h("button", { "data-action": "data", onclick: () => download("data.csv", `x,y,label\n${csv()}\n`, "text/csv") }, "Save"))));
+        h("button", { "data-action": "data", onclick: () => app.send("export", { format: "csv" }) }, "Save"))));
 }
 
 // --- what is beside the three columns --------------------------------------------------------------------------------
@@ -843,13 +874,14 @@ function rateFinder(app) {
     for (let power = Math.ceil(from); power <= to; power++) {
       marks.push(h("svg:line", { x1: across(power), x2: across(power), y1: 12, y2: 122 }), h("svg:text", { x: across(power), y: 138, "text-anchor": "middle" }, power < -3 || power > 3 ? `1e${power}` : String(Number((10 ** power).toPrecision(1)))));
     }
-    const best = across(Math.log10(suggestion));
-    picture.replaceChildren(...marks, h("svg:text", { x: 0, y: 16 }, short(high)), h("svg:text", { x: 0, y: 122 }, short(lowest)),
+    const best = suggestion === null ? null : across(Math.log10(suggestion));
+    picture.replaceChildren(...[...marks, h("svg:text", { x: 0, y: 16 }, short(high)), h("svg:text", { x: 0, y: 122 }, short(lowest)),
       h("svg:path", { d: known.map(([power, loss], i) => `${i ? "L" : "M"}${across(power).toFixed(1)},${up(loss).toFixed(1)}`).join("") }),
-      h("svg:line", { x1: best, x2: best, y1: 12, y2: 122, style: `stroke:${app.colours.text};stroke-dasharray:3 3` }),
-      h("svg:text", { x: 320, y: 149, "text-anchor": "end" }, "learning rate"));
+      best === null ? [] : h("svg:line", { x1: best, x2: best, y1: 12, y2: 122, style: `stroke:${app.colours.text};stroke-dasharray:3 3` }),
+      h("svg:text", { x: 320, y: 149, "text-anchor": "end" }, "learning rate")].flat());
     picture.removeAttribute("hidden");
-    take.hidden = false;
+    take.hidden = suggestion === null;
+    if (suggestion === null) return;
     take.onclick = () => app.set({ learningRate: Number(suggestion.toPrecision(2)) });
     setText(take, `Use ${short(suggestion)}`);
   });
@@ -860,17 +892,21 @@ function rateFinder(app) {
 
 /** Show the same network after the same epochs with three rates. */
 function threeRates(app) {
-  const names = ["Too low", "Just right", "Too high"];
-  const cells = names.map((name) => ({ canvas: h("canvas"), title: h("b", {}, name), text: h("div", { class: "hint" }) }));
-  const view = h("div", { class: "three", hidden: true }, cells.map(({ canvas, title, text }) => h("figure", { style: "margin:0" }, canvas, title, text)));
+  const cells = [0, 1, 2].map(() => ({ canvas: h("canvas"), title: h("b"), text: h("div", { class: "hint" }), line: h("svg:path") }));
+  const view = h("div", { class: "three", hidden: true }, cells.map(({ canvas, title, text, line }) =>
+    h("figure", {}, title, text, canvas, h("svg:svg", { class: "curve", viewBox: "0 0 200 50", "aria-hidden": "true" }, line))));
+  let high = 1;
+  const curve = (losses) => losses.map((loss, i) => [i, loss]).filter(([, loss]) => Number.isFinite(loss))
+    .map(([i, loss], k) => `${k ? "L" : "M"}${((200 * i) / Math.max(1, losses.length - 1)).toFixed(1)},${(48 - 46 * Math.min(1, loss / high)).toFixed(1)}`).join("");
   app.onMessage("rates", ({ runs }, buffers) => {
     view.hidden = false;
+    high = 1.3 * Math.max(...runs.map(({ losses }) => losses[0]).filter(Number.isFinite), 1e-9);
     runs.forEach((run, i) => {
       const [bytes, classes] = run.maps.map((index) => bytesOf(buffers[index]));
-      if (classes) paintMap(cells[i].canvas, classes, app.colours.classes, bytes);
-      else paintMap(cells[i].canvas, bytes, app.colours.ramp);
-      setText(cells[i].title, `${names[i]}: ${run.rate}`);
-      setText(cells[i].text, run.diverged ? `not a number in epoch ${run.epoch}` : `loss ${short(run.loss)} after ${run.epoch} epochs`);
+      paintMap(cells[i].canvas, bytes, classes ? app.colours.classes : app.colours.ramp, classes);
+      setText(cells[i].title, `${run.label}: ${run.rate}`);
+      setText(cells[i].text, run.diverged ? `diverged in epoch ${run.epoch}` : `loss ${short(run.loss)} after ${run.epoch} epochs`);
+      cells[i].line.setAttribute("d", curve(run.losses));
     });
   });
   return h("details", { class: "panel", "data-panel": "rates" }, h("summary", {}, "Too low, just right, too high"),
@@ -959,7 +995,7 @@ function codePanel(app) {
   const text = h("textarea", { rows: 4, spellcheck: "false", "aria-label": "The network as text", "data-value": "net" });
   const copied = h("span", { class: "hint", role: "status" });
   app.onState(({ net }) => document.activeElement !== text && (text.value = net));
-  app.onMessage("file", ({ name, text: content }, buffers) => download(name, buffers.length ? buffers[0] : content));
+  app.onMessage("file", ({ name, mime }, buffers) => download(name, buffers[0], mime));
   const formats = { python: "Python", npz: ".npz", onnx: "ONNX", c: "C header" };
   async function copy() {
     try {
@@ -979,7 +1015,7 @@ function codePanel(app) {
 /** Stop conditions, speed of the picture, precision. */
 function runPanel(app) {
   return h("details", { class: "panel", "data-panel": "run" }, h("summary", {}, "Speed and when to stop"),
-    h("div", { class: "stack" }, slider(app, "epochsPerFrame"),
+    h("div", { class: "stack" }, slider(app, "epochsPerFrame"), slider(app, "scheduleEpochs"),
       h("div", { class: "pair" }, box(app, "stopEpochs"), box(app, "stopLoss"), box(app, "patience"), choice(app, "precision")), check(app, "initZero")));
 }
 
@@ -1156,8 +1192,8 @@ function render({ model, el }) {
 
   function onFrame(message, buffers) {
     asked = false;
-    if (message.playing) ask(); // The session trains the next epochs while this frame is drawn.
-    pending = { ...message, buffers };
+    const [map, units, mapClasses] = buffers.map(bytesOf);
+    pending = { ...message, map, mapClasses, unitMap: (index) => units.subarray(100 * index, 100 * index + 100) };
     drawn ||= requestAnimationFrame(draw);
   }
 
@@ -1165,30 +1201,34 @@ function render({ model, el }) {
     drawn = 0;
     if (!app.state || !pending) return;
     const frame = (app.frame = pending);
+    if (frame.playing) ask(); // The session trains the next epochs while this frame is drawn.
     setText(epoch, String(frame.epoch).padStart(6, "0").replace(/\B(?=(\d{3})+$)/g, ","));
     if (frame.epochsPerSecond) setText(speed, Math.round(frame.epochsPerSecond).toLocaleString("en-US"));
-    if (frame.stepTime) setText(time, `${short(frame.stepTime)} µs`);
+    if (frame.stepTime) setText(time, short(frame.stepTime));
     showPlaying(frame.playing);
+    if (frame.diverged) say("diverged", frame.diverged.message, true);
+    else if (frame.stopped) say("stopped", frame.stopped);
+    else if (noticeKind === "diverged" || noticeKind === "stopped") say(noticeKind, null);
     listeners.frame.forEach((listener) => listener(frame));
   }
 
   function onMessage(message, buffers = []) {
-    if (message.type === "open") hello();
-    else if (message.type === "closed") {
+    if (message.type === "open") {
+      say("closed", null);
+      hello();
+    } else if (message.type === "closed") {
       asked = false;
       showPlaying(false);
       say("closed", "The server cannot be reached. Start it again with: python -m fastnn playground. This page then connects by itself.");
     } else if (message.type === "state") onState(message);
     else if (message.type === "frame") onFrame(message, buffers);
     else if (message.type === "error") say("error", message.message);
+    else if (message.type === "notice") say("notice", message.message);
     else answers[message.type]?.(message, buffers);
   }
 
   const hello = () => app.send("hello", { state: model.get("settings") ?? {} });
-  const onSettings = () => {
-    hello();
-  };
-
+  
   function onKey(event) {
     const typing = event.target.closest?.("input:not([type=range]):not([type=checkbox]), select, textarea, dialog");
     if (typing || event.ctrlKey || event.metaKey || event.altKey) return;
@@ -1204,13 +1244,12 @@ function render({ model, el }) {
       h("h1", {}, h("i"), h("i"), "fastnn", h("span", {}, "playground")),
       h("div", { class: "transport" }, resetButton, playButton, stepButton),
       h("div", { class: "number" }, epoch, h("span", {}, "epoch")),
-      h("div", { class: "number" }, speed, h("span", {}, "epochs/s")),
-      h("div", { class: "number" }, time, h("span", {}, "per step")),
+      h("div", { class: "speed" }, h("div", {}, speed, " epochs/s"), h("div", {}, time, " µs/step")),
       h("div", { class: "tools" },
         h("button", { "data-action": "class", onclick: () => classes.showModal() }, "Use in class"), themeButton,
         h("button", { "data-action": "help", "aria-label": "Help", onclick: () => help.showModal() }, "?"))),
     notice,
-    h("section", { class: "panel settings", "aria-label": "Training" }, settings.map((key) => choice(app, key))),
+    h("section", { class: "panel settings", "aria-label": "Training" }, settings.map((key) => choice(app, key, APPLIES[key]))),
     h("div", { class: "columns" },
       dataPanel(app),
       h("div", { class: "stack middle" },
@@ -1219,7 +1258,8 @@ function render({ model, el }) {
         threeRates(app)),
       h("section", { class: "panel output stack", "aria-label": "Output" },
         h("div", { class: "stack" }, h("h2", {}, "Output"), lossChart(app)),
-        h("div", { class: "stack" }, outputMap(app), h("div", { class: "row" }, check(app, "showTestData"), check(app, "discretize")), scores(app))))),
+        h("div", { class: "stack view" }, outputMap(app), h("div", { class: "row" }, check(app, "showTestData"), check(app, "discretize"))),
+        h("div", { class: "stack" }, scores(app))))),
   help, classes);
   el.append(root);
 
@@ -1228,7 +1268,7 @@ function render({ model, el }) {
   root.addEventListener("keydown", onKey);
   darkQuery.addEventListener("change", showTheme);
   model.on("msg:custom", onMessage);
-  model.on("change:settings", onSettings);
+  model.on("change:settings", hello);
   showTheme();
   showPlaying(false);
   showHidden();
@@ -1239,7 +1279,7 @@ function render({ model, el }) {
     cancelAnimationFrame(drawn);
     darkQuery.removeEventListener("change", showTheme);
     model.off("msg:custom", onMessage);
-    model.off("change:settings", onSettings);
+    model.off("change:settings", hello);
     listeners.close.forEach((listener) => listener());
     root.remove();
   };
