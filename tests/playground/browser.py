@@ -95,6 +95,7 @@ class Tab:
         self.waiting: dict[int, asyncio.Future[Any]] = {}
         self.errors: list[str] = []
         self.requests: list[str] = []
+        self.received: list[dict[str, Any]] = []
         self.bytes = 0
         self.listener = asyncio.run_coroutine_threadsafe(self._listen(), browser.loop)
         for domain in ("Runtime", "Log", "Page", "Network"):
@@ -117,6 +118,8 @@ class Tab:
             self.requests.append(values["request"]["url"])
         elif method == "Network.webSocketCreated":
             self.requests.append(values["url"])
+        elif method == "Network.webSocketFrameReceived" and values["response"]["opcode"] == 1:
+            self.received.append(json.loads(values["response"]["payloadData"]))
         elif method == "Network.loadingFinished":
             self.bytes += int(values["encodedDataLength"])
 
@@ -166,6 +169,10 @@ class Tab:
             assert time.monotonic() < end, f"{expression} was not true within {seconds} s, errors: {self.errors}"
             time.sleep(0.02)
         return value
+
+    def last(self, kind: str) -> dict[str, Any]:
+        """Return the last message of a type that came over the page's WebSocket."""
+        return next(message for message in reversed(self.received) if message["type"] == kind)
 
     def text(self, selector: str) -> str:
         """Return the text of an element."""

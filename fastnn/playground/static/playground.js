@@ -27,6 +27,7 @@ const ICONS = {
   reset: "M12 5V1.5L7 6.5l5 5V8a5 5 0 1 1-5 5H4a8 8 0 1 0 8-8z",
 };
 const SVG = "http://www.w3.org/2000/svg";
+const PALE = 0.7;
 const MOST_EDGES = 1200;
 const MOST_HISTORY = 1500;
 
@@ -68,9 +69,10 @@ function readColours(root) {
   const classes = [0, 1, 2, 3, 4, 5].map((k) => hex("class-" + k));
   const at = (value) => (value < 0 ? mix(zero, negative, -value) : mix(zero, positive, value));
   return {
-    ramp: Uint32Array.from({ length: 256 }, (_, byte) => abgr(at((byte - 127.5) / 127.5))),
-    discrete: Uint32Array.from({ length: 256 }, (_, byte) => abgr(at(byte < 128 ? -0.75 : 0.75))),
-    classes: classes.map((colour) => Uint32Array.from({ length: 256 }, (_, a) => abgr(mix(zero, colour, (a / 255) * 0.8)))),
+    // Maps are paler than points and edges, so that points are seen on them.
+    ramp: Uint32Array.from({ length: 256 }, (_, byte) => abgr(at((PALE * (byte - 127.5)) / 127.5))),
+    discrete: Uint32Array.from({ length: 256 }, (_, byte) => abgr(at(byte < 128 ? -PALE : PALE))),
+    classes: classes.map((colour) => Uint32Array.from({ length: 256 }, (_, a) => abgr(mix(zero, colour, (a / 255) * PALE)))),
     of: (value) => `rgb(${at(clamp(value, -1, 1))})`,
     ofClass: (k) => `rgb(${classes[k % 6]})`,
     panel: read("panel"), text: read("text"), muted: read("muted"), line: read("line"), accent: read("accent"),
