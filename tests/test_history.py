@@ -311,7 +311,7 @@ def test_the_bar(monkeypatch, verbose):
 
 
 def last_line(monkeypatch, columns, **metrics):
-    """Draw a bar on a terminal of so many columns, of which tqdm leaves one free; return its last state."""
+    """Draw a bar on a terminal of `columns` columns and one more, which tqdm leaves free; return its last state."""
     termios, fcntl = pytest.importorskip("termios"), pytest.importorskip("fcntl")
     pytest.importorskip("tqdm")
     monkeypatch.setattr(progress, "_INTERVAL", 3600.0)  # what is written must fit into the terminal's buffer
