@@ -71,7 +71,7 @@ def draw(
         solves.set(title=f"Two hidden units: {accuracies[2]:.0%}", xlabel="x1", ylabel="x2")
         hidden.set(title="A line in their plane", xlabel="hidden unit 1", ylabel="hidden unit 2")
         for ax in figure.axes:
-            ax.set_aspect("equal")
+            ax.set_box_aspect(1)
             if legend := ax.get_legend():
                 legend.remove()
         figure.savefig(picture)
