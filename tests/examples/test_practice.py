@@ -36,3 +36,41 @@ def test_a_pair_of_nets_generates_what_the_data_look_like(run):
     assert last.sum() > 0.65  # 0.8 to 0.9 with other seeds
     assert last.min() > 0.03
     assert "points at a center" in printed
+
+
+def test_an_autoencoder_helps_while_labels_are_few(run):
+    results, printed = run("practice/pretraining", epochs=40, draws=3)
+    gain = (results["pre-trained"] - results["labels only"]).mean(axis=0)
+    assert gain[0] > 0.0  # one label per digit
+    assert gain[0] > gain[-1]
+    assert results["labels only"][:, -1].mean() > 0.8
+    assert "labels per digit" in printed
+
+
+def test_a_task_without_labels_prepares_for_one_with_few(run):
+    results, printed = run("practice/self_supervision", images=300, copies=8, epochs=8, draws=1)
+    gain = results["self-supervised first"] - results["labels only"]
+    assert gain.shape == (1, 4)
+    assert gain[0, 2] > 0.1  # ten labels per digit
+    assert "labels per digit" in printed
+
+
+def test_changed_data_are_misread_with_confidence(run):
+    results, printed = run("practice/shift_of_data", epochs=15)
+    assert results["as in training"]["accuracy"] > 0.9
+    assert results["half the ink"]["accuracy"] > 0.9  # not every change does harm
+    for name in ("moved by a pixel", "white on black"):
+        assert results[name]["accuracy"] < 0.75, name
+        assert results[name]["stated"] > results[name]["accuracy"] + 0.1, name
+        assert results[name]["trained"] > results[name]["accuracy"] + 0.2, name
+    assert "stated probability" in printed
+
+
+def test_without_model_labels_or_environment_the_net_fails(run):
+    results, printed = run("practice/three_conditions", epochs=15, seeds=1)
+    all_three = results.pop("all three")[0]
+    assert all_three > 0.9
+    assert len(results) == 5
+    for name, (value,) in results.items():
+        assert value < all_three - 0.08, name
+    assert "environment" in printed

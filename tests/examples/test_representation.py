@@ -1,0 +1,44 @@
+"""What layers make of the data, beside kernels and features made by hand."""
+
+import numpy as np
+import pytest
+
+pytestmark = pytest.mark.slow
+
+
+def test_depth_separates_spirals_with_the_same_number_of_weights(run):
+    results, printed = run("representation/shallow_and_deep", seeds=2, epochs=120)
+    assert results["weights"] == [177, 177]
+    assert min(results["disc", "one layer of 44"]) > 0.95
+    assert min(results["disc", "two layers of 11"]) > 0.95
+    assert np.mean(results["spirals", "two layers of 11"]) > np.mean(results["spirals", "one layer of 44"]) + 0.08
+    assert "177 weights" in printed
+
+
+def test_a_net_finds_coordinates_in_which_lines_separate_rings(run):
+    results, printed = run("representation/representation_learning", rows=400, epochs=100)
+    assert results["x and y"] < 0.6
+    for space in ("radius and angle", "hidden layer 1", "hidden layer 2", "net"):
+        assert results[space] > 0.93, space
+    assert "lines in x and y" in printed
+
+
+def test_few_learnt_features_do_what_few_random_ones_do_not(run):
+    pytest.importorskip("sklearn")
+    results, printed = run("representation/kernel_trick", rows=300, epochs=200)
+    assert results["a line"] < 0.7
+    assert results["kernel trick"] > 0.9
+    assert results["300 random features"] > 0.9
+    assert results["8 learnt features"] > results["8 random features"] + 0.1
+    assert 0 < results["support vectors"] < 300
+    assert "of 300 rows" in printed
+
+
+def test_a_net_on_pixels_needs_no_features(run):
+    results, printed = run("representation/end_to_end", epochs=15, seeds=1)
+    kinds = ("place and shape", "and profiles", "and crossings")
+    linear = [results[kind, "linear"][0] for kind in kinds]
+    assert linear == sorted(linear)  # more work on features, better results
+    assert results["pixels", "net"][0] > max(results[kind, "net"][0] for kind in kinds)
+    assert results["pixels", "net"][0] > results["pixels", "linear"][0]
+    assert "64 numbers" in printed
