@@ -86,7 +86,7 @@ def draw(picture: str, model: fastnn.Model, X: np.ndarray, losses: list[float]) 
 
     found = model.predict(grid)[:, 0]
     with fastnn.plot.style():
-        figure = Figure(figsize=(10, 3.9))
+        figure = Figure(figsize=(10, 3.5))
         field, error, loss = figure.subplots(1, 3)
         levels = np.linspace(-1.9, 1.9, 39)
         shades = field.contourf(side, side, on_grid(found), levels, cmap="RdYlBu_r", extend="both")

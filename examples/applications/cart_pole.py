@@ -87,7 +87,7 @@ def loss(logit: np.ndarray, chosen: np.ndarray, weights: np.ndarray) -> tuple[fl
     return -float(np.sum(weights * np.log(likelihood))), weights * (probability - chosen)
 
 
-def main(picture: str | None = None, *, rounds: int = 80, episodes: int = 32) -> dict[str, float]:
+def main(picture: str | None = None, *, rounds: int = 60, episodes: int = 32) -> dict[str, float]:
     """Train a policy; return the mean number of steps of the first and of the last rounds."""
     policy = fastnn.Model(
         [fastnn.Dense(32, "tanh"), 1], loss="binary_crossentropy", optimizer=fastnn.Adam(0.01), dtype="float64", seed=0
@@ -127,7 +127,7 @@ def draw(picture: str, policy: fastnn.Model, table: np.ndarray, before: np.ndarr
         shown = np.arange(len(table))
         left.fill_between(shown, table.min(axis=1), table.max(axis=1), alpha=0.2, linewidth=0)
         left.plot(shown, table.mean(axis=1))
-        left.annotate("mean", (shown[-1] / 2, table.mean(axis=1)[len(table) // 2]), xytext=(6, -14),
+        left.annotate("mean", (shown[-1] / 2, table.mean(axis=1)[len(table) // 2]), xytext=(-8, 8), ha="right",
                       textcoords="offset points", color=fastnn.plot.COLORS[0])  # fmt: skip
         left.set(xlabel="round", ylabel=f"steps per episode (mean and range of {table.shape[1]})",
                  ylim=(0, LONGEST * 1.05), title="The pole stands longer")  # fmt: skip

@@ -3,7 +3,7 @@
 
 A mass between two wells, x'' = x - x^3 - 0.15 x', comes to rest in one of them; in which one, depends on its start in a
 way that no formula gives. A net learns the acceleration from samples, as one learns it from measurements or from
-a simulation that is too slow to be called millions of times. Then a function compiled by Numba integrates 14,400
+a simulation that is too slow to be called millions of times. Then a function compiled by Numba integrates 6,400
 starts, and calls the net four times per step: it is an argument of that function, as an array is. The picture shows
 in which well each start ends, by the net and by the equation, and the starts in which these two differ.
 
@@ -103,7 +103,7 @@ def end_in_python(model: fastnn.Model, x: float, v: float, steps: int) -> float:
     return x
 
 
-def main(picture: str | None = None, *, points: int = 120, steps: int = 600, iterations: int = 100) -> dict[str, float]:
+def main(picture: str | None = None, *, points: int = 80, steps: int = 600, iterations: int = 100) -> dict[str, float]:
     """Train a net, integrate by it, and return how far it agrees with the equation."""
     rng = np.random.default_rng(0)
     X = rng.uniform([-2.6, -3.6], [2.6, 3.6], (1000, 2))

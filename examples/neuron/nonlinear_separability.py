@@ -62,7 +62,7 @@ def draw(
     from matplotlib.figure import Figure
 
     with fastnn.plot.style():
-        figure = Figure(figsize=(10, 3.9))
+        figure = Figure(figsize=(10, 3.5))
         fails, solves, hidden = figure.subplots(1, 3)
         fastnn.plot.decision_boundary(line, X, y, ax=fails)
         fastnn.plot.decision_boundary(net, X, y, ax=solves)
