@@ -63,13 +63,15 @@ def draw(picture: str, gradients: dict[str, np.ndarray]) -> None:
         functions, derivatives, layers = figure.subplots(1, 3)
         fastnn.plot.activations(NAMES, axes=[functions, derivatives])
         functions.set_title("Functions")
-        derivatives.set_title("Derivatives: 0 far from 0")
+        derivatives.set_title("Their derivatives")
         numbers = np.arange(1, DEPTH + 1)
+        places = {"sigmoid": (4, 10, -8), "tanh": (1, 0, -22), "relu": (5, 0, -22)}  # layer, and points from there
         for (name, size), colour in zip(gradients.items(), fastnn.plot.COLORS, strict=False):
             layers.semilogy(numbers, size / size[-1], "o-", color=colour)
-            layers.annotate(name, (1, size[0] / size[-1]), xytext=(0, 9 if name != "sigmoid" else 14),
-                            textcoords="offset points", color=colour)  # fmt: skip
-        layers.set(title="Sigmoids: it vanishes", xlabel="layer", ylabel=f"size of dE/dW, layer {DEPTH} = 1",
+            layer, *offset = places[name]
+            layers.annotate(name, (layer, size[layer - 1] / size[-1]), xytext=offset, textcoords="offset points",
+                            color=colour)  # fmt: skip
+        layers.set(title="The gradient vanishes", xlabel="layer", ylabel=f"size of dE/dW, layer {DEPTH} = 1",
                    xticks=numbers[::3])  # fmt: skip
         figure.savefig(picture)
 

@@ -62,7 +62,7 @@ def draw(
     from matplotlib.figure import Figure
 
     with fastnn.plot.style():
-        figure = Figure(figsize=(10, 3.9))
+        figure = Figure(figsize=(10, 3.5))
         fails, solves, hidden = figure.subplots(1, 3)
         fastnn.plot.decision_boundary(line, X, y, ax=fails)
         fastnn.plot.decision_boundary(net, X, y, ax=solves)
@@ -71,7 +71,7 @@ def draw(
         solves.set(title=f"Two hidden units: {accuracies[2]:.0%}", xlabel="x1", ylabel="x2")
         hidden.set(title="A line in their plane", xlabel="hidden unit 1", ylabel="hidden unit 2")
         for ax in figure.axes:
-            ax.set_aspect("equal")
+            ax.set_box_aspect(1)
             if legend := ax.get_legend():
                 legend.remove()
         figure.savefig(picture)
