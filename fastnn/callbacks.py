@@ -13,7 +13,10 @@ import numbers
 import os
 import string
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, Protocol, TypeAlias
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol, TypeAlias, overload
+
+import numpy.typing as npt
 
 from fastnn._representation import call_text
 from fastnn._validation import (
@@ -43,6 +46,8 @@ __all__ = [
     "LearningRateScheduler",
     "ModelCheckpoint",
     "ReduceLROnPlateau",
+    "Snapshot",
+    "Snapshots",
     "TerminateOnNaN",
 ]
 
@@ -118,6 +123,10 @@ class Callback:
 
     Attributes
     ----------
+    call_every : int
+        `on_epoch_end` is called after every `call_every` epochs of a fit, `on_epoch_begin` before the epochs that
+        follow a call and before the first; 1. Where validation, a display or another callback needs no call in
+        between, those epochs run in compiled code without a return to Python for them.
     model : Model
         The model in training; set before `on_train_begin`.
     params : dict
@@ -127,6 +136,7 @@ class Callback:
 
     model: Trainable
     params: dict[str, Any]
+    call_every: int = 1
 
     def __repr__(self) -> str:
         """Return a call with the arguments by position, and those by name that are not the defaults."""
@@ -311,14 +321,13 @@ class ModelCheckpoint(Callback):
         if type(save_freq) is str and save_freq != "epoch":
             raise ValueError(must_be("save_freq", "'epoch' or a number of epochs", save_freq))
         self.save_freq = save_freq
-        self._every = 1 if type(save_freq) is str else positive_integer(save_freq, "save_freq")
+        self.call_every = 1 if type(save_freq) is str else positive_integer(save_freq, "save_freq")
         self.best: float | None = None
-        self._epochs = 0
 
     def on_train_begin(self, logs: Logs) -> None:
         """Validate that the model can be saved and that the logs will have all names."""
         self.model.check_serializable()
-        self.best, self._epochs = None, 0
+        self.best = None
         if self._monitor is not None:
             self._monitor.check(self)
         known = ["epoch", *self.params["metrics"]]
@@ -330,9 +339,6 @@ class ModelCheckpoint(Callback):
 
     def on_epoch_end(self, epoch: int, logs: Logs) -> None:
         """Save the model."""
-        self._epochs += 1
-        if self._epochs % self._every:
-            return
         if self._monitor is not None:
             value = self._monitor.read(logs)
             if not self._monitor.improves(value, self.best):
@@ -496,6 +502,130 @@ class CSVLogger(Callback):
             csv.writer(file, delimiter=self.separator, lineterminator="\n").writerow(row)
 
 
+@dataclass(frozen=True)
+class Snapshot:
+    """The weights of a model between two epochs.
+
+    Parameters
+    ----------
+    epoch : int
+        Finished epochs, counted over all fits.
+    loss : float
+        The training loss of the last of them; NaN before the first epoch of the fit.
+    weights : tuple of ndarray
+        (n_in, n_out) for each layer.
+    biases : tuple of ndarray
+        (n_out,) for each layer.
+    """
+
+    epoch: int
+    loss: float
+    weights: tuple[npt.NDArray[Any], ...]
+    biases: tuple[npt.NDArray[Any], ...]
+
+
+@explained
+class Snapshots(Callback, Sequence[Snapshot]):
+    """Keep copies of weights and biases: before the first epoch, after every `every` epochs, and at the end.
+
+    A sequence of `Snapshot`, emptied when the next training begins. The epochs between two copies run in compiled code
+    as they would without this callback, with the same bits.
+
+    Parameters
+    ----------
+    every : int
+        Epochs between two copies.
+    max_memory : int
+        Most bytes that the copies may take, which is checked before the first epoch. They take those of the weights
+        and biases, in the model's dtype, times `epochs` / `every` + 2.
+
+    Raises
+    ------
+    MemoryError
+        By `Model.fit`, if the copies of a training could take more.
+
+    Notes
+    -----
+    The copies are of what `Model.weights` and `Model.biases` hold, not of running averages. After Ctrl-C or divergence
+    the last copy holds the weights of the last finished step. A callback that changes the weights when training ends,
+    such as `EarlyStopping`, belongs behind this one in the list.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> import fastnn
+    >>> X, y = np.array([[0.0, 0.0], [0.0, 1.0], [1.0, 0.0], [1.0, 1.0]]), np.array([0, 1, 1, 0])
+    >>> model = fastnn.Model([4, 1], loss="binary_crossentropy", seed=0)
+    >>> snapshots = fastnn.callbacks.Snapshots(every=200)
+    >>> _ = model.fit(X, y, epochs=500, callbacks=snapshots)
+    >>> [snapshot.epoch for snapshot in snapshots]
+    [0, 200, 400, 500]
+    >>> snapshots[-1].weights[0].shape
+    (2, 4)
+    """
+
+    def __init__(self, every: int = 1, *, max_memory: int = 2**30) -> None:
+        self.every = self.call_every = positive_integer(every, "every")
+        self.max_memory = positive_integer(max_memory, "max_memory")
+        self._kept: list[Snapshot] = []
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Check the memory."""
+        each = sum(array.nbytes for array in (*self.model.weights, *self.model.biases))
+        epochs = self.params["epochs"]
+        if each * self._most(epochs, self.every) > self.max_memory:
+            raise MemoryError(self._too_many(each, epochs))
+        self._kept = []
+
+    def on_epoch_begin(self, epoch: int, logs: Logs) -> None:
+        """Keep the weights before the first epoch."""
+        if not self._kept:
+            self._keep(epoch, math.nan)
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Keep the weights."""
+        self._keep(epoch + 1, logs["loss"])
+
+    def on_train_end(self, logs: Logs) -> None:
+        """Keep the weights after the last epoch, unless that is done."""
+        if logs:
+            epoch = self.model.history.epoch[-1] + 1
+            if epoch > self._kept[-1].epoch:
+                self._keep(epoch, logs["loss"])
+
+    def _keep(self, epoch: int, loss: float) -> None:
+        weights, biases = (tuple(a.copy() for a in given) for given in (self.model.weights, self.model.biases))
+        self._kept.append(Snapshot(epoch, loss, weights, biases))
+
+    @staticmethod
+    def _most(epochs: int, every: int) -> int:
+        """Return the number of copies of a training: at the start, and after every `every` epochs and the last."""
+        return 1 - (-epochs // every)
+
+    def _too_many(self, each: int, epochs: int) -> str:
+        n = self._most(epochs, self.every)
+        text = (
+            f"Snapshots(every={self.every}) would keep {n:,} copies of {each:,} bytes in {epochs:,} epochs, the limit "
+            f"is {self.max_memory:,} bytes: "
+        )
+        room = self.max_memory // each - 1  # copies after the first
+        if room < 1:
+            return f"{text}allow more by max_memory."
+        return f"{text}give every={-(-epochs // room)}, or allow more by max_memory."
+
+    def __len__(self) -> int:
+        """Count the copies."""
+        return len(self._kept)
+
+    @overload
+    def __getitem__(self, index: int) -> Snapshot: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Snapshot]: ...
+    def __getitem__(self, index: int | slice) -> Snapshot | list[Snapshot]:
+        """Return a copy, or a list of copies, by position."""
+        return self._kept[index]
+
+
 class TerminateOnNaN(Callback):
     """End the training quietly when the loss or a weight is no longer finite, instead of by `DivergenceError`.
 
@@ -635,6 +765,7 @@ def as_callbacks(callbacks: Callback | Iterable[Callback] | None) -> tuple[Callb
         if not isinstance(callback, Callback):
             raise TypeError(must_be(f"callbacks[{k}]", "an instance of a class derived from fastnn.Callback", callback))
         _check_hooks(callback, k)
+        positive_integer(callback.call_every, f"callbacks[{k}].call_every")
         for i, other in enumerate(given[:k]):
             if other is callback:
                 raise ValueError(f"callbacks[{k}] is callbacks[{i}] once more: give each callback once.")

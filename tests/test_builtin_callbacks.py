@@ -23,6 +23,7 @@ from fastnn import (
     ReduceLROnPlateau,
     TerminateOnNaN,
 )
+from fastnn.callbacks import Snapshots
 
 
 def scripted(*values):
@@ -459,3 +460,120 @@ def test_functions():
     classifier().fit(*data(), epochs=2, callbacks=[callback, LambdaCallback()])
     names = ["loss", "accuracy", "learning_rate", "seconds"]
     assert calls == [("begin", {}), *itertools.chain(*([(k, {}), (k, names)] for k in range(2))), ("end", names)]
+
+
+# ----------------------------------------------------------------------------------------------- Snapshots
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("every", [1, 3, 4, 100])
+def test_snapshots_are_the_weights_after_those_epochs(every, dtype):
+    model, keep, snapshots = classifier(dtype=dtype), Keep(), Snapshots(every)
+    start = parameters(classifier(dtype=dtype).build(3))
+    record = model.fit(*data(), epochs=8, callbacks=[keep, snapshots])
+    epochs = sorted({*range(0, 9, every), 8})
+    assert [snapshot.epoch for snapshot in snapshots] == epochs
+    assert math.isnan(snapshots[0].loss)
+    assert [snapshot.loss for snapshot in snapshots[1:]] == [record["loss"][epoch - 1] for epoch in epochs[1:]]
+    for snapshot in snapshots:
+        wanted = keep.kept[snapshot.epoch - 1] if snapshot.epoch else start
+        assert_same((*snapshot.weights, *snapshot.biases), wanted)
+        assert {array.dtype for array in (*snapshot.weights, *snapshot.biases)} == {np.dtype(dtype)}
+    before = parameters(model)
+    snapshots[-1].weights[0][...] = 7.0  # copies
+    assert_same(parameters(model), before)
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "sgd", "nadam"])
+@pytest.mark.parametrize("every", [1, 7, 1000])
+def test_snapshots_leave_every_bit(optimizer, every):
+    def trained(callbacks):
+        model = classifier([fastnn.Dropout(0.2), 9, 3], optimizer=optimizer)
+        record = model.fit(*data(), epochs=40, batch_size=10, callbacks=callbacks)
+        return model, record
+
+    (plain, record), (watched, watched_record) = trained(None), trained(Snapshots(every))
+    assert_same(parameters(plain), parameters(watched))
+    assert_same(optimizer_slots(plain), optimizer_slots(watched))
+    assert record["loss"] == watched_record["loss"]
+    assert record.epoch == watched_record.epoch
+
+
+def test_snapshots_of_the_next_training_replace_those_of_the_last():
+    model, snapshots = classifier(), Snapshots(2)
+    model.fit(*data(), epochs=4, callbacks=snapshots)
+    assert [snapshot.epoch for snapshot in snapshots] == [0, 2, 4]
+    last = snapshots[-1]
+    model.history = fastnn.History()  # epochs are counted on
+    model.fit(*data(), epochs=3, callbacks=snapshots)
+    assert [snapshot.epoch for snapshot in snapshots] == [4, 6, 7]
+    assert_same(snapshots[0].weights, last.weights)
+
+
+def test_snapshots_of_a_training_that_ends_early():
+    snapshots = Snapshots(4)
+    model = classifier()
+
+    def stop(epoch, logs):
+        model.stop_training = epoch == 5
+
+    model.fit(*data(), epochs=20, callbacks=[LambdaCallback(on_epoch_end=stop), snapshots])
+    assert [snapshot.epoch for snapshot in snapshots] == [0, 4, 6]
+    assert_same((*snapshots[-1].weights, *snapshots[-1].biases), parameters(model))
+
+
+def test_snapshots_of_a_training_without_an_epoch():
+    snapshots = Snapshots()
+    model = classifier()
+
+    def stop(logs):
+        model.stop_training = True
+
+    model.fit(*data(), callbacks=[LambdaCallback(on_train_begin=stop), snapshots])
+    assert len(snapshots) == 0
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "lm"])
+def test_snapshots_of_a_solver(optimizer):
+    X = np.random.default_rng(0).standard_normal((40, 3))
+    model = Model([4, 1], loss="squared_error", optimizer=optimizer, seed=0, dtype="float64")
+    snapshots = Snapshots(2)
+    model.fit(X, np.sin(X[:, 0]), epochs=5, callbacks=snapshots)
+    assert [snapshot.epoch for snapshot in snapshots] == [0, 2, 4, 5]
+    assert_same((*snapshots[-1].weights, *snapshots[-1].biases), parameters(model))
+
+
+def test_memory_of_snapshots_is_checked_before_training():
+    each = 4 * (3 * 5 + 5 + 5 * 3 + 3)
+    model = classifier()
+    with pytest.raises(MemoryError, match=r"would keep 101 copies of 152 bytes in 100 epochs, .* give every=12,"):
+        model.fit(*data(), epochs=100, callbacks=Snapshots(max_memory=10 * each))
+    assert not model.history
+    assert not model.built
+    with pytest.raises(MemoryError, match="limit is 151 bytes: allow more by max_memory"):
+        model.fit(*data(), epochs=100, callbacks=Snapshots(max_memory=each - 1))
+    snapshots = Snapshots(12, max_memory=10 * each)
+    model.fit(*data(), epochs=100, callbacks=snapshots)
+    assert len(snapshots) == 10
+
+
+def test_snapshots_of_an_estimator():
+    X, y = data()
+    snapshots = Snapshots(5)
+    net = fastnn.MLPClassifier((4,), max_iter=12, random_state=0, callbacks=[snapshots])
+    with pytest.warns(UserWarning, match="Maximum iterations"):
+        net.fit(X, y)
+    assert [snapshot.epoch for snapshot in snapshots] == [0, 5, 10, 12]
+    assert_same(snapshots[-1].weights, net.coefs_)
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 1.5, True, "1", None])
+@pytest.mark.parametrize("name", ["every", "max_memory"])
+def test_arguments_of_snapshots(name, wrong):
+    with pytest.raises((TypeError, ValueError), match=f"{name} must be an integer|{name} must be at least 1"):
+        Snapshots(**{name: wrong})
+
+
+def test_snapshots_as_text():
+    assert repr(Snapshots()) == "Snapshots(1)"
+    assert repr(Snapshots(5)) == "Snapshots(5)"

@@ -13,7 +13,8 @@ import pytest
 from models import bits, classifier, data
 
 import fastnn
-from fastnn import Callback
+from fastnn import Callback, Model
+from fastnn._engine.engine import Engine
 
 
 def bits_without_seconds(model):
@@ -382,3 +383,108 @@ def test_snapshots(tmp_path):
     resumed = fastnn.load(tmp_path / "0.npz")
     resumed.fit(X, y, epochs=2, batch_size=7)
     assert bits_without_seconds(resumed) == bits_without_seconds(model)
+
+
+# ------------------------------------------------------------------------------ calls after several epochs
+
+
+class Every(Recorder):
+    """Record the calls, of which there is one every `call_every` epochs."""
+
+    def __init__(self, call_every):
+        super().__init__()
+        self.call_every = call_every
+
+    def epochs(self, what):
+        return [call[1] for call in self.calls if call[0] == what]
+
+
+def slices_of(monkeypatch, epochs=256):
+    """List the epochs of each call of the training kernel, which may run `epochs` at once."""
+    seen = []
+    train_epochs = Engine.train_epochs
+
+    def counted(self, data, n, *args, **options):
+        seen.append(n)
+        return train_epochs(self, data, n, *args, **options)
+
+    monkeypatch.setattr(Engine, "epochs_per_slice", lambda *args, **options: epochs)
+    monkeypatch.setattr(Engine, "train_epochs", counted)
+    return seen
+
+
+def test_epochs_between_two_calls_run_at_once(monkeypatch):
+    seen = slices_of(monkeypatch)
+    callback = Every(10)
+    model = classifier()
+    record = model.fit(*data(), epochs=35, callbacks=callback)
+    assert seen == [10, 10, 10, 5]
+    assert callback.epochs("epoch_begin") == [0, 10, 20, 30]
+    assert callback.epochs("epoch_end") == [9, 19, 29]
+    ends = [call[2] for call in callback.calls if call[0] == "epoch_end"]
+    for epoch, logs in zip((9, 19, 29), ends, strict=True):
+        assert logs == {name: values[epoch] for name, values in record.history.items()}
+    assert callback.calls[-1] == ("train_end", {name: values[34] for name, values in record.history.items()})
+
+
+def test_several_callbacks_have_calls_of_their_own(monkeypatch):
+    seen = slices_of(monkeypatch)
+    two, three = Every(2), Every(3)
+    classifier().fit(*data(), epochs=7, callbacks=[two, three])
+    assert seen == [2, 1, 1, 2, 1]
+    assert two.epochs("epoch_end") == [1, 3, 5]
+    assert two.epochs("epoch_begin") == [0, 2, 4, 6]
+    assert three.epochs("epoch_end") == [2, 5]
+    assert three.epochs("epoch_begin") == [0, 3, 6]
+
+
+def test_calls_count_the_epochs_of_each_fit(monkeypatch):
+    model, callback = classifier(), Every(3)
+    for _ in range(2):
+        model.fit(*data(), epochs=4, callbacks=callback)
+    assert callback.epochs("epoch_end") == [2, 6]
+
+
+@pytest.mark.parametrize("slices", [1, 4, 256])
+def test_calls_do_not_depend_on_the_slices(monkeypatch, slices):
+    slices_of(monkeypatch, slices)
+    callback = Every(10)
+    classifier().fit(*data(), epochs=35, callbacks=callback)
+    assert callback.epochs("epoch_begin") == [0, 10, 20, 30]
+    assert callback.epochs("epoch_end") == [9, 19, 29]
+
+
+def test_a_callback_of_each_epoch_beside_a_rare_one(monkeypatch):
+    seen = slices_of(monkeypatch)
+    rare, each = Every(4), Recorder()
+    classifier().fit(*data(), epochs=6, callbacks=[rare, each])
+    assert seen == [1] * 6
+    assert rare.epochs("epoch_end") == [3]
+    assert [call[1] for call in each.calls if call[0] == "epoch_end"] == list(range(6))
+
+
+@pytest.mark.parametrize("optimizer", ["lbfgs", "lm"])
+def test_iterations_of_a_solver_are_counted_alike(optimizer):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((40, 3))
+    callback = Every(3)
+    model = Model([4, 1], loss="squared_error", optimizer=optimizer, seed=0, dtype="float64")
+    model.fit(X, np.sin(X[:, 0]), epochs=7, callbacks=callback)
+    assert callback.epochs("epoch_end") == [2, 5]
+
+
+def test_training_that_is_stopped_in_a_rare_call(monkeypatch):
+    slices_of(monkeypatch)
+    stop = calling("on_epoch_end", lambda model: setattr(model, "stop_training", True))
+    stop.call_every = 4
+    record = classifier().fit(*data(), epochs=20, callbacks=stop)
+    assert len(record) == 4
+    assert record.stopped == "stop_training"
+
+
+@pytest.mark.parametrize("wrong", [0, -1, 2.5, True, "2", None])
+def test_call_every_is_checked(wrong):
+    model = classifier()
+    with pytest.raises((TypeError, ValueError), match=r"callbacks\[1\].call_every must be"):
+        model.fit(*data(), callbacks=[Recorder(), Every(wrong)])
+    assert not model.history

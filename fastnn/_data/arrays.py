@@ -203,7 +203,8 @@ def as_targets(
         labels_too = f" or labels of shape ({n_rows},)" if softmax else ""
         if not classes and columns == 1 and a.dtype.kind in "biu":
             labels_too = "; for labels of classes make the Model with loss='softmax_crossentropy'"
-        outputs = f"{n_outputs} outputs" if each == 1 else f"{n_outputs} outputs, {each} a target for {loss.name}"
+        outputs = f"{n_outputs} output{'s' * (n_outputs > 1)}"
+        outputs += "" if each == 1 else f", {each} a target for {loss.name}"
         raise ValueError(
             f"{name} has shape {a.shape}, but the net has {outputs}: "
             f"give shape ({n_rows}, {n_outputs // each}){labels_too}."

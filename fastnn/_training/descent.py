@@ -34,32 +34,33 @@ def work(net: Net, fit: Fit) -> int:
 
 def run(loop: Loop) -> DivergenceError | None:
     """Run epochs until one of them ends the training; return the error to be raised where it diverged."""
-    net, fit, can_fuse_epochs = loop.net, loop.fit, loop.can_fuse_epochs
+    net, fit, each_epoch = loop.net, loop.fit, loop.needs_each_epoch
     order = np.empty(fit.training.n, np.int64) if fit.shuffle and fit.batch < fit.training.n else None
     while loop.begin_epoch():
-        limit = fit.epochs - loop.n_done if can_fuse_epochs else 1
         finished: list[tuple[Sums, float]] = []
         rates: list[npt.NDArray[np.float64]] = []
         losses: list[npt.NDArray[np.float64]] = []
         steps_before = net.built().steps_done
         sums: Sums | None = None
         try:
-            sums = _run_epochs(loop, order, limit, finished, rates, losses)
+            sums = _run_epochs(loop, order, loop.epochs_at_once(), finished, rates, losses)
         finally:  # KeyboardInterrupt may come when the weights are already those of a later epoch
             for (one, seconds), rates_of_epoch, of_steps in zip(finished, rates, losses, strict=False):
                 rate = float(rates_of_epoch[-1])
                 net.epochs_done += 1
                 if fit.batch_losses is not None:
                     fit.batch_losses.append(_means_by_rows(of_steps, fit))
-                if can_fuse_epochs or sums is None:
+                if not each_epoch or sums is None:
                     loop.record_epoch({**values_of(net, one), "learning_rate": rate, "seconds": seconds})
         if sums.status != OK:
             # After a loss that is not finite there was no step, but weights are checked after theirs.
             failed = net.built().steps_done - steps_before - (sums.status == WEIGHTS_NOT_FINITE)
             rate = float(rates[failed // len(rates[0])][failed % len(rates[0])])
             return divergence(sums, net.epochs_done, rate, loop.record)
-        if not can_fuse_epochs:
+        if each_epoch:
             loop.end_epoch(values_of(net, sums), {"learning_rate": rate}, seconds=finished[0][1])
+        else:
+            loop.notify_of_end()
     return None
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -115,14 +116,20 @@ class Loop:
         self._deadline = math.inf if fit.max_seconds is None else time.monotonic() + fit.max_seconds
 
     @property
-    def can_fuse_epochs(self) -> bool:
-        """True if no callback, validation, display or metric function needs control between epochs."""
+    def needs_each_epoch(self) -> bool:
+        """True if validation, the display or a metric that is a function needs control after each epoch."""
         return (
-            not self.fit.callbacks
-            and self.fit.validation is None
-            and type(self.fit.progress) is ProgressBar
-            and all(metric.compiled for metric in self.net.spec.metrics)
+            self.fit.validation is not None
+            or type(self.fit.progress) is not ProgressBar
+            or not all(metric.compiled for metric in self.net.spec.metrics)
         )
+
+    def epochs_at_once(self) -> int:
+        """Return how many epochs may run before something needs control: a callback, or the end."""
+        if self.needs_each_epoch:
+            return 1
+        until_called = [callback.call_every - self.n_done % callback.call_every for callback in self.fit.callbacks]
+        return min(self.fit.epochs - self.n_done, *until_called, sys.maxsize)
 
     def log_keys(self) -> list[str]:
         """Return the names in the logs of each epoch, in their order."""
@@ -139,7 +146,7 @@ class Loop:
             self.record.stopped = "max_seconds"
             return False
         self.fit.progress.start_epoch(self.n_done)
-        for callback in self.fit.callbacks:
+        for callback in self._due():
             callback.on_epoch_begin(self.net.epochs_done, {})
         return not self.net.stop_training
 
@@ -160,8 +167,16 @@ class Loop:
             values |= {f"val_{name}": value for name, value in found.items()}
         self.record_epoch({**values, **settings, "seconds": seconds})
         self.fit.progress.end_epoch(self.logs)
-        for callback in self.fit.callbacks:
+        self.notify_of_end()
+
+    def notify_of_end(self) -> None:
+        """Notify the callbacks that are to be called after the epoch that is recorded."""
+        for callback in self._due():
             callback.on_epoch_end(self.net.epochs_done - 1, dict(self.logs))
+
+    def _due(self) -> list[Callback]:
+        """Return the callbacks that are called after this number of epochs."""
+        return [callback for callback in self.fit.callbacks if self.n_done % callback.call_every == 0]
 
     def record_epoch(self, logs: dict[str, float]) -> None:
         """Record the epoch that is done."""
