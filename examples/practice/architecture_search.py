@@ -78,7 +78,7 @@ def draw(picture: str, results: dict[str, object], widths: tuple[int, ...]) -> N
         for (i, j), value in np.ndenumerate(mean):
             colour = "black" if value > mean.max() - 4 else "white"
             cells.text(j, i, f"{value:.1f}", ha="center", va="center", color=colour, fontsize=10)
-        for name, colour in (("best", fastnn.plot.COLORS[1]), ("chosen", fastnn.plot.COLORS[3])):
+        for name, colour in (("best", "0.15"), ("chosen", fastnn.plot.COLORS[3])):
             i, j = results[name]
             cells.plot(j, i, "s", markersize=38, markerfacecolor="none", markeredgecolor=colour, markeredgewidth=3)
             curve.plot(weights[i, j], mean[i, j], "o", color=colour, markersize=13, zorder=1)

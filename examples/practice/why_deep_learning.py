@@ -84,9 +84,10 @@ def draw(picture: str, amounts: tuple[int, ...], results: dict[str, dict[str, li
             for name, values in found.items():
                 line = "o--" if name == "random forest" else "o-"
                 ax.plot(amounts, 100 * np.array(values), line, color=colours[name])
-            ax.set(xscale="log", xticks=amounts, xticklabels=amounts, ylim=(60 if "MNIST" in title else 0, 100), title=title)
+            low, note = (60, ", axis from 60") if title == "MNIST" else (0, "")
+            ax.set(xscale="log", xticks=amounts, xticklabels=amounts, ylim=(low, 100), title=title)
             ax.minorticks_off()
-            ax.set(xlabel="training rows", ylabel=f"test accuracy (%){', axis from 60' if 'MNIST' in title else ''}")
+            ax.set(xlabel="training rows", ylabel=f"test accuracy (%){note}")
             ends = [(amounts[-1], 100 * values[-1]) for values in found.values()]
             label_ends(ax, ends, list(found), [colours[name] for name in found])
         figure.suptitle("The larger the net, the more it gains from data", x=0.01, ha="left")
