@@ -223,6 +223,7 @@ def application(text: str | None = None) -> Any:
             ("/socket", Socket),
             (r"/(.*)", File, {"path": str(STATIC), "default_filename": "index.html"}),
         ],
+        compress_response=True,
         websocket_max_message_size=MOST_BYTES,
         log_function=lambda handler: None,
     )

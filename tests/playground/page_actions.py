@@ -8,13 +8,13 @@ SPIRAL = "dataset=spiral&seed=0.5&networkShape=4,2&epochsPerFrame=10"
 
 
 def open_page(tab, address, settings="", **emulated):
-    """Load the page with settings in its hash and wait for the first frame."""
+    """Load the page with settings in its hash and wait for the first frame, before which kernels may be compiled."""
     if emulated:
         tab.emulate(**emulated)
     tab.errors.clear()
     tab.received.clear()
     tab.go(f"{address}#{settings}")
-    tab.wait("document.querySelector('.heat').width === 100 && document.querySelector('.edge')?.getAttribute('stroke')")
+    tab.wait("document.querySelector('.heat').width === 100 && document.querySelector('.edge')?.getAttribute('stroke')", 120)
 
 
 def epoch(tab):
