@@ -57,7 +57,9 @@ class Browser:
         else:
             raise RuntimeError("Chromium ended before it listened")
         # Else a pipe that is full would stop the browser.
-        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+        self.reader = threading.Thread(target=self.process.stderr.read, daemon=True)
+        self.reader.start()
+        self.tabs: list[Tab] = []
 
     def run(self, coroutine: Any) -> Any:
         """Return the result of a coroutine that runs on the thread of the browser."""
@@ -72,6 +74,7 @@ class Browser:
             return await websocket_connect(target["webSocketDebuggerUrl"], max_message_size=1 << 28)
 
         tab = Tab(self, self.run(connect()))
+        self.tabs.append(tab)
         tab.emulate(**settings)
         if url != "about:blank":
             tab.go(url)
@@ -79,10 +82,16 @@ class Browser:
 
     def close(self) -> None:
         """End the browser and remove its profile."""
+        for tab in self.tabs:
+            self.loop.call_soon_threadsafe(tab.socket.close)
+            tab.listener.result(SECONDS)
         self.process.kill()
         self.process.wait()
+        self.reader.join()
+        self.process.stderr.close()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
+        self.loop.close()
         shutil.rmtree(self.profile, ignore_errors=True)
 
 
