@@ -66,7 +66,7 @@ def serve():
 
 @pytest.fixture(scope="session")
 def ask():
-    """Return a function that lets a session answer in this process: its states and frames, the first of each at hello."""
+    """Return a function that lets a session answer in this process, and returns its states and frames."""
     from fastnn.playground.session import Session
 
     def answers(settings, *messages):
