@@ -10,11 +10,14 @@ from typing import TYPE_CHECKING, Any
 from fastnn._figure.style import COLORS, style
 from fastnn.plot._activations import activations
 from fastnn.plot._boundary import decision_boundary
+from fastnn.plot._confusion import confusion
 from fastnn.plot._curves import learning_curves
 from fastnn.plot._hidden_space import hidden_space
 from fastnn.plot._learning_rates import learning_rates
+from fastnn.plot._loss_surface import loss_surface
 from fastnn.plot._network import network
 from fastnn.plot._range_test import range_test
+from fastnn.plot._weights import weights
 
 if TYPE_CHECKING:
     from fastnn.plot._animation import Animation as Animation
@@ -24,9 +27,9 @@ if TYPE_CHECKING:
     from fastnn.plot._hidden_space_animation import hidden_space_animation as hidden_space_animation
 
 __all__ = [
-    "COLORS", "Animation", "activations", "boundary_animation", "decision_boundary", "deformation_animation",
-    "descent_animation", "hidden_space", "hidden_space_animation", "learning_curves", "learning_rates", "network",
-    "range_test", "style",
+    "COLORS", "Animation", "activations", "boundary_animation", "confusion", "decision_boundary",
+    "deformation_animation", "descent_animation", "hidden_space", "hidden_space_animation", "learning_curves",
+    "learning_rates", "loss_surface", "network", "range_test", "style", "weights",
 ]  # fmt: skip
 #: Names of films, which are imported on first access: most programs make none.
 _FILMS = ("Animation", "boundary_animation", "deformation_animation", "descent_animation", "hidden_space_animation")
