@@ -7,7 +7,7 @@ import importlib
 import sys
 from typing import TYPE_CHECKING, Any
 
-from fastnn import custom, datasets, losses, metrics, optimizers, plot, schedules
+from fastnn import custom, datasets, losses, metrics, optimizers, schedules
 from fastnn._errors import DivergenceError, TrainingWarning
 from fastnn._validation.names import no_attribute
 from fastnn._validation.other_libraries import PUBLIC_NAMES
@@ -34,6 +34,7 @@ from fastnn.regularizers import L1, L1L2, L2
 if TYPE_CHECKING:
     from fastnn import explain as explain
     from fastnn import playground as playground
+    from fastnn import plot as plot
     from fastnn import robust as robust
     from fastnn.estimators import MLPClassifier as MLPClassifier
     from fastnn.estimators import MLPRegressor as MLPRegressor
@@ -80,7 +81,7 @@ _MODULES = (
 )  # fmt: skip
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 #: Modules that are imported on first access.
-_LATER = ("estimators", "explain", "interchange", "jit", "playground", "robust")
+_LATER = ("estimators", "explain", "interchange", "jit", "playground", "plot", "robust")
 
 
 def __dir__() -> list[str]:

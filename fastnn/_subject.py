@@ -33,6 +33,8 @@ class Subject:
     model : Model
     classifies : bool
         Whether the outputs are, or mean, probabilities.
+    several_labels : bool
+        Whether each output is a class of its own, of which a row may have several.
     labels : ndarray or None
         (n_classes,) labels of an estimator's classes, which the net counts; None for those of a Model, for several
         labels per row, and for values.
@@ -49,6 +51,7 @@ class Subject:
         self._net = net
         self._link = objective.link_of(net.spec).probabilities
         self.classifies = bool(self._link)
+        self.several_labels = self._link == "each" and (net.n_outputs or 0) > 1
         self.labels: Array | None = None
         self._names = net.feature_names
         self._reads_sparse = estimator is not None

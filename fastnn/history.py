@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from fastnn._figure import as_axes, new_figure
+from fastnn._figure import panels_for
+from fastnn._figure.labels import label_ends, note_at
+from fastnn._figure.style import COLORS
 from fastnn._validation import CONVERSION_ERRORS, as_sequence, integer, is_encodable, must_be, shown
 
 __all__ = ["History"]
@@ -202,12 +204,15 @@ class History:
         return pd.DataFrame(self._history, index=pd.Index(self._epoch, dtype="int64", name="epoch"), dtype="float64")
 
     def plot(self, *, axes: Any = None, yscale: str = "linear") -> Any:
-        """Plot the losses over the epochs and, where there are any, the metrics beside them.
+        """Plot the losses over the epochs, which are counted from 1, and each metric beside them.
+
+        Training and validation are labelled at the ends of their lines. The epoch with the lowest validation loss is
+        marked.
 
         Parameters
         ----------
-        axes : matplotlib Axes, a sequence of two, or None
-            Where to: the losses into the first, the metrics into the second (nowhere if it is missing). None makes a
+        axes : matplotlib Axes, a sequence of them, or None
+            Where to: the losses into the first, a metric into each of the others, as far as they go. None makes a
             new figure.
         yscale : str
             Of the losses, as matplotlib calls it: "linear" or "log".
@@ -227,39 +232,58 @@ class History:
         """
         if not self._epoch:
             raise ValueError("this history has no epochs to plot: fit first.")
-        losses = [name for name in ("loss", "val_loss") if name in self._history]
-        metrics = [name for name in self._history if name not in (*losses, *NO_METRICS)]
-        if axes is None:
-            axes = new_figure(2 if metrics else 1).axes
-        panels = as_axes("axes", axes, most=2)
-        try:
-            panels[0].set_yscale(yscale)
-        except CONVERSION_ERRORS:  # whatever matplotlib raises
-            raise ValueError(must_be("yscale", "a scale of matplotlib such as 'linear' or 'log'", yscale)) from None
-        self._plot_into(panels[0], losses, "loss")
-        if len(panels) == 2:
-            self._plot_into(panels[1], metrics, "metrics")
+        recorded = [name for name in self._history if name not in NO_METRICS]
+        metrics = dict.fromkeys(name.removeprefix("val_") for name in recorded)
+        names = ["loss", *(name for name in metrics if name != "loss")]
+        n_panels, most = len(names), max(len(names), 2)
+        with panels_for("axes", axes, n_panels=n_panels, most=most, width=min(4.8, 10.0 / n_panels)) as panels:
+            try:
+                panels[0].set_yscale(yscale)
+            except CONVERSION_ERRORS:  # whatever matplotlib raises
+                raise ValueError(must_be("yscale", "a scale of matplotlib such as 'linear' or 'log'", yscale)) from None
+            for panel, name in zip(panels, names, strict=False):
+                self._plot_into(panel, name)
         return panels[0].figure
 
-    def _plot_into(self, axis: Any, names: Sequence[str], label: str) -> None:
-        """Draw lines: what belongs together in one colour, validation dashed."""
-        colours: dict[str, Any] = {}
-        for name in names:
-            validation = name.startswith("val_")
-            (line,) = axis.plot(
-                self._epoch,
-                self._history[name],
-                label=name,
-                color=colours.get(name.removeprefix("val_")),
-                linestyle="--" if validation else "-",
-                marker="." if len(self._epoch) == 1 else None,  # a line needs two points
-            )
-            colours[name.removeprefix("val_")] = line.get_color()
-        axis.set_xlabel("epoch")
-        axis.set_ylabel(label)
-        axis.xaxis.get_major_locator().set_params(integer=True)
-        if names:
-            axis.legend()
+    def _plot_into(self, panel: Any, name: str) -> None:
+        """Draw a value of training and validation, and where the validation loss is lowest."""
+        epochs = [epoch + 1 for epoch in self._epoch]
+        ends, texts, colours = [], [], []
+        series = (("training", name, COLORS[0], "-"), ("validation", f"val_{name}", COLORS[1], "--"))
+        for text, key, colour, line_style in series:
+            if key not in self._history:
+                continue
+            values = self._history[key]
+            # A line needs two points.
+            marker = "o" if sum(map(math.isfinite, values)) == 1 else None
+            panel.plot(epochs, values, label=key, color=colour, linestyle=line_style, marker=marker)
+            finite = [(x, y) for x, y in zip(epochs, values, strict=True) if math.isfinite(y)]
+            if finite:
+                ends.append(finite[-1])
+                texts.append(text)
+                colours.append(colour)
+        panel.set_xlabel("epoch")
+        panel.set_ylabel(name)
+        if len(epochs) == 1:
+            panel.set_xticks(epochs)
+        else:
+            panel.set_xlim(epochs[0], epochs[-1])
+            panel.xaxis.get_major_locator().set_params(integer=True)
+        if len(ends) > 1:
+            label_ends(panel, ends, texts, colours)
+        best = self._best_epoch()
+        if best is not None and len(epochs) > 1:
+            value = self._history.get(f"val_{name}", [math.nan] * len(epochs))[best]
+            note_at(panel, epochs[best], f"best epoch: {epochs[best]}")
+            low, high = panel.get_ylim()
+            if low <= value <= high:  # a logarithmic scale has no 0
+                panel.plot([epochs[best]], [value], "o", color=COLORS[1], clip_on=False, zorder=4)
+
+    def _best_epoch(self) -> int | None:
+        """Return the place of the lowest validation loss; None without validation."""
+        losses = self._history.get("val_loss", [])
+        finite = [place for place, loss in enumerate(losses) if math.isfinite(loss)]
+        return min(finite, key=losses.__getitem__) if finite else None
 
     def to_dict(self) -> dict[str, Any]:
         """Return a copy as a plain dict.

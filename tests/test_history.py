@@ -463,7 +463,8 @@ def trained(**values):
 
 
 def lines(axis):
-    return {line.get_label(): line for line in axis.lines}
+    """The lines with a name, by name."""
+    return {line.get_label(): line for line in axis.lines if not line.get_label().startswith("_")}
 
 
 def test_to_frame():
@@ -503,11 +504,12 @@ def test_plot(tmp_path):
     for axis in figure.axes:
         assert axis.get_xlabel() == "epoch"
         training, validation = lines(axis).values()
-        assert training.get_color() == validation.get_color()
+        assert training.get_color() != validation.get_color()
         assert (training.get_linestyle(), validation.get_linestyle()) == ("-", "--")
-        for line in axis.lines:
-            np.testing.assert_array_equal(line.get_xdata(), h.epoch)
-            np.testing.assert_array_equal(line.get_ydata(), h[line.get_label()])
+        for name, line in lines(axis).items():
+            np.testing.assert_array_equal(line.get_xdata(), np.add(h.epoch, 1))
+            np.testing.assert_array_equal(line.get_ydata(), h[name])
+        assert {text.get_text() for text in axis.texts} == {"training", "validation", "best epoch: 1"}
     figure.savefig(tmp_path / "training.png")
     assert (tmp_path / "training.png").stat().st_size > 1000
     assert figure._repr_png_().startswith(b"\x89PNG")
@@ -520,7 +522,8 @@ def test_plot_of_losses_alone_and_of_one_epoch():
     h = History()
     h.append(7, {"loss": 1.0})
     (line,) = h.plot().axes[0].lines
-    assert line.get_marker() == "."
+    assert line.get_marker() == "o"
+    assert list(line.get_xdata()) == list(line.axes.get_xticks()) == [8]
 
 
 def test_plot_into_axes_that_are_there():

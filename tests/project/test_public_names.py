@@ -29,4 +29,4 @@ def test_a_module(noun):
     assert set(dir(module)) == {*module.__all__, *extra}
     for name in dir(module):
         value = getattr(module, name)
-        assert isinstance(value, list) or value.__module__.startswith("fastnn")  # a list of names has no module
+        assert isinstance(value, list | tuple) or value.__module__.startswith("fastnn")  # lists have no module

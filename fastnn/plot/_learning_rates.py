@@ -1,8 +1,4 @@
-"""Plots by matplotlib (``pip install "fastnn[plot]"``), which is imported by the first plot.
-
-Figures are created without pyplot, so no window opens and no list of open figures grows: display one in a notebook as
-the result of a cell (after ``%matplotlib inline``), or write it with its method `savefig`.
-"""
+"""Three trainings: a learning rate that is too low, one that is just right and one that is too high."""
 
 from __future__ import annotations
 
@@ -21,20 +17,13 @@ from fastnn._errors import DivergenceError, TrainingWarning
 from fastnn._figure import as_axes, new_figure
 from fastnn._validation import as_sequence, finite_number, must_be, positive_integer
 from fastnn.callbacks import Callback, Trainable
-from fastnn.lr_finder import LearningRates, check_has_rate
+from fastnn.lr_finder import check_has_rate
 from fastnn.model import Model
 from fastnn.optimizers import with_learning_rate
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure, SubFigure
-
-__all__ = ["learning_rates", "range_test"]
-
-
-def __dir__() -> list[str]:
-    return __all__
-
 
 Array = npt.NDArray[np.float64]
 
@@ -51,26 +40,6 @@ HEADROOM = 10.0
 MARGIN = 0.6
 #: Points of the map per direction, and maximum number of rows for its losses.
 RESOLUTION, MAP_ROWS = 31, 2000
-
-
-def range_test(found: LearningRates, *, ax: Axes | None = None) -> Figure | SubFigure:
-    """Draw the losses of a range test and of the trainings after it over the rates, and the recommended rates.
-
-    Parameters
-    ----------
-    found : LearningRates
-        Result of `Model.lr_find`.
-    ax : matplotlib.axes.Axes or None
-        Axes to draw in; None makes a new figure.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        It shows itself in notebooks.
-    """
-    if not isinstance(found, LearningRates):
-        raise TypeError(must_be("found", "a result of Model.lr_find", found))
-    return found.plot(ax)
 
 
 @dataclasses.dataclass(eq=False)

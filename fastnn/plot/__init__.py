@@ -1,0 +1,23 @@
+"""Pictures of nets, data and trainings by matplotlib (``pip install "fastnn[plot]"``), which the first picture imports.
+
+Figures are created without pyplot, so no window opens and no list of open figures grows: display one in a notebook as
+the result of a cell, or write it with its method `savefig`.
+"""
+
+from fastnn._figure.style import COLORS, style
+from fastnn.plot._activations import activations
+from fastnn.plot._boundary import decision_boundary
+from fastnn.plot._curves import learning_curves
+from fastnn.plot._hidden_space import hidden_space
+from fastnn.plot._learning_rates import learning_rates
+from fastnn.plot._network import network
+from fastnn.plot._range_test import range_test
+
+__all__ = [
+    "COLORS", "activations", "decision_boundary", "hidden_space", "learning_curves", "learning_rates", "network",
+    "range_test", "style",
+]  # fmt: skip
+
+
+def __dir__() -> list[str]:
+    return __all__
