@@ -9,7 +9,8 @@ pytestmark = pytest.mark.slow
 def test_forward_computation_by_hand_is_that_of_the_net(run):
     results, printed = run("descent/forward_by_hand")
     assert results["difference"] < 1e-15
-    assert results["output"] == pytest.approx(1 / (1 + np.exp(-0.677344290)), abs=1e-9)
+    first, second = 1 / (1 + np.exp(-0.5)), 1 / (1 + np.exp(-1.5))  # z = 0.5 + 2 * 0.25 - 0.5, and -1 + 2 + 0.5
+    assert results["output"] == pytest.approx(1 / (1 + np.exp(-(2 * first - second + 0.25))), rel=1e-14)
     assert "hidden neuron 2" in printed
 
 
@@ -55,6 +56,6 @@ def test_optimizers_race(run):
     rules = set(errors) - {"SGD", "L-BFGS", "Levenberg-Marquardt"}
     assert min(errors[name] for name in rules) < 0.8 * errors["SGD"]
     across = {name: int((np.diff(np.sign(path[:, 1])) != 0).sum()) for name, path in results["walks"].items()}
-    assert across["SGD"] > 10  # to and fro across the valley
+    assert across["SGD"] > 8  # to and fro across the valley
     assert max(across["AdaGrad"], across["RMSProp"]) < 5
     assert "best rate" in printed
