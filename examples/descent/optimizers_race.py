@@ -30,7 +30,6 @@ OPTIMIZERS = {
     "AdaGrad": fastnn.AdaGrad,
     "RMSProp": fastnn.RMSProp,
     "Adam": fastnn.Adam,
-    "AdamW": fastnn.AdamW,
     "NAdam": fastnn.NAdam,
     "Lion": fastnn.Lion,
 }
