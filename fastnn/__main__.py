@@ -22,6 +22,7 @@ from fastnn._engine.processors import available_threads
 from fastnn._engine.thread_team import region_cost
 from fastnn._errors import DivergenceError
 from fastnn._validation import must_be
+from fastnn._validation.names import closest
 from fastnn._version import __version__
 from fastnn.activations import Activation
 from fastnn.activations import get as get_activation
@@ -124,8 +125,7 @@ def _parser() -> argparse.ArgumentParser:
     descent = parser.add_argument_group("descent")
     descent.add_argument("--optimizer", default="adam", metavar="NAME",
                          help=f"{', '.join(optimizers.first_order_names())} (%(default)s)")
-    descent.add_argument("--learning-rate", type=float, metavar="R",
-                         help="0.01 for sgd, momentum, nesterov and adagrad, 0.001 for rmsprop and adam")  # fmt: skip
+    descent.add_argument("--learning-rate", type=float, metavar="R", help=f"({_default_rates()})")
     descent.add_argument("--momentum", type=float, metavar="M",
                          help="momentum of sgd (0), momentum and nesterov (0.9)")  # fmt: skip
     descent.add_argument("--batch-size", type=_batch_size, default=64, metavar="N",
@@ -154,13 +154,27 @@ def _parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpa
     return arguments
 
 
+def _default_rates() -> str:
+    """Return the learning rates of the optimizers as a text."""
+    names: dict[str, list[str]] = {}
+    for name in optimizers.first_order_names():
+        rate = getattr(optimizers.get(name), "learning_rate", 0.0)
+        names.setdefault(f"{rate:g}", []).append(name)
+    return "; ".join(f"{rate} for {', '.join(of_rate)}" for rate, of_rate in names.items())
+
+
 def _activation(name: str, alpha: float | None) -> Activation:
     activation = get_activation(name)
     return activation if alpha is None else Activation(activation.name, alpha)
 
 
 def _optimizer(name: str, learning_rate: float | None, momentum: float | None) -> optimizers.Optimizer:
-    optimizer = optimizers.get(name)
+    try:
+        optimizer = optimizers.get(name)
+    except ValueError:
+        known = optimizers.first_order_names()
+        constraint = f"one of {', '.join(known)}"
+        raise ValueError(must_be("optimizer", constraint, name, closest(name, known).strip())) from None
     if isinstance(optimizer, optimizers.Solver):
         raise ValueError(f"optimizer must be one for mini-batches, got {name!r}. Use one such as 'adam'.")
     if learning_rate is not None:
@@ -235,7 +249,10 @@ def _train(arguments: argparse.Namespace, model: Model) -> int:
     if not arguments.quiet:
         print()
     print(f"test accuracy   {right / len(X_test):.2%} ({right:,} of {len(X_test):,} images), loss {loss:.4f}")
-    print(f"training time   {seconds:.2f} s ({epochs}), {n_rows / seconds:,.0f} samples/s")
+    if spread:
+        smoothed = f"training loss   {history['loss'][-1]:.4f}, of targets smoothed by {spread:g}"
+        print(f"{smoothed} (the loss of the test is of labels as they are)")
+    print(f"training time   {seconds:.3g} s ({epochs}), {n_rows / seconds:,.0f} samples/s")
     print(f"compilation     {ready:.2f} s for compiling the kernels, or loading them from the cache")
     print(
         f"arithmetic      {rate / 1e9:.1f} GFLOP/s, {rate / peak:.0%} of the FMA peak of {peak / 1e9:.1f} GFLOP/s "
@@ -248,15 +265,10 @@ def _train(arguments: argparse.Namespace, model: Model) -> int:
 
 
 def _info() -> int:
-    lines = []
-    for name, value in system_info.info().items():
-        if isinstance(value, dict):  # a block of its own
-            lines += [(name, ""), *((f"  {part}", text) for part, text in value.items())]
-        else:
-            lines.append((name, value))
-    width = max(len(name) for name, _ in lines)
-    for name, text in lines:
-        print(f"{name:<{width}}  {text}".rstrip())
+    for name, value in system_info.info():
+        lines = [(name, value)] if isinstance(value, str) else [(name, ""), *((f"  {k}", v) for k, v in value.items())]
+        for label, text in lines:
+            print(f"{label:<24}  {text}".rstrip(), flush=True)
     return 0
 
 
@@ -367,4 +379,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    status = main()
+    if status == 130:  # what still compiles after Ctrl-C could delay the end of the process
+        sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)

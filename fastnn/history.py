@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
+from html import escape
 from typing import Any, ClassVar
 
 from fastnn._figure import panels_for
@@ -166,6 +167,18 @@ class History:
         if self.stopped is not None:
             parts.append(f"stopped: {self.stopped}")
         return f"History({'; '.join(parts)})"
+
+    def _repr_html_(self) -> str:
+        """Return a table of the first, least, greatest and last value of each name, which notebooks show."""
+        rows: list[tuple[str, ...]] = [("", "first", "least", "greatest", "last")]
+        for name, series in self._history.items():
+            known = [value for value in series if not math.isnan(value)] or [math.nan]
+            rows.append((name, *(f"{value:.4g}" for value in (series[0], min(known), max(known), series[-1]))))
+        found = [f"<table>\n<caption>{escape(repr(self))}</caption>"]
+        for k, row in enumerate(rows if self._epoch else []):
+            tag = "td" if k else "th"
+            found.append("<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in row) + "</tr>")
+        return "\n".join([*found, "</table>"])
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state by name, for pickle and skops."""

@@ -533,8 +533,8 @@ class Model(Differentiable, Embedding):
         callbacks : Callback, iterable of Callback or None
             Called at the start and the end of the training and of each epoch; see `Callback`.
         max_seconds : float or None
-            No epoch but the first begins later than this number of seconds after the start (compiling and validation
-            included). An epoch that has begun is finished: so only whole epochs are recorded, and a later fit
+            No epoch but the first begins later than this number of seconds after the start (validation included,
+            compiling not). An epoch that has begun is finished: so only whole epochs are recorded, and a later fit
             continues bit-exactly.
         verbose : bool or "auto"
             Progress on stderr: a bar in terminals and notebooks, one line per epoch in logs. "auto" shows the

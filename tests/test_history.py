@@ -8,7 +8,10 @@ import gc
 import io
 import json
 import math
+import os
 import pickle
+import re
+import struct
 import sys
 import threading
 import types
@@ -307,6 +310,65 @@ def test_the_bar(monkeypatch, verbose):
     assert drawn[-1] == new()
 
 
+def last_line(monkeypatch, columns, **metrics):
+    """Draw a bar on a terminal of `columns` columns and one more, which tqdm leaves free; return its last state."""
+    termios, fcntl = pytest.importorskip("termios"), pytest.importorskip("fcntl")
+    pytest.importorskip("tqdm")
+    monkeypatch.setattr(progress, "_INTERVAL", 3600.0)  # what is written must fit into the terminal's buffer
+    reader, writer = os.openpty()
+    fcntl.ioctl(writer, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns + 1, 0, 0))
+    with open(writer, "w", encoding="utf-8") as terminal:
+        monkeypatch.setattr(sys, "stderr", terminal)
+        bar = progress.bar(True, epochs=30, rows=3823)
+        for epoch in range(30):
+            bar.start_epoch(epoch)
+            bar.end_epoch({"loss": 0.51662, **metrics, "seconds": 0.05, "learning_rate": 0.001})
+        bar.close()
+        terminal.flush()
+        text = b""
+        while not text.endswith(b"\n"):
+            text += os.read(reader, 4096)
+    os.close(reader)
+    return text.decode().rstrip("\r\n").split("\r")[-1].rstrip()
+
+
+@pytest.mark.parametrize(
+    ("columns", "parts"),
+    [
+        (200, {"bar", "rate", "counts", "time"}),
+        (120, {"bar", "rate", "counts", "time"}),
+        (80, {"bar", "counts", "time"}),
+        (60, {"bar"}),
+        (42, set()),
+    ],
+)
+def test_the_bar_fits_its_line_and_keeps_loss_and_accuracy(monkeypatch, columns, parts):
+    line = last_line(monkeypatch, columns, accuracy=0.9998)
+    assert len(line) <= columns
+    assert "epoch 30/30:" in line
+    assert "loss=0.5166, accuracy=0.9998" in line
+    found = {"bar": "100%|", "rate": "76.5k samples/s", "counts": "115k/115k", "time": "[00:"}
+    assert {name for name, text in found.items() if text in line} == parts
+
+
+@pytest.mark.parametrize("columns", range(1, 130, 7))
+def test_no_line_is_longer_than_the_terminal_and_no_number_is_cut(monkeypatch, columns):
+    line = last_line(monkeypatch, columns, accuracy=0.9998, val_loss=0.61251, val_accuracy=0.98125)
+    assert len(line) <= columns
+    shown = re.findall(r"(\w+)=([\d.]+)", line)
+    known = [("loss", "0.5166"), ("accuracy", "0.9998"), ("val_loss", "0.6125"), ("val_accuracy", "0.9812")]
+    assert shown == known[: len(shown)]
+    assert len(shown) == sum(columns >= width for width in (11, 28, 45, 66))
+
+
+def test_the_rate_of_the_bar_is_that_of_the_recorded_seconds(monkeypatch):
+    assert f"{30 * 3823 / (30 * 0.05) / 1000:.1f}k samples/s" in last_line(monkeypatch, 120)
+
+
+def test_a_name_with_braces_is_shown_as_it_is(monkeypatch):
+    assert "{a}{0}=0.5" in last_line(monkeypatch, 120, **{"{a}{0}": 0.5})
+
+
 def test_fast_epochs_are_not_all_drawn_but_the_last_is(monkeypatch):
     pytest.importorskip("tqdm")
     monkeypatch.setattr(progress, "_INTERVAL", 3600.0)
@@ -406,8 +468,17 @@ class FakeWidget:
     def set_description_str(self, text, refresh):
         pass
 
-    def set_postfix_str(self, text, refresh):
-        pass
+    @property
+    def format_dict(self):
+        return {"ncols": None, "elapsed": 1.0}
+
+    @staticmethod
+    def format_meter(**state):
+        return state["bar_format"]
+
+    @staticmethod
+    def format_sizeof(number):
+        return f"{number:.0f}"
 
     def update(self, n):
         self.updates += 1
@@ -450,6 +521,20 @@ def test_ctrl_c_in_the_display_goes_through(monkeypatch):
         bar.update(1, 1.0, {})
     stream.after = 10**9
     bar.close()
+
+
+def test_notebooks_show_a_table():
+    h = History()
+    h.append(0, {"loss": 0.5, "<b>": 1.0})
+    h.append(1, {"loss": 0.25, "<b>": 3.0, "val_loss": 0.75})
+    h.append(2, {"loss": 0.375, "<b>": 2.0})
+    text = h._repr_html_()
+    assert "<tr><td>loss</td><td>0.5</td><td>0.25</td><td>0.5</td><td>0.375</td></tr>" in text
+    assert "<tr><td>&lt;b&gt;</td><td>1</td><td>1</td><td>3</td><td>2</td></tr>" in text
+    assert "<tr><td>val_loss</td><td>nan</td><td>0.75</td><td>0.75</td><td>nan</td></tr>" in text
+    assert "<caption>History(3 epochs; " in text
+    assert text.count("<tr>") == 4
+    assert History()._repr_html_() == "<table>\n<caption>History(no epochs)</caption>\n</table>"
 
 
 #  pictures and tables

@@ -89,7 +89,16 @@ def test_quiet_gives_results_only(capsys):
     out, err = capsys.readouterr()
     assert err == ""
     names = [line.split("  ")[0] for line in out.splitlines()]
-    assert names == ["test accuracy", "training time", "compilation", "arithmetic"]
+    assert names == ["test accuracy", "training loss", "training time", "compilation", "arithmetic"]
+
+
+@pytest.mark.parametrize("spread", ["0", "0.25"])
+def test_the_loss_of_smoothed_targets_is_called_so(capsys, models, spread):
+    assert main([*SHORT, "--quiet", "--label-smoothing", spread]) == 0
+    out = capsys.readouterr().out
+    named = re.search(r"^training loss +([\d.]+), of targets smoothed by 0.25", out, re.MULTILINE)
+    assert (named is not None) == (spread != "0")
+    assert named is None or named[1] == f"{models[0].history['loss'][-1]:.4f}"
 
 
 def test_the_seed_alone_decides(capsys, tmp_path):
@@ -223,6 +232,8 @@ def test_save_writes_the_trained_model(capsys, models, tmp_path):
         (["--learning-rate", "-1"], "learning_rate must be above 0"),
         (["--l2", "-1"], "l2 must be at least 0"),
         (["--loss", "hinge"], "loss must be one of squared_error,"),
+        (["--optimizer", "lbgfs"], "adamw, nadam, lion, got 'lbgfs'."),
+        (["--optimizer", "adan"], "got 'adan'. Did you mean 'adam'?"),
         (["--dtype", "float16"], "dtype must be 'float32' or 'float64', got 'float16'"),
         (["--seed", "-1"], "seed must be at least 0, got -1"),
         (["--save", "/no/such/folder/model.npz"], "argument --save"),
@@ -274,6 +285,7 @@ def test_help_lists_every_name(capsys):
         if name not in ("gaussian_nll", "quantile"):  # they have not one output per target
             assert re.search(rf"\b{name}\b", text), name
     assert {"adamw", "sgd"} <= set(optimizers.first_order_names())
+    assert "(0.01 for sgd, momentum, nesterov, adagrad; 0.001 for rmsprop, adam, amsgrad, adamw; 0.002 for" in text
 
 
 def test_more_threads_than_processors_are_not_announced(capsys, monkeypatch):
@@ -339,6 +351,15 @@ def test_ctrl_c_elsewhere(capsys, monkeypatch):
     assert main(["info"]) == 130
 
 
+def test_info_prints_what_is_known_before_it_measures(capsys, monkeypatch):
+    def pressed():
+        assert "versions" in capsys.readouterr().out
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(system_info, "roofline", pressed)
+    assert main(["info"]) == (0 if compiler.JIT_DISABLED else 130)
+
+
 def test_without_tqdm_a_terminal_gets_a_hint(capsys, monkeypatch):
     monkeypatch.setattr(command_line.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(command_line.sys.stderr, "isatty", lambda: True, raising=False)
@@ -352,7 +373,7 @@ def test_without_tqdm_a_terminal_gets_a_hint(capsys, monkeypatch):
 def test_info(capsys):
     assert main(["info"]) == 0
     lines = capsys.readouterr().out.splitlines()
-    found = system_info.info()
+    found = dict(system_info.info())
     assert [line.split("  ")[0] for line in lines if not line.startswith("  ")] == list(found)
     inner = [line[2:].split("  ")[0] for line in lines if line.startswith("  ")]
     assert inner == (list(found["roofline"]) if isinstance(found["roofline"], dict) else [])

@@ -58,27 +58,30 @@ def draw(
     picture: str, model: fastnn.Model, X: np.ndarray, answers: np.ndarray, attributions: dict[str, np.ndarray]
 ) -> None:
     """Draw some digits with the attributions of each, and what speaks for and against another answer."""
+    from matplotlib.colors import LinearSegmentedColormap
     from matplotlib.figure import Figure
 
-    chosen = [int(np.flatnonzero(answers == digit)[0]) for digit in (0, 3, 4, 7)]
+    chosen = [int(np.flatnonzero(answers == digit)[0]) for digit in (0, 3, 7)]
     second = np.argsort(model.predict(X[chosen]), axis=1)[:, -2]
     other = explain.integrated_gradients(model, X[chosen], target=second)
-    figure = Figure(figsize=(13, 8.2), layout="constrained")
-    panels = figure.subplots(len(chosen), 2 + len(attributions))
-    for axes, row, rival, parts in zip(panels, chosen, second, other, strict=True):
-        axes[0].imshow(X[row].reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
-        axes[0].set_title(f"read as {answers[row]}", fontsize=10)
-        maps = {name: values[row] for name, values in attributions.items()}
-        maps[f"integrated gradients\nof the rival, {rival}"] = parts
-        for ax, (name, values) in zip(axes[1:], maps.items(), strict=True):
-            most = np.abs(values).max()
-            ax.imshow(values.reshape(8, 8), cmap="RdBu", vmin=-most, vmax=most)
-            ax.contour(X[row].reshape(8, 8), levels=[0.5], colors="0.3", linewidths=0.7)
-            ax.set_title(name, fontsize=10)
-    for ax in figure.axes:
-        ax.set(xticks=[], yticks=[])
-    figure.suptitle("Blue pixels raise the logit, red ones lower it; the line is the outline of the digit")
-    figure.savefig(picture)
+    with fastnn.plot.style():
+        signed = LinearSegmentedColormap.from_list("signed", [fastnn.plot.COLORS[0], "white", fastnn.plot.COLORS[1]])
+        figure = Figure(figsize=(10, 5))
+        panels = figure.subplots(len(chosen), 2 + len(attributions))
+        for axes, row, rival, parts in zip(panels, chosen, second, other, strict=True):
+            axes[0].imshow(X[row].reshape(8, 8), cmap="gray_r", vmin=0, vmax=1)
+            axes[0].set_ylabel(f"read as {answers[row]}", fontsize=11)
+            for ax, values in zip(axes[1:], (*(v[row] for v in attributions.values()), parts), strict=True):
+                most = np.abs(values).max()
+                ax.imshow(values.reshape(8, 8), cmap=signed, vmin=-most, vmax=most)
+                ax.contour(X[row].reshape(8, 8), levels=[0.5], colors="0.3", linewidths=0.7)
+            axes[-1].set_ylabel(f"for a {rival}", fontsize=11)
+        for ax, name in zip(panels[0], ("the digit", *attributions, "integrated gradients, rival"), strict=True):
+            ax.set_title(name.replace(" gradients", "\ngradients").replace(" times", "\ntimes", 1), fontsize=10)
+        for ax in figure.axes:
+            ax.set(xticks=[], yticks=[])
+        figure.suptitle("Orange pixels raise the logit, blue ones lower it", x=0.01, ha="left")
+        figure.savefig(picture)
 
 
 if __name__ == "__main__":

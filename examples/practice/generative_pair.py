@@ -80,7 +80,7 @@ def shares(points: np.ndarray) -> np.ndarray:
     return np.bincount(distances.argmin(axis=1)[near], minlength=N_CENTERS) / len(points)
 
 
-def main(picture: str | None = None, *, steps: int = 4000) -> dict[int | str, np.ndarray]:
+def main(picture: str | None = None, *, steps: int = 3000) -> dict[int | str, np.ndarray]:
     """Train the pair; return for some of the steps, and for the data, the shares of the points at the eight centers."""
     discriminator, found = train(steps, pictures_at=[steps // 20, steps // 2, steps])
     real = draw(1000, np.random.default_rng(1))
@@ -91,22 +91,25 @@ def main(picture: str | None = None, *, steps: int = 4000) -> dict[int | str, np
     if picture:
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(15, 3.4), layout="constrained")
-        panels = figure.subplots(1, len(found) + 1, sharex=True, sharey=True)
-        for ax, (step, points) in zip(panels[:-1], found.items(), strict=True):
-            ax.scatter(*real.T, s=4, color="tab:gray", alpha=0.3, label="data")
-            ax.scatter(*points.T, s=4, color="tab:red", alpha=0.5, label="generated")
-            ax.set_title(f"{step} steps: {results[step].sum():.0%} at a center")
-        panels[0].legend(loc="upper right", markerscale=3)
-        grid = np.linspace(-3, 3, 121, dtype=np.float32)
-        x, y = np.meshgrid(grid, grid)
-        logits = discriminator.predict(np.c_[x.ravel(), y.ravel()]).reshape(x.shape)
-        shown = panels[-1].contourf(x, y, expit(logits), levels=np.linspace(0, 1, 21), cmap="RdBu")
-        figure.colorbar(shown, ax=panels[-1], label="probability")
-        panels[-1].set_title("of the data, by the discriminator")
-        for ax in panels:
-            ax.set(aspect="equal", xlim=(-3, 3), ylim=(-3, 3))
-        figure.savefig(picture)
+        with fastnn.plot.style():
+            figure = Figure(figsize=(10, 3.0))
+            panels = figure.subplots(1, len(found) + 1, sharex=True, sharey=True)
+            for ax, (step, points) in zip(panels[:-1], found.items(), strict=True):
+                ax.plot(*real.T, ".", markersize=3, color=fastnn.plot.COLORS[7], alpha=0.3)
+                ax.plot(*points.T, ".", markersize=3, color=fastnn.plot.COLORS[3], alpha=0.5)
+                ax.set_title(f"{step} steps:\n{results[step].sum():.0%} at a center", fontsize=11)
+            panels[0].set_xlabel("grey: data", loc="left")
+            panels[1].set_xlabel("orange: generated", loc="left")
+            grid = np.linspace(-3, 3, 121, dtype=np.float32)
+            x, y = np.meshgrid(grid, grid)
+            logits = discriminator.predict(np.c_[x.ravel(), y.ravel()]).reshape(x.shape)
+            shown = panels[-1].imshow(expit(logits), extent=(-3, 3, -3, 3), origin="lower", vmin=0, vmax=1)
+            figure.colorbar(shown, ax=panels[-1], shrink=0.8, ticks=[0, 0.5, 1])
+            panels[-1].set_title("discriminator:\nis it of the data?", fontsize=11)
+            for ax in panels:
+                ax.set(aspect="equal", xlim=(-3, 3), ylim=(-3, 3), xticks=[], yticks=[])
+            figure.suptitle("Points made from noise come to lie where the data are", x=0.01, ha="left")
+            figure.savefig(picture)
     return results
 
 

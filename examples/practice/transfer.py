@@ -69,14 +69,24 @@ def main(
     if picture:
         from matplotlib.figure import Figure
 
-        figure = Figure(figsize=(9, 3.5), layout="constrained")
-        images, bars = figure.subplots(1, 2)
-        images.imshow(np.hstack(few[0][:: max(1, len(few[0]) // 5)][:5].reshape(-1, side, side)), cmap="gray_r")
-        images.set(title=f"digits at random positions, {side} x {side} pixels", xticks=[], yticks=[])
-        bars.barh([name.rstrip(":") for name in accuracies], list(accuracies.values()))
-        bars.invert_yaxis()
-        bars.set(xlabel="test accuracy on the digits 5 to 9", xlim=(0, 1))
-        figure.savefig(picture)
+        with fastnn.plot.style():
+            figure = Figure(figsize=(10, 3.2))
+            left, right = figure.subfigures(1, 2, width_ratios=(6, 5))
+            tasks = {f"learnt first:\n{len(many[0])} rows": many, f"then:\n{len(few[0])} rows": few}
+            for axes, (name, (images, labels)) in zip(left.subplots(2, 5), tasks.items(), strict=True):
+                for ax, k in zip(axes, range(5), strict=True):
+                    ax.imshow(images[np.flatnonzero(labels == k)[0]].reshape(side, side), cmap="gray_r", vmin=0, vmax=1)
+                    ax.set(xticks=[], yticks=[])
+                axes[0].set_ylabel(name, fontsize=10)
+            ax = right.subplots()
+            colours = [fastnn.plot.COLORS[k] for k in (7, 0, 0)]
+            shown = {name.rstrip(":"): 100 * value for name, value in accuracies.items()}
+            bars = ax.barh(list(shown), list(shown.values()), color=colours)
+            ax.bar_label(bars, [f"{value:.0f}%" for value in shown.values()], padding=4)
+            ax.invert_yaxis()
+            ax.set(xlabel="test accuracy on the digits 5 to 9 (%)", xlim=(0, 60))
+            ax.set_title("Layers trained on other digits help")
+            figure.savefig(picture)
     return accuracies
 
 

@@ -203,7 +203,8 @@ def as_targets(
         labels_too = f" or labels of shape ({n_rows},)" if softmax else ""
         if not classes and columns == 1 and a.dtype.kind in "biu":
             labels_too = "; for labels of classes make the Model with loss='softmax_crossentropy'"
-        outputs = f"{n_outputs} outputs" if each == 1 else f"{n_outputs} outputs, {each} a target for {loss.name}"
+        outputs = f"{n_outputs} output{'s' * (n_outputs > 1)}"
+        outputs += "" if each == 1 else f", {each} a target for {loss.name}"
         raise ValueError(
             f"{name} has shape {a.shape}, but the net has {outputs}: "
             f"give shape ({n_rows}, {n_outputs // each}){labels_too}."
@@ -392,8 +393,11 @@ def _from_objects(a: npt.NDArray[np.object_], name: str, text_advice: str) -> np
 
 def _as_finite(a: npt.NDArray[Any], dtype: npt.DTypeLike, name: str) -> npt.NDArray[Any]:
     """Convert `a` to `dtype` and C order (no copy if it has both), and validate that all values are finite."""
-    with np.errstate(all="ignore"):  # what overflows is reported below, with its place
-        values = np.require(a, dtype=dtype, requirements=("C", "A"))
+    if a.dtype == dtype and a.flags.c_contiguous and a.flags.aligned:
+        values = a
+    else:
+        with np.errstate(all="ignore"):  # what overflows is reported below, with its place
+            values = np.require(a, dtype=dtype, requirements=("C", "A"))
     if a.dtype.kind != "f" or all_finite(values.reshape(-1)):
         return values
     index = next(_not_finite(values.reshape(-1)), None)

@@ -21,7 +21,9 @@ from fastnn.kernels.maths.isfinite import all_finite
 from fastnn.kernels.nn.rules import ACTIVATIONS, LOSSES, OPTIMIZERS
 
 _loaded: set[np.dtype[Any]] = set()
-_shown = threading.Event()
+_loading = threading.Event()  # set while `load_kernels` runs
+_shown = threading.Event()  # set when it has announced that it compiles
+_shown_of_others = threading.Event()  # the same of kernels that are loaded later
 
 
 def load_kernels(dtype: np.dtype[Any]) -> float:
@@ -43,21 +45,34 @@ def load_kernels(dtype: np.dtype[Any]) -> float:
     if JIT_DISABLED or dtype in _loaded:
         return 0.0
     start = time.perf_counter()
-    in_compile_thread(_call_all, dtype)
-    _loaded.add(dtype)
-    return time.perf_counter() - start
+    _loading.set()
+    try:
+        in_compile_thread(_call_all, dtype)
+        _loaded.add(dtype)
+    finally:
+        _loading.clear()
+    seconds = time.perf_counter() - start
+    if _shown.is_set():  # and stays so after Ctrl-C, when the compilation goes on in silence
+        _shown.clear()
+        _write(f"ready after {seconds:.1f} s")
+    return seconds
 
 
 def _show(event: Literal["compiling", "waiting"], _: str) -> None:
-    """Write one line per process to a terminal or notebook, as compiling takes long; no error of writing ends it."""
-    if _shown.is_set():
+    """Announce once per call of `load_kernels`, and once for all other kernels, that something is compiled."""
+    shown, how_long = (_shown, "some 15 s") if _loading.is_set() else (_shown_of_others, "some seconds")
+    if _shown.is_set() or shown.is_set():
         return
-    _shown.set()
+    shown.set()
     where = "in each process: no folder is writable" if CACHE_FOLDER is None else f"once, kept in {CACHE_FOLDER.parent}"
-    what = "waiting for another process that compiles" if event == "waiting" else f"compiling, some 15 s ({where})"
+    _write("waiting for another process that compiles" if event == "waiting" else f"compiling, {how_long} ({where})")
+
+
+def _write(text: str) -> None:
+    """Write a line to a terminal or notebook; no error of writing ends the program."""
     try:
         if sys.stderr.isatty() or "ipykernel" in sys.modules:
-            sys.stderr.write(f"fastnn: {what}\n")
+            sys.stderr.write(f"fastnn: {text}\n")
             sys.stderr.flush()
     except (AttributeError, OSError, ValueError):  # no stream, or a closed one
         pass

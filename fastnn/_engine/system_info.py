@@ -6,7 +6,7 @@ import importlib.metadata
 import platform
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -320,7 +320,7 @@ def describe(roof: Roofline) -> dict[str, str]:
         lines[f"read {name}, {_size(size)}"] = text
     for dtype in dict.fromkeys(dtype for dtype, _, _ in roof.peaks):
         rates = {n: roof.ridge(dtype, n_threads=n) for n in threads}
-        lines[f"ridge, {dtype}"] = _with_threads(rates, "flops per byte from memory")
+        lines[f"ridge, {dtype}"] = _with_threads(rates, "flops per byte from memory") + " (with fewer, memory limits)"
     return lines
 
 
@@ -367,37 +367,38 @@ _MODES: dict[flags.Mode, str] = {
 }
 
 
-def info() -> dict[str, str | dict[str, str]]:
-    """Return hardware and version information for a bug report.
+def info() -> Iterator[tuple[str, str | dict[str, str]]]:
+    """Yield hardware and version information for a bug report, each part as soon as it is known.
 
-    Returns
-    -------
-    dict
-        Texts by label; "roofline" is a dict of texts if kernels are compiled. Peaks, bandwidths and the cost of a
-        parallel region are measured by the call, which takes about two seconds.
+    Yields
+    ------
+    str
+        A label.
+    str or dict
+        Its text; that of "roofline" is a dict of texts if kernels are compiled. Peaks, bandwidths and the cost of a
+        parallel region are measured last, in about two seconds.
     """
     n_threads = available_threads()
     lanes = " or ".join(f"{simd.n_lanes(dtype)} {dtype}" for dtype in ("float32", "float64"))
-    found: dict[str, str | dict[str, str]] = {
-        "system": f"{platform.system()} {platform.release()}, {platform.machine()}",
-        "processor": processor_name(),
-        "vectors": f"{simd.VECTOR_BITS} bits: {lanes}; {simd.N_REGISTERS} registers, "
-        f"{'with' if simd.HAS_FMA else 'without'} fused multiply-add",
-        "caches": ", ".join(f"{name} {_size(size)}" for name, size in cache_sizes().items())
-        + ("" if reported_caches() else " (assumed: the system reports none)"),
-        "threads": f"{n_threads} available; fastnn starts its own (no OpenMP, TBB or workqueue)",
-        "region cost": f"{region_cost(n_threads) * 1e9:.0f} ns with {n_threads} threads"
-        if n_threads > 1
-        else "none with one thread",
-        # As Python a buffer larger than the caches would take minutes.
-        "roofline": "not measured: nothing is compiled" if compiler.JIT_DISABLED else describe(roofline()),
-    }
-    found["compiler"] = f"{_MODES[flags.MODE]} ({flags.REASON})"
+    yield "system", f"{platform.system()} {platform.release()}, {platform.machine()}"
+    yield "processor", processor_name()
+    fma = "with" if simd.HAS_FMA else "without"
+    yield "vectors", f"{simd.VECTOR_BITS} bits: {lanes}; {simd.N_REGISTERS} registers, {fma} fused multiply-add"
+    caches = ", ".join(f"{name} {_size(size)}" for name, size in cache_sizes().items())
+    yield "caches", caches if reported_caches() else f"{caches} (assumed: the system reports none)"
+    yield "threads", f"{n_threads} available; fastnn starts its own (no OpenMP, TBB or workqueue)"
+    yield "compiler", f"{_MODES[flags.MODE]} ({flags.REASON})"
     if compiler.JIT_DISABLED:
-        found["compiled code"] = "none: NUMBA_DISABLE_JIT is set, so the kernels run as slow Python"
+        yield "compiled code", "none: NUMBA_DISABLE_JIT is set, so the kernels run as slow Python"
     else:
         read_only = [f"{folder} (read only)" for folder in cache.FOLDERS.read if folder != cache.FOLDERS.write]
         write = [str(cache.FOLDERS.write or "not cached: no writable folder, set FASTNN_CACHE_DIR")]
-        found["compiled code"] = ", ".join(read_only + write)
-    found["versions"] = ", ".join(f"{name} {version}" for name, version in versions().items())
-    return found
+        yield "compiled code", ", ".join(read_only + write)
+    yield "versions", ", ".join(f"{name} {version}" for name, version in versions().items())
+    if n_threads > 1:
+        cost = f"{region_cost(n_threads) * 1e9:.0f} ns for {n_threads} threads to wait for each other once"
+    else:
+        cost = "none with one thread"
+    yield "region cost", cost
+    # As Python a buffer larger than the caches would take minutes.
+    yield "roofline", "not measured: nothing is compiled" if compiler.JIT_DISABLED else describe(roofline())

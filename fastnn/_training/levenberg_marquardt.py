@@ -72,16 +72,12 @@ class _LeastSquares:
     def __init__(self, net: Net, rows: Rows, team: ThreadTeam) -> None:
         from scipy.linalg import lapack  # where used: it takes some 100 ms to import
 
-        own = net.built()
+        self._own = own = net.built()
         self.n_params = n = len(own.parameter_index())
         ld = leading_dimension(n + 1, np.float64)
         architecture = dataclasses.replace(own.architecture, dtype=np.dtype(np.float64))
         self._engine = Engine(architecture, 0, 1)
         self._index = self._engine.parameter_index()
-        for mine, theirs in zip(
-            (*self._engine.weights(), *self._engine.biases()), (*own.weights(), *own.biases()), strict=True
-        ):
-            mine[...] = theirs
         n_outputs = architecture.sizes[-1]
         self._n_rows = rows.n
         self._block = min(rows.n, BLOCK_ROWS, max(1, BLOCK_BYTES // (8 * n_outputs * ld)))
@@ -120,9 +116,17 @@ class _LeastSquares:
         self._diagonal = self._factor.reshape(-1)[:: n + 1]
         self._dpotrf, self._dpotrs = lapack.dpotrf, lapack.dpotrs
 
+    def load_kernels(self) -> None:
+        """Load the kernels, by calls for no rows."""
+        self._residuals(0, 0, self._none, self._none)
+        self._team.run(add_products, self._jacobian, 0, 1, self._ld, self._products, 1, n_threads=1)
+
     def start(self) -> np.ndarray:
-        """Return the trained parameters of the net, (P,)."""
-        return self._engine.params[self._index]
+        """Read the present parameters of the net, and return those that are trained, (P,)."""
+        mine, own = self._engine, self._own
+        for view, values in zip((*mine.weights(), *mine.biases()), (*own.weights(), *own.biases()), strict=True):
+            view[...] = values
+        return mine.params[self._index]
 
     def _residuals(
         self, place: int, rows: int, vector: np.ndarray, jacobian: np.ndarray
@@ -240,7 +244,9 @@ def work(net: Net, fit: Fit) -> int:
 
 def run(loop: Loop) -> DivergenceError | None:
     """Run iterations until one of them ends the training; return the error to be raised where it diverged."""
-    return full_batch.run(loop, lambda on_iteration: _minimise(loop, on_iteration))
+    problem = _LeastSquares(loop.net, loop.fit.training, loop.team)
+    problem.load_kernels()  # before the clocks of iterations and display start
+    return full_batch.run(loop, lambda on_iteration: _minimise(problem, loop, on_iteration))
 
 
 def _settings(net: Net) -> LevenbergMarquardt:
@@ -248,9 +254,8 @@ def _settings(net: Net) -> LevenbergMarquardt:
     return net.optimizer
 
 
-def _minimise(loop: Loop, on_iteration: OnIteration) -> End:
+def _minimise(problem: _LeastSquares, loop: Loop, on_iteration: OnIteration) -> End:
     """Minimise a sum of squares until the method converges or `on_iteration` returns False."""
-    problem = _LeastSquares(loop.net, loop.fit.training, loop.team)
     with one_blas_thread() if problem.n_params >= LAPACK_THREADS else nullcontext():
         return _descend(problem, _settings(loop.net), Convergence.of(loop), on_iteration)
 

@@ -19,6 +19,17 @@ from fastnn._validation import must_be
 from fastnn.history import NO_METRICS
 
 _INTERVAL = 0.1  # seconds between two drawings, as epochs may take microseconds
+#: Columns that the bar itself takes at least.
+_LEAST_BAR = 5
+#: Layouts of a line from the widest to the narrowest, in the terms of tqdm; a line has the first that fits.
+_LAYOUTS = (
+    "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, RATE, VALUES]",
+    "{desc}: {percentage:3.0f}%|{bar}| {n_fmt}/{total_fmt} [{elapsed}<{remaining}, VALUES]",
+    "{desc}: {percentage:3.0f}%|{bar}| [{elapsed}<{remaining}, VALUES]",
+    "{desc}: {percentage:3.0f}%|{bar}| VALUES",
+    "{desc}: VALUES",
+    "VALUES",
+)
 
 
 class ProgressBar:
@@ -120,6 +131,8 @@ class _Bar(ProgressBar):
         self._rows = rows
         self._epoch = 0
         self._done = 0
+        self._finished = 0  # epochs whose seconds are known
+        self._seconds = 0.0
         self._shown: dict[str, float] = {}
         self._next = 0.0
         self._class = tqdm
@@ -156,6 +169,9 @@ class _Bar(ProgressBar):
 
     def end_epoch(self, values: Mapping[str, float]) -> None:
         self._done = (self._epoch + 1) * self._rows
+        if "seconds" in values:
+            self._finished += 1
+            self._seconds += values["seconds"]
         self._shown.update(values)
         self._draw_sometimes()
 
@@ -176,14 +192,51 @@ class _Bar(ProgressBar):
             return
         try:
             self._tqdm.set_description_str(f"epoch {self._epoch + 1}/{self._epochs}", refresh=False)
-            self._tqdm.set_postfix_str(_text(self._shown), refresh=False)
+            self._tqdm.bar_format = self._layout()
             self._tqdm.update(self._done - self._tqdm.n)
         except Exception:  # a notebook's widget may raise any error
             self._tqdm.disable = True
 
 
+    def _layout(self) -> str:
+        """Return the widest layout that fits the terminal: first without the rate, then without counts, time, bar.
+
+        Loss and metrics stay; the last ones are left out only where not even they fit.
+        """
+        state = self._tqdm.format_dict
+        columns = None if _in_notebook() else state["ncols"]
+        items = _items(self._shown)
+        while True:
+            for layout in _LAYOUTS:
+                filled = layout.replace("RATE", self._rate(state["elapsed"]))
+                shown = _escaped(", ".join(items))
+                filled = filled.replace("VALUES", shown) if items else filled.replace(", VALUES", "").rstrip("VALUES: ")
+                text = self._class.format_meter(**{**state, "bar_format": filled.replace("{bar}", ""), "ncols": None})
+                if not columns or len(text) + _LEAST_BAR * ("{bar}" in layout) <= columns:
+                    return filled
+            if not items:
+                return filled
+            items.pop()
+
+    def _rate(self, elapsed: float) -> str:
+        """Return rows per second: by the time of finished epochs, which a report counts, else by the bar's clock."""
+        rows, seconds = self._finished * self._rows, self._seconds
+        if not seconds > 0.0:
+            rows, seconds = self._done, elapsed
+        rate = self._class.format_sizeof(rows / seconds) if rows and seconds > 0.0 else "?"
+        return f"{rate} samples/s"
+
+
+def _items(values: Mapping[str, float]) -> list[str]:
+    return [f"{name}={value:.4g}" for name, value in values.items() if name not in NO_METRICS]
+
+
 def _text(values: Mapping[str, float]) -> str:
-    return ", ".join(f"{name}={value:.4g}" for name, value in values.items() if name not in NO_METRICS)
+    return ", ".join(_items(values))
+
+
+def _escaped(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}")
 
 
 def _in_notebook() -> bool:

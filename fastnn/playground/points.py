@@ -200,15 +200,17 @@ def read(text: Any, *, share: float, seed: str) -> tuple[Points, str]:
         raise ValueError(f"the data must be CSV, got what cannot be read ({error}).") from None
     if all(_number(cell) is None for cell in cells[0][:2]):
         del cells[0], lines[0]
-    if not 2 <= len(cells) <= MOST_POINTS:
-        raise ValueError(f"the data must have 2 to {MOST_POINTS} points, got {len(cells)}.")
+    if len(cells) > MOST_POINTS:
+        raise ValueError(f"the data must have at most {MOST_POINTS} points, got {len(cells)}.")
     inputs, texts = [], []
     for (number, line), row in zip(lines, cells, strict=True):
         x, y = (_number(cell) for cell in row[:2]) if len(row) == 3 else (None, None)
-        if x is None or y is None or not row[2].strip():
+        if x is None or y is None or not row[2].strip() or not row[2].isprintable():
             raise ValueError(f"line {number} must be two numbers and a label, such as 1.5,2,0, got {shown(line)}.")
         inputs.append((x, y))
         texts.append(row[2].strip()[:40])
+    if len(texts) < 2:
+        raise ValueError(f"the data must have at least 2 points, got {len(texts)}.")
     X = np.array(inputs, np.float64)
     labels, n_classes, names, moved_target = _labels(texts)
     X, moved = _inside(X)

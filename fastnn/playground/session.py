@@ -126,7 +126,7 @@ class Session:
 
     def __init__(self, send: Send, text: str | None = None) -> None:
         self._send = send
-        self._answers: dict[str, Callable[[dict[str, Any]], None]] = {
+        self.answers: dict[str, Callable[[dict[str, Any]], None]] = {
             "hello": self._hello, "set": self._set, "play": self._play, "pause": self._pause, "next": self._next,
             "step": self._step, "reset": self._reset, "regenerate": self._regenerate, "select": self._select,
             "weight": self._weight, "bias": self._bias, "points": self._points, "csv": self._csv, "net": self._net,
@@ -194,9 +194,9 @@ class Session:
             warnings.simplefilter("ignore", RuntimeWarning)
             compile_listeners.append(compiles)
             try:
-                if not isinstance(name, str) or name not in self._answers:
-                    raise ValueError(must_be("type", f"one of {', '.join(self._answers)}", name))
-                self._answers[name](message)
+                if not isinstance(name, str) or name not in self.answers:
+                    raise ValueError(must_be("type", f"one of {', '.join(self.answers)}", name))
+                self.answers[name](message)
             except (TypeError, ValueError, ArithmeticError, ImportError, MemoryError, OSError) as error:
                 self._error(str(error), name)
             finally:

@@ -223,10 +223,10 @@ class Trainer:
 
     def learning_rate(self) -> float | None:
         """Return the rate of the next epoch in the terms of the settings; None for a solver."""
-        rate = getattr(self.model.optimizer, "learning_rate", None)
-        if rate is None:
+        if self.full_batch:
             return None
-        return float(rate(self.epoch) if callable(rate) else rate) / unit_of(self.settings, self.n_classes)
+        rate = schedule_of(self.settings, self.settings["learningRate"])
+        return float(rate(self.epoch) if callable(rate) else rate)
 
     def run(self, epochs: int, *, max_seconds: float | None = None) -> str | None:
         """Train.

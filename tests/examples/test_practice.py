@@ -74,3 +74,24 @@ def test_without_model_labels_or_environment_the_net_fails(run):
     for name, (value,) in results.items():
         assert value < all_three - 0.08, name
     assert "environment" in printed
+
+
+def test_the_larger_the_net_the_more_it_gains_from_data(run):
+    results, printed = run("practice/why_deep_learning", amounts=(100, 1600), passes=20_000)
+    found = results["digits at random places"]
+    gains = [found[name][1] - found[name][0] for name in ("linear", "small net", "medium net", "large net")]
+    assert gains == sorted(gains)
+    assert gains[-1] > gains[0] + 0.3
+    assert "large net" in printed
+
+
+def test_a_search_chooses_a_simple_net_that_is_as_good(run):
+    pytest.importorskip("joblib")
+    results, printed = run("practice/architecture_search", rows=400, epochs=25, folds=4, widths=(2, 8, 32, 64))
+    mean, error, best, chosen = (results[name] for name in ("mean", "error", "best", "chosen"))
+    assert mean.shape == error.shape == (3, 4)
+    assert mean[best] == mean.max()
+    assert mean[chosen] >= mean[best] - error[best]
+    assert results["weights"][chosen] <= results["weights"][best]
+    assert results["test"] > results["test of the smallest"] + 0.1
+    assert "standard error" in printed

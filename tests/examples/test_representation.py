@@ -42,3 +42,19 @@ def test_a_net_on_pixels_needs_no_features(run):
     assert results["pixels", "net"][0] > max(results[kind, "net"][0] for kind in kinds)
     assert results["pixels", "net"][0] > results["pixels", "linear"][0]
     assert "64 numbers" in printed
+
+
+def test_maps_of_neurons_are_bent_more_from_layer_to_layer(run):
+    results, printed = run("representation/network_seen", rows=300, epochs=60)
+    assert results["accuracy"] > 0.9
+    assert results["layer 1"] > results["layer 2"] > results["output"]
+    assert "straight slope" in printed
+
+
+def test_training_unfolds_spirals(run):
+    results, printed = run("representation/hidden_space_unfolding", epochs=200)
+    first, *_, last = results.values()
+    assert first < 0.7
+    assert last > 0.95
+    assert list(results)[-1] == 200
+    assert "correct side" in printed

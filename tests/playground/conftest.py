@@ -65,6 +65,21 @@ def serve():
 
 
 @pytest.fixture(scope="session")
+def ask():
+    """Return a function that lets a session answer in this process, and returns its states and frames."""
+    from fastnn.playground.session import Session
+
+    def answers(settings, *messages):
+        sent = []
+        session = Session(lambda message, buffers: sent.append(message))
+        for message in ({"type": "hello", "state": settings}, *messages):
+            session.handle(message)
+        return [message for message in sent if message["type"] in ("state", "frame")]
+
+    return answers
+
+
+@pytest.fixture(scope="session")
 def address(serve):
     """Return the address of the server that the tests share."""
     return serve().address

@@ -8,13 +8,14 @@ SPIRAL = "dataset=spiral&seed=0.5&networkShape=4,2&epochsPerFrame=10"
 
 
 def open_page(tab, address, settings="", **emulated):
-    """Load the page with settings in its hash and wait for the first frame."""
+    """Load the page with settings in its hash and wait for the first frame, before which kernels may be compiled."""
     if emulated:
         tab.emulate(**emulated)
     tab.errors.clear()
     tab.received.clear()
     tab.go(f"{address}#{settings}")
-    tab.wait("document.querySelector('.heat').width === 100 && document.querySelector('.edge')?.getAttribute('stroke')")
+    tab.wait("document.querySelector('.heat').width === 100", 120)
+    tab.wait("document.querySelector('.edge').getAttribute('stroke')")
 
 
 def epoch(tab):
@@ -50,7 +51,21 @@ def settings_of(tab):
 def edge_place(tab, edge):
     """Return a place on an edge's curve near its end, in the window."""
     return tab.evaluate(
-        f"(() => {{ const p = document.querySelector('[data-edge=\"{edge}\"]'); p.closest('.net').scrollIntoView({{block: 'center'}});"
+        f"(() => {{ const p = document.querySelector('[data-edge=\"{edge}\"]');"
+        "p.closest('.net').scrollIntoView({block: 'center'});"
         "const at = p.getPointAtLength(0.8 * p.getTotalLength()), m = p.getScreenCTM();"
         "return [at.x * m.a + m.e, at.y * m.d + m.f] })()"
+    )
+
+
+def number(text):
+    """Return a number that the page shows, with a minus sign or per cent."""
+    return float(text.replace("\N{MINUS SIGN}", "-").replace(",", "").removesuffix(" %"))
+
+
+def pixels(tab, selector, side):
+    """Return the pixels of a canvas, as numbers of 32 bits."""
+    return tab.evaluate(
+        f"Array.from(new Uint32Array(document.querySelector('{selector}').getContext('2d')"
+        f".getImageData(0, 0, {side}, {side}).data.buffer))"
     )

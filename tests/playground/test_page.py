@@ -6,8 +6,7 @@ import re
 import time
 
 import pytest
-from playground.page_actions import SPIRAL, after, edge_place, epoch, settings_of, steps
-
+from playground.page_actions import SPIRAL, after, edge_place, epoch, number, pixels, settings_of, steps
 
 # --- P1 to P15: what TensorFlow Playground has ---
 
@@ -26,7 +25,8 @@ def test_p1_data_sets_are_chosen_and_made_anew(page, ask):
     assert new["points"] != state["points"]
     assert after(tab, lambda: tab.click("[data-action=step]"), "frame")["epoch"] == old["epoch"] + 1
     state = after(tab, lambda: tab.choose("[data-key=problem]", "regression"))
-    assert {"reg-plane", "reg-gauss"} <= set(tab.evaluate("[...document.querySelectorAll('[data-set]')].map((e) => e.dataset.set)"))
+    assert {"reg-plane", "reg-gauss"} <= set(state["sets"])
+    assert state["sets"] == tab.evaluate("[...document.querySelectorAll('[data-set]')].map((e) => e.dataset.set)")
     state = after(tab, lambda: tab.click('[data-set="reg-gauss"]'))
     assert state["settings"]["regDataset"] == "reg-gauss"
     assert len(state["points"]) == 1200
@@ -90,7 +90,8 @@ def test_p5_layers_and_neurons_by_buttons(page):
     assert state["settings"]["networkShape"] == [4, 2, 2, 2, 2, 2]
     assert tab.evaluate("document.querySelector('[aria-label=\"Add a layer\"]').disabled")
     for n in range(5, 9):
-        assert after(tab, lambda: tab.click('[aria-label="Add a neuron to layer 1"]'))["settings"]["networkShape"][0] == n
+        state = after(tab, lambda: tab.click('[aria-label="Add a neuron to layer 1"]'))
+        assert state["settings"]["networkShape"][0] == n
     assert tab.evaluate("document.querySelector('[aria-label=\"Add a neuron to layer 1\"]').disabled")
     state = after(tab, lambda: tab.click('[aria-label="Remove a neuron from layer 2"]'))
     assert state["settings"]["networkShape"] == [8, 1, 2, 2, 2, 2]
@@ -105,7 +106,8 @@ def test_p6_play_pause_step_reset(page):
     tab = page(SPIRAL)
     steps(tab, 2)
     tab.click("[data-action=play]")
-    tab.wait("document.querySelector('.fnp.playing') && document.querySelector('[data-value=epoch]').textContent > '000,100'")
+    tab.wait("document.querySelector('.fnp.playing')")
+    tab.wait("document.querySelector('[data-value=epoch]').textContent > '000,100'")
     after(tab, lambda: tab.click("[data-action=play]"))
     shown = epoch(tab)
     time.sleep(0.2)
@@ -142,19 +144,19 @@ def test_p8_every_node_has_its_map_and_hover_enlarges_it(page):
     tab = page(SPIRAL)
     steps(tab, 1)
     maps = tab.evaluate(
-        "[...document.querySelectorAll('.node canvas')].map((c) => [c.width, ...c.getContext('2d').getImageData(0, 0, 10, 10).data].join())"
+        "[...document.querySelectorAll('.node canvas')].map((c) =>"
+        "[c.width, ...c.getContext('2d').getImageData(0, 0, 10, 10).data].join())"
     )
     assert len(maps) >= 7 + 4 + 2 + 1
     assert len(set(maps)) == len(maps)
-    output = tab.evaluate("[...document.querySelector('.heat').getContext('2d').getImageData(0, 0, 100, 100).data].join()")
+    output = pixels(tab, ".heat", 100)
     frame = after(tab, lambda: tab.move(*tab.place('.node[data-layer="0"][data-unit="2"]')), "frame")
     assert frame["selected"] == {"layer": 0, "unit": 2}
     tab.wait("document.querySelector('[data-value=mapTitle]').textContent === 'Layer 1, neuron 3'")
-    large = "[...document.querySelector('.heat').getContext('2d').getImageData(0, 0, 100, 100).data].join()"
-    assert tab.evaluate(large) != output
+    assert pixels(tab, ".heat", 100) != output
     after(tab, lambda: tab.move(5, 5), "frame")
     tab.wait("document.querySelector('[data-value=mapTitle]').textContent === 'Output'")
-    assert tab.evaluate(large) == output
+    assert pixels(tab, ".heat", 100) == output
 
 
 def test_p9_edges_and_bias_squares_follow_the_weights(page):
@@ -183,7 +185,7 @@ def test_p10_weights_and_biases_are_edited_in_the_live_net(page):
     tab.move(*place)
     weight = tab.last("frame")["weights"][0][1][3]
     tab.wait("document.querySelector('[data-value=card]').textContent.startsWith('Weight is')")
-    assert float(tab.text("[data-value=card] b").replace("−", "-")) == pytest.approx(weight, rel=0.01)
+    assert number(tab.text("[data-value=card] b")) == pytest.approx(weight, rel=0.01)
     tab.press(*place)
     tab.type("2.5")
     frame = after(tab, lambda: tab.key("Enter"), "frame")
@@ -199,22 +201,18 @@ def test_p10_weights_and_biases_are_edited_in_the_live_net(page):
 
 def test_p11_test_points_and_discrete_output_on_demand(page):
     tab = page(SPIRAL)
-    dots = "document.querySelector('.dots').getContext('2d').getImageData(0, 0, 300, 300).data.filter((v, i) => i % 4 === 3 && v).length"
-    few = tab.evaluate(dots)
+    few = sum(pixel != 0 for pixel in pixels(tab, ".dots", 300))
     after(tab, lambda: tab.click("[data-key=showTestData]"))
-    assert tab.evaluate(dots) > 1.3 * few
-    colours = (
-        "new Set(Array.from(new Uint32Array(document.querySelector('.heat').getContext('2d').getImageData(0, 0, 100, 100).data.buffer))).size"
-    )
-    assert tab.evaluate(colours) > 5
+    assert sum(pixel != 0 for pixel in pixels(tab, ".dots", 300)) > 1.3 * few
+    assert len(set(pixels(tab, ".heat", 100))) > 5
     after(tab, lambda: tab.click("[data-key=discretize]"))
-    assert tab.evaluate(colours) <= 2
+    assert len(set(pixels(tab, ".heat", 100))) <= 2
 
 
 def test_p12_a_link_of_tensorflow_playground_is_valid_here(page):
     link = (
-        "activation=relu&regularization=L2&batchSize=15&dataset=xor&regDataset=reg-gauss&learningRate=0.1&regularizationRate=0.003"
-        "&noise=20&networkShape=5,3,2&seed=0.36823&showTestData=true&discretize=true&percTrainData=70&x=true&y=false&xTimesY=true"
+        "activation=relu&regularization=L2&batchSize=15&dataset=xor&regDataset=reg-gauss&learningRate=0.1"
+        "&regularizationRate=0.003&noise=20&networkShape=5,3,2&seed=0.36823&showTestData=true&discretize=true&percTrainData=70&x=true&y=false&xTimesY=true"
         "&xSquared=false&ySquared=false&cosX=false&sinX=true&cosY=false&sinY=false&collectStats=false&problem=classification"
         "&initZero=false&hideText=false&noise_hide=true&playButton_hide=true"
     )
@@ -224,7 +222,9 @@ def test_p12_a_link_of_tensorflow_playground_is_valid_here(page):
     assert (settings["activation"], settings["regularization"], settings["batchSize"]) == ("relu", "L2", 15)
     assert (settings["dataset"], settings["noise"], settings["percTrainData"]) == ("xor", 20, 70)
     assert [f["key"] for f in tab.last("state")["features"] if f["on"]] == ["x", "xTimesY", "sinX"]
-    hidden = tab.evaluate("[...document.querySelectorAll('[data-control]')].filter((e) => e.hidden).map((e) => e.dataset.control)")
+    hidden = tab.evaluate(
+        "[...document.querySelectorAll('[data-control]')].filter((e) => e.hidden).map((e) => e.dataset.control)"
+    )
     assert hidden == ["playButton", "noise"]
     kept = settings_of(tab)
     given = dict(pair.split("=") for pair in link.split("&"))

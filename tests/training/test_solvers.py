@@ -1054,3 +1054,29 @@ def test_the_benchmark_against_adam_prints_its_table(monkeypatch, capsys):
     assert lines[2].startswith("| sine, 200 rows, 1-10-1 |")
     assert lines[0].count("|") == lines[2].count("|")
     assert "not reached" not in lines[2]
+
+
+def test_the_kernels_of_levenberg_marquardt_are_loaded_before_the_first_iteration(monkeypatch):
+    """Otherwise its seconds, and the clock of the display, would count the compilation."""
+    called = []
+    for name in ("residuals", "add_products"):
+        kernel = getattr(lm, name)
+        monkeypatch.setattr(lm, name, lambda *a, k=kernel, name=name: called.append(name) or k(*a))
+    callback = fastnn.LambdaCallback(on_epoch_begin=lambda epoch, logs: called.append("begin"))
+    X, y = curve()
+    model_of("lm").fit(X, y, epochs=1, callbacks=callback)
+    assert called[:3] == ["residuals", "add_products", "begin"]
+
+
+def test_weights_set_at_the_beginning_of_the_first_iteration_are_its_start():
+    X, y = curve()
+    first, second = model_of("lm").build(1), model_of("lm").build(1)
+    start = [np.full_like(w, 0.25) + 0.1 * w for w in first.weights]
+    first.weights = start
+
+    def set_weights(epoch, logs):
+        second.weights = start
+
+    first.fit(X, y, epochs=1)
+    second.fit(X, y, epochs=1, callbacks=fastnn.LambdaCallback(on_epoch_begin=set_weights))
+    np.testing.assert_array_equal(flat(first), flat(second))

@@ -12,7 +12,9 @@ import _thread
 import atexit
 import ctypes
 import os
+import sys
 import threading
+import time
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
@@ -122,9 +124,11 @@ def _after_fork() -> None:
 def _at_exit() -> None:
     """End what is being compiled, as LLVM must not be in use while the process is torn down."""
     for job in list(_jobs):
-        if job.ident is not None:
+        sys.unraisablehook = lambda _: None  # an exception that comes in a destructor is ignored, and asked for again
+        end = time.monotonic() + EXIT_TIMEOUT
+        while job.ident is not None and not job.done.is_set() and time.monotonic() < end:
             ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(job.ident), ctypes.py_object(SystemExit))
-            job.done.wait(EXIT_TIMEOUT)
+            job.done.wait(POLL)
 
 
 atexit.register(_at_exit)

@@ -40,7 +40,7 @@ function h(tag, properties = {}, ...children) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (value !== null && value !== false && value !== undefined) node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat(3).filter((child) => child !== null && child !== undefined));
   return node;
 }
 
@@ -420,8 +420,8 @@ function network(app) {
           class: "node", "data-layer": layer - 1, "data-unit": unit, "aria-label": label, "aria-pressed": input ? String(features[unit].on) : null,
           style: `left:${x - radius}px;top:${y - radius}px;width:${2 * radius}px;height:${2 * radius}px`,
           onpointerenter: (event) => event.pointerType !== "touch" && app.select({ layer: layer - 1, unit }),
-          onpointerleave: (event) => event.pointerType !== "touch" && app.select(null),
-          onfocus: () => app.select({ layer: layer - 1, unit }), onblur: () => app.select(null),
+          onpointerleave: (event) => event.pointerType !== "touch" && !pinned && app.select(null),
+          onfocus: () => app.select({ layer: layer - 1, unit }), onblur: () => !pinned && app.select(null),
         }, canvas);
         node.classList.toggle("off", input && !features[unit].on);
         children.push(node);
@@ -561,6 +561,7 @@ function network(app) {
     hot?.path?.classList.remove("hot");
     card.hidden = true;
     card.classList.remove("pinned");
+    if (pinned?.node) app.select(null);
     hot = pinned = refresh = null;
   }
 
@@ -800,7 +801,7 @@ function dataPanel(app) {
       h("button", { "data-action": "clear", onclick: () => app.send("points", { op: "clear" }) }, "Remove all points")),
     h("div", { class: "drop" }, h("span", { class: "hint" }, "Own data: drop a CSV file here (two inputs, one label)."),
       h("div", { class: "row" }, h("label", { class: "file" }, "Open …", file),
-        h("button", { "data-action": "data", onclick: () => app.send("export", { format: "csv" }) }, "Save"))));
+        h("button", { "data-export": "csv", onclick: () => app.send("export", { format: "csv" }) }, "Save"))));
 }
 
 // --- what is beside the three columns --------------------------------------------------------------------------------

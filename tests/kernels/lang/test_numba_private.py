@@ -174,8 +174,8 @@ def test_the_variable_is_read(value, expected, monkeypatch):
 @compiled_only
 def test_info_names_the_way(monkeypatch):
     monkeypatch.setattr(system_info, "roofline", lambda: system_info.Roofline({}, {}, {}, None))
-    assert system_info.info()["compiler"].startswith(f"{flags.MODE}: ")
-    assert flags.REASON in system_info.info()["compiler"]
+    assert dict(system_info.info())["compiler"].startswith(f"{flags.MODE}: ")
+    assert flags.REASON in dict(system_info.info())["compiler"]
 
 
 TRAIN = """
