@@ -7,15 +7,18 @@ the result of a cell, or write it with its method `savefig`.
 from fastnn._figure.style import COLORS, style
 from fastnn.plot._activations import activations
 from fastnn.plot._boundary import decision_boundary
+from fastnn.plot._confusion import confusion
 from fastnn.plot._curves import learning_curves
 from fastnn.plot._hidden_space import hidden_space
 from fastnn.plot._learning_rates import learning_rates
+from fastnn.plot._loss_surface import loss_surface
 from fastnn.plot._network import network
 from fastnn.plot._range_test import range_test
+from fastnn.plot._weights import weights
 
 __all__ = [
-    "COLORS", "activations", "decision_boundary", "hidden_space", "learning_curves", "learning_rates", "network",
-    "range_test", "style",
+    "COLORS", "activations", "confusion", "decision_boundary", "hidden_space", "learning_curves", "learning_rates",
+    "loss_surface", "network", "range_test", "style", "weights",
 ]  # fmt: skip
 
 
