@@ -33,6 +33,7 @@ from fastnn.regularizers import L1, L1L2, L2
 
 if TYPE_CHECKING:
     from fastnn import explain as explain
+    from fastnn import playground as playground
     from fastnn import plot as plot
     from fastnn import robust as robust
     from fastnn.estimators import MLPClassifier as MLPClassifier
@@ -75,12 +76,12 @@ __all__ += optimizers.__all__
 #: Public modules, and names that are imported on first access, as they need scikit-learn.
 _MODULES = (
     "activations", "augmentation", "callbacks", "custom", "datasets", "estimators", "explain", "history",
-    "initializers", "interchange", "jit", "layers", "losses", "lr_finder", "metrics", "model", "optimizers", "plot",
-    "regularizers", "robust", "schedules", "solvers",
+    "initializers", "interchange", "jit", "layers", "losses", "lr_finder", "metrics", "model", "optimizers",
+    "playground", "plot", "regularizers", "robust", "schedules", "solvers",
 )  # fmt: skip
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 #: Modules that are imported on first access.
-_LATER = ("estimators", "explain", "interchange", "jit", "plot", "robust")
+_LATER = ("estimators", "explain", "interchange", "jit", "playground", "plot", "robust")
 
 
 def __dir__() -> list[str]:

@@ -55,6 +55,12 @@ def _count(text: str) -> int:
     return count
 
 
+def _port(text: str) -> int:
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"must be an integer from 0 to 65535, got {text!r}")
+    return int(text)
+
+
 def _widths(text: str) -> list[int]:
     return [_count(part) for part in text.split(",")] if text.strip() else []
 
@@ -84,7 +90,7 @@ def _parser() -> argparse.ArgumentParser:
     prog = "python -m fastnn"
     parser = argparse.ArgumentParser(
         prog=prog,
-        usage="%(prog)s [options]\n       %(prog)s info\n       %(prog)s warmup",
+        usage="%(prog)s [options]\n       %(prog)s info\n       %(prog)s warmup\n       %(prog)s playground [options]",
         description=DESCRIPTION,
         epilog=EPILOG,
         allow_abbrev=False,
@@ -94,7 +100,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("command", nargs="?", metavar="command",
                         help="info: print processor, threads, FMA peaks, bandwidths, cache and versions, for a bug "
                              "report; warmup: compile all kernels for float32 and float64 into the cache, so that "
-                             "later calls need not compile; without one: train with the given options")  # fmt: skip
+                             "later calls need not compile; playground: open a page on which a net trains live, see "
+                             "playground --help; without one: train with the given options")  # fmt: skip
 
     hidden = ", ".join(rule.name for rule in ACTIVATIONS if not rule.rows)
     losses = ", ".join(rule.name for rule in LOSSES if rule.outputs_per_target is None)
@@ -141,7 +148,7 @@ def _parse(parser: argparse.ArgumentParser, argv: Sequence[str] | None) -> argpa
         close = difflib.get_close_matches(name, known, 1)
         parser.error(f"{name} is unknown{f'; did you mean {close[0]}?' if close else '.'} See --help.")
     if arguments.command not in (None, "info", "warmup"):
-        parser.error(f"command must be info, warmup or none, got {arguments.command!r}. See --help.")
+        parser.error(f"command must be info, warmup, playground or none, got {arguments.command!r}. See --help.")
     if arguments.command and vars(arguments) != vars(parser.parse_args([arguments.command])):
         parser.error(f"{arguments.command} takes no options.")
     return arguments
@@ -295,6 +302,39 @@ def _warmup() -> int:
     return 0
 
 
+def _playground(prog: str, argv: Sequence[str]) -> int:
+    """Serve the playground until Ctrl-C; the arguments are those after the command."""
+    parser = argparse.ArgumentParser(
+        prog=f"{prog} playground",
+        description="Open a page on which a small net trains live on points of the plane. It listens on this machine "
+        'alone and needs no network. Needs the extra "playground".',
+        allow_abbrev=False,
+    )
+    parser.add_argument("--port", type=_port, default=0, metavar="N", help="port, 0 for any that is free (%(default)s)")
+    parser.add_argument("--no-browser", action="store_true", help="print the address only")
+    parser.add_argument("--data", type=Path, metavar="FILE",
+                        help="CSV to begin with: two inputs and a label per line")  # fmt: skip
+    arguments = parser.parse_args(argv)
+    try:
+        text = None if arguments.data is None else arguments.data.read_text(encoding="utf-8")
+    except (OSError, UnicodeError) as error:
+        parser.error(f"argument --data: must be a file of text that can be read, got {arguments.data} ({error})")
+    from fastnn.playground import serve
+
+    try:
+        serve(port=arguments.port, browser=not arguments.no_browser, data=text)
+    except ValueError as error:  # of the data
+        parser.error(f"argument --data: {arguments.data}: {error}")
+    except ImportError as error:
+        print(f"{parser.prog}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(130)  # at once: a session may be in the middle of a compilation, which would be waited for
+    return 0
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
@@ -314,8 +354,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         With status 2 for invalid arguments, and 0 after ``--help`` and ``--version``.
     """
     parser = _parser()
-    arguments = _parse(parser, argv)
+    given = sys.argv[1:] if argv is None else list(argv)
     try:
+        if given[:1] == ["playground"]:
+            return _playground(parser.prog, given[1:])
+        arguments = _parse(parser, given)
         if arguments.command == "info":
             return _info()
         if arguments.command == "warmup":

@@ -555,6 +555,11 @@ def rates_of_steps(learning_rate: LearningRate, epoch: int, epochs: int, n_steps
     return rates
 
 
+def rate_of_epoch(learning_rate: LearningRate, epoch: int) -> float:
+    """Return the rate of the first step of an epoch; errors are those of `rates_of_steps`."""
+    return float(rates_of_steps(learning_rate, epoch, 1, 1)[0, 0]) if callable(learning_rate) else float(learning_rate)
+
+
 def _called(function: Callable[[int], float], epoch: int) -> float:
     rate: Any = function(epoch)
     if isinstance(rate, np.ndarray) and rate.ndim == 0:

@@ -4,7 +4,8 @@
 The edge of a plate is heated and cooled; the temperature u inside obeys u_xx + u_yy = 0. A net u(x, y) is trained on
 the equation itself: the loss is the mean square of u_xx + u_yy at points inside, and of the error at points of the
 edge. No temperature inside is given. ``train_on_output(X, f, directions=np.eye(2))`` passes to ``f`` the outputs and
-their first and second derivatives by x and y, and takes back how the loss depends on them.
+their first and second derivatives by x and y, and takes back how the loss depends on them. The picture shows the
+temperature that the net has found, its error, and the loss.
 
 Run it with ``python examples/applications/boundary_value_problem.py [picture.png]``.
 """
@@ -68,11 +69,12 @@ def main(picture: str | None = None, *, steps: int = 1500) -> dict[str, float]:
     print(f"temperatures inside, none of which was given: mean error {results['mean error']:.1e}, "
           f"largest {results['largest error']:.1e}")  # fmt: skip
     if picture:
-        _draw(picture, model, X, losses)
+        draw(picture, model, X, losses)
     return results
 
 
-def _draw(picture: str, model: fastnn.Model, X: np.ndarray, losses: list[float]) -> None:
+def draw(picture: str, model: fastnn.Model, X: np.ndarray, losses: list[float]) -> None:
+    """Draw the temperature, its error and the loss."""
     from matplotlib.figure import Figure
 
     side = np.linspace(-1.27, 1.27, 301)
@@ -83,24 +85,27 @@ def _draw(picture: str, model: fastnn.Model, X: np.ndarray, losses: list[float])
         return np.ma.masked_array(values, outside).reshape(301, 301)
 
     found = model.predict(grid)[:, 0]
-    figure = Figure(figsize=(12, 4), layout="constrained")
-    field, error, loss = figure.subplots(1, 3, width_ratios=[1, 1, 0.9])
-    levels = np.linspace(-1.9, 1.9, 39)
-    field.contourf(side, side, on_grid(found), levels, cmap="RdYlBu_r", extend="both")
-    field.contour(side, side, on_grid(found), levels[::3], colors="k", linewidths=0.4)
-    field.scatter(*X[INSIDE:].T, c=temperature(X[INSIDE:])[:, 0], cmap="RdYlBu_r", vmin=-1.9, vmax=1.9, s=14,
-                  edgecolors="k", linewidths=0.4)  # fmt: skip
-    field.set_title("the net, and the temperatures given")
-    shades = error.pcolormesh(side, side, on_grid(np.abs(found - temperature(grid)[:, 0])), cmap="magma")
-    figure.colorbar(shades, ax=error)
-    error.plot(*X[:INSIDE].T, ".", color="w", markersize=1.5)
-    error.set_title("error, and where the equation must hold")
-    for axes in (field, error):
-        axes.set_aspect("equal")
-        axes.set_axis_off()
-    loss.semilogy(losses)
-    loss.set(xlabel="step", ylabel="loss")
-    figure.savefig(picture)
+    with fastnn.plot.style():
+        figure = Figure(figsize=(10, 3.5))
+        field, error, loss = figure.subplots(1, 3)
+        levels = np.linspace(-1.9, 1.9, 39)
+        shades = field.contourf(side, side, on_grid(found), levels, cmap="RdYlBu_r", extend="both")
+        field.contour(side, side, on_grid(found), levels[::3], colors="k", linewidths=0.4)
+        field.scatter(*X[INSIDE:].T, c=temperature(X[INSIDE:])[:, 0], cmap="RdYlBu_r", vmin=-1.9, vmax=1.9, s=16,
+                      edgecolors="k", linewidths=0.5)  # fmt: skip
+        figure.colorbar(shades, ax=field, location="bottom", label="temperature; dots: given", ticks=[-1, 0, 1])
+        field.set_title("Only the edge is given")
+        shades = error.pcolormesh(side, side, on_grid(np.abs(found - temperature(grid)[:, 0])), cmap="magma",
+                                  rasterized=True)  # fmt: skip
+        figure.colorbar(shades, ax=error, location="bottom", label="error; dots: where the equation must hold")
+        error.plot(*X[:INSIDE].T, ".", color="w", markersize=1.5)
+        error.set_title("Inside it is right as well")
+        for axes in (field, error):
+            axes.set_aspect("equal")
+            axes.set_axis_off()
+        loss.semilogy(losses, linewidth=1)
+        loss.set(title="The loss", xlabel="step", ylabel="equation inside, and edge")
+        figure.savefig(picture)
 
 
 if __name__ == "__main__":

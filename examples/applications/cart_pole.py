@@ -6,10 +6,11 @@ place, velocity, angle and angular velocity it computes the logit of a push to t
 compiled by Numba that takes the net as an argument (`Model.jit`) and follows its training, so playing costs little.
 After each round of episodes the policy gradient is computed from the recorded states, and `Model.train_on_output` makes
 the update: the derivative of the expected return by a logit is (action - probability) times the advantage, the return
-of the rest of the episode less its mean over the episodes. (R. J. Williams, "Simple statistical gradient-following
-algorithms for connectionist reinforcement learning", Machine Learning 8, 1992. Cart and pole: A. G. Barto, R. S.
-Sutton, C. W. Anderson, "Neuronlike adaptive elements that can solve difficult learning control problems", IEEE
-Transactions on Systems, Man, and Cybernetics 13, 1983.)
+of the rest of the episode less its mean over the episodes. The picture shows how long the pole stands, round after
+round, and the policy with an episode before and one after the training. (R. J. Williams, "Simple statistical
+gradient-following algorithms for connectionist reinforcement learning", Machine Learning 8, 1992. Cart and pole: A. G.
+Barto, R. S. Sutton, C. W. Anderson, "Neuronlike adaptive elements that can solve difficult learning control problems",
+IEEE Transactions on Systems, Man, and Cybernetics 13, 1983.)
 
 Run it with ``python examples/applications/cart_pole.py [picture.png]``.
 """
@@ -86,7 +87,7 @@ def loss(logit: np.ndarray, chosen: np.ndarray, weights: np.ndarray) -> tuple[fl
     return -float(np.sum(weights * np.log(likelihood))), weights * (probability - chosen)
 
 
-def main(picture: str | None = None, *, rounds: int = 80, episodes: int = 32) -> dict[str, float]:
+def main(picture: str | None = None, *, rounds: int = 60, episodes: int = 32) -> dict[str, float]:
     """Train a policy; return the mean number of steps of the first and of the last rounds."""
     policy = fastnn.Model(
         [fastnn.Dense(32, "tanh"), 1], loss="binary_crossentropy", optimizer=fastnn.Adam(0.01), dtype="float64", seed=0
@@ -111,29 +112,36 @@ def main(picture: str | None = None, *, rounds: int = 80, episodes: int = 32) ->
     print(f"steps per episode: {first:.0f} in the first 3 rounds, {last:.0f} in the last 3 of {rounds}")
     print(f"{simulated} steps of the simulator with the net, {1e9 * seconds / simulated:.0f} ns per step")
     if picture:
-        from matplotlib.figure import Figure
+        after = states[0, : table[-1][0]]
+        draw(picture, policy, table, untrained[: np.flatnonzero(np.abs(untrained).sum(axis=1))[-1] + 1], after)
+    return {"first": first, "last": last}
 
-        figure = Figure(figsize=(9, 3.8), layout="constrained")
+
+def draw(picture: str, policy: fastnn.Model, table: np.ndarray, before: np.ndarray, after: np.ndarray) -> None:
+    """Draw the steps of the episodes, and the policy with one episode before and one after the training."""
+    from matplotlib.figure import Figure
+
+    with fastnn.plot.style():
+        figure = Figure(figsize=(10, 4.2))
         left, right = figure.subplots(1, 2)
-        shown = np.arange(rounds)
+        shown = np.arange(len(table))
         left.fill_between(shown, table.min(axis=1), table.max(axis=1), alpha=0.2, linewidth=0)
         left.plot(shown, table.mean(axis=1))
-        left.set(xlabel="round", ylabel=f"steps per episode (mean and range of {episodes})", ylim=(0, LONGEST * 1.05),
-                 title="The pole stands longer")  # fmt: skip
+        left.annotate("mean", (shown[-1] / 2, table.mean(axis=1)[len(table) // 2]), xytext=(-8, 8), ha="right",
+                      textcoords="offset points", color=fastnn.plot.COLORS[0])  # fmt: skip
+        left.set(xlabel="round", ylabel=f"steps per episode (mean and range of {table.shape[1]})",
+                 ylim=(0, LONGEST * 1.05), title="The pole stands longer")  # fmt: skip
         angles, spins = np.meshgrid(np.linspace(-12, 12, 80), np.linspace(-120, 120, 80))
         zeros = np.zeros(angles.size)
         rows = np.column_stack([zeros, zeros, np.deg2rad(angles.ravel()), np.deg2rad(spins.ravel())])
         chance = 1 / (1 + np.exp(-policy.predict(rows).reshape(angles.shape)))
-        mesh = right.pcolormesh(angles, spins, chance, cmap="coolwarm", vmin=0, vmax=1, rasterized=True)
+        mesh = right.pcolormesh(angles, spins, chance, cmap="cividis", vmin=0, vmax=1, rasterized=True)
         figure.colorbar(mesh, ax=right, label="probability of a push to the right")
-        n = int(table[-1][0])
-        right.plot(np.rad2deg(states[0, :n, 2]), np.rad2deg(states[0, :n, 3]), color="black", linewidth=0.7)
-        n = int(np.flatnonzero(np.abs(untrained).sum(axis=1))[-1]) + 1
-        right.plot(np.rad2deg(untrained[:n, 2]), np.rad2deg(untrained[:n, 3]), color="white", linewidth=1.5)
-        right.set(xlabel="angle in degrees", ylabel="angular velocity in degrees per second", xlim=(-12, 12),
+        for path, colour in ((after, "black"), (before, "white")):
+            right.plot(*np.rad2deg(path[:, 2:]).T, color=colour, linewidth=1.2)
+        right.set(xlabel="angle (degrees)", ylabel="angular velocity (degrees per second)", xlim=(-12, 12),
                   ylim=(-120, 120), title="An episode before (white) and after (black)")  # fmt: skip
         figure.savefig(picture)
-    return {"first": first, "last": last}
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 
 A net learns two spirals. `fastnn.interchange.export_c` writes it into one header, and a C program of 25 lines, which
 needs nothing else, computes the probability at each point of a map. Compiled and run from here, it agrees with
-`predict_proba` to the last places.
+`predict_proba` to the last places. The picture is the map that the C program has computed, with the points learned.
 
 Run it with ``python examples/applications/net_in_c.py [picture.png]``. It needs a C compiler named cc.
 """
@@ -91,17 +91,26 @@ def main(picture: str | None = None, *, epochs: int = 300) -> dict[str, float]:
         results["difference"] = float(np.abs(drawn - expected).max())
         print(f"in C: {results['nanoseconds']:.0f} ns per point, probabilities within {results['difference']:.1e}")
     if picture:
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(5.5, 5), layout="constrained")
-        axes = figure.subplots()
-        shown = axes.imshow(drawn, origin="lower", extent=(-1, 1, -1, 1), cmap="RdBu", vmin=0, vmax=1, alpha=0.8)
-        for spiral, color in enumerate(["#8b0000", "#00008b"]):
-            axes.plot(*X[y == spiral].T, ".", color=color, markersize=2)
-        axes.set(title="two spirals, mapped by a C program", xlabel="x[0]", ylabel="x[1]")
-        figure.colorbar(shown, label="probability of the blue spiral")
-        figure.savefig(picture)
+        draw(picture, drawn, X, y)
     return results
+
+
+def draw(picture: str, probabilities: np.ndarray, X: np.ndarray, y: np.ndarray) -> None:
+    """Draw the map and the points."""
+    from matplotlib.colors import LinearSegmentedColormap
+    from matplotlib.figure import Figure
+
+    colours = fastnn.plot.COLORS[:2]
+    with fastnn.plot.style():
+        figure = Figure(figsize=(6.2, 5))
+        axes = figure.subplots()
+        blend = LinearSegmentedColormap.from_list("spirals", [colours[0], "white", colours[1]])
+        shown = axes.imshow(probabilities, origin="lower", extent=(-1, 1, -1, 1), cmap=blend, vmin=0, vmax=1, alpha=0.6)
+        for spiral, colour in enumerate(colours):
+            axes.scatter(*X[y == spiral].T, s=12, color=colour, edgecolors="white", linewidths=0.3)
+        axes.set(title="Two spirals, mapped by a C program", xlabel="x[0]", ylabel="x[1]")
+        figure.colorbar(shown, label="probability of the orange spiral")
+        figure.savefig(picture)
 
 
 if __name__ == "__main__":

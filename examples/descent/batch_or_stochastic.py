@@ -2,13 +2,16 @@
 ========================================
 
 Batch descent uses all rows per update, mini-batch descent a few of them, stochastic descent one row. The gradient of
-more rows is less noisy, so that the step can be longer, but it costs more to compute. The ranking depends on the axis:
-per epoch many updates are best, per update many rows, and per second mini-batches.
+few rows is noisy: its distance from that of all rows falls with the root of their number. But few rows cost little time
+and memory, so an epoch has many updates. The picture shows the noise, and the same trainings three times: per update
+batches are best, per epoch stochastic descent, per second mini-batches.
 
 Run it with ``python examples/descent/batch_or_stochastic.py [picture.png]``.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -18,50 +21,79 @@ from fastnn._script import run_script
 ROWS = 640
 #: Name: rows per update, learning rate (each the best of a few), epochs (as a multiple of those of stochastic descent).
 KINDS = {"batch": (ROWS, 1.2, 16), "mini-batch": (32, 0.5, 4), "stochastic": (1, 0.04, 1)}
+SIZES = (1, 4, 16, 64, 256)
 
 
-def main(picture: str | None = None, *, epochs: int = 40) -> dict[str, fastnn.History]:
-    """Train the same net with each; return the histories, whose val_loss is that of all rows after the epoch."""
+def new_model(rate: float) -> fastnn.Model:
+    return fastnn.Model([32, 10], loss="softmax_crossentropy", optimizer=fastnn.SGD(rate), seed=0)
+
+
+def noise(X: np.ndarray, y: np.ndarray, draws: int) -> dict[int, float]:
+    """Return for each number of rows how far their gradient is from that of all rows, relative to its length."""
+    model = new_model(0.1).build(X.shape[1])
+
+    def gradient(rows: np.ndarray) -> np.ndarray:
+        return np.concatenate([dW.ravel() for dW in model.gradient(X[rows], y[rows])[1]])
+
+    rng = np.random.default_rng(0)
+    of_all = gradient(np.arange(len(X)))
+    found = {}
+    for n in SIZES:
+        far = [np.sum((gradient(rng.integers(len(X), size=n)) - of_all) ** 2) for _ in range(draws)]
+        found[n] = float(np.sqrt(np.mean(far) / np.sum(of_all**2)))
+    return found
+
+
+def main(picture: str | None = None, *, epochs: int = 40, draws: int = 100) -> dict[str, Any]:
+    """Train the same net with each; return the noise and the histories, whose val_loss is that of all rows."""
     X, y, _, _ = fastnn.datasets.load_digits()
     X, y = X[:ROWS], y[:ROWS]
-    histories = {}
+    deviations = noise(X, y, draws)
+    histories, places = {}, {"updates": {}, "epochs": {}, "milliseconds": {}}
+    print("            rows  updates in an epoch  memory of a batch  final loss")
     for name, (batch_size, rate, times) in KINDS.items():
-        model = fastnn.Model([32, 10], loss="softmax_crossentropy", optimizer=fastnn.SGD(rate), seed=0)
+        model = new_model(rate)
         model.lr_find(X, y, epochs=1)  # compiles or loads the kernels, on a copy, before the timing
-        histories[name] = model.fit(X, y, epochs=times * epochs, batch_size=batch_size, validation_data=(X, y))
-
-    def loss_at(name: str, places: np.ndarray, place: float) -> str:
-        k = int(np.searchsorted(places, place, side="right")) - 1  # the last epoch up to that point
-        return f"{histories[name]['val_loss'][k]:11.4f}" if k >= 0 else f"{'-':>11}"
-
-    axes = {"epochs": {}, "updates": {}, "seconds": {}}
-    for name, (batch_size, _, _) in KINDS.items():
-        epoch = 1.0 + np.arange(len(histories[name]))
-        axes["epochs"][name] = epoch
-        axes["updates"][name] = epoch * (ROWS // batch_size)
-        axes["seconds"][name] = np.cumsum(histories[name]["seconds"])
-    fastest = min(places[-1] for places in axes["seconds"].values())
-    for axis, points in {
-        "epochs": (1, epochs // 4, epochs),
-        "updates": (epochs, 4 * epochs, 16 * epochs),
-        "seconds": (fastest / 8, fastest / 4, fastest / 2),
-    }.items():
-        print(f"loss after {axis:9}" + "".join(f"{point:11.4g}" for point in points))
-        for name in KINDS:
-            print(f"  {name:18}" + "".join(loss_at(name, axes[axis][name], point) for point in points))
+        history = model.fit(X, y, epochs=times * epochs, batch_size=batch_size, validation_data=(X, y))
+        histories[name] = history
+        epoch = np.arange(1, len(history) + 1)
+        places["epochs"][name] = epoch
+        places["updates"][name] = epoch * (ROWS // batch_size)
+        places["milliseconds"][name] = 1e3 * epoch * np.median(history["seconds"])
+        # The rows, and for each unit of each layer the output and its derivative.
+        memory = X.itemsize * batch_size * (X.shape[1] + 2 * sum(layer.units for layer in model.layers))
+        print(f"{name:12}{batch_size:4}{ROWS // batch_size:20}{memory / 1024:16.1f} KiB{history['val_loss'][-1]:12.4f}")
+    print("noise of the gradient: " + ", ".join(f"{value:.2f} ({n} rows)" for n, value in deviations.items()))
     if picture:
-        from matplotlib.figure import Figure
+        draw(picture, deviations, histories, places)
+    return {"noise": deviations, "histories": histories}
 
-        figure = Figure(figsize=(12, 4), layout="constrained")
-        for ax, (axis, places) in zip(figure.subplots(1, 3, sharey=True), axes.items(), strict=True):
-            for name in KINDS:
-                ax.loglog(places[name], histories[name]["val_loss"], label=name)
-            ax.set_xlabel(axis)
-            ax.grid(alpha=0.3)
-        figure.axes[0].set_ylabel("training loss")
-        figure.axes[0].legend()
+
+def draw(
+    picture: str, deviations: dict[int, float], histories: dict[str, fastnn.History], places: dict[str, Any]
+) -> None:
+    """Draw the noise over the number of rows, and the losses over updates, epochs and time."""
+    from matplotlib.figure import Figure
+
+    best = {"updates": "batch", "epochs": "stochastic", "milliseconds": "mini-batch"}
+    with fastnn.plot.style():
+        figure = Figure(figsize=(10, 4.2))
+        noisy, *panels = figure.subplots(1, 4)
+        numbers = np.array(SIZES)
+        noisy.loglog(numbers, deviations[1] / np.sqrt(numbers), color="0.7", linewidth=1)
+        noisy.loglog(numbers, list(deviations.values()), "o", color="0.3")
+        noisy.annotate("1 / root\nof the rows", (9, deviations[1] / 3), xytext=(4, 6), textcoords="offset points")
+        noisy.set(title="Few rows: noise", xlabel="rows per update", ylabel="noise / gradient", xticks=[1, 10, 100])
+        noisy.set_yticks([0.5, 1, 2, 5], ["0.5", "1", "2", "5"])
+        noisy.minorticks_off()
+        for ax, (axis, by_name) in zip(panels, places.items(), strict=True):
+            for (name, place), colour in zip(by_name.items(), fastnn.plot.COLORS, strict=False):
+                ax.loglog(place, histories[name]["val_loss"], color=colour, label=name, zorder=2 + (name == best[axis]))
+            ax.set(title=f"Best: {best[axis]}", xlabel=axis, ylim=(1e-3, 3))
+            ax.tick_params(labelleft=ax is panels[0])
+        panels[0].set_ylabel("training loss")
+        panels[0].legend(loc="lower left")
         figure.savefig(picture)
-    return histories
 
 
 if __name__ == "__main__":

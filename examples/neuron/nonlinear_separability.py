@@ -1,10 +1,11 @@
-"""Linear separability, XOR and hidden units
-=========================================
+"""The problem that a line cannot solve
+====================================
 
 Four clouds of points. If the two on the left are one class, a line separates the classes, and logistic regression (a
 net without hidden layers) finds it. If the two on a diagonal are one class (XOR), no line separates them: at most three
-of the four clouds lie on the correct side. A net with two hidden units solves it: in the plane of the
-outputs of its hidden units a line separates the classes again. The picture shows both planes.
+of the four clouds lie on the correct side. A net with two hidden units solves it: in the plane of the outputs of its
+hidden units a line separates the classes again. The picture shows the line that fails, the region that the net has
+learned, and the plane of its hidden units with the line that its last layer draws there.
 
 Run it with ``python examples/neuron/nonlinear_separability.py [picture.png]``.
 """
@@ -42,30 +43,38 @@ def main(picture: str | None = None, *, epochs: int = 100) -> dict[str, float]:
         print(f"{name:40} test accuracy {accuracies[name]:.1%}")
 
     report("left or right: logistic regression", train([], X, side, epochs), X_test, side_test)
-    report("XOR: logistic regression", train([], X, xor, epochs), X_test, xor_test)
+    line = train([], X, xor, epochs)
+    report("XOR: logistic regression", line, X_test, xor_test)
     # From most starts two units end with three of the four clouds, three or more units rarely do; seed 1 succeeds.
     net = train([fastnn.Dense(2, "tanh"), fastnn.Dense(1)], X, xor, epochs, seed=1)
     report("XOR: two hidden units", net, X_test, xor_test)
-
-    def hidden(X: np.ndarray) -> np.ndarray:
-        return np.tanh(X @ net.weights[0] + net.biases[0])
-
-    linear = train([], hidden(X), xor, epochs)
-    report("XOR: logistic regression on their outputs", linear, hidden(X_test), xor_test)
+    linear = train([], net.hidden(X), xor, epochs)
+    report("XOR: logistic regression on their outputs", linear, net.hidden(X_test), xor_test)
     if picture:
-        from matplotlib.figure import Figure
-
-        figure = Figure(figsize=(9, 4), layout="constrained")
-        left, right = figure.subplots(1, 2)
-        left.scatter(*X_test.T, c=xor_test, cmap="coolwarm", s=6)
-        left.set(title="input space: no line separates them", xlabel="x1", ylabel="x2")
-        right.scatter(*hidden(X_test).T, c=xor_test, cmap="coolwarm", s=6)
-        (a, b), c = linear.weights[0][:, 0], linear.biases[0][0]
-        right.axline((0, -c / b), slope=-a / b, color="k")  # a x + b y + c = 0
-        right.set(title="outputs of the hidden units: a line does", xlim=(-1.15, 1.15), ylim=(-1.15, 1.15))
-        right.set(xlabel="hidden unit 1", ylabel="hidden unit 2")
-        figure.savefig(picture)
+        draw(picture, line, net, X_test[:400], xor_test[:400], list(accuracies.values()))
     return accuracies
+
+
+def draw(
+    picture: str, line: fastnn.Model, net: fastnn.Model, X: np.ndarray, y: np.ndarray, accuracies: list[float]
+) -> None:
+    """Draw the plane of the inputs by both models, and that of the hidden units."""
+    from matplotlib.figure import Figure
+
+    with fastnn.plot.style():
+        figure = Figure(figsize=(10, 3.5))
+        fails, solves, hidden = figure.subplots(1, 3)
+        fastnn.plot.decision_boundary(line, X, y, ax=fails)
+        fastnn.plot.decision_boundary(net, X, y, ax=solves)
+        fastnn.plot.hidden_space(net, X, y, ax=hidden)
+        fails.set(title=f"A line: {accuracies[1]:.0%}", xlabel="x1", ylabel="x2")
+        solves.set(title=f"Two hidden units: {accuracies[2]:.0%}", xlabel="x1", ylabel="x2")
+        hidden.set(title="A line in their plane", xlabel="hidden unit 1", ylabel="hidden unit 2")
+        for ax in figure.axes:
+            ax.set_box_aspect(1)
+            if legend := ax.get_legend():
+                legend.remove()
+        figure.savefig(picture)
 
 
 if __name__ == "__main__":

@@ -393,8 +393,11 @@ def _from_objects(a: npt.NDArray[np.object_], name: str, text_advice: str) -> np
 
 def _as_finite(a: npt.NDArray[Any], dtype: npt.DTypeLike, name: str) -> npt.NDArray[Any]:
     """Convert `a` to `dtype` and C order (no copy if it has both), and validate that all values are finite."""
-    with np.errstate(all="ignore"):  # what overflows is reported below, with its place
-        values = np.require(a, dtype=dtype, requirements=("C", "A"))
+    if a.dtype == dtype and a.flags.c_contiguous and a.flags.aligned:
+        values = a
+    else:
+        with np.errstate(all="ignore"):  # what overflows is reported below, with its place
+            values = np.require(a, dtype=dtype, requirements=("C", "A"))
     if a.dtype.kind != "f" or all_finite(values.reshape(-1)):
         return values
     index = next(_not_finite(values.reshape(-1)), None)

@@ -188,7 +188,10 @@ def _finished(rows: Rows, form: RowFormat, class_weight: Any) -> Rows:
     targets = rows.targets
     if targets.labels.size:
         return rows
-    return replace(rows, targets=Targets(form.loss.prepare(targets.values), targets.labels, targets.n_outputs))
+    values = form.loss.prepare(targets.values)
+    if values is targets.values:
+        return rows
+    return replace(rows, targets=Targets(values, targets.labels, targets.n_outputs))
 
 
 def _split(rows: Rows, validation_split: float, seed: int) -> tuple[Rows, Rows]:

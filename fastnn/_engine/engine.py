@@ -273,8 +273,9 @@ class Engine:
 
     def update_readers(self) -> None:
         """Call `point_at` of the readers."""
-        for reader in tuple(self._readers):
-            reader.point_at(self.final_params)
+        if self._readers:
+            for reader in tuple(self._readers):
+                reader.point_at(self.final_params)
 
     def set_penalties(self, penalties: tuple[tuple[float, float], ...]) -> None:
         """Replace the factors l1 and l2 of each layer; (L,) pairs."""

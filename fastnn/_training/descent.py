@@ -20,7 +20,7 @@ from fastnn._training.progress import ProgressBar
 from fastnn.history import History
 from fastnn.kernels.tables import LOSS_NOT_FINITE, OK, WEIGHTS_NOT_FINITE
 from fastnn.optimizers import FirstOrderOptimizer
-from fastnn.schedules import Schedule, rates_of_steps
+from fastnn.schedules import Schedule, rate_of_epoch, rates_of_steps
 
 
 def check(net: Net) -> None:
@@ -171,7 +171,7 @@ def train_on_batch(net: Net, rows: Rows, team: ThreadTeam) -> dict[str, float]:
         nonlocal rate
         optimizer = first_order(net)
         metrics = function_metrics(net, rows)
-        rate = float(rates_of_steps(optimizer.learning_rate, net.epochs_done, 1, 1)[0, 0])
+        rate = rate_of_epoch(optimizer.learning_rate, net.epochs_done)
         sums = engine.train_epoch(
             rows.data(),
             step_options(optimizer, rate),

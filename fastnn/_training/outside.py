@@ -16,7 +16,7 @@ from fastnn._training.net import Net
 from fastnn._validation import CONVERSION_ERRORS, as_sequence, must_be, reason
 from fastnn.kernels.nn.rules import ACTIVATIONS
 from fastnn.kernels.tables import LOSS_NOT_FINITE, OK
-from fastnn.schedules import rates_of_steps
+from fastnn.schedules import rate_of_epoch
 
 Array: TypeAlias = npt.NDArray[Any]
 Function: TypeAlias = Callable[..., Any]
@@ -165,7 +165,7 @@ def _loss_and_slopes(returned: Any, names: tuple[str, ...]) -> tuple[float, tupl
 
 def _rate(net: Net) -> float:
     """Return the learning rate of an update between two epochs, as of `Model.train_on_batch`."""
-    return float(rates_of_steps(first_order(net).learning_rate, net.epochs_done, 1, 1)[0, 0])
+    return rate_of_epoch(first_order(net).learning_rate, net.epochs_done)
 
 
 def _update(net: Net, *, penalized: bool) -> float:

@@ -21,7 +21,9 @@ assert len(UPPER) >= 20
 #: The rooms, from the top down: modules and packages. Each may import only from lines below its own.
 ROOMS = (
     "__init__",
-    "__main__ interchange",
+    "__main__",
+    "playground",
+    "interchange",
     "estimators explain plot robust",
     "model",
     "_persistence lr_finder _embedding",
@@ -45,6 +47,7 @@ MAX_LEVELS, MAX_KERNEL_LEVELS = 10, 5
 CORE = {"fastnn", "numpy", "numba", "llvmlite"}
 #: Files whose classes derive from another package's, so that they are imported only when asked for.
 EXTRAS = {
+    "widget": {"anywidget", "traitlets"},
     "_base": {"sklearn", "joblib"},
     **{name: {"sklearn"} for name in ("_classifier", "_hidden", "_parameters", "_regressor", "_sklearn_callbacks")},
 }

@@ -156,7 +156,7 @@ def forward_row(params: Pointer, layers: Table[Layer], n_layers: int, width: int
         sums_row(params, layer, x, y)
         n = whole_vectors(layer.n_out, lanes(y))
         if not activate_rows(layer.activation, y, n, 1, layer.n_out):
-            activate_values(layer.activation, layer.alpha, layer.function, y, y, n)
+            activate_values(layer.activation, layer.alpha, layer.function, y, n)
             if not is_zero_at_zero(layer.activation):
                 clear_padding(y, n, 1, layer.n_out)
         x = y

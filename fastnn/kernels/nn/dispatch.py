@@ -107,17 +107,13 @@ def _activate_values() -> Any:
         function = rule.value_and_slope or rule.forward
         if function is not None:
             functions[rule.name] = function
-            value = f"{rule.name}(load(at(z, i)), p)" + "[0]" * (rule.value_and_slope is not None)
+            value = f"{rule.name}(load(at(y, i)), p)" + "[0]" * (rule.value_and_slope is not None)
             branches.append((rule.code, rule.name, ["for i in range(0, n, v):", f"    store(at(y, i), {value})"]))
-    branches.append((CUSTOM, "custom", ["call_native(function, z, y, y, n)"]))
-    head = '''def activate_values(code, alpha, function, z, y, n):
-    """Overwrite n elements at `y` (whole vectors) with f of those at `z`, which may be the same, and nothing else.
-
-    Two pointers, although callers have one: a compiler that knows of that makes masked stores of relu, which take
-    20 cycles each on some processors.
-    """
-    v = lanes(z)
-    p = broadcast(z, alpha)
+    branches.append((CUSTOM, "custom", ["call_native(function, y, y, y, n)"]))
+    head = '''def activate_values(code, alpha, function, y, n):
+    """Overwrite n elements at `y` (whole vectors) with f of them, and nothing else."""
+    v = lanes(y)
+    p = broadcast(y, alpha)
 '''
     return generate("activate_values", head + ladder(branches, []), functions)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -421,3 +422,21 @@ def test_all_finite_is_what_numpy_says(values):
     assert all_finite(x) == np.isfinite(x).all()
     y = np.array(values, np.float64)
     assert all_finite(y) == np.isfinite(y).all()
+
+
+@kernel
+def keep_positive(y, d):
+    for i in range(0, y.size, lanes(at(y, 0))):
+        zero = broadcast(at(y, 0), 0.0)
+        store(at(d, i), select_gt(load(at(y, i)), zero, load(at(d, i)), zero))
+
+
+@compiled_only
+@pytest.mark.skipif(not simd.IS_X86, reason="the names of instructions")
+def test_a_store_writes_a_whole_vector(dtype):
+    y, d = np.arange(-32, 32).astype(dtype), np.ones(64, dtype)
+    keep_positive(y, d)
+    np.testing.assert_array_equal(d, y > 0)
+    machine_code = "\n".join(keep_positive.inspect_asm().values())
+    assert re.search(r"vmovup[sd]|movup[sd]", machine_code)
+    assert not re.search(r"maskmov|\{%k\d\}\s*$", machine_code, re.MULTILINE)
