@@ -1,7 +1,7 @@
 """Architecture search
 ===================
 
-How wide and how deep should a net be? Nobody knows beforehand, so candidates are tried: each is trained on four fifths
+How wide and how deep should a net be? That is not known beforehand, so candidates are tried: each is trained on four fifths
 of the rows and scored on the fifth that was left out, five times over (cross-validation). The searches are independent
 of each other, so joblib spreads them over the processors.
 

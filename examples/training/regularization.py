@@ -97,7 +97,7 @@ def draw(picture: str, histories: dict[str, fastnn.History], results: dict[str, 
         bars = accuracies.barh(names, shown, color=[orange if name == "none" else green for name in names])
         accuracies.bar_label(bars, [f"{value:.1f} %" for value in shown], padding=3)
         accuracies.set(xlabel="test accuracy (%), axis from 60", xlim=(60, 95))
-        accuracies.set_title("Noise on the pixels helps most here")
+        accuracies.set_title("Here noise helps most")
         figure.savefig(picture)
 
 
