@@ -17,7 +17,9 @@ from fastnn._compatibility import BatchSize, as_batch_size
 from fastnn._data.rows import Rows, shuffled
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._errors import DivergenceError, warn
-from fastnn._figure import as_axes, new_figure
+from fastnn._figure import panels_for
+from fastnn._figure.labels import legend_beside
+from fastnn._figure.style import COLORS, muted, text_colour
 from fastnn._training.descent import train_on_batch
 from fastnn._training.fit import train
 from fastnn._training.loop import Fit
@@ -133,23 +135,27 @@ class LearningRates:
         matplotlib.figure.Figure
             The figure of `ax`.
         """
-        if ax is None:
-            (ax,) = new_figure(width=6.4, height=4.0).axes
-        (ax,) = as_axes("ax", ax)
-        finite = np.isfinite(self.losses)
-        ax.plot(self.rates[finite], self.losses[finite], color="0.85", linewidth=1, label="range test: loss per step")
-        ax.plot(self.rates[finite], self.smoothed[finite], color="0.5", label="range test: smoothed")
+        with panels_for("ax", ax, width=8.6, height=4.0) as (panel,):
+            self._draw(panel)
+        return panel.figure
+
+    def _draw(self, ax: Any) -> None:
+        """Draw into axes."""
+        finite, quiet = np.isfinite(self.losses), muted(ax)
+        steps = {"color": quiet, "linewidth": 1.0, "alpha": 0.45, "label": "range test: loss per step"}
+        ax.plot(self.rates[finite], self.losses[finite], **steps)
+        ax.plot(self.rates[finite], self.smoothed[finite], color=quiet, label="range test: smoothed")
         shown = [self.smoothed[finite]]
         uses = (
-            ("constant rate", self.constant, self.learning_rate, "tab:blue", "o-"),
-            ("peak of OneCycle", self.one_cycle, self.max_learning_rate, "tab:orange", "s--"),
+            ("constant rate", self.constant, self.learning_rate, COLORS[0], "o-"),
+            ("peak of OneCycle", self.one_cycle, self.max_learning_rate, COLORS[1], "s--"),
         )
         for name, trials, best, colour, style in uses:
             rates, losses = trials[np.isfinite(trials[:, 1])].T
             ax.plot(rates, losses, style, color=colour, markersize=4, label=f"after {self.epochs:.3g} epochs: {name}")
             if best is not None:
-                mark = {"color": colour, "markersize": 14, "markeredgecolor": "k"}
-                ax.plot([best], losses[rates == best], "*", **mark, label=f"{name}: {best:.2g}")
+                mark = {"color": colour, "markersize": 15, "markeredgecolor": text_colour(ax), "linestyle": "none"}
+                ax.plot([best], losses[rates == best], "*", **mark, label=f"{name}: {best:.2g}", zorder=4)
             shown.append(losses)
         values = np.concatenate(shown)
         if len(values):  # scale without what diverges
@@ -160,10 +166,9 @@ class LearningRates:
             else:
                 ax.set_ylim(low - 0.1 * (high - low) - 1e-12, high + 0.3 * (high - low) + 1e-12)
         ax.set_xscale("log")
-        ax.set_xlabel("learning rate")
-        ax.set_ylabel("loss")
-        ax.legend(fontsize="small")
-        return ax.figure
+        title = "stars: rates that train best" if self.learning_rate is not None else "no rate lowers the loss"
+        ax.set(xlabel="learning rate", ylabel="loss", title=title)
+        legend_beside(ax, *ax.get_legend_handles_labels())
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._adversary import FGSM, PGD, as_feature_limits
-from fastnn._figure import as_axes, new_figure
+from fastnn._figure import panels_for
 from fastnn._validation import (
     as_seed,
     as_sequence,
@@ -275,15 +275,16 @@ class RobustAccuracy:
         ImportError
             If matplotlib is not installed.
         """
-        panel = new_figure().axes[0] if ax is None else as_axes("ax", ax)[0]
-        panel.plot(self.eps, self.accuracy, ".-", label=label)
-        panel.set_xlabel("eps, largest change of a feature" if self.norm == np.inf else "eps, Euclidean distance")
-        panel.set_ylabel(f"accuracy under {self.attack}")
-        panel.set_ylim(-0.02, 1.02)
-        panel.grid(visible=True, alpha=0.3)
-        if label is not None:
-            panel.legend(loc="best")
-        return panel.figure
+        with panels_for("ax", ax) as (panel,):
+            panel.plot(self.eps, self.accuracy, ".-", label=label)
+            panel.set_xlabel("eps, largest change of a feature" if self.norm == np.inf else "eps, Euclidean distance")
+            panel.set_ylabel(f"accuracy under {self.attack}")
+            panel.set_ylim(-0.02, 1.02)
+            panel.grid(visible=True)
+            if label is not None:
+                panel.legend(loc="best", frameon=True)
+        figure: Figure | SubFigure = panel.figure
+        return figure
 
 
 class _Attack:

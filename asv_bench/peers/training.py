@@ -141,6 +141,7 @@ class Torch:
         import torch
 
         torch.set_num_threads(n_threads)
+        torch.set_flush_denormal(True)  # as the others do: means of gradients that are 0 become subnormal, and slow
         self.torch = torch
         X, y = work.data()
         self.X, self.y = torch.from_numpy(X), torch.from_numpy(y)

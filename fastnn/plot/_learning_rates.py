@@ -14,12 +14,15 @@ import numpy.typing as npt
 
 from fastnn._compatibility import BatchSize
 from fastnn._errors import DivergenceError, TrainingWarning
-from fastnn._figure import as_axes, new_figure
+from fastnn._figure import panels_for
+from fastnn._figure.labels import label_ends
+from fastnn._figure.style import COLORS, background_of, text_colour
 from fastnn._validation import as_sequence, finite_number, must_be, positive_integer
 from fastnn.callbacks import Callback, Trainable
 from fastnn.lr_finder import check_has_rate
-from fastnn.model import Model
+from fastnn.model import Model, subject_of
 from fastnn.optimizers import with_learning_rate
+from fastnn.plot._loss_surface import draw_contours, unit_across
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,14 +31,14 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 
 _LABELS, _NEUTRAL_LABELS = ("too low", "just right", "too high"), ("lowest", "middle", "highest")
-_COLOURS = ("tab:blue", "tab:green", "tab:red")
+_COLOURS = (COLORS[0], COLORS[2], COLORS[3])
 
 #: Ratio of the rate that is too low to the one that is just right.
 TOO_LOW = 1 / 30
 #: Search of the rate that is too high: factor per step, maximum number of steps, number of bisections after them.
 RISE, MOST_RISES, HALVINGS = 3.0, 7, 2
 #: Upper limit of the losses shown, as a multiple of the range of the losses of the better trainings.
-HEADROOM = 10.0
+HEADROOM = 2.0
 #: Margin of the map around the path of the rate that is just right, relative to the extent of the path.
 MARGIN = 0.6
 #: Points of the map per direction, and maximum number of rows for its losses.
@@ -102,7 +105,7 @@ def _parameters(model: Trainable) -> list[npt.NDArray[Any]]:
 
 
 def learning_rates(
-    model: Model,
+    model: Any,
     X: Any,
     y: Any,
     *,
@@ -116,13 +119,14 @@ def learning_rates(
 
     The left panel has the loss of three trainings after each epoch, the right one the paths of their weights over a
     map of the loss. If the model has two weights (linear regression on one feature), these are the coordinates of the
-    map; else it is the plane of the two principal directions of the paths [1]_. The legend marks a training that
-    diverges.
+    map; else it is a slice: the plane through the start and the lowest loss found, with the direction across in which
+    the paths extend most [1]_. The labels mark a training that diverges.
 
     Parameters
     ----------
-    model : Model
-        Not changed: copies are trained, from its present weights (or its start weights), with its optimizer.
+    model : Model, MLPClassifier or MLPRegressor
+        Not changed: copies are trained, from its present weights (or its start weights), with its optimizer. Of a
+        fitted estimator the copies are those of its Model.
     X, y, sample_weight, batch_size
         As for `Model.fit`.
     rates : sequence of three floats, or None
@@ -158,23 +162,27 @@ def learning_rates(
        NeurIPS, 2018, section 7.
     """
     if not isinstance(model, Model):
-        raise TypeError(must_be("model", "a fastnn.Model", model))
+        subject = subject_of(model)
+        model, X = subject.model, subject.features(X)
+        y = subject.targets(X, y)
     epochs = positive_integer(epochs, "epochs")
     check_has_rate(model.optimizer)
-    if axes is None:
-        left, right = new_figure(2, width=5.5, height=4.5).axes
-    else:
-        panels = as_axes("axes", axes, most=2)
-        if len(panels) != 2:
-            raise ValueError(must_be("axes", "two matplotlib.axes.Axes, for losses and map", axes))
-        left, right = panels
+    with panels_for("axes", axes, n_panels=2, width=5.0, height=4.2) as panels:
+        _draw(panels, model, X, y, rates, epochs, batch_size, sample_weight)
+    return panels[0].figure
+
+
+def _draw(
+    panels: Sequence[Any], model: Model, X: Any, y: Any, rates: Any, epochs: int, batch_size: BatchSize, weights: Any
+) -> None:
+    """Train, and draw the losses into the first panel, the paths into the second."""
 
     def run(rate: float) -> tuple[_Run, Model]:
-        one = _Run(rate, X, y, sample_weight)
+        one = _Run(rate, X, y, weights)
         return one, one.train(model, epochs, batch_size)
 
     if rates is None:
-        found = model.lr_find(X, y, epochs=epochs, batch_size=batch_size, sample_weight=sample_weight)
+        found = model.lr_find(X, y, epochs=epochs, batch_size=batch_size, sample_weight=weights)
         if found.learning_rate is None:
             raise ValueError(
                 f"rates must be given, as no good one was found: {found!r}. Pass three rates, or a model that is not "
@@ -190,9 +198,8 @@ def learning_rates(
     runs = [low[0], right_one[0], high[0]]
     if not math.isfinite(runs[0].losses[0]):
         raise ValueError("the loss is not finite before any training; scale X and y to about 1, or make a new Model.")
-    _draw_losses(left, runs)
-    _draw_paths(right, runs, right_one[1])
-    return left.figure
+    _draw_losses(panels[0], runs)
+    _draw_paths(panels[1], runs, right_one[1])
 
 
 def _too_high(rate: float, run: Callable[[float], tuple[_Run, Model]]) -> tuple[_Run, Model]:
@@ -236,18 +243,22 @@ def _draw_losses(ax: Axes, runs: Sequence[_Run]) -> None:
     everything = [loss for run in runs for loss in run.losses if math.isfinite(loss) and loss <= highest]
     ends = [run.final_loss for run in runs]
     labels = _LABELS if ends[1] == min(ends) else _NEUTRAL_LABELS
+    texts, shown = [], []
     for run, label, colour in zip(runs, labels, _COLOURS, strict=True):
-        end = f", diverged in epoch {len(run.losses) - 1}" if run.diverged else ""
+        end = f"\ndiverged in epoch {len(run.losses) - 1}" if run.diverged else ""
         losses = np.array([loss if loss <= 1e6 * highest else 1e6 * highest for loss in run.losses])  # NaN included
-        ax.plot(losses, ".-", color=colour, label=f"{label}: {run.rate:.2g}{end}")
+        texts.append(f"{label}: {run.rate:.2g}{end}")
+        shown.append((len(losses) - 1.0, float(losses[-1])))
+        ax.plot(losses, ".-", color=colour, label=texts[-1].replace("\n", ", "))
     if min(everything) > 0.0:
         ax.set_yscale("log")
-        ax.set_ylim(min(everything) / 1.3, highest)
+        ax.set_ylim(min(everything) * (min(everything) / highest) ** 0.06, highest)
     else:
         ax.set_ylim(min(everything), highest)
-    ax.set_xlabel("epoch")
-    ax.set_ylabel("loss")
-    ax.legend(loc="best")
+    ax.set_xlim(0, max(len(run.losses) for run in runs) - 1)
+    ax.locator_params(axis="x", integer=True)
+    ax.set(xlabel="epochs", ylabel="loss", title="three learning rates")
+    label_ends(ax, shown, texts, _COLOURS)
 
 
 def _draw_paths(ax: Axes, runs: Sequence[_Run], model: Model) -> None:
@@ -257,7 +268,8 @@ def _draw_paths(ax: Axes, runs: Sequence[_Run], model: Model) -> None:
     n_seen = [next((k for k, loss in enumerate(run.losses) if not loss <= highest), len(run.losses)) for run in runs]
     paths = [np.array(run.path[: n + 1]) for run, n in zip(runs, n_seen, strict=True)]
     seen = [path[:n] for path, n in zip(paths, n_seen, strict=True)]
-    centre, directions, labels = _plane(seen, model)
+    best = int(np.argmin(runs[1].losses[: n_seen[1]]))
+    centre, directions, labels = _plane(seen, best, model)
     flat = [(path.clip(-1e100, 1e100) - centre) @ directions.T for path in paths]
     near = np.concatenate([flat[0][: n_seen[0]], flat[1][: n_seen[1]]])
     span = np.maximum(np.ptp(near, axis=0), 0.2 * np.ptp(near, axis=0).max() + 1e-12)
@@ -276,37 +288,39 @@ def _draw_paths(ax: Axes, runs: Sequence[_Run], model: Model) -> None:
             [loss_at(centre + a * directions[0] + b * directions[1]) for a in coordinates[:, 0]]
             for b in coordinates[:, 1]
         ])  # fmt: skip
-        known = losses[np.isfinite(losses)]
-        levels = known.min() + np.geomspace(1e-3, 1.0, 16) * max(float(np.ptp(known)), 1e-12)
-        shown = np.ma.masked_invalid(losses)
-        ax.contourf(coordinates[:, 0], coordinates[:, 1], shown, [known.min(), *levels], cmap="Greys", alpha=0.5)
-        ax.contour(coordinates[:, 0], coordinates[:, 1], shown, levels, colors="0.5", linewidths=0.5)
+        draw_contours(ax, [coordinates[:, 0], coordinates[:, 1]], losses)
         ax.set_ylim(low[1], high[1])
     ax.set_xlim(low[0], high[0])
     for path, colour in zip(flat, _COLOURS, strict=True):
         ax.plot(path[:, 0], path[:, 1], ".-", color=colour, linewidth=1)
-    ax.plot(*flat[1][0], "ko", label="start")
-    best = flat[1][int(np.argmin(runs[1].losses[: n_seen[1]]))]
-    ax.plot(*best, "k*", markersize=12, label="lowest loss found")
-    ax.set_xlabel(labels[0])
-    ax.set_ylabel(labels[1])
-    ax.legend(loc="best")
+    mark: dict[str, Any] = {"color": text_colour(ax), "markeredgecolor": background_of(ax), "linestyle": "none"}
+    mark["zorder"] = 5
+    (start,) = ax.plot(*flat[1][0], marker="o", markersize=8, **mark)
+    (lowest,) = ax.plot(*flat[1][best], marker="*", markersize=15, **mark)
+    ax.legend([start, lowest], ["start", "lowest loss found"], loc="best", frameon=True)
+    title = "loss and the paths of the weights"
+    ax.set(xlabel=labels[0], ylabel=labels[1], title=f"slice: {title}" if model.n_params > 2 else title)
 
 
-def _plane(paths: Sequence[Array], model: Model) -> tuple[Array, Array, tuple[str, ...]]:
-    """Return the map's origin (P,), its one or two directions (k, P), and their labels."""
+def _plane(paths: Sequence[Array], best: int, model: Model) -> tuple[Array, Array, tuple[str, ...]]:
+    """Return the map's origin (P,), its one or two directions (k, P), and their labels.
+
+    The start and the point `best` of the middle path lie in the plane, so that the map is exact there.
+    """
     n = paths[0].shape[1]
     if n <= 2:
         names: tuple[str, ...] = ("weight", "bias" if model.layers[-1].use_bias else "second weight")
         return np.zeros(n), np.eye(n), names[:n]
-    centre = paths[1][-1]
-    # Paths are scaled to equal norm, or that of the highest rate would define both directions.
-    moves = [path - path[0] for path in paths] + [centre - paths[0][:1]]
-    scaled = [move / (float(np.linalg.norm(move)) or 1.0) for move in moves]
-    _, sizes, directions = np.linalg.svd(np.concatenate(scaled), full_matrices=False)
-    shares = sizes**2 / max(float((sizes**2).sum()), 1e-300)
-    names = tuple(f"direction {k + 1} ({share:.0%} of the way)" for k, share in enumerate(shares[:2]))
-    return centre, directions[:2], names
+    start, lowest = paths[1][0], paths[1][best]
+    length = float(np.linalg.norm(lowest - start))
+    first = (lowest - start) / length if length > 0.0 else np.eye(n)[0]
+    # Paths are scaled to equal norm, or that of the highest rate would define the direction.
+    moves = [path - start for path in paths]
+    scaled = np.concatenate([move / (float(np.linalg.norm(move)) or 1.0) for move in moves])
+    _, sizes, directions = np.linalg.svd(scaled - np.outer(scaled @ first, first), full_matrices=False)
+    second = np.asarray(directions[0] if sizes[0] > 1e-9 else np.random.default_rng(0).standard_normal(n))
+    labels = ("weights, from start to lowest loss", "weights, across")
+    return lowest, np.array([first, unit_across(second, first)]), labels
 
 
 class _Losses:

@@ -209,3 +209,4 @@ def _are_labels(y: Array, *, scored: bool) -> bool:
     if scored or y.dtype.kind in "OUSb":
         return True
     return bool(y.dtype.kind in "iu" and len(np.unique(y)) <= _MOST_CLASSES)
+
