@@ -6,7 +6,7 @@ to zero while the loss on other digits rises after some epochs: it overfits. L2,
 memorizing harder; early stopping keeps the weights of the epoch with the lowest loss on rows that were held back.
 
 The picture shows the losses without and with a remedy, the epoch with the lowest test loss, and how many test digits
-are read correctly. Mixup lowers the test loss here, but corrects no answers.
+are read correctly. Mixup lowers the test loss here, but hardly the number of wrong answers.
 
 Run it with ``python examples/training/regularization.py [picture.png]``.
 """
