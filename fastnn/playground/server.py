@@ -182,12 +182,12 @@ def application(text: str | None = None) -> Any:
 
                 def send(message: dict[str, Any], buffers: Sequence[bytes]) -> None:
                     with contextlib.suppress(RuntimeError):  # the loop is closed
-                        loop.call_soon_threadsafe(self.write, message, buffers)
+                        loop.call_soon_threadsafe(self.deliver, message, buffers)
 
                 self.set_nodelay(True)
                 self.worker = Worker(Session(send, text))
 
-        def write(self, message: dict[str, Any], buffers: Sequence[bytes]) -> None:
+        def deliver(self, message: dict[str, Any], buffers: Sequence[bytes]) -> None:
             with contextlib.suppress(tornado.websocket.WebSocketClosedError):  # the page has gone
                 head = json.dumps({**message, "buffers": len(buffers)}, allow_nan=False)
                 for part, binary in ((head, False), *((buffer, True) for buffer in buffers)):
@@ -205,7 +205,7 @@ def application(text: str | None = None) -> Any:
             try:
                 message = read_message(text)
             except ValueError as error:
-                self.write({"type": "error", "message": str(error), "request": None}, ())
+                self.deliver({"type": "error", "message": str(error), "request": None}, ())
             else:
                 await self.worker.handle(message)
             if self.ws_connection is not None and hasattr(self, "written"):

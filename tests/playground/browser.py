@@ -1,7 +1,7 @@
 """Chromium without a window, driven by its DevTools protocol over a WebSocket.
 
-`Browser` starts it once; `Browser.open` returns a `Tab` on a new page. A tab records errors of the page and the addresses
-it has asked for, so that a test can require that there were none.
+`Browser` starts it once; `Browser.open` returns a `Tab` on a new page. A tab records errors of the page and the
+addresses it has asked for, so that a test can require that there were none.
 """
 
 from __future__ import annotations
@@ -23,15 +23,16 @@ from tornado.websocket import websocket_connect
 
 PROGRAM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 ARGUMENTS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--hide-scrollbars", "--remote-debugging-port=0",
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+    "--disable-background-networking", "--disable-component-update", "--hide-scrollbars", "--remote-debugging-port=0",
 )  # fmt: skip
 SECONDS = 20.0
 SHIFT, CONTROL = 8, 2
 #: Code and virtual key code of the keys that are not a letter.
 KEYS = {
-    " ": ("Space", 32), "Enter": ("Enter", 13), "Tab": ("Tab", 9), "Escape": ("Escape", 27), "ArrowLeft": ("ArrowLeft", 37),
-    "ArrowUp": ("ArrowUp", 38), "ArrowRight": ("ArrowRight", 39), "ArrowDown": ("ArrowDown", 40), "End": ("End", 35),
+    " ": ("Space", 32), "Enter": ("Enter", 13), "Tab": ("Tab", 9), "Escape": ("Escape", 27),
+    "ArrowLeft": ("ArrowLeft", 37), "ArrowUp": ("ArrowUp", 38), "ArrowRight": ("ArrowRight", 39),
+    "ArrowDown": ("ArrowDown", 40),
 }  # fmt: skip
 
 
@@ -57,7 +58,9 @@ class Browser:
         else:
             raise RuntimeError("Chromium ended before it listened")
         # Else a pipe that is full would stop the browser.
-        threading.Thread(target=self.process.stderr.read, daemon=True).start()
+        self.reader = threading.Thread(target=self.process.stderr.read, daemon=True)
+        self.reader.start()
+        self.tabs: list[Tab] = []
 
     def run(self, coroutine: Any) -> Any:
         """Return the result of a coroutine that runs on the thread of the browser."""
@@ -72,6 +75,7 @@ class Browser:
             return await websocket_connect(target["webSocketDebuggerUrl"], max_message_size=1 << 28)
 
         tab = Tab(self, self.run(connect()))
+        self.tabs.append(tab)
         tab.emulate(**settings)
         if url != "about:blank":
             tab.go(url)
@@ -79,10 +83,16 @@ class Browser:
 
     def close(self) -> None:
         """End the browser and remove its profile."""
+        for tab in self.tabs:
+            self.loop.call_soon_threadsafe(tab.socket.close)
+            tab.listener.result(SECONDS)
         self.process.kill()
         self.process.wait()
+        self.reader.join()
+        self.process.stderr.close()
         self.loop.call_soon_threadsafe(self.loop.stop)
         self.thread.join()
+        self.loop.close()
         shutil.rmtree(self.profile, ignore_errors=True)
 
 
@@ -95,6 +105,7 @@ class Tab:
         self.waiting: dict[int, asyncio.Future[Any]] = {}
         self.errors: list[str] = []
         self.requests: list[str] = []
+        self.received: list[dict[str, Any]] = []
         self.bytes = 0
         self.listener = asyncio.run_coroutine_threadsafe(self._listen(), browser.loop)
         for domain in ("Runtime", "Log", "Page", "Network"):
@@ -117,6 +128,8 @@ class Tab:
             self.requests.append(values["request"]["url"])
         elif method == "Network.webSocketCreated":
             self.requests.append(values["url"])
+        elif method == "Network.webSocketFrameReceived" and values["response"]["opcode"] == 1:
+            self.received.append(json.loads(values["response"]["payloadData"]))
         elif method == "Network.loadingFinished":
             self.bytes += int(values["encodedDataLength"])
 
@@ -161,11 +174,15 @@ class Tab:
     def wait(self, expression: str, seconds: float = 10.0) -> Any:
         """Return the value of an expression once it is true; it is asked for every 20 ms."""
         end = time.monotonic() + seconds
-        script = f"(() => {{ try {{ const v = {expression}; return v instanceof Node || v }} catch (e) {{ return null }} }})()"
-        while not (value := self.evaluate(script)):
+        tried = f"try {{ const v = {expression}; return v instanceof Node || v }} catch (e) {{ return null }}"
+        while not (value := self.evaluate(f"(() => {{ {tried} }})()")):
             assert time.monotonic() < end, f"{expression} was not true within {seconds} s, errors: {self.errors}"
             time.sleep(0.02)
         return value
+
+    def last(self, kind: str) -> dict[str, Any]:
+        """Return the last message of a type that came over the page's WebSocket."""
+        return next(message for message in reversed(self.received) if message["type"] == kind)
 
     def text(self, selector: str) -> str:
         """Return the text of an element."""
@@ -174,7 +191,8 @@ class Tab:
     def place(self, selector: str) -> tuple[float, float]:
         """Scroll an element into view and return its middle."""
         box = self.evaluate(
-            f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.scrollIntoView({{block: 'center'}});"
+            f"(() => {{ const e = document.querySelector({json.dumps(selector)});"
+            "e.scrollIntoView({block: 'center'});"
             "const b = e.getBoundingClientRect(); return [b.left + b.width / 2, b.top + b.height / 2] })()"
         )
         return box[0], box[1]
@@ -214,7 +232,7 @@ class Tab:
         """Set a select, a slider or a box to a value, as a user does."""
         self.evaluate(
             f"(() => {{ const e = document.querySelector({json.dumps(selector)}); e.value = {json.dumps(value)};"
-            "e.dispatchEvent(new Event('input', {bubbles: true})); e.dispatchEvent(new Event('change', {bubbles: true})) })()"
+            "for (const type of ['input', 'change']) e.dispatchEvent(new Event(type, {bubbles: true})) })()"
         )
 
     def screenshot(self, path: Path, *, full: bool = False) -> None:

@@ -27,6 +27,7 @@ const ICONS = {
   reset: "M12 5V1.5L7 6.5l5 5V8a5 5 0 1 1-5 5H4a8 8 0 1 0 8-8z",
 };
 const SVG = "http://www.w3.org/2000/svg";
+const PALE = 0.7;
 const MOST_EDGES = 1200;
 const MOST_HISTORY = 1500;
 
@@ -39,7 +40,7 @@ function h(tag, properties = {}, ...children) {
     if (name.startsWith("on")) node.addEventListener(name.slice(2), value);
     else if (value !== null && value !== false && value !== undefined) node.setAttribute(name, value === true ? "" : value);
   }
-  node.append(...children.flat().filter((child) => child !== null && child !== undefined));
+  node.append(...children.flat(3).filter((child) => child !== null && child !== undefined));
   return node;
 }
 
@@ -68,9 +69,10 @@ function readColours(root) {
   const classes = [0, 1, 2, 3, 4, 5].map((k) => hex("class-" + k));
   const at = (value) => (value < 0 ? mix(zero, negative, -value) : mix(zero, positive, value));
   return {
-    ramp: Uint32Array.from({ length: 256 }, (_, byte) => abgr(at((byte - 127.5) / 127.5))),
-    discrete: Uint32Array.from({ length: 256 }, (_, byte) => abgr(at(byte < 128 ? -0.75 : 0.75))),
-    classes: classes.map((colour) => Uint32Array.from({ length: 256 }, (_, a) => abgr(mix(zero, colour, (a / 255) * 0.8)))),
+    // Maps are paler than points and edges, so that points are seen on them.
+    ramp: Uint32Array.from({ length: 256 }, (_, byte) => abgr(at((PALE * (byte - 127.5)) / 127.5))),
+    discrete: Uint32Array.from({ length: 256 }, (_, byte) => abgr(at(byte < 128 ? -PALE : PALE))),
+    classes: classes.map((colour) => Uint32Array.from({ length: 256 }, (_, a) => abgr(mix(zero, colour, (a / 255) * PALE)))),
     of: (value) => `rgb(${at(clamp(value, -1, 1))})`,
     ofClass: (k) => `rgb(${classes[k % 6]})`,
     panel: read("panel"), text: read("text"), muted: read("muted"), line: read("line"), accent: read("accent"),
@@ -127,7 +129,7 @@ function choice(app, key, applies = () => true) {
     const values = [...(choices[key] || [])];
     if (!values.some((value) => String(value) === String(settings[key]))) values.push(settings[key]);
     if (shown !== (shown = values.join())) {
-      select.replaceChildren(...values.map((value) => h("option", { value }, value === "" || value === null ? "none" : String(value))));
+      select.replaceChildren(...values.map((value) => h("option", { value }, String(value).replaceAll("_", " "))));
     }
     select.value = String(settings[key]);
     label.classList.toggle("idle", !applies(settings));
@@ -212,7 +214,7 @@ function lossChart(app) {
       const known = history.filter((row) => Number.isFinite(row[name]));
       lines[name].setAttribute("d", known.map((row, i) => `${i ? "L" : "M"}${across(row.epoch).toFixed(1)},${(80 - (row[name] / high) * 66).toFixed(1)}`).join(""));
     }
-    setText(top, short(high / 1.02));
+    setText(top, finite.length ? short(high / 1.02) : "");
     setText(bottom, `epoch ${from}`);
     setText(last, String(to));
     last.setAttribute("x", width);
@@ -402,7 +404,7 @@ function network(app) {
     const first = 66, most = Math.max(...columns.map((column) => column.length), 4);
     width = Math.max(outer, first + columns.length * 44);
     const gap = (width - first - 30) / (columns.length - 1);
-    const spacing = clamp(430 / most, 12, 54), top = gap < 80 ? 76 : 52;
+    const spacing = clamp(430 / most, 12, 54), top = gap < 64 ? 76 : 52;
     radius = clamp(Math.min(spacing * 0.37, gap * 0.26), 5, 19);
     Object.assign(net.style, { width: `${width}px`, height: `${top + most * spacing + 18}px` });
     nodes = [];
@@ -418,8 +420,8 @@ function network(app) {
           class: "node", "data-layer": layer - 1, "data-unit": unit, "aria-label": label, "aria-pressed": input ? String(features[unit].on) : null,
           style: `left:${x - radius}px;top:${y - radius}px;width:${2 * radius}px;height:${2 * radius}px`,
           onpointerenter: (event) => event.pointerType !== "touch" && app.select({ layer: layer - 1, unit }),
-          onpointerleave: (event) => event.pointerType !== "touch" && app.select(null),
-          onfocus: () => app.select({ layer: layer - 1, unit }), onblur: () => app.select(null),
+          onpointerleave: (event) => event.pointerType !== "touch" && !pinned && app.select(null),
+          onfocus: () => app.select({ layer: layer - 1, unit }), onblur: () => !pinned && app.select(null),
         }, canvas);
         node.classList.toggle("off", input && !features[unit].on);
         children.push(node);
@@ -442,11 +444,11 @@ function network(app) {
   function caption(layer, units, x, gap) {
     const change = (by) => app.set({ networkShape: app.state.settings.networkShape.map((n, i) => (i === layer ? n + by : n)) });
     const [low, high] = app.state.limits.units;
-    return h("div", { class: gap < 80 ? "caption tight" : "caption", style: `left:${x}px;top:0` },
+    return h("div", { class: gap < 64 ? "caption tight" : "caption", style: `left:${x}px;top:0` },
       h("div", { class: "row", "data-control": "numHiddenLayers" },
         h("button", { class: "round", "aria-label": `Remove a neuron from layer ${layer + 1}`, disabled: units <= low, onclick: () => change(-1) }, "−"),
         h("button", { class: "round", "aria-label": `Add a neuron to layer ${layer + 1}`, disabled: units >= high, onclick: () => change(1) }, "+")),
-      gap < 80 ? String(units) : `${units} ${units === 1 ? "neuron" : "neurons"}`);
+      gap < 64 ? String(units) : `${units} ${units === 1 ? "neuron" : "neurons"}`);
   }
 
   /** Make the edges: all of them, or in large nets those with the largest weights. */
@@ -559,6 +561,7 @@ function network(app) {
     hot?.path?.classList.remove("hot");
     card.hidden = true;
     card.classList.remove("pinned");
+    if (pinned?.node) app.select(null);
     hot = pinned = refresh = null;
   }
 
@@ -798,7 +801,7 @@ function dataPanel(app) {
       h("button", { "data-action": "clear", onclick: () => app.send("points", { op: "clear" }) }, "Remove all points")),
     h("div", { class: "drop" }, h("span", { class: "hint" }, "Own data: drop a CSV file here (two inputs, one label)."),
       h("div", { class: "row" }, h("label", { class: "file" }, "Open …", file),
-        h("button", { "data-action": "data", onclick: () => app.send("export", { format: "csv" }) }, "Save"))));
+        h("button", { "data-export": "csv", onclick: () => app.send("export", { format: "csv" }) }, "Save"))));
 }
 
 // --- what is beside the three columns --------------------------------------------------------------------------------
@@ -904,7 +907,7 @@ function threeRates(app) {
     runs.forEach((run, i) => {
       const [bytes, classes] = run.maps.map((index) => bytesOf(buffers[index]));
       paintMap(cells[i].canvas, bytes, classes ? app.colours.classes : app.colours.ramp, classes);
-      setText(cells[i].title, `${run.label}: ${run.rate}`);
+      setText(cells[i].title, `${run.label}: ${short(run.rate)}`);
       setText(cells[i].text, run.diverged ? `diverged in epoch ${run.epoch}` : `loss ${short(run.loss)} after ${run.epoch} epochs`);
       cells[i].line.setAttribute("d", curve(run.losses));
     });
@@ -923,7 +926,7 @@ function warpedGrid(app) {
   let waiting = false;
   const panel = h("details", { class: "panel", "data-panel": "grid", ontoggle: ask }, h("summary", {}, "Warped grid"),
     h("div", { class: "stack" }, h("p", { class: "hint" }, "Lines of the input grid, put where two neurons of a hidden layer put them. The next layer cuts this picture by straight lines."),
-      h("div", { class: "row", style: "flex-wrap:nowrap" }, layer, first, second, next), canvas));
+      h("div", { class: "row choices" }, layer, first, second, next), canvas));
 
   function choose(x = 0, y = 1) {
     const units = app.state.settings.networkShape[layer.value] ?? 1;
@@ -1049,10 +1052,12 @@ const floatsOf = (view) => new Float32Array(view.buffer.slice(view.byteOffset, v
 function render({ model, el }) {
   const listeners = { state: [], frame: [], resize: [], close: [], hidden: [] };
   const answers = {};
-  const root = h("div", { class: "fnp", tabindex: "-1", style: "outline:none" });
+  // On a page of its own a key is for the playground wherever the focus is; in a notebook only inside.
+  const isPage = el.parentElement === document.body, keys = isPage ? document : root;
+  const root = h("div", { class: "fnp" });
   const darkQuery = matchMedia("(prefers-color-scheme: dark)");
   let theme = model.get("settings")?.theme ?? "auto";
-  let inputMaps = {}, asked = false, pending = null, drawn = 0;
+  let inputMaps = {}, asked = false, pending = null, drawn = 0, storing = false;
 
   const app = {
     root, state: null, frame: null, selected: null, playing: false, painting: null, colours: null, dark: false,
@@ -1097,7 +1102,9 @@ function render({ model, el }) {
   function store(changes) {
     const settings = { ...model.get("settings"), ...changes };
     for (const key of Object.keys(settings)) if (settings[key] === undefined || settings[key] === null) delete settings[key];
+    storing = true; // In a notebook `set` notifies the listeners of changes, and these are for those of others.
     model.set("settings", settings);
+    storing = false;
     model.save_changes();
   }
 
@@ -1113,7 +1120,7 @@ function render({ model, el }) {
     app.dark = theme === "dark" || (theme === "auto" && darkQuery.matches);
     root.classList.toggle("dark", app.dark);
     app.colours = readColours(root);
-    if (root.parentElement === el && el.parentElement === document.body) document.body.style.background = getComputedStyle(root).backgroundColor;
+    if (isPage) document.body.style.background = getComputedStyle(root).backgroundColor;
     setText(themeButton, app.dark ? "☀" : "☾");
     themeButton.setAttribute("aria-label", app.dark ? "Light colours" : "Dark colours");
     if (app.state) listeners.state.forEach((listener) => listener(app.state));
@@ -1205,7 +1212,8 @@ function render({ model, el }) {
     setText(epoch, String(frame.epoch).padStart(6, "0").replace(/\B(?=(\d{3})+$)/g, ","));
     if (frame.epochsPerSecond) setText(speed, Math.round(frame.epochsPerSecond).toLocaleString("en-US"));
     if (frame.stepTime) setText(time, short(frame.stepTime));
-    showPlaying(frame.playing);
+    // A frame that was on its way when play or pause was pressed does not undo that.
+    if (!frame.playing) showPlaying(false);
     if (frame.diverged) say("diverged", frame.diverged.message, true);
     else if (frame.stopped) say("stopped", frame.stopped);
     else if (noticeKind === "diverged" || noticeKind === "stopped") say(noticeKind, null);
@@ -1218,6 +1226,7 @@ function render({ model, el }) {
       hello();
     } else if (message.type === "closed") {
       asked = false;
+      if (pending) pending.playing = false;
       showPlaying(false);
       say("closed", "The server cannot be reached. Start it again with: python -m fastnn playground. This page then connects by itself.");
     } else if (message.type === "state") onState(message);
@@ -1228,6 +1237,7 @@ function render({ model, el }) {
   }
 
   const hello = () => app.send("hello", { state: model.get("settings") ?? {} });
+  const onSettings = () => storing || hello();
   
   function onKey(event) {
     const typing = event.target.closest?.("input:not([type=range]):not([type=checkbox]), select, textarea, dialog");
@@ -1265,10 +1275,10 @@ function render({ model, el }) {
 
   const observer = new ResizeObserver(() => listeners.resize.forEach((listener) => listener()));
   observer.observe(root);
-  root.addEventListener("keydown", onKey);
+  keys.addEventListener("keydown", onKey);
   darkQuery.addEventListener("change", showTheme);
   model.on("msg:custom", onMessage);
-  model.on("change:settings", hello);
+  model.on("change:settings", onSettings);
   showTheme();
   showPlaying(false);
   showHidden();
@@ -1276,10 +1286,11 @@ function render({ model, el }) {
 
   return () => {
     observer.disconnect();
+    keys.removeEventListener("keydown", onKey);
     cancelAnimationFrame(drawn);
     darkQuery.removeEventListener("change", showTheme);
     model.off("msg:custom", onMessage);
-    model.off("change:settings", hello);
+    model.off("change:settings", onSettings);
     listeners.close.forEach((listener) => listener());
     root.remove();
   };
