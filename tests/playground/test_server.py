@@ -158,9 +158,8 @@ def test_a_foreign_origin_is_refused(origin):
 
 def test_no_origin_is_refused():
     async def test(host):
-        connection = await websocket_connect(f"ws://{host}/socket")
-        assert await connection.read_message() is None
-        assert connection.close_code == 1008
+        with pytest.raises(tornado.httpclient.HTTPClientError, match="403"):
+            await websocket_connect(f"ws://{host}/socket")
 
     served(test)
 
@@ -224,8 +223,11 @@ def test_close_in_the_middle():
     served(test)
 
 
-def test_a_page_that_does_not_read():
+def test_a_page_that_does_not_read(monkeypatch):
     """It gets no more than fits on the way: the session waits."""
+    handled = []
+    handle = server.Session.handle
+    monkeypatch.setattr(server.Session, "handle", lambda self, message: handled.append(1) or handle(self, message))
 
     async def test(host):
         reader, writer = await asyncio.open_connection(*host.split(":"))
@@ -235,13 +237,17 @@ def test_a_page_that_does_not_read():
         await reader.readuntil(b"\r\n\r\n")
         message = b'{"type":"next"}'
         frame = bytes([0x81, 0x80 | len(message)]) + bytes(4) + message
-        for _ in range(3000):
+        for _ in range(5000):
             writer.write(frame)
-        await asyncio.sleep(1.5)
+        before = -1
+        while len(handled) > before:
+            before = len(handled)
+            await asyncio.sleep(1)
+        assert 1 <= len(handled) < 4000
         async with Client(host) as page:
             await page.send(type="hello", state={})
             await page.until("frame")
-        writer.close()
+        writer.transport.abort()
 
     served(test)
 
@@ -319,7 +325,7 @@ def test_data_to_begin_with():
 
 @pytest.mark.parametrize(
     ("given", "text"),
-    [({"port": -1}, "port must be"), ({"port": 65536}, "port must be at most 65535"), ({"browser": 1}, "browser must be")],
+    [({"port": -1}, "port must"), ({"port": 65536}, "port must be at most 65535"), ({"browser": 1}, "browser must")],
 )
 def test_bad_arguments(given, text):
     with pytest.raises((TypeError, ValueError), match=text):
