@@ -1,7 +1,7 @@
 """Record a short run of the playground, for pages without a server.
 
-``python -m fastnn.playground.record FILE`` writes JSON, or, if the name ends with .html, a page that plays the run: a
-file of its own, which loads nothing else.
+``python -m fastnn.playground.recording FILE`` writes JSON, or, if the name ends with .html, a page that plays the run:
+a file of its own, which loads nothing else.
 """
 
 from __future__ import annotations
@@ -87,5 +87,5 @@ def _page(recording: str) -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        sys.exit("usage: python -m fastnn.playground.record FILE.json|FILE.html")
+        sys.exit("usage: python -m fastnn.playground.recording FILE.json|FILE.html")
     record(sys.argv[1])
