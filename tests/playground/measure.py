@@ -1,7 +1,6 @@
-"""Measure the page of the playground in Chromium: first paint, frames per second, epochs per second, bytes.
+"""Measure the page of the playground in Chromium: first paint, bytes, frames and epochs per second.
 
-From the repository: ``PYTHONPATH=tests python -m playground.measure [EPOCHS_PER_FRAME] [SETTINGS]``, on a quiet machine.
-Nothing here is a test.
+``PYTHONPATH=tests python -m playground.measure [EPOCHS_PER_FRAME] [SETTINGS]``, on a quiet machine. Not a test.
 """
 
 from __future__ import annotations

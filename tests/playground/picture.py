@@ -1,6 +1,6 @@
 """Take the picture of the playground for the documents: ``PYTHONPATH=tests python -m playground.picture [FILE]``.
 
-It shows the net of 8 and 6 units on the spiral after some 300 epochs, 1280 x 800 pixels, with 128 colours (needs Pillow).
+It shows the net of 8 and 6 units on the spiral after 300 epochs, 1280 x 800 pixels, with 128 colours (needs Pillow).
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from playground.page_actions import open_page
 
 FILE = Path(__file__).parents[2] / "docs" / "figures" / "playground.png"
 SETTINGS = (
-    "dataset=spiral&networkShape=8,6&xSquared=true&ySquared=true&sinX=true&sinY=true&seed=0.5&epochsPerFrame=10&stopEpochs=300"
+    "dataset=spiral&networkShape=8,6&xSquared=true&ySquared=true&sinX=true&sinY=true&seed=0.5"
+    "&epochsPerFrame=10&stopEpochs=300"
 )
 
 
