@@ -29,7 +29,7 @@ def test_a_server_that_ends_is_said_and_found_again(tab, serve):
 @pytest.fixture
 def recording(tmp_path):
     """Return the path of a page that plays a recorded run of 12 frames."""
-    from fastnn.playground.record import record
+    from fastnn.playground import record
 
     path = tmp_path / "run.html"
     record(path, settings={"dataset": "xor"}, frames=12, epochs_per_frame=2)

@@ -29,7 +29,9 @@ const ICONS = {
 const SVG = "http://www.w3.org/2000/svg";
 const PALE = 0.7;
 const MOST_EDGES = 1200;
-const MOST_HISTORY = 1500;
+const MOST_HISTORY = 600;
+/** While it plays, numbers that would change too fast to be read are written in each such frame only. */
+const SLOW = 6;
 
 // --- elements, numbers, colours --------------------------------------------------------------------------------------
 
@@ -46,7 +48,20 @@ function h(tag, properties = {}, ...children) {
 
 const icon = (name) => h("svg:svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, h("svg:path", { d: ICONS[name] }));
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
-const setText = (node, text) => node.textContent !== text && (node.textContent = text);
+/** Set an attribute if it has another value: each change makes the browser compute styles anew. */
+function update(node, name, value) {
+  node.shown ??= {};
+  if (node.shown[name] === value) return;
+  node.shown[name] = value;
+  if (name === "fill") node.style.background = value;
+  else node.setAttribute(name, value);
+}
+
+/** Set the text of an element if it is another; its text node is kept, which spares the browser work in each frame. */
+function setText(node, text) {
+  if (node.firstChild?.nodeType !== Node.TEXT_NODE) node.textContent = text;
+  else if (node.firstChild.nodeValue !== text) node.firstChild.nodeValue = text;
+}
 
 /** Return a number with three significant digits, as people write it. */
 function short(value) {
@@ -79,8 +94,13 @@ function readColours(root) {
   };
 }
 
+/** Whether two arrays of bytes, or none, are equal. */
+const same = (one, other) => one === other || (one && other && one.length === other.length && one.every((value, i) => value === other[i]));
+
 /** Paint square maps of bytes: values from 0 (negative) over 127.5 to 255, or, with classes, a class and its probability. */
 function paintMap(canvas, bytes, table, classes = null) {
+  if (canvas.table === table && same(canvas.bytes, bytes) && same(canvas.classes, classes)) return;
+  Object.assign(canvas, { table, bytes, classes });
   const side = Math.round(Math.sqrt(bytes.length));
   if (canvas.width !== side) canvas.width = canvas.height = side;
   const context = canvas.getContext("2d");
@@ -193,28 +213,34 @@ function lossChart(app) {
   }, h("svg:line", { x1: 0, x2: "100%", y1: 80, y2: 80 }), lines.train, lines.test, cursor, top, bottom, last);
   let history = [], every = 1, width = 300;
 
-  function add(frame) {
+  function add(frame, slow) {
     const before = history[history.length - 1];
     if (before && frame.epoch < before.epoch) [history, every] = [[], 1];
     if (before && frame.epoch === before.epoch) history.pop();
     history.push({ epoch: frame.epoch, train: frame.trainLoss, test: frame.testLoss });
     if (history.length > MOST_HISTORY) history = history.filter((_, i) => i % 2 === 0 || i === history.length - 1);
+    if (!slow) return drawLines();
     setText(train, short(frame.trainLoss));
     setText(test, short(frame.testLoss));
     draw();
   }
 
-  function draw() {
-    if (!history.length) return;
+  function drawLines() {
     const from = history[0].epoch, to = Math.max(history[history.length - 1].epoch, from + 1);
     const finite = history.flatMap(({ train, test }) => [train, test]).filter(Number.isFinite);
-    const high = Math.max(...finite, 1e-9) * 1.02;
-    const across = (epoch) => ((epoch - from) / (to - from)) * width;
+    const high = Math.max(...finite, 1e-9);
     for (const name of ["train", "test"]) {
-      const known = history.filter((row) => Number.isFinite(row[name]));
-      lines[name].setAttribute("d", known.map((row, i) => `${i ? "L" : "M"}${across(row.epoch).toFixed(1)},${(80 - (row[name] / high) * 66).toFixed(1)}`).join(""));
+      const places = history.filter((row) => Number.isFinite(row[name]))
+        .map((row) => `${(((row.epoch - from) / (to - from)) * width).toFixed(1)},${(80 - (row[name] / high) * 64).toFixed(1)}`);
+      lines[name].setAttribute("d", places.length ? `M${places.join("L")}` : "");
     }
-    setText(top, finite.length ? short(high / 1.02) : "");
+    return [from, to, finite.length ? high : NaN];
+  }
+
+  function draw() {
+    if (!history.length) return;
+    const [from, to, high] = drawLines();
+    setText(top, Number.isNaN(high) ? "" : short(high));
     setText(bottom, `epoch ${from}`);
     setText(last, String(to));
     last.setAttribute("x", width);
@@ -388,7 +414,7 @@ function network(app) {
     onkeydown: (event) => event.key === "Escape" && close(),
   });
   let nodes = [], edges = [], biases = [], columns = [], shape = "", radius = 18, width = 0;
-  let hot = null, pinned = null, refresh = null;
+  let hot = null, pinned = null, refresh = null, flow = 0;
 
   /** Columns of the picture: all inputs, the hidden layers, the outputs. */
   function plan() {
@@ -487,10 +513,12 @@ function network(app) {
     const thin = radius < 10 ? radius / 14 : 1;
     for (const { path, layer, row, to } of edges) {
       const weight = frame.weights[layer][row][to];
-      path.setAttribute("stroke", app.colours.of(weight));
-      path.setAttribute("stroke-width", (clamp(1 + Math.abs(weight) * 1.8, 1, 10) * thin).toFixed(2));
+      update(path, "stroke", app.colours.of(weight));
+      update(path, "stroke-width", (clamp(1 + Math.abs(weight) * 1.8, 1, 10) * thin).toFixed(1));
     }
-    for (const { node, layer, unit } of biases) node.style.background = app.colours.of(frame.biases[layer][unit]);
+    for (const { node, layer, unit } of biases) update(node, "fill", app.colours.of(frame.biases[layer][unit]));
+    // The dashes flow with the epochs; the paths inherit this from the picture.
+    lines.style.strokeDashoffset = app.playing ? -(flow = (flow + 1.5) % 10) : 0;
     let index = 0;
     for (const { canvas, input, unit } of nodes) {
       if (input) {
@@ -811,7 +839,8 @@ function scores(app) {
   const table = h("table", { "data-value": "metrics" }), confusion = h("table", { class: "confusion", "data-value": "confusion" });
   const names = { accuracy: "Accuracy", r2: "R²", rmse: "RMSE" };
   let cells = null;
-  app.onFrame(({ metrics }) => {
+  app.onFrame(({ metrics }, slow) => {
+    if (!slow) return;
     const shown = Object.keys(names).filter((name) => metrics[name]);
     if (cells?.names !== shown.join()) {
       cells = { names: shown.join(), rows: shown.map((name) => [h("td"), h("td")]) };
@@ -1057,7 +1086,7 @@ function render({ model, el }) {
   const root = h("div", { class: "fnp" });
   const darkQuery = matchMedia("(prefers-color-scheme: dark)");
   let theme = model.get("settings")?.theme ?? "auto";
-  let inputMaps = {}, asked = false, pending = null, drawn = 0, storing = false;
+  let inputMaps = {}, asked = false, pending = null, drawn = 0, drawings = 0, storing = false;
 
   const app = {
     root, state: null, frame: null, selected: null, playing: false, painting: null, colours: null, dark: false,
@@ -1124,7 +1153,7 @@ function render({ model, el }) {
     setText(themeButton, app.dark ? "☀" : "☾");
     themeButton.setAttribute("aria-label", app.dark ? "Light colours" : "Dark colours");
     if (app.state) listeners.state.forEach((listener) => listener(app.state));
-    if (app.frame) listeners.frame.forEach((listener) => listener(app.frame));
+    if (app.frame) listeners.frame.forEach((listener) => listener(app.frame, true));
   }
 
   // --- the head: transport, counters, tools ---
@@ -1210,14 +1239,15 @@ function render({ model, el }) {
     const frame = (app.frame = pending);
     if (frame.playing) ask(); // The session trains the next epochs while this frame is drawn.
     setText(epoch, String(frame.epoch).padStart(6, "0").replace(/\B(?=(\d{3})+$)/g, ","));
-    if (frame.epochsPerSecond) setText(speed, Math.round(frame.epochsPerSecond).toLocaleString("en-US"));
-    if (frame.stepTime) setText(time, short(frame.stepTime));
+    const slow = !frame.playing || ++drawings % SLOW === 0;
+    if (slow && frame.epochsPerSecond) setText(speed, Math.round(frame.epochsPerSecond).toLocaleString("en-US"));
+    if (slow && frame.stepTime) setText(time, short(frame.stepTime));
     // A frame that was on its way when play or pause was pressed does not undo that.
     if (!frame.playing) showPlaying(false);
     if (frame.diverged) say("diverged", frame.diverged.message, true);
     else if (frame.stopped) say("stopped", frame.stopped);
     else if (noticeKind === "diverged" || noticeKind === "stopped") say(noticeKind, null);
-    listeners.frame.forEach((listener) => listener(frame));
+    listeners.frame.forEach((listener) => listener(frame, slow));
   }
 
   function onMessage(message, buffers = []) {
