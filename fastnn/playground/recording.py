@@ -16,6 +16,7 @@ from typing import Any
 
 from fastnn._validation import as_path, positive_integer
 from fastnn.playground.session import Session
+from fastnn.playground.settings import changed, defaults
 
 _STATIC = Path(__file__).with_name("static")
 
@@ -45,7 +46,7 @@ def record(
     file = Path(as_path("path", path))
     frames = positive_integer(frames, "frames")
     per_frame = positive_integer(epochs_per_frame, "epochs_per_frame")
-    chosen = {"seed": "0.7", "epochsPerFrame": per_frame, **(settings or {})}
+    chosen = changed(defaults() | {"seed": "0.7", "epochsPerFrame": per_frame}, dict(settings or {}))
     state: dict[str, Any] = {}
     recorded: list[dict[str, Any]] = []
 

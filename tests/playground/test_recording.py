@@ -37,6 +37,8 @@ def test_bad_arguments(tmp_path):
         record(tmp_path / "x.json", frames=0)
     with pytest.raises(TypeError, match="path must be a path"):
         record(3)
-    with pytest.raises(RuntimeError, match="points must have some"):
+    with pytest.raises(ValueError, match="percTrainData must be a number from 1 to 99"):
         record(tmp_path / "x.json", settings={"percTrainData": 0.1})
+    with pytest.raises(RuntimeError, match="dropout"):
+        record(tmp_path / "x.json", settings={"optimizer": "lbfgs", "dropout": 0.5})
     assert list(tmp_path.iterdir()) == []

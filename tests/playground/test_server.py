@@ -38,10 +38,17 @@ class Client:
 
     async def __aenter__(self):
         self.socket = await websocket_connect(self._request, max_message_size=10**8)
+        self.ended = False
         return self
 
     async def __aexit__(self, *_):
         self.socket.close()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._drained(), 10)
+
+    async def _drained(self):
+        while not self.ended:
+            self.ended = await self.socket.read_message() is None
 
     async def send(self, **message):
         await self.socket.write_message(json.dumps(message))
@@ -50,6 +57,7 @@ class Client:
         """Return the next message with its buffers; None at the end."""
         text = await asyncio.wait_for(self.socket.read_message(), 60)
         if text is None:
+            self.ended = True
             return None
         message = json.loads(text)
         return message, [await self.socket.read_message() for _ in range(message["buffers"])]

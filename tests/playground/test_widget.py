@@ -47,6 +47,10 @@ def test_data_to_begin_with(sent):
     assert next(message for message, _ in sent if message["type"] == "state")["classNames"] == ["a", "b"]
     with pytest.raises(ValueError, match="line 1 must be"):
         Widget("1,2")
+    with pytest.raises(ValueError, match=r"changes must be of .*, got 'learning_rate'"):
+        Widget(learning_rate=0.1)
+    with pytest.raises(ValueError, match="noise must be"):
+        Widget(noise=-1)
 
 
 def test_its_module_and_style_are_those_of_the_page():
