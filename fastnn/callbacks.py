@@ -546,6 +546,9 @@ class Snapshots(Callback, Sequence[Snapshot]):
 
     Notes
     -----
+    A display, validation, a metric that is a function and the stopping rule of an estimator need each epoch, so with
+    these the epochs run one by one, as they would without this callback.
+
     The copies are of what `Model.weights` and `Model.biases` hold, not of running averages. After Ctrl-C or divergence
     the last copy holds the weights of the last finished step. A callback that changes the weights when training ends,
     such as `EarlyStopping`, belongs behind this one in the list.

@@ -168,6 +168,29 @@ class Optimizers(_Training):
         return self.run()
 
 
+class Callbacks(_Training):
+    """The smallest net for 1000 epochs, with copies of its weights after some of them; "none" is the time without."""
+
+    params = (["none", 1000, 100, 10, 1],)
+    param_names = ("every",)
+
+    def setup(self, every: Any) -> None:
+        self.callback = None if every == "none" else fastnn.callbacks.Snapshots(every)
+        self.prepare(replace(next(iter(BY_NAME.values())), epochs=1000))
+
+    def run(self) -> float:
+        history = self.model.fit(
+            *self.data, epochs=self.work.epochs, batch_size=self.work.batch, callbacks=self.callback, verbose=False
+        )
+        return history["loss"][-1]
+
+    def time_epochs(self, every: Any) -> None:
+        self.run()
+
+    def track_loss(self, every: Any) -> float:
+        return self.run()
+
+
 class Options(_Training):
     """Two nets with each option of training; "none" is the time without options."""
 
