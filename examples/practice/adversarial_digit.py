@@ -24,7 +24,7 @@ LIMITS = (0.0, 1.0)
 RADII = np.linspace(0.0, 0.3, 7)
 
 
-def main(picture: str | None = None, *, epochs: int = 60, rows: int = 500) -> dict[str, RobustAccuracy]:
+def main(picture: str | None = None, *, epochs: int = 40, rows: int = 300) -> dict[str, RobustAccuracy]:
     """Train with and without an adversary; return the accuracies of both nets under attack."""
     X, y, X_test, y_test = fastnn.datasets.load_digits()
     X_test, y_test = X_test[:rows], y_test[:rows]

@@ -1,9 +1,9 @@
 """Architecture search
 ===================
 
-How wide and how deep should a net be? Nobody knows beforehand, so candidates are tried: each is trained on four fifths
-of the rows and scored on the fifth that was left out, five times over (cross-validation). The searches are independent
-of each other, so joblib spreads them over the processors.
+How wide and how deep should a net be? That is not known beforehand, so candidates are tried: each is trained on four
+fifths of the rows and scored on the fifth that was left out, five times over (cross-validation). The trainings are
+independent of each other, so joblib spreads them over the processors.
 
 The differences between the best are smaller than the noise of such a score. The choice is therefore the net with the
 fewest weights whose mean score is within one standard error of the best one (the rule of L. Breiman et al.,

@@ -23,7 +23,7 @@ N_CENTERS, SCALE = 8, 0.15
 ANGLES = 2 * np.pi * np.arange(N_CENTERS) / N_CENTERS
 CENTERS = 2 * np.c_[np.cos(ANGLES), np.sin(ANGLES)]
 #: Numbers of noise per point of the generator, and points per update.
-LATENT, ROWS = 4, 256
+LATENT, ROWS = 4, 128
 #: Standard deviation of the noise on all points that the discriminator sees; it falls to 0.
 BLUR = 0.3
 
@@ -80,7 +80,7 @@ def shares(points: np.ndarray) -> np.ndarray:
     return np.bincount(distances.argmin(axis=1)[near], minlength=N_CENTERS) / len(points)
 
 
-def main(picture: str | None = None, *, steps: int = 3000) -> dict[int | str, np.ndarray]:
+def main(picture: str | None = None, *, steps: int = 2500) -> dict[int | str, np.ndarray]:
     """Train the pair; return for some of the steps, and for the data, the shares of the points at the eight centers."""
     discriminator, found = train(steps, pictures_at=[steps // 20, steps // 2, steps])
     real = draw(1000, np.random.default_rng(1))

@@ -42,7 +42,7 @@ def pretrain(X: np.ndarray, copies: int, epochs: int) -> fastnn.Model:
 
 
 def main(
-    picture: str | None = None, *, images: int = 1000, copies: int = 10, epochs: int = 12, draws: int = 3
+    picture: str | None = None, *, images: int = 1000, copies: int = 8, epochs: int = 12, draws: int = 3
 ) -> dict[str, np.ndarray]:  # fmt: skip
     """Train without labels, then with few; return the test accuracies, (draws, numbers of labels)."""
     X, y, X_test, y_test = fastnn.datasets.load_digits()

@@ -1,5 +1,5 @@
 """Why deep learning: the score against the amount of data
-======================================================
+========================================================
 
 Digits stand at random places in a larger picture. With 100 rows all models are bad, and their size hardly matters. With
 more rows a linear model and a small net soon have all they can represent; the larger a net is, the more it gains.

@@ -33,7 +33,7 @@ def features(X: np.ndarray) -> dict[str, np.ndarray]:
     return {"place and shape": moments, "and profiles": profiles, "and crossings": np.hstack([profiles, *crossings])}
 
 
-def main(picture: str | None = None, *, epochs: int = 30, seeds: int = 3) -> dict[tuple[str, str], list[float]]:
+def main(picture: str | None = None, *, epochs: int = 20, seeds: int = 3) -> dict[tuple[str, str], list[float]]:
     """Train classifiers on features and on pixels; return the test accuracies for each seed."""
     X, y, X_test, y_test = fastnn.datasets.load_digits()
     inputs = features(X) | {"pixels": X}

@@ -120,6 +120,7 @@ def draw(
             space.axvline(0, color="0.1", linewidth=1.5)
             space.set(xlabel="distance from the plane (logit)", yticks=[])
         panels[1, 0].set(xlabel="distance from the plane (margin: 1)", ylabel="most spread")
+        figure.suptitle("Three ways to a space in which a plane separates spirals", x=0.01, ha="left")
         figure.savefig(picture)
 
 

@@ -6,7 +6,7 @@ to zero while the loss on other digits rises after some epochs: it overfits. L2,
 memorizing harder; early stopping keeps the weights of the epoch with the lowest loss on rows that were held back.
 
 The picture shows the losses without and with a remedy, the epoch with the lowest test loss, and how many test digits
-are read correctly. Mixup lowers the test loss here, but corrects no answers.
+are read correctly. Mixup lowers the test loss here, but hardly the number of wrong answers.
 
 Run it with ``python examples/training/regularization.py [picture.png]``.
 """
@@ -97,7 +97,7 @@ def draw(picture: str, histories: dict[str, fastnn.History], results: dict[str, 
         bars = accuracies.barh(names, shown, color=[orange if name == "none" else green for name in names])
         accuracies.bar_label(bars, [f"{value:.1f} %" for value in shown], padding=3)
         accuracies.set(xlabel="test accuracy (%), axis from 60", xlim=(60, 95))
-        accuracies.set_title("Noise on the pixels helps most here")
+        accuracies.set_title("Here noise helps most")
         figure.savefig(picture)
 
 

@@ -4,6 +4,9 @@ Figures are created without pyplot, so no window opens and no list of open figur
 the result of a cell, or write it with its method `savefig`.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from fastnn._figure.style import COLORS, style
 from fastnn.plot._activations import activations
 from fastnn.plot._boundary import decision_boundary
@@ -16,11 +19,28 @@ from fastnn.plot._network import network
 from fastnn.plot._range_test import range_test
 from fastnn.plot._weights import weights
 
+if TYPE_CHECKING:
+    from fastnn.plot._animation import Animation as Animation
+    from fastnn.plot._boundary_animation import boundary_animation as boundary_animation
+    from fastnn.plot._deformation_animation import deformation_animation as deformation_animation
+    from fastnn.plot._descent_animation import descent_animation as descent_animation
+    from fastnn.plot._hidden_space_animation import hidden_space_animation as hidden_space_animation
+
 __all__ = [
-    "COLORS", "activations", "confusion", "decision_boundary", "hidden_space", "learning_curves", "learning_rates",
-    "loss_surface", "network", "range_test", "style", "weights",
+    "COLORS", "Animation", "activations", "boundary_animation", "confusion", "decision_boundary",
+    "deformation_animation", "descent_animation", "hidden_space", "hidden_space_animation", "learning_curves",
+    "learning_rates", "loss_surface", "network", "range_test", "style", "weights",
 ]  # fmt: skip
+#: Names of films, which are imported on first access: most programs make none.
+_FILMS = ("Animation", "boundary_animation", "deformation_animation", "descent_animation", "hidden_space_animation")
 
 
 def __dir__() -> list[str]:
     return __all__
+
+
+def __getattr__(name: str) -> Any:
+    """Import a film on first access."""
+    if name in _FILMS:
+        return getattr(importlib.import_module(f"fastnn.plot._{name.lower()}"), name)
+    raise AttributeError(f"module 'fastnn.plot' has no attribute {name!r}")

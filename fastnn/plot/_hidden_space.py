@@ -82,7 +82,7 @@ def projection_of(outputs: Floats, dimensions: int) -> Projection:
 
 
 @dataclass(frozen=True)
-class _NextLayer:
+class NextLayer:
     """Weights (d, m), biases (m,) of the layer behind the shown one; `decides` if its outputs are the classes."""
 
     weights: Floats
@@ -138,7 +138,7 @@ def hidden_space(
         If matplotlib is not installed.
     """
     reading = Reading(model, X, y)
-    outputs, following = _layer_of(model, reading, X, layer)
+    outputs, following = layer_of(model, reading, X, layer)
     most = min(outputs.shape[1], 3)
     if dimensions is None:
         dimensions = most if outputs.shape[1] <= 3 else 2
@@ -167,7 +167,7 @@ def hidden_space(
                 grid = np.stack(np.meshgrid(*axes), axis=-1)
                 draw_regions(panel, axes, grid @ linear[0] + linear[1], probable=False)
             else:
-                _draw_lines(panel, *linear, decides=following.decides)
+                draw_lines(panel, *linear, decides=following.decides)
         if reading.classes is None:
             from matplotlib.colors import Normalize
 
@@ -181,7 +181,7 @@ def hidden_space(
     return panel.figure
 
 
-def _layer_of(model: Any, reading: Reading, X: Any, layer: int) -> tuple[Floats, _NextLayer | None]:
+def layer_of(model: Any, reading: Reading, X: Any, layer: int) -> tuple[Floats, NextLayer | None]:
     """Return the outputs of a layer (n, d), and the layer behind it if there is one."""
     if not is_own(model):
         transform = getattr(model, "transform", None)
@@ -206,10 +206,10 @@ def _layer_of(model: Any, reading: Reading, X: Any, layer: int) -> tuple[Floats,
         weights, biases = np.column_stack([0.0 * weights, weights]), np.append(0.0, biases)
     elif number == len(net.layers) - 2 and not decides:
         return outputs, None  # an output that is a value separates nothing
-    return outputs, _NextLayer(weights, biases, decides)
+    return outputs, NextLayer(weights, biases, decides)
 
 
-def _draw_lines(ax: Axes, weights: Floats, biases: Floats, *, decides: bool) -> None:
+def draw_lines(ax: Axes, weights: Floats, biases: Floats, *, decides: bool) -> None:
     """Draw where sums are 0, (1 or 2, m); in one dimension, where two classes (2 sums) are equal."""
     if decides:
         pairs = list(itertools.combinations(range(weights.shape[1]), 2))

@@ -58,3 +58,11 @@ def test_training_unfolds_spirals(run):
     assert last > 0.95
     assert list(results)[-1] == 200
     assert "correct side" in printed
+
+
+def test_the_unfolding_is_an_animation_in_a_file_of_that_kind(load, tmp_path):
+    image = pytest.importorskip("PIL.Image")
+    pytest.importorskip("matplotlib")
+    load("representation/hidden_space_unfolding").main(str(tmp_path / "spirals.gif"), rows=100, epochs=20)
+    with image.open(tmp_path / "spirals.gif") as film:
+        assert film.n_frames > 5

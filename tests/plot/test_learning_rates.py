@@ -26,6 +26,11 @@ def line(**options):
     return fastnn.Model([], loss="squared_error", optimizer=fastnn.SGD(), seed=1, **options)
 
 
+def names_of(panel):
+    """The labels of the three trainings, from the lowest rate."""
+    return [curve.get_label() for curve in panel.lines[:3]]
+
+
 def net(dtype="float32"):
     return fastnn.Model([5, 1], loss="squared_error", optimizer=fastnn.Adam(), seed=1, dtype=dtype)
 
@@ -78,10 +83,10 @@ def test_a_search_without_recommendation_plots_itself_too():
 def test_a_line_is_shown_by_its_weight_and_bias():
     model = line(dtype="float64")
     figure = plot.learning_rates(model, X[:, :1], Y, epochs=15, batch_size=None)
-    left, right = figure.axes
+    left, right = figure.axes[:2]
     assert not model.built
-    names = [text.get_text() for text in left.get_legend().get_texts()]
-    assert [name.split(":")[0] for name in names] == ["too low", "just right", "too high"]
+    assert [name.split(":")[0] for name in names_of(left)] == ["too low", "just right", "too high"]
+    assert [text.get_text() for text in left.texts] == names_of(left)
     slow, good, wild = (curve.get_ydata() for curve in left.lines)
     assert slow[0] == good[0] == wild[0]
     assert good[-1] < slow[-1] < slow[0] <= wild[-1]
@@ -104,7 +109,7 @@ def test_just_right_ends_lowest(seed, most_steps, monkeypatch):
     """Also where the rates are compared by shorter trainings than those of the figure."""
     monkeypatch.setattr(fastnn.lr_finder, "MOST_STEPS", most_steps)
     model = fastnn.Model([16, 1], loss="squared_error", optimizer=fastnn.Adam(), seed=seed)
-    left, _ = plot.learning_rates(model, X, Y, epochs=10).axes
+    left, *_ = plot.learning_rates(model, X, Y, epochs=10).axes
     assert [curve.get_label().split(":")[0] for curve in left.lines] == ["too low", "just right", "too high"]
     slow, good, wild = (curve.get_ydata()[-1] for curve in left.lines)
     assert good < min(slow, wild)
@@ -119,7 +124,7 @@ def test_a_recommended_rate_that_is_not_the_best_gives_way(monkeypatch):
     for wrong in (1e-5, 3.0):
         mistaken = dataclasses.replace(found, learning_rate=wrong)
         monkeypatch.setattr(fastnn.Model, "lr_find", lambda *given, mistaken=mistaken, **options: mistaken)
-        left, _ = plot.learning_rates(net(), X, Y, epochs=5).axes
+        left, *_ = plot.learning_rates(net(), X, Y, epochs=5).axes
         ends = [curve.get_ydata()[-1] for curve in left.lines]
         assert left.lines[1].get_label().startswith("just right: ")
         assert left.lines[1].get_label() != f"just right: {wrong:.2g}"
@@ -131,7 +136,7 @@ def test_given_rates_are_named_by_what_they_do():
         ((1e-3, 1e-2, 5.0), ["too low", "just right", "too high"]),
         ((1e-5, 1e-4, 1e-2), ["lowest", "middle", "highest"]),
     ):
-        left, _ = plot.learning_rates(net(), X, Y, rates=rates, epochs=5).axes
+        left, *_ = plot.learning_rates(net(), X, Y, rates=rates, epochs=5).axes
         assert [curve.get_label().split(":")[0] for curve in left.lines] == names
         ends = [curve.get_ydata()[-1] for curve in left.lines]
         assert (ends[1] == min(ends)) == (names[1] == "just right")
@@ -145,9 +150,11 @@ def test_a_net_is_shown_on_a_plane_and_left_alone(trained, dtype):
     before = bits(model)
     figure = plot.learning_rates(model, X, Y, rates=[1e-4, 1e-2, 3.0], epochs=4)
     assert bits(model) == before
-    left, right = figure.axes
+    left, right = figure.axes[:2]
     assert [len(curve.get_ydata()) for curve in left.lines] == [5, 5, 5]
-    assert right.get_xlabel().startswith("direction 1 (")
+    assert right.get_xlabel() == "weights, from start to lowest loss"
+    assert right.get_title() == "slice: loss and the paths of the weights"
+    assert figure.axes[-1].get_ylabel() == "loss"  # the colour bar
     for curve, rate in zip(left.lines, (1e-4, 1e-2, 3.0), strict=True):
         assert curve.get_label().endswith(f": {rate:.2g}")
     if trained:
@@ -215,12 +222,42 @@ def test_classes_weights_lists_and_given_axes():
         ({"batch_size": 0}, "batch_size must be .* got 0"),
         ({"axes": 5}, "axes must be matplotlib.axes.Axes"),
         ({"axes": Figure().subplots(1, 3)}, "axes must be .* It has 3 items"),
-        ({"axes": Figure().subplots()}, "axes must be two"),
+        ({"axes": Figure().subplots()}, "axes must be 2 matplotlib.axes.Axes"),
     ],
 )
 def test_wrong_settings(options, text):
     with pytest.raises((TypeError, ValueError), match=text):
         plot.learning_rates(net(), X, Y, **options)
+
+
+def test_start_and_lowest_loss_lie_in_the_slice():
+    """The map is exact at the two points that are marked."""
+    model = net("float64")
+    figure = plot.learning_rates(model, X, Y, rates=[1e-4, 1e-2, 3.0], epochs=8)
+    left, right = figure.axes[:2]
+    start, lowest = (line.get_xydata()[0] for line in right.lines[-2:])
+    assert lowest == pytest.approx([0.0, 0.0], abs=1e-9)
+    assert start[0] < 0.0
+    assert start[1] == pytest.approx(0.0, abs=1e-9)
+    good = left.lines[1].get_ydata()
+    for place, loss in ((start, good[0]), (lowest, good.min())):
+        between = [path for path in right.collections[0].get_paths()]
+        levels = right.collections[0].levels if hasattr(right.collections[0], "levels") else None
+        assert between
+        assert levels is not None
+        band = int(np.searchsorted(levels, loss)) - 1
+        inside = [k for k, path in enumerate(between) if len(path.vertices) and path.contains_point(place)]
+        assert band in inside or min(abs(levels - loss)) < 0.05 * np.ptp(levels)
+
+
+def test_estimators_are_trained_too():
+    pytest.importorskip("sklearn")
+    labels = np.array(["a", "b"])[(Y[:, 0] > 0).astype(int)]
+    fitted = fastnn.MLPClassifier((4,), max_iter=1, random_state=0, tol=-1.0).fit(X, labels)
+    before = [w.copy() for w in fitted.coefs_]
+    left = plot.learning_rates(fitted, X, labels, rates=[1e-4, 1e-2, 3.0], epochs=2).axes[0]
+    assert [len(curve.get_ydata()) for curve in left.lines] == [3, 3, 3]
+    assert all(np.array_equal(a, b) for a, b in zip(before, fitted.coefs_, strict=True))
 
 
 def test_a_model_that_has_nothing_to_learn():
@@ -240,7 +277,7 @@ def test_a_loss_that_is_not_finite_from_the_start():
 def test_without_matplotlib():
     code = """
 import sys
-sys.modules["matplotlib.figure"] = None
+sys.modules["matplotlib"] = None
 import fastnn
 try:
     fastnn.plot.learning_rates(fastnn.Model([1], loss="squared_error"), None, None)
