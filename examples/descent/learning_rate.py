@@ -11,9 +11,13 @@ Run it with ``python examples/descent/learning_rate.py [picture.png]``.
 
 from __future__ import annotations
 
+import warnings
+
 import fastnn
 from fastnn import schedules
 from fastnn._script import run_script
+
+warnings.filterwarnings("ignore", category=fastnn.TrainingWarning)  # a rate that is too high is chosen on purpose
 
 Rate = float | schedules.Schedule
 

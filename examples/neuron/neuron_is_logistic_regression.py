@@ -73,7 +73,7 @@ def draw(
         left.plot(weights["neuron"][order], range(len(order)), "o", color=orange, markersize=6, label="neuron")
         left.set(title="The same weights", xlabel="weight", xticks=np.arange(-1.5, 0.6, 0.5), yticks=range(len(order)),
                  yticklabels=[names[k] for k in order])  # fmt: skip
-        left.legend(loc="lower right")
+        left.legend(loc="lower right", frameon=True)
         right.plot([0, 1], [0, 1], color="0.8", linewidth=1)
         right.annotate(f"they differ by less than {2 * most:.0e}", (0.97, 0.05), ha="right")
         right.plot(*probabilities.values(), "o", color=orange, markersize=4, alpha=0.5)
