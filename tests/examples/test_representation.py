@@ -66,3 +66,11 @@ def test_the_unfolding_is_an_animation_in_a_file_of_that_kind(load, tmp_path):
     load("representation/hidden_space_unfolding").main(str(tmp_path / "spirals.gif"), rows=100, epochs=20)
     with image.open(tmp_path / "spirals.gif") as film:
         assert film.n_frames > 5
+
+
+def test_weights_become_smooth_where_digits_are(run):
+    results, printed = run("representation/what_was_learnt", epochs=20)
+    assert results["accuracy"] > 0.9
+    assert abs(results["start"]) < 0.1
+    assert results["end"] > 0.2
+    assert "is taken for" in printed
