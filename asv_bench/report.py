@@ -228,6 +228,11 @@ def page_part(data: dict[str, Any], figure: str | None) -> str:
     parts = tables(data, ["inference", "more"])
     if figure is not None:
         parts.append(f"![Time of a training step against the width of the hidden layers]({figure})")
+        parts.append(
+            "The figure has the fastest round of each library, with subnormal numbers flushed to 0 in all. A library "
+            "that is more than twice as slow per operation as at a smaller width is measured again, as other work on "
+            "a processor delays threads that wait by spinning, those of PyTorch most."
+        )
     parts.append(
         "All samples, versions and losses are in `docs/figures/comparison.json`. These tables and that of the README "
         "are generated from it by `python -m asv_bench.compare report asv_bench/results --readme README.md`."

@@ -129,6 +129,14 @@ def check_offline(app: Sphinx, error: Exception | None) -> None:
             logging.getLogger(__name__).warning("%s loads from the network: %s", page.name, found)
 
 
+def record_playground(app: Sphinx, error: Exception | None) -> None:
+    """Write the page that plays a recorded run of the playground."""
+    if error is None and app.builder.format == "html":
+        from fastnn.playground import record
+
+        record(Path(app.outdir) / "_static" / "playground.html")
+
+
 def skip_foreign(app: Sphinx, what: str, name: str, member: Any, skip: bool, options: Any) -> bool | None:
     """Leave out what the estimators inherit from scikit-learn, whose pages describe it."""
     defined_in = getattr(member, "__module__", "") or ""
@@ -179,4 +187,5 @@ def setup(app: Sphinx) -> None:
     app.connect("missing-reference", find_in_fastnn)
     app.connect("autodoc-skip-member", skip_foreign)
     app.connect("autodoc-process-docstring", repair_docstring, priority=900)  # after numpydoc
+    app.connect("build-finished", record_playground)
     app.connect("build-finished", check_offline)

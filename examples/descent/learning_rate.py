@@ -18,7 +18,7 @@ from fastnn._script import run_script
 Rate = float | schedules.Schedule
 
 
-def main(picture: str | None = None, *, rows: int = 3823, epochs: int = 15) -> dict[str, float]:
+def main(picture: str | None = None, *, rows: int = 1500, epochs: int = 15) -> dict[str, float]:
     """Train with several rates; return the final training losses."""
     X, y, X_test, y_test = fastnn.datasets.load_digits()
     X, y = X[:rows], y[:rows]

@@ -30,7 +30,6 @@ OPTIMIZERS = {
     "AdaGrad": fastnn.AdaGrad,
     "RMSProp": fastnn.RMSProp,
     "Adam": fastnn.Adam,
-    "AdamW": fastnn.AdamW,
     "NAdam": fastnn.NAdam,
     "Lion": fastnn.Lion,
 }
@@ -97,7 +96,7 @@ def race(epochs: int, rates: Sequence[float]) -> dict[str, Run]:
     return best | {name: train(solver) for name, solver in solvers.items()}
 
 
-def main(picture: str | None = None, *, epochs: int = 500, rates: Sequence[float] = RATES) -> dict[str, dict]:
+def main(picture: str | None = None, *, epochs: int = 300, rates: Sequence[float] = RATES) -> dict[str, dict]:
     """Race in both ways; return the final mean squared errors of the net, and the walks."""
     best = race(epochs, rates)
     print(f"{'':20} best rate   error after {epochs} epochs   time")

@@ -10,12 +10,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fastnn.playground.record import record as record
+    from fastnn.playground.recording import record as record
     from fastnn.playground.server import serve as serve
     from fastnn.playground.widget import Widget as Widget
 
 #: Module of each public name, imported on first access.
-_MODULES = {"Widget": "widget", "record": "record", "serve": "server"}
+_MODULES = {"Widget": "widget", "record": "recording", "serve": "server"}
 
 __all__ = ["Widget", "record", "serve"]
 

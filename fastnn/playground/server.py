@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import json
 import queue
+import socket
 import sys
 import threading
 import webbrowser
@@ -57,16 +58,18 @@ def read_message(text: str | bytes) -> Any:
     def refuse(name: str) -> None:
         raise ValueError(must_be("a message", "JSON without NaN and Infinity", name))
 
-    depth = most = 0
-    for mark in text if text.count("{") + text.count("[") > MOST_LEVELS else "":
-        depth += (mark in "{[") - (mark in "}]")
-        most = max(most, depth)
-    if most > MOST_LEVELS:
-        raise ValueError(must_be("a message", f"JSON of at most {MOST_LEVELS} levels", f"{most} brackets"))
     try:
-        return json.loads(text, parse_constant=refuse)
+        message = json.loads(text, parse_constant=refuse)
     except (json.JSONDecodeError, RecursionError) as error:
         raise ValueError(must_be("a message", "JSON", text[:60])) from error
+    levels, items = 0, [message]
+    while items:
+        levels += 1
+        if levels > MOST_LEVELS:
+            raise ValueError(must_be("a message", f"JSON of at most {MOST_LEVELS} levels", text[:60]))
+        inner = [item.values() if isinstance(item, dict) else item for item in items if isinstance(item, dict | list)]
+        items = [item for part in inner for item in part]
+    return message
 
 
 class Worker:
@@ -166,15 +169,15 @@ def application(text: str | None = None) -> Any:
         def prepare(self) -> None:
             if not is_local(self):
                 raise tornado.web.HTTPError(403, "foreign Host")
+            # A page of another port of this machine is foreign, too, and so is what is no page.
+            if self.request.headers.get("Origin") != f"http://{self.request.host}":
+                raise tornado.web.HTTPError(403, "foreign Origin")
 
         def check_origin(self, origin: str) -> bool:
-            # A page of another port of this machine is foreign, too.
-            return origin == f"http://{self.request.host}"
+            return True  # checked above, as versions of tornado differ in what they ask for here
 
         def open(self, *args: str, **kwargs: str) -> None:
-            if self.request.headers.get("Origin") is None:
-                self.close(1008, "no Origin")
-            elif len(sessions) >= MOST_SESSIONS:
+            if len(sessions) >= MOST_SESSIONS:
                 self.close(1013, f"at most {MOST_SESSIONS} sessions")
             else:
                 sessions.add(self)
@@ -188,10 +191,12 @@ def application(text: str | None = None) -> Any:
                 self.worker = Worker(Session(send, text))
 
         def deliver(self, message: dict[str, Any], buffers: Sequence[bytes]) -> None:
+            head = json.dumps({**message, "buffers": len(buffers)}, allow_nan=False)
             with contextlib.suppress(tornado.websocket.WebSocketClosedError):  # the page has gone
-                head = json.dumps({**message, "buffers": len(buffers)}, allow_nan=False)
                 for part, binary in ((head, False), *((buffer, True) for buffer in buffers)):
                     self.written = self.write_message(part, binary=binary)
+                    # Its error is not reported: that the page has gone is no error.
+                    self.written.add_done_callback(lambda done: done.cancelled() or done.exception())
 
         # The next message is read when this is done: a page that sends faster waits.
         async def on_message(self, text: str | bytes) -> None:
@@ -207,10 +212,15 @@ def application(text: str | None = None) -> Any:
             except ValueError as error:
                 self.deliver({"type": "error", "message": str(error), "request": None}, ())
             else:
-                await self.worker.handle(message)
+                try:
+                    await self.worker.handle(message)
+                except asyncio.CancelledError:  # the server ends
+                    return
             if self.ws_connection is not None and hasattr(self, "written"):
-                with contextlib.suppress(tornado.websocket.WebSocketClosedError):
+                try:
                     await self.written  # a page that does not read gets no more
+                except tornado.websocket.WebSocketClosedError:  # what it has sent before is not answered
+                    self.on_close()
 
         def on_close(self) -> None:
             sessions.discard(self)
@@ -231,15 +241,15 @@ def application(text: str | None = None) -> Any:
 
 async def _run(app: Any, port: int, started: Callable[[str], None]) -> None:
     from tornado.httpserver import HTTPServer
-    from tornado.netutil import bind_sockets
 
     try:
-        sockets = bind_sockets(port, HOST)
+        own = socket.create_server((HOST, port))
     except OSError as error:
         raise OSError(f"port must be a free one, got {port} ({error.strerror}). Port 0 takes any.") from None
     server = HTTPServer(app, max_body_size=100_000, max_header_size=20_000, idle_connection_timeout=600)
-    server.add_sockets(sockets)
-    started(f"http://{HOST}:{sockets[0].getsockname()[1]}/")
+    own.setblocking(False)
+    server.add_socket(own)
+    started(f"http://{HOST}:{own.getsockname()[1]}/")
     try:
         await asyncio.Event().wait()
     finally:

@@ -481,8 +481,8 @@ class Session:
                 "trainLoss": number(train),
                 "testLoss": number(test),
                 "metrics": metrics(trainer, points, raw),
-                "weights": [np.round(weights, 5).tolist() for weights in model.weights],
-                "biases": [np.round(biases, 5).tolist() for biases in model.biases],
+                "weights": [digits(weights) for weights in model.weights],
+                "biases": [digits(biases) for biases in model.biases],
                 "selected": {"layer": layer, "unit": unit},
                 "learningRate": trainer.learning_rate(),
                 "epochsPerSecond": number((after - before) / (now - then)) if after > before else None,
@@ -506,6 +506,11 @@ def new_seed() -> str:
 def number(value: float) -> float | None:
     """Return a number for JSON with six digits; None if it is not finite."""
     return float(f"{value:.6g}") if math.isfinite(value) else None
+
+
+def digits(parameters: Any) -> Any:
+    """Return weights or biases for JSON, with five digits after the point."""
+    return np.round(parameters.astype(np.float64), 5).tolist()
 
 
 def _of_own(points: Points) -> dict[str, Any]:

@@ -15,6 +15,7 @@ except ImportError:
     ) from None
 
 from fastnn.playground.session import Session
+from fastnn.playground.settings import changed, defaults
 
 __all__ = ["Widget"]
 
@@ -35,8 +36,8 @@ class Widget(anywidget.AnyWidget):
     ------
     ImportError
         If anywidget is not installed.
-    ValueError
-        If `data` cannot be read.
+    TypeError, ValueError
+        If `data` cannot be read, a setting is unknown or its value invalid.
     """
 
     _esm = _STATIC / "playground.js"
@@ -45,8 +46,10 @@ class Widget(anywidget.AnyWidget):
     settings = traitlets.Dict().tag(sync=True)
 
     def __init__(self, data: str | None = None, **settings: Any) -> None:
+        changed(defaults(), {key: value for key, value in settings.items() if not key.endswith("_hide")})
+        session = Session(self._reply, data)
         super().__init__(settings=settings)
-        self._session = Session(self._reply, data)
+        self._session = session
         self.on_msg(self._receive)
 
     def _reply(self, message: dict[str, Any], buffers: Sequence[bytes]) -> None:

@@ -9,7 +9,8 @@ pytestmark = pytest.mark.slow
 def test_forward_computation_by_hand_is_that_of_the_net(run):
     results, printed = run("descent/forward_by_hand")
     assert results["difference"] < 1e-15
-    assert results["output"] == pytest.approx(1 / (1 + np.exp(-0.677344290)), abs=1e-9)
+    first, second = 1 / (1 + np.exp(-0.5)), 1 / (1 + np.exp(-1.5))  # z = 0.5 + 2 * 0.25 - 0.5, and -1 + 2 + 0.5
+    assert results["output"] == pytest.approx(1 / (1 + np.exp(-(2 * first - second + 0.25))), rel=1e-14)
     assert "hidden neuron 2" in printed
 
 
@@ -49,12 +50,12 @@ def test_more_rows_an_update_are_better_for_updates_and_worse_for_epochs(run):
 def test_optimizers_race(run):
     results, printed = run("descent/optimizers_race", epochs=40, rates=(0.003, 0.1))
     errors = results["errors"]
-    assert len(errors) == 11
+    assert len(errors) == 10
     assert errors["Levenberg-Marquardt"] < min(error for name, error in errors.items() if name != "Levenberg-Marquardt")
     # The best of the other rules had 0.54 of plain descent's error; which one it is may differ by the processor.
     rules = set(errors) - {"SGD", "L-BFGS", "Levenberg-Marquardt"}
     assert min(errors[name] for name in rules) < 0.8 * errors["SGD"]
     across = {name: int((np.diff(np.sign(path[:, 1])) != 0).sum()) for name, path in results["walks"].items()}
-    assert across["SGD"] > 10  # to and fro across the valley
+    assert across["SGD"] > 8  # to and fro across the valley
     assert max(across["AdaGrad"], across["RMSProp"]) < 5
     assert "best rate" in printed

@@ -88,8 +88,8 @@ def test_number_of_points_is_bounded(monkeypatch):
     [
         "x,y,label\n1,2,a\n3,4,b\n", "1;2;a\r\n3;4;b", "1 2 a\n\n3 4 b", "1\t2\ta\n3\t4\tb\n",
         '\ufeff"x","y","l"\n1, 2, "a"\n3,4,b',
-    ],  # fmt: skip
-)
+    ],
+)  # fmt: skip
 def test_forms_of_text(text):
     points, notice = read(text)
     assert points.names == ("a", "b")

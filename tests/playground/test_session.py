@@ -613,7 +613,8 @@ def test_compiling_is_said_once(page):
     ("changes", "text"),
     [
         ({"nope": 1}, "changes must be of "), ([], "changes must be an object"),
-        ({"learningRate": "x"}, "learningRate"), ({"learningRate": 0}, "learningRate"), ({"learningRate": True}, "learningRate"), ({"noise": -1}, "noise"),
+        ({"learningRate": "x"}, "learningRate"), ({"learningRate": 0}, "learningRate"), ({"noise": -1}, "noise"),
+        ({"learningRate": True}, "learningRate"),
         ({"batchSize": 1.5}, "batchSize must be an integer"), ({"activation": "softmax"}, "activation must be one of"),
         ({"x": 1}, "x must be true or false"), ({"networkShape": [0]}, r"networkShape\[0\]"),
         ({"networkShape": 4}, "networkShape must be a list"), ({"networkShape": [1] * 13}, "at most 12 items"),
@@ -630,13 +631,13 @@ def test_settings_that_are_refused(page, changes, text):
         assert page.ask("next") == ["frame", "error"]
         assert not page.session.playing
         return
-
-
     assert re.search(text, page.error("set", changes=changes))
 
 
-VALUES = [None, True, False, 0, 1, -1, 2, 3, 99, 10**30, 0.5, 1e308, math.nan, math.inf, -math.inf, "", "a", "tanh", "1",
-          "\ud800", "x" * 3000, [], {}, [1, 2], [[]], {"a": 1}, [None], ["relu"], [1e9], b"x"]  # fmt: skip
+VALUES = [
+    None, True, False, 0, 1, -1, 2, 3, 99, 10**30, 0.5, 1e308, math.nan, math.inf, -math.inf, "", "a", "tanh", "1",
+    "\ud800", "x" * 3000, [], {}, [1, 2], [[]], {"a": 1}, [None], ["relu"], [1e9], b"x",
+]  # fmt: skip
 
 
 def test_thousands_of_messages_that_make_no_sense(page):
@@ -644,7 +645,8 @@ def test_thousands_of_messages_that_make_no_sense(page):
     rng = random.Random(1)
     kinds = [*page.session.answers, "nope", "", None, 5, [], {}]
     costly = {"rates", "lr_find", "export"}
-    fields = "state changes layer unit from to value op x y label text units format".split()  # noqa: SIM905
+    fields = ["state", "changes", "layer", "unit", "from", "to", "value", "op", "x", "y", "label", "text", "units"]
+    fields.append("format")
     keys = [*SETTINGS, "nope", "_hide"]
     refused = 0
     for _ in range(3000):

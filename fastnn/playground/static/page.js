@@ -10,7 +10,7 @@ function readHash() {
 function socketModel(address) {
   const listeners = new Map();
   const values = { settings: readHash() };
-  let socket, timer, closed = false, head = null, parts = [];
+  let socket, head = null, parts = [];
 
   const emit = (name, ...args) => (listeners.get(name) || new Set()).forEach((listener) => listener(...args));
 
@@ -32,9 +32,8 @@ function socketModel(address) {
       }
     };
     socket.onclose = () => {
-      if (closed) return;
       emit("msg:custom", { type: "closed" }, []);
-      timer = setTimeout(connect, 1000);
+      setTimeout(connect, 1000);
     };
   }
 
@@ -50,16 +49,8 @@ function socketModel(address) {
     on: (name, listener) => listeners.set(name, (listeners.get(name) || new Set()).add(listener)),
     off: (name, listener) => listeners.get(name)?.delete(listener),
     send: (content) => socket.readyState === WebSocket.OPEN && socket.send(JSON.stringify(content)),
-    close: () => ((closed = true), clearTimeout(timer), socket.close()),
   };
 }
 
-const el = document.getElementById("playground");
-const model = socketModel(location.href.replace(/^http/, "ws").replace(/[#?].*$/, "").replace(/[^/]*$/, "socket"));
-playground.render({ model, el });
-
-// A key that is pressed while nothing has the focus is for the playground, too.
-document.addEventListener("keydown", (event) => {
-  if (event.target !== document.body) return;
-  if (!el.firstElementChild.dispatchEvent(new KeyboardEvent("keydown", event))) event.preventDefault();
-});
+const socket = location.href.replace(/^http/, "ws").replace(/[#?].*$/, "").replace(/[^/]*$/, "socket");
+playground.render({ model: socketModel(socket), el: document.getElementById("playground") });

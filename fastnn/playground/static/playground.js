@@ -29,7 +29,9 @@ const ICONS = {
 const SVG = "http://www.w3.org/2000/svg";
 const PALE = 0.7;
 const MOST_EDGES = 1200;
-const MOST_HISTORY = 1500;
+const MOST_HISTORY = 600;
+/** While it plays, numbers that would change too fast to be read are written in each such frame only. */
+const SLOW = 6;
 
 // --- elements, numbers, colours --------------------------------------------------------------------------------------
 
@@ -46,7 +48,20 @@ function h(tag, properties = {}, ...children) {
 
 const icon = (name) => h("svg:svg", { class: "icon", viewBox: "0 0 24 24", "aria-hidden": "true" }, h("svg:path", { d: ICONS[name] }));
 const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
-const setText = (node, text) => node.textContent !== text && (node.textContent = text);
+/** Set an attribute if it has another value: each change makes the browser compute styles anew. */
+function update(node, name, value) {
+  node.shown ??= {};
+  if (node.shown[name] === value) return;
+  node.shown[name] = value;
+  if (name === "fill") node.style.background = value;
+  else node.setAttribute(name, value);
+}
+
+/** Set the text of an element if it is another; its text node is kept, which spares the browser work in each frame. */
+function setText(node, text) {
+  if (node.firstChild?.nodeType !== Node.TEXT_NODE) node.textContent = text;
+  else if (node.firstChild.nodeValue !== text) node.firstChild.nodeValue = text;
+}
 
 /** Return a number with three significant digits, as people write it. */
 function short(value) {
@@ -79,8 +94,13 @@ function readColours(root) {
   };
 }
 
+/** Whether two arrays of bytes, or none, are equal. */
+const same = (one, other) => one === other || (one && other && one.length === other.length && one.every((value, i) => value === other[i]));
+
 /** Paint square maps of bytes: values from 0 (negative) over 127.5 to 255, or, with classes, a class and its probability. */
 function paintMap(canvas, bytes, table, classes = null) {
+  if (canvas.table === table && same(canvas.bytes, bytes) && same(canvas.classes, classes)) return;
+  Object.assign(canvas, { table, bytes, classes });
   const side = Math.round(Math.sqrt(bytes.length));
   if (canvas.width !== side) canvas.width = canvas.height = side;
   const context = canvas.getContext("2d");
@@ -129,7 +149,7 @@ function choice(app, key, applies = () => true) {
     const values = [...(choices[key] || [])];
     if (!values.some((value) => String(value) === String(settings[key]))) values.push(settings[key]);
     if (shown !== (shown = values.join())) {
-      select.replaceChildren(...values.map((value) => h("option", { value }, value === "" || value === null ? "none" : String(value))));
+      select.replaceChildren(...values.map((value) => h("option", { value }, String(value).replaceAll("_", " "))));
     }
     select.value = String(settings[key]);
     label.classList.toggle("idle", !applies(settings));
@@ -193,28 +213,34 @@ function lossChart(app) {
   }, h("svg:line", { x1: 0, x2: "100%", y1: 80, y2: 80 }), lines.train, lines.test, cursor, top, bottom, last);
   let history = [], every = 1, width = 300;
 
-  function add(frame) {
+  function add(frame, slow) {
     const before = history[history.length - 1];
     if (before && frame.epoch < before.epoch) [history, every] = [[], 1];
     if (before && frame.epoch === before.epoch) history.pop();
     history.push({ epoch: frame.epoch, train: frame.trainLoss, test: frame.testLoss });
     if (history.length > MOST_HISTORY) history = history.filter((_, i) => i % 2 === 0 || i === history.length - 1);
+    if (!slow) return drawLines();
     setText(train, short(frame.trainLoss));
     setText(test, short(frame.testLoss));
     draw();
   }
 
-  function draw() {
-    if (!history.length) return;
+  function drawLines() {
     const from = history[0].epoch, to = Math.max(history[history.length - 1].epoch, from + 1);
     const finite = history.flatMap(({ train, test }) => [train, test]).filter(Number.isFinite);
-    const high = Math.max(...finite, 1e-9) * 1.02;
-    const across = (epoch) => ((epoch - from) / (to - from)) * width;
+    const high = Math.max(...finite, 1e-9);
     for (const name of ["train", "test"]) {
-      const known = history.filter((row) => Number.isFinite(row[name]));
-      lines[name].setAttribute("d", known.map((row, i) => `${i ? "L" : "M"}${across(row.epoch).toFixed(1)},${(80 - (row[name] / high) * 66).toFixed(1)}`).join(""));
+      const places = history.filter((row) => Number.isFinite(row[name]))
+        .map((row) => `${(((row.epoch - from) / (to - from)) * width).toFixed(1)},${(80 - (row[name] / high) * 64).toFixed(1)}`);
+      lines[name].setAttribute("d", places.length ? `M${places.join("L")}` : "");
     }
-    setText(top, short(high / 1.02));
+    return [from, to, finite.length ? high : NaN];
+  }
+
+  function draw() {
+    if (!history.length) return;
+    const [from, to, high] = drawLines();
+    setText(top, Number.isNaN(high) ? "" : short(high));
     setText(bottom, `epoch ${from}`);
     setText(last, String(to));
     last.setAttribute("x", width);
@@ -388,7 +414,7 @@ function network(app) {
     onkeydown: (event) => event.key === "Escape" && close(),
   });
   let nodes = [], edges = [], biases = [], columns = [], shape = "", radius = 18, width = 0;
-  let hot = null, pinned = null, refresh = null;
+  let hot = null, pinned = null, refresh = null, flow = 0;
 
   /** Columns of the picture: all inputs, the hidden layers, the outputs. */
   function plan() {
@@ -404,7 +430,7 @@ function network(app) {
     const first = 66, most = Math.max(...columns.map((column) => column.length), 4);
     width = Math.max(outer, first + columns.length * 44);
     const gap = (width - first - 30) / (columns.length - 1);
-    const spacing = clamp(430 / most, 12, 54), top = gap < 80 ? 76 : 52;
+    const spacing = clamp(430 / most, 12, 54), top = gap < 64 ? 76 : 52;
     radius = clamp(Math.min(spacing * 0.37, gap * 0.26), 5, 19);
     Object.assign(net.style, { width: `${width}px`, height: `${top + most * spacing + 18}px` });
     nodes = [];
@@ -444,11 +470,11 @@ function network(app) {
   function caption(layer, units, x, gap) {
     const change = (by) => app.set({ networkShape: app.state.settings.networkShape.map((n, i) => (i === layer ? n + by : n)) });
     const [low, high] = app.state.limits.units;
-    return h("div", { class: gap < 80 ? "caption tight" : "caption", style: `left:${x}px;top:0` },
+    return h("div", { class: gap < 64 ? "caption tight" : "caption", style: `left:${x}px;top:0` },
       h("div", { class: "row", "data-control": "numHiddenLayers" },
         h("button", { class: "round", "aria-label": `Remove a neuron from layer ${layer + 1}`, disabled: units <= low, onclick: () => change(-1) }, "−"),
         h("button", { class: "round", "aria-label": `Add a neuron to layer ${layer + 1}`, disabled: units >= high, onclick: () => change(1) }, "+")),
-      gap < 80 ? String(units) : `${units} ${units === 1 ? "neuron" : "neurons"}`);
+      gap < 64 ? String(units) : `${units} ${units === 1 ? "neuron" : "neurons"}`);
   }
 
   /** Make the edges: all of them, or in large nets those with the largest weights. */
@@ -487,10 +513,12 @@ function network(app) {
     const thin = radius < 10 ? radius / 14 : 1;
     for (const { path, layer, row, to } of edges) {
       const weight = frame.weights[layer][row][to];
-      path.setAttribute("stroke", app.colours.of(weight));
-      path.setAttribute("stroke-width", (clamp(1 + Math.abs(weight) * 1.8, 1, 10) * thin).toFixed(2));
+      update(path, "stroke", app.colours.of(weight));
+      update(path, "stroke-width", (clamp(1 + Math.abs(weight) * 1.8, 1, 10) * thin).toFixed(1));
     }
-    for (const { node, layer, unit } of biases) node.style.background = app.colours.of(frame.biases[layer][unit]);
+    for (const { node, layer, unit } of biases) update(node, "fill", app.colours.of(frame.biases[layer][unit]));
+    // The dashes flow with the epochs; the paths inherit this from the picture.
+    lines.style.strokeDashoffset = app.playing ? -(flow = (flow + 1.5) % 10) : 0;
     let index = 0;
     for (const { canvas, input, unit } of nodes) {
       if (input) {
@@ -811,7 +839,8 @@ function scores(app) {
   const table = h("table", { "data-value": "metrics" }), confusion = h("table", { class: "confusion", "data-value": "confusion" });
   const names = { accuracy: "Accuracy", r2: "R²", rmse: "RMSE" };
   let cells = null;
-  app.onFrame(({ metrics }) => {
+  app.onFrame(({ metrics }, slow) => {
+    if (!slow) return;
     const shown = Object.keys(names).filter((name) => metrics[name]);
     if (cells?.names !== shown.join()) {
       cells = { names: shown.join(), rows: shown.map((name) => [h("td"), h("td")]) };
@@ -907,7 +936,7 @@ function threeRates(app) {
     runs.forEach((run, i) => {
       const [bytes, classes] = run.maps.map((index) => bytesOf(buffers[index]));
       paintMap(cells[i].canvas, bytes, classes ? app.colours.classes : app.colours.ramp, classes);
-      setText(cells[i].title, `${run.label}: ${run.rate}`);
+      setText(cells[i].title, `${run.label}: ${short(run.rate)}`);
       setText(cells[i].text, run.diverged ? `diverged in epoch ${run.epoch}` : `loss ${short(run.loss)} after ${run.epoch} epochs`);
       cells[i].line.setAttribute("d", curve(run.losses));
     });
@@ -926,7 +955,7 @@ function warpedGrid(app) {
   let waiting = false;
   const panel = h("details", { class: "panel", "data-panel": "grid", ontoggle: ask }, h("summary", {}, "Warped grid"),
     h("div", { class: "stack" }, h("p", { class: "hint" }, "Lines of the input grid, put where two neurons of a hidden layer put them. The next layer cuts this picture by straight lines."),
-      h("div", { class: "row", style: "flex-wrap:nowrap" }, layer, first, second, next), canvas));
+      h("div", { class: "row choices" }, layer, first, second, next), canvas));
 
   function choose(x = 0, y = 1) {
     const units = app.state.settings.networkShape[layer.value] ?? 1;
@@ -1052,10 +1081,12 @@ const floatsOf = (view) => new Float32Array(view.buffer.slice(view.byteOffset, v
 function render({ model, el }) {
   const listeners = { state: [], frame: [], resize: [], close: [], hidden: [] };
   const answers = {};
-  const root = h("div", { class: "fnp", tabindex: "-1", style: "outline:none" });
+  // On a page of its own a key is for the playground wherever the focus is; in a notebook only inside.
+  const isPage = el.parentElement === document.body, keys = isPage ? document : root;
+  const root = h("div", { class: "fnp" });
   const darkQuery = matchMedia("(prefers-color-scheme: dark)");
   let theme = model.get("settings")?.theme ?? "auto";
-  let inputMaps = {}, asked = false, pending = null, drawn = 0;
+  let inputMaps = {}, asked = false, pending = null, drawn = 0, drawings = 0, storing = false;
 
   const app = {
     root, state: null, frame: null, selected: null, playing: false, painting: null, colours: null, dark: false,
@@ -1100,7 +1131,9 @@ function render({ model, el }) {
   function store(changes) {
     const settings = { ...model.get("settings"), ...changes };
     for (const key of Object.keys(settings)) if (settings[key] === undefined || settings[key] === null) delete settings[key];
+    storing = true; // In a notebook `set` notifies the listeners of changes, and these are for those of others.
     model.set("settings", settings);
+    storing = false;
     model.save_changes();
   }
 
@@ -1116,11 +1149,11 @@ function render({ model, el }) {
     app.dark = theme === "dark" || (theme === "auto" && darkQuery.matches);
     root.classList.toggle("dark", app.dark);
     app.colours = readColours(root);
-    if (root.parentElement === el && el.parentElement === document.body) document.body.style.background = getComputedStyle(root).backgroundColor;
+    if (isPage) document.body.style.background = getComputedStyle(root).backgroundColor;
     setText(themeButton, app.dark ? "☀" : "☾");
     themeButton.setAttribute("aria-label", app.dark ? "Light colours" : "Dark colours");
     if (app.state) listeners.state.forEach((listener) => listener(app.state));
-    if (app.frame) listeners.frame.forEach((listener) => listener(app.frame));
+    if (app.frame) listeners.frame.forEach((listener) => listener(app.frame, true));
   }
 
   // --- the head: transport, counters, tools ---
@@ -1206,13 +1239,15 @@ function render({ model, el }) {
     const frame = (app.frame = pending);
     if (frame.playing) ask(); // The session trains the next epochs while this frame is drawn.
     setText(epoch, String(frame.epoch).padStart(6, "0").replace(/\B(?=(\d{3})+$)/g, ","));
-    if (frame.epochsPerSecond) setText(speed, Math.round(frame.epochsPerSecond).toLocaleString("en-US"));
-    if (frame.stepTime) setText(time, short(frame.stepTime));
-    showPlaying(frame.playing);
+    const slow = !frame.playing || ++drawings % SLOW === 0;
+    if (slow && frame.epochsPerSecond) setText(speed, Math.round(frame.epochsPerSecond).toLocaleString("en-US"));
+    if (slow && frame.stepTime) setText(time, short(frame.stepTime));
+    // A frame that was on its way when play or pause was pressed does not undo that.
+    if (!frame.playing) showPlaying(false);
     if (frame.diverged) say("diverged", frame.diverged.message, true);
     else if (frame.stopped) say("stopped", frame.stopped);
     else if (noticeKind === "diverged" || noticeKind === "stopped") say(noticeKind, null);
-    listeners.frame.forEach((listener) => listener(frame));
+    listeners.frame.forEach((listener) => listener(frame, slow));
   }
 
   function onMessage(message, buffers = []) {
@@ -1221,6 +1256,7 @@ function render({ model, el }) {
       hello();
     } else if (message.type === "closed") {
       asked = false;
+      if (pending) pending.playing = false;
       showPlaying(false);
       say("closed", "The server cannot be reached. Start it again with: python -m fastnn playground. This page then connects by itself.");
     } else if (message.type === "state") onState(message);
@@ -1231,6 +1267,7 @@ function render({ model, el }) {
   }
 
   const hello = () => app.send("hello", { state: model.get("settings") ?? {} });
+  const onSettings = () => storing || hello();
   
   function onKey(event) {
     const typing = event.target.closest?.("input:not([type=range]):not([type=checkbox]), select, textarea, dialog");
@@ -1268,10 +1305,10 @@ function render({ model, el }) {
 
   const observer = new ResizeObserver(() => listeners.resize.forEach((listener) => listener()));
   observer.observe(root);
-  root.addEventListener("keydown", onKey);
+  keys.addEventListener("keydown", onKey);
   darkQuery.addEventListener("change", showTheme);
   model.on("msg:custom", onMessage);
-  model.on("change:settings", hello);
+  model.on("change:settings", onSettings);
   showTheme();
   showPlaying(false);
   showHidden();
@@ -1279,10 +1316,11 @@ function render({ model, el }) {
 
   return () => {
     observer.disconnect();
+    keys.removeEventListener("keydown", onKey);
     cancelAnimationFrame(drawn);
     darkQuery.removeEventListener("change", showTheme);
     model.off("msg:custom", onMessage);
-    model.off("change:settings", hello);
+    model.off("change:settings", onSettings);
     listeners.close.forEach((listener) => listener());
     root.remove();
   };

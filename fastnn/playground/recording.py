@@ -1,7 +1,7 @@
 """Record a short run of the playground, for pages without a server.
 
-``python -m fastnn.playground.record FILE`` writes JSON, or, if the name ends with .html, a page that plays the run: a
-file of its own, which loads nothing else.
+``python -m fastnn.playground.recording FILE`` writes JSON, or, if the name ends with .html, a page that plays the run:
+a file of its own, which loads nothing else.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from typing import Any
 
 from fastnn._validation import as_path, positive_integer
 from fastnn.playground.session import Session
+from fastnn.playground.settings import changed, defaults
 
 _STATIC = Path(__file__).with_name("static")
 
@@ -45,7 +46,7 @@ def record(
     file = Path(as_path("path", path))
     frames = positive_integer(frames, "frames")
     per_frame = positive_integer(epochs_per_frame, "epochs_per_frame")
-    chosen = {"seed": "0.7", "epochsPerFrame": per_frame, **(settings or {})}
+    chosen = changed(defaults() | {"seed": "0.7", "epochsPerFrame": per_frame}, dict(settings or {}))
     state: dict[str, Any] = {}
     recorded: list[dict[str, Any]] = []
 
@@ -87,5 +88,5 @@ def _page(recording: str) -> str:
 
 if __name__ == "__main__":
     if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
-        sys.exit("usage: python -m fastnn.playground.record FILE.json|FILE.html")
+        sys.exit("usage: python -m fastnn.playground.recording FILE.json|FILE.html")
     record(sys.argv[1])
