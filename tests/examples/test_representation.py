@@ -35,7 +35,7 @@ def test_few_learnt_features_do_what_few_random_ones_do_not(run):
 
 
 def test_a_net_on_pixels_needs_no_features(run):
-    results, printed = run("representation/end_to_end", epochs=15, seeds=1)
+    results, printed = run("representation/end_to_end", epochs=20, seeds=1)
     kinds = ("place and shape", "and profiles", "and crossings")
     linear = [results[kind, "linear"][0] for kind in kinds]
     assert linear == sorted(linear)  # more work on features, better results
