@@ -562,7 +562,8 @@ function network(app) {
     card.replaceChildren(...children);
     card.hidden = false;
     const right = net.parentElement.scrollLeft + net.parentElement.clientWidth - card.offsetWidth - 40;
-    Object.assign(card.style, { left: `${Math.max(0, Math.min(x + 12, right))}px`, top: `${Math.max(0, y + 12)}px` });
+    const bottom = net.clientHeight + 50 - card.offsetHeight;
+    Object.assign(card.style, { left: `${Math.max(0, Math.min(x + 12, right))}px`, top: `${Math.max(0, Math.min(y + 12, bottom))}px` });
   }
 
   function hover(event) {
