@@ -95,7 +95,7 @@ def main(picture: str | None = None, *, steps: int = 2500) -> dict[int | str, np
             figure = Figure(figsize=(10, 3.0))
             panels = figure.subplots(1, len(found) + 1, sharex=True, sharey=True)
             for ax, (step, points) in zip(panels[:-1], found.items(), strict=True):
-                ax.plot(*real.T, ".", markersize=3, color=fastnn.plot.COLORS[7], alpha=0.3)
+                ax.plot(*real.T, ".", markersize=3, color="0.5", alpha=0.3)
                 ax.plot(*points.T, ".", markersize=3, color=fastnn.plot.COLORS[3], alpha=0.5)
                 ax.set_title(f"{step} steps:\n{results[step].sum():.0%} at a center", fontsize=11)
             panels[0].set_xlabel("grey: data", loc="left")

@@ -64,9 +64,12 @@ def draw(picture: str, digits: dict[str, np.ndarray], results: dict[str, dict[st
     """Draw a digit in each version, with the accuracies and the stated probability."""
     from matplotlib.figure import Figure
 
-    marks = {"stated": ("|", 7, "probability that the net states"), "accuracy": ("o", 0, "accuracy"),
-             "trained": ("D", 2, "accuracy if trained with the changes")}  # fmt: skip
     with fastnn.plot.style():
+        blue, _, green = fastnn.plot.COLORS[:3]
+        marks = {
+            "stated": ("|", "0.2", 18, "probability that the net states"), "accuracy": ("o", blue, 8, "accuracy"),
+            "trained": ("D", green, 8, "accuracy if trained with the changes"),
+        }  # fmt: skip
         figure = Figure(figsize=(9, 5))
         panels = figure.subplots(len(digits), 2, width_ratios=(1, 9), gridspec_kw={"hspace": 0.05})
         for (name, image), (left, ax) in zip(digits.items(), panels, strict=True):
@@ -74,10 +77,9 @@ def draw(picture: str, digits: dict[str, np.ndarray], results: dict[str, dict[st
             left.set(xticks=[], yticks=[])
             found = results[name]
             ax.plot([100 * found["accuracy"], 100 * found["stated"]], [0, 0], color="0.75", linewidth=6, zorder=0)
-            for key, (marker, colour, label) in marks.items():
-                ax.plot(100 * found[key], 0, marker, color=fastnn.plot.COLORS[colour] if key != "stated" else "0.2",
-                        markersize=18 if key == "stated" else 8, markeredgewidth=3 if key == "stated" else 1,
-                        label=label)  # fmt: skip
+            for key, (marker, colour, size, label) in marks.items():
+                ax.plot(100 * found[key], 0, marker, color=colour, markersize=size, label=label,
+                        markeredgewidth=3 if marker == "|" else 1)  # fmt: skip
             ax.set(xlim=(0, 102), ylim=(-1, 1), yticks=[0], yticklabels=[name], xticks=range(0, 101, 20))
             ax.grid(axis="x")
             if ax is not panels[-1, 1]:

@@ -77,7 +77,8 @@ def draw(picture: str, amounts: tuple[int, ...], results: dict[str, dict[str, li
     """Draw the accuracies over the amounts."""
     from matplotlib.figure import Figure
 
-    colours = dict(zip([*NETS, "random forest"], (fastnn.plot.COLORS[k] for k in (7, 4, 2, 0, 1)), strict=True))
+    palette = fastnn.plot.COLORS
+    colours = dict(zip([*NETS, "random forest"], ("0.5", palette[4], palette[2], palette[0], palette[1]), strict=True))
     with fastnn.plot.style():
         figure = Figure(figsize=(7 if len(results) == 1 else 10, 4.4))
         for ax, (title, found) in zip(np.ravel(figure.subplots(1, len(results))), results.items(), strict=True):

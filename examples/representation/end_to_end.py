@@ -68,9 +68,8 @@ def draw(
         figure = Figure(figsize=(10, 4.4))
         left, right = figure.subfigures(1, 2, width_ratios=(2, 3))
         panels = left.subplots(2, 2, width_ratios=(3, 1), height_ratios=(1, 3), gridspec_kw={"wspace": 0, "hspace": 0})
-        grey = fastnn.plot.COLORS[7]
-        panels[0, 0].bar(range(8), image.mean(axis=0), color=grey)
-        panels[1, 1].barh(range(8), image.mean(axis=1), color=grey)
+        panels[0, 0].bar(range(8), image.mean(axis=0), color="0.5")
+        panels[1, 1].barh(range(8), image.mean(axis=1), color="0.5")
         panels[1, 1].invert_yaxis()
         panels[1, 0].imshow(image, cmap="gray_r", aspect="auto")
         panels[0, 1].axis("off")

@@ -35,7 +35,7 @@ def test_few_learnt_features_do_what_few_random_ones_do_not(run):
 
 
 def test_a_net_on_pixels_needs_no_features(run):
-    results, printed = run("representation/end_to_end", epochs=15, seeds=1)
+    results, printed = run("representation/end_to_end", epochs=20, seeds=1)
     kinds = ("place and shape", "and profiles", "and crossings")
     linear = [results[kind, "linear"][0] for kind in kinds]
     assert linear == sorted(linear)  # more work on features, better results
@@ -66,3 +66,11 @@ def test_the_unfolding_is_an_animation_in_a_file_of_that_kind(load, tmp_path):
     load("representation/hidden_space_unfolding").main(str(tmp_path / "spirals.gif"), rows=100, epochs=20)
     with image.open(tmp_path / "spirals.gif") as film:
         assert film.n_frames > 5
+
+
+def test_weights_become_smooth_where_digits_are(run):
+    results, printed = run("representation/what_was_learnt", epochs=20)
+    assert results["accuracy"] > 0.9
+    assert abs(results["start"]) < 0.1
+    assert results["end"] > 0.2
+    assert "is taken for" in printed
