@@ -189,7 +189,8 @@ def test_8_a_net_that_diverges_says_epoch_and_rate_and_offers_a_reset(page):
 def test_9_speed_is_on_the_screen(page):
     tab = page(SPIRAL)
     tab.click("[data-action=play]")
-    tab.wait("document.querySelector('[data-value=epochsPerSecond]').textContent > '0'")
+    tab.wait("Number(document.querySelector('[data-value=epochsPerSecond]').textContent.replace(',', '')) > 0")
+    tab.wait("Number(document.querySelector('[data-value=stepTime]').textContent) > 0")
     after(tab, lambda: tab.click("[data-action=play]"))
     assert number(tab.text("[data-value=epochsPerSecond]")) > 0
     assert number(tab.text("[data-value=stepTime]")) > 0

@@ -211,11 +211,11 @@ function lossChart(app) {
   const picture = h("svg:svg", {
     role: "img", "aria-label": "Losses over the epochs", onpointermove: point, onpointerdown: point, onpointerleave: leave,
   }, h("svg:line", { x1: 0, x2: "100%", y1: 80, y2: 80 }), lines.train, lines.test, cursor, top, bottom, last);
-  let history = [], every = 1, width = 300;
+  let history = [], width = 300;
 
   function add(frame, slow) {
     const before = history[history.length - 1];
-    if (before && frame.epoch < before.epoch) [history, every] = [[], 1];
+    if (before && frame.epoch < before.epoch) history = [];
     if (before && frame.epoch === before.epoch) history.pop();
     history.push({ epoch: frame.epoch, train: frame.trainLoss, test: frame.testLoss });
     if (history.length > MOST_HISTORY) history = history.filter((_, i) => i % 2 === 0 || i === history.length - 1);
@@ -871,7 +871,7 @@ function scores(app) {
 
 /** Settings of each layer: activation and dropout. */
 function layerPanel(app) {
-  const table = h("table", { "data-value": "layers" });
+  const table = h("table", { class: "layers" });
   let shown = "";
   app.onState(({ settings, choices }) => {
     const { networkShape, layerActivations, layerDropout } = settings;
