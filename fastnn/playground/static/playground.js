@@ -20,6 +20,7 @@ const HIDABLE = ["showTestData", "discretize", "playButton", "stepButton", "rese
 /** When a setting has an effect; else it is drawn pale. */
 const APPLIES = {
   momentum: ({ optimizer }) => ["momentum", "nesterov"].includes(optimizer),
+  loss: (settings, { nClasses }) => nClasses === 2, // more classes have their own, a regression the squared error
   regularizationRate: ({ regularization }) => regularization !== "none",
 };
 const ICONS = {
@@ -145,14 +146,15 @@ function choice(app, key, applies = () => true) {
   const select = h("select", { name: key, "data-key": key, onchange: () => app.set({ [key]: parse(select.value) }) });
   const parse = (text) => (text !== "" && !Number.isNaN(Number(text)) ? Number(text) : text);
   let shown = "";
-  app.onState(({ settings, choices }) => {
+  app.onState((state) => {
+    const { settings, choices } = state;
     const values = [...(choices[key] || [])];
     if (!values.some((value) => String(value) === String(settings[key]))) values.push(settings[key]);
     if (shown !== (shown = values.join())) {
       select.replaceChildren(...values.map((value) => h("option", { value }, String(value).replaceAll("_", " "))));
     }
     select.value = String(settings[key]);
-    label.classList.toggle("idle", !applies(settings));
+    label.classList.toggle("idle", !applies(settings, state));
   });
   const label = h("label", { class: "field", "data-control": key }, h("span", {}, LABELS[key]), select);
   return label;
