@@ -20,7 +20,7 @@ From the page:
 - ``{"type": "set", "changes": {...}}`` changes settings. Answer: `state`, and `frame` unless the session plays.
 - ``{"type": "play"}`` and ``{"type": "pause"}``. Answer: `state`.
 - ``{"type": "next"}`` asks for a frame; the session trains `epochsPerFrame` epochs before it if it plays (fewer if
-  these take longer than 0.1 s). Answer: exactly one `frame`. A page sends the next one when it has received the last
+  these take longer than 0.03 s). Answer: exactly one `frame`. A page sends the next one when it has received the last
   one.
 - ``{"type": "step"}`` pauses and trains one epoch. Answer: `state`, `frame`.
 - ``{"type": "reset"}`` pauses and draws other start weights. Answer: `state`, `frame`.
@@ -98,7 +98,7 @@ from fastnn.playground.training import Trainer, hidden_layers
 Send = Callable[[dict[str, Any], Sequence[bytes]], None]
 
 #: Seconds of training after which a frame is due.
-LONGEST_FRAME = 0.1
+LONGEST_FRAME = 0.03
 #: Seconds over which epochs are counted.
 WINDOW = 1.0
 #: Largest absolute value of a weight that is set by hand.
