@@ -24,4 +24,8 @@ class Frame:
         self.session.handle({"type": "play"})
 
     def track_frame(self, epochs: int, regularization: str) -> float:
-        return 1e3 * best(lambda: self.session.handle({"type": "next"}))
+        def frames(count: int) -> None:
+            for _ in range(count):
+                self.session.handle({"type": "next"})
+
+        return 1e3 * best(frames)
