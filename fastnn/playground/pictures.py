@@ -37,8 +37,8 @@ _LARGE, _SMALL, _GRID = plane(LARGE), plane(SMALL, edges=False), plane(GRID)
 
 
 def as_bytes(values: Array) -> bytes:
-    """Return numbers from -1 to 1 as bytes from 0 to 255; others are clipped, NaN is 0."""
-    clipped = np.clip(np.nan_to_num(values, posinf=1.0, neginf=-1.0), -1.0, 1.0)
+    """Return numbers from -1 to 1 as bytes from 0 to 255; others are clipped, and NaN is -1."""
+    clipped = np.fmin(np.fmax(values, -1.0), 1.0)
     return np.rint(127.5 + 127.5 * clipped).astype(np.uint8).tobytes()
 
 

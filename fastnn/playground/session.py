@@ -20,7 +20,7 @@ From the page:
 - ``{"type": "set", "changes": {...}}`` changes settings. Answer: `state`, and `frame` unless the session plays.
 - ``{"type": "play"}`` and ``{"type": "pause"}``. Answer: `state`.
 - ``{"type": "next"}`` asks for a frame; the session trains `epochsPerFrame` epochs before it if it plays (fewer if
-  these take longer than 0.1 s). Answer: exactly one `frame`. A page sends the next one when it has received the last
+  these take longer than 0.03 s). Answer: exactly one `frame`. A page sends the next one when it has received the last
   one.
 - ``{"type": "step"}`` pauses and trains one epoch. Answer: `state`, `frame`.
 - ``{"type": "reset"}`` pauses and draws other start weights. Answer: `state`, `frame`.
@@ -98,7 +98,7 @@ from fastnn.playground.training import Trainer, hidden_layers
 Send = Callable[[dict[str, Any], Sequence[bytes]], None]
 
 #: Seconds of training after which a frame is due.
-LONGEST_FRAME = 0.1
+LONGEST_FRAME = 0.03
 #: Seconds over which epochs are counted.
 WINDOW = 1.0
 #: Largest absolute value of a weight that is set by hand.
@@ -140,6 +140,7 @@ class Session:
         self._attempt = 0
         self._warm = ""
         self.playing = False
+        self.selected: tuple[int | None, int] = (None, 0)
         self._start()
 
     def _start(self, settings: Mapping[str, Any] | None = None, points: Points | None = None) -> None:
@@ -150,7 +151,10 @@ class Session:
         self.settings, self.points, self.trainer = new, new_points, trainer
         self.pictures = Pictures(trainer)
         self.playing = False
-        self.selected: tuple[int | None, int] = (None, 0)
+        layer, unit = self.selected
+        layers = trainer.model.layers
+        if layer is not None and layer >= 0 and (layer >= len(layers) or unit >= layers[layer].units):
+            self.selected = (None, 0)
         self._forget()
 
     def _forget(self) -> None:
@@ -160,12 +164,15 @@ class Session:
         self._best = (math.inf, self.trainer.epoch)
         self._times: deque[tuple[float, int]] = deque()
 
+    def _has_own(self, settings: Mapping[str, Any]) -> bool:
+        """Return whether there are own points for the problem."""
+        return self.own is not None and (self.own.n_classes == 0) == (settings["problem"] == "regression")
+
     def _points_of(self, settings: Mapping[str, Any]) -> Points:
         key = "regDataset" if settings["problem"] == "regression" else "dataset"
         if settings[key] != OWN:
             return data.make(settings)
-        regression = settings["problem"] == "regression"
-        if self.own is None or (self.own.n_classes == 0) != regression:
+        if self.own is None or not self._has_own(settings):
             raise ValueError(must_be(key, "a data set that is there", OWN, "Paint points or open a file first."))
         return self.own.split(settings["percTrainData"])
 
@@ -212,6 +219,10 @@ class Session:
         settings["seed"] = settings["seed"] or new_seed()
         if self.own is not None and not (message.get("state") or {}).get("dataset"):
             settings |= _of_own(self.own)
+        key = "regDataset" if settings["problem"] == "regression" else "dataset"
+        if settings[key] == OWN and not self._has_own(settings):
+            errors.append("The own data of this address are not here: open their file again.")
+            settings[key] = table.SETTINGS[key].default
         self._attempt = 0
         try:
             self._start(settings)
@@ -385,8 +396,8 @@ class Session:
                 return
         try:
             stopped = trainer.run(epochs, max_seconds=LONGEST_FRAME)
-        except DivergenceError as error:
-            self._diverge(float(error.learning_rate))
+        except DivergenceError:
+            self._diverge()
             return
         if stopped is not None:
             self._stop(stopped)
@@ -395,7 +406,7 @@ class Session:
         self.playing = False
         self._stopped = reason
 
-    def _diverge(self, rate: float | None = None) -> None:
+    def _diverge(self) -> None:
         self.playing = False
         rate = self.trainer.learning_rate()
         with_rate = "" if rate is None else f" with learning rate {rate:g}"
@@ -440,7 +451,7 @@ class Session:
         choices, limits = table.described(settings)
         regression = settings["problem"] == "regression"
         sets = [*(REGRESSION_GENERATORS if regression else GENERATORS)]
-        if self.own is not None and (self.own.n_classes == 0) == regression:
+        if self._has_own(settings):
             sets.append(OWN)
         self._send(
             {

@@ -222,7 +222,7 @@ def from_address(given: Any) -> tuple[dict[str, Any], list[str]]:
     if not isinstance(given, dict):
         raise TypeError(must_be("state", "an object of settings", given))
     result, errors = defaults(), []
-    for key in SETTINGS.keys() & given.keys():
+    for key in filter(given.__contains__, SETTINGS):
         try:
             result[key] = SETTINGS[key].parse(key, given[key])
         except (TypeError, ValueError) as error:

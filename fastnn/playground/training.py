@@ -17,10 +17,13 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn import optimizers, schedules
+from fastnn._data.prepare import prepare
+from fastnn._data.rows import Rows
 from fastnn._errors import DivergenceError
+from fastnn._training import descent
 from fastnn.history import History
 from fastnn.layers import Dense, Dropout
-from fastnn.model import Model
+from fastnn.model import Model, net_of
 from fastnn.optimizers import SGD, Optimizer, Solver, with_learning_rate
 from fastnn.playground.points import Points, inputs, seed_of
 from fastnn.regularizers import L1, L2, Regularizer
@@ -169,6 +172,7 @@ class Trainer:
         self.batch = max(1, min(self.settings["batchSize"], n))
         self._left = False  # whether the rows left of the last epoch belong to the next update
         self._first = self._later = None
+        self._prepared: list[Rows] = []
         rest = n % self.batch
         if rest and not self.full_batch and not self._stepwise:
             self._first, self._later = self._padded(rest)
@@ -301,40 +305,48 @@ class Trainer:
     def _run_steps(self, epochs: int, max_seconds: float | None) -> float:
         """Run epochs update by update, as the penalty L1 of TensorFlow Playground changes weights after each."""
         start = time.perf_counter()
-        model, settings = self.model, self.settings
-        whole, fixed = settings["regularizationRate"], optimizer_of(settings, self.n_classes)
+        model, settings, net = self.model, self.settings, net_of(self.model)
+        penalty, fixed = settings["regularizationRate"], optimizer_of(settings, self.n_classes)
         model.regularizer = None
-        for _ in range(epochs):
-            rate = self.learning_rate() or 0.0
-            if settings["schedule"] != "constant":
-                model.optimizer = with_learning_rate(fixed, rate * unit_of(settings, self.n_classes))
-            for rows in self._batches():
-                before = [np.sign(weights) for weights in model.weights]
-                try:
-                    model.train_on_batch(self.X[rows], self.targets[rows])
-                finally:
-                    self._shrink(before, rate * whole)
-            self.epoch += 1
-            self._left = True
-            if max_seconds is not None and time.perf_counter() - start > max_seconds:
-                break
+        weights = list(model.weights)
+
+        def train() -> None:
+            with net.team(0) as team:
+                for _ in range(epochs):
+                    rate = self.learning_rate() or 0.0
+                    if settings["schedule"] != "constant":
+                        model.optimizer = with_learning_rate(fixed, rate * unit_of(settings, self.n_classes))
+                    for rows in self._batches():
+                        before = [np.sign(w) for w in weights]
+                        descent.train_on_batch(net, rows, team)
+                        self._shrink(weights, before, rate * penalty)
+                    self.epoch += 1
+                    self._left = True
+                    if max_seconds is not None and time.perf_counter() - start > max_seconds:
+                        break
+
+        # Model.train_on_batch would prepare the rows of each step anew, which takes longer than the step.
+        net.in_training("run", train)
         return time.perf_counter() - start
 
-    def _batches(self) -> list[Array]:
-        n, batch = self.n_train, self.batch
+    def _batches(self) -> list[Rows]:
+        """Return the rows of each update of the next epoch."""
+        n, batch, form = self.n_train, self.batch, net_of(self.model).form
         rest = n % batch
-        batches = list(np.arange(n - rest).reshape(-1, batch))
-        if rest and self._left:
-            batches[0] = np.concatenate([np.arange(n - rest, n), batches[0]])
-        return batches
+        if not self._prepared:
+            places = list(np.arange(n - rest).reshape(-1, batch))
+            first = np.concatenate([np.arange(n - rest, n), places[0]])
+            self._prepared = [prepare(self.X[k], self.targets[k], form) for k in (first, *places)]
+        with_rest, own, *others = self._prepared
+        return [with_rest if rest and self._left else own, *others]
 
-    def _shrink(self, signs: list[Array], amount: float) -> None:
+    def _shrink(self, weights: list[Array], signs: list[Array], amount: float) -> None:
         """Move weights by the penalty L1; those that cross 0 stay there."""
-        for weights, sign, dead in zip(self.model.weights, signs, self._dead, strict=True):
-            moved = weights - amount * sign
-            dead |= weights * moved < 0.0
+        for w, sign, dead in zip(weights, signs, self._dead, strict=True):
+            moved = w - w.dtype.type(amount) * sign
+            dead |= w * moved < 0.0
             moved[dead] = 0.0
-            weights[...] = moved
+            w[...] = moved
 
     def outputs(self, rows: Array) -> Array:
         """Return the outputs of some inputs as pictures have them: -1 to 1 of two classes, else probabilities."""

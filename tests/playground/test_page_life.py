@@ -12,7 +12,7 @@ def test_a_server_that_ends_is_said_and_found_again(tab, serve):
     server = serve()
     open_page(tab, server.address, "seed=0.5&dataset=xor")
     tab.key(" ")
-    tab.wait("document.querySelector('.fnp.playing')")
+    tab.wait("document.querySelector('[data-value=epoch]').textContent > '000,000'")
     server.kill()
     tab.wait("document.querySelector('.notice').dataset.kind === 'closed'")
     assert "python -m fastnn playground" in tab.text(".notice")

@@ -189,7 +189,8 @@ def test_8_a_net_that_diverges_says_epoch_and_rate_and_offers_a_reset(page):
 def test_9_speed_is_on_the_screen(page):
     tab = page(SPIRAL)
     tab.click("[data-action=play]")
-    tab.wait("document.querySelector('[data-value=epochsPerSecond]').textContent > '0'")
+    tab.wait("Number(document.querySelector('[data-value=epochsPerSecond]').textContent.replace(',', '')) > 0")
+    tab.wait("Number(document.querySelector('[data-value=stepTime]').textContent) > 0")
     after(tab, lambda: tab.click("[data-action=play]"))
     assert number(tab.text("[data-value=epochsPerSecond]")) > 0
     assert number(tab.text("[data-value=stepTime]")) > 0
@@ -372,7 +373,10 @@ def test_16_dark_by_preference_and_by_the_switch(page):
 def test_17_too_low_right_too_high(page):
     tab = page("dataset=gauss&seed=0.5")
     tab.click("[data-panel=rates] summary")
-    runs = after(tab, lambda: tab.click("[data-action=rates]"), "rates")["runs"]
+    tab.click("[data-action=rates]")
+    assert tab.evaluate("document.querySelector('[data-action=rates]').disabled")
+    tab.wait("!document.querySelector('[data-action=rates]').disabled", 60)
+    runs = tab.last("rates")["runs"]
     assert len(runs) == 3
     assert runs[0]["rate"] < runs[1]["rate"] < runs[2]["rate"]
     assert runs[1]["loss"] < runs[0]["loss"]
@@ -417,6 +421,8 @@ def test_the_net_is_edited_as_text(page):
     tab.click("[data-action=net]")
     tab.wait("document.querySelector('.notice').dataset.kind === 'error'")
     assert tab.last("state")["settings"]["networkShape"] == [3, 5, 2]
+    tab.click(".notice button")
+    assert tab.evaluate("document.querySelector('.notice').hidden")
 
 
 # --- what must not be shown, or not happen ---

@@ -255,6 +255,11 @@ def test_selected_nodes(page):
     np.testing.assert_allclose(values, np.clip(inputs[:, 0] * inputs[:, 1], -1, 1), atol=0.0041)
     page.ask("select", layer=None, unit=None)
     assert page.last("frame")["selected"] == {"layer": None, "unit": 0}
+    page.ask("select", layer=1, unit=1)
+    page.ask("reset")
+    assert page.last("frame")["selected"] == {"layer": 1, "unit": 1}
+    page.set(networkShape=[4, 1])
+    assert page.last("frame")["selected"] == {"layer": None, "unit": 0}
     page.ask("play")
     assert page.ask("select", layer=0, unit=0) == []
     page.ask("next")
@@ -395,9 +400,11 @@ def test_data_to_begin_with():
 
 
 def test_own_data_that_are_not_there():
-    page = Page(dataset="own")
-    assert page.last("state")["settings"]["dataset"] == "circle"
-    assert "dataset must be a data set that is there" in page.last("notice")["message"]
+    page = Page(dataset="own", noise="20", networkShape="3")
+    settings = page.last("state")["settings"]
+    assert (settings["dataset"], settings["noise"], settings["networkShape"]) == ("circle", 20, [3])
+    assert page.last("notice")["message"] == "The own data of this address are not here: open their file again."
+    assert "dataset must be a data set that is there" in page.error("set", changes={"dataset": "own"})
 
 
 def test_net_as_text(page):

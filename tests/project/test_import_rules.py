@@ -41,7 +41,7 @@ ROOMS = (
 #: The same inside `kernels`.
 KERNEL_ROOMS = ("loop", "nn", "linalg tables", "maths", "lang ids")
 #: Longest chain of rooms above the kernels, and inside.
-MAX_LEVELS, MAX_KERNEL_LEVELS = 10, 5
+MAX_LEVELS, MAX_KERNEL_LEVELS = 12, 5
 
 #: Top-level packages that may be imported when fastnn is; all else only where it is used.
 CORE = {"fastnn", "numpy", "numba", "llvmlite"}

@@ -45,7 +45,11 @@ function socketModel(address) {
   return {
     get: (name) => values[name],
     set: (name, value) => (values[name] = value),
-    save_changes: () => history.replaceState(null, "", "#" + new URLSearchParams(values.settings)),
+    save_changes() {
+      // Browsers limit how often an address may change.
+      const hash = "#" + new URLSearchParams(values.settings);
+      if (hash !== location.hash) history.replaceState(null, "", hash);
+    },
     on: (name, listener) => listeners.set(name, (listeners.get(name) || new Set()).add(listener)),
     off: (name, listener) => listeners.get(name)?.delete(listener),
     send: (content) => socket.readyState === WebSocket.OPEN && socket.send(JSON.stringify(content)),

@@ -20,6 +20,7 @@ const HIDABLE = ["showTestData", "discretize", "playButton", "stepButton", "rese
 /** When a setting has an effect; else it is drawn pale. */
 const APPLIES = {
   momentum: ({ optimizer }) => ["momentum", "nesterov"].includes(optimizer),
+  loss: (settings, { nClasses }) => nClasses === 2, // more classes have their own, a regression the squared error
   regularizationRate: ({ regularization }) => regularization !== "none",
 };
 const ICONS = {
@@ -145,14 +146,15 @@ function choice(app, key, applies = () => true) {
   const select = h("select", { name: key, "data-key": key, onchange: () => app.set({ [key]: parse(select.value) }) });
   const parse = (text) => (text !== "" && !Number.isNaN(Number(text)) ? Number(text) : text);
   let shown = "";
-  app.onState(({ settings, choices }) => {
+  app.onState((state) => {
+    const { settings, choices } = state;
     const values = [...(choices[key] || [])];
     if (!values.some((value) => String(value) === String(settings[key]))) values.push(settings[key]);
     if (shown !== (shown = values.join())) {
       select.replaceChildren(...values.map((value) => h("option", { value }, String(value).replaceAll("_", " "))));
     }
     select.value = String(settings[key]);
-    label.classList.toggle("idle", !applies(settings));
+    label.classList.toggle("idle", !applies(settings, state));
   });
   const label = h("label", { class: "field", "data-control": key }, h("span", {}, LABELS[key]), select);
   return label;
@@ -211,11 +213,11 @@ function lossChart(app) {
   const picture = h("svg:svg", {
     role: "img", "aria-label": "Losses over the epochs", onpointermove: point, onpointerdown: point, onpointerleave: leave,
   }, h("svg:line", { x1: 0, x2: "100%", y1: 80, y2: 80 }), lines.train, lines.test, cursor, top, bottom, last);
-  let history = [], every = 1, width = 300;
+  let history = [], width = 300;
 
   function add(frame, slow) {
     const before = history[history.length - 1];
-    if (before && frame.epoch < before.epoch) [history, every] = [[], 1];
+    if (before && frame.epoch < before.epoch) history = [];
     if (before && frame.epoch === before.epoch) history.pop();
     history.push({ epoch: frame.epoch, train: frame.trainLoss, test: frame.testLoss });
     if (history.length > MOST_HISTORY) history = history.filter((_, i) => i % 2 === 0 || i === history.length - 1);
@@ -871,7 +873,7 @@ function scores(app) {
 
 /** Settings of each layer: activation and dropout. */
 function layerPanel(app) {
-  const table = h("table", { "data-value": "layers" });
+  const table = h("table", { class: "layers" });
   let shown = "";
   app.onState(({ settings, choices }) => {
     const { networkShape, layerActivations, layerDropout } = settings;
@@ -920,7 +922,7 @@ function rateFinder(app) {
   });
   return h("details", { class: "panel", "data-panel": "lr_find" }, h("summary", {}, "Find a learning rate"),
     h("div", { class: "stack" }, h("p", { class: "hint" }, "A copy of the network is trained while the rate grows: the loss falls where a rate works and rises where it is too high."),
-      h("div", { class: "row" }, h("button", { "data-action": "lr_find", onclick: () => app.send("lr_find") }, "Find"), take), picture));
+      h("div", { class: "row" }, h("button", { "data-action": "lr_find", onclick: (event) => app.order(event, "lr_find") }, "Find"), take), picture));
 }
 
 /** Show the same network after the same epochs with three rates. */
@@ -943,7 +945,7 @@ function threeRates(app) {
     });
   });
   return h("details", { class: "panel", "data-panel": "rates" }, h("summary", {}, "Too low, just right, too high"),
-    h("div", { class: "stack" }, h("div", { class: "row" }, h("button", { "data-action": "rates", onclick: () => app.send("rates") }, "Train three copies"),
+    h("div", { class: "stack" }, h("div", { class: "row" }, h("button", { "data-action": "rates", onclick: (event) => app.order(event, "rates") }, "Train three copies"),
       h("span", { class: "hint" }, "The same start and the same epochs, with three learning rates.")), view));
 }
 
@@ -1041,7 +1043,7 @@ function codePanel(app) {
   return h("details", { class: "panel", "data-panel": "code" }, h("summary", {}, "Network as text, files, link"),
     h("div", { class: "stack" }, text,
       h("div", { class: "row" }, h("button", { "data-action": "net", onclick: () => app.send("net", { text: text.value }) }, "Apply")),
-      h("div", { class: "row" }, Object.entries(formats).map(([format, name]) => h("button", { "data-export": format, onclick: () => app.send("export", { format }) }, name))),
+      h("div", { class: "row" }, Object.entries(formats).map(([format, name]) => h("button", { "data-export": format, onclick: (event) => app.order(event, "export", { format }) }, name))),
       h("div", { class: "row" }, h("button", { "data-action": "link", onclick: copy }, "Copy link"), copied)));
 }
 
@@ -1081,7 +1083,7 @@ const floatsOf = (view) => new Float32Array(view.buffer.slice(view.byteOffset, v
 /** Draw the playground into an element and connect it with a session by the model's messages. */
 function render({ model, el }) {
   const listeners = { state: [], frame: [], resize: [], close: [], hidden: [] };
-  const answers = {};
+  const answers = {}, busy = {};
   // On a page of its own a key is for the playground wherever the focus is; in a notebook only inside.
   const isPage = el.parentElement === document.body, keys = isPage ? document : root;
   const root = h("div", { class: "fnp" });
@@ -1099,6 +1101,12 @@ function render({ model, el }) {
     onMessage: (type, listener) => (answers[type] = listener),
     send: (type, content = {}) => model.send({ type, ...content }),
     set: (changes) => app.send("set", { changes }),
+    /** Send what takes a while: the button is pale until the answer, or the error, is there. */
+    order(event, type, content) {
+      busy[type] = event.currentTarget;
+      busy[type].disabled = true;
+      app.send(type, content);
+    },
     select(node) {
       app.selected = node;
       app.send("select", node ?? { layer: null, unit: null });
@@ -1169,18 +1177,19 @@ function render({ model, el }) {
   const epoch = h("b", { "data-value": "epoch" }, "000,000");
   const speed = h("b", { "data-value": "epochsPerSecond" }, "–"), time = h("b", { "data-value": "stepTime" }, "–");
   const help = helpDialog(), classes = classDialog(app);
-  const noticeText = h("span"), noticeButton = h("button", { onclick: reset }, "Reset");
+  const noticeText = h("span"), noticeButton = h("button", { onclick: () => (noticeKind === "diverged" ? reset() : say(noticeKind, null)) });
   const notice = h("div", { class: "notice", role: "status", "aria-live": "polite", hidden: true }, noticeText, noticeButton);
   let noticeKind = null;
 
-  function say(kind, text, button = false) {
+  function say(kind, text) {
     if (text === null && kind !== noticeKind) return;
     noticeKind = text === null ? null : kind;
     notice.hidden = text === null;
     notice.classList.toggle("alert", kind !== "notice");
     notice.dataset.kind = noticeKind ?? "";
     setText(noticeText, text ?? "");
-    noticeButton.hidden = !button;
+    noticeButton.hidden = kind === "closed";
+    setText(noticeButton, kind === "diverged" ? "Reset" : "Close");
   }
 
   function showPlaying(playing) {
@@ -1220,6 +1229,7 @@ function render({ model, el }) {
   // --- messages ---
   function onState(message) {
     app.state = message;
+    say("error", null); // what was asked for since then has worked
     listeners.state.forEach((listener) => listener(message));
     store(message.settings);
     showHidden();
@@ -1245,18 +1255,21 @@ function render({ model, el }) {
     if (slow && frame.stepTime) setText(time, short(frame.stepTime));
     // A frame that was on its way when play or pause was pressed does not undo that.
     if (!frame.playing) showPlaying(false);
-    if (frame.diverged) say("diverged", frame.diverged.message, true);
+    if (frame.diverged) say("diverged", frame.diverged.message);
     else if (frame.stopped) say("stopped", frame.stopped);
     else if (noticeKind === "diverged" || noticeKind === "stopped") say(noticeKind, null);
     listeners.frame.forEach((listener) => listener(frame, slow));
   }
 
   function onMessage(message, buffers = []) {
+    const done = { file: "export", error: message.request }[message.type] ?? message.type;
+    if (busy[done]) busy[done].disabled = false;
     if (message.type === "open") {
       say("closed", null);
       hello();
     } else if (message.type === "closed") {
       asked = false;
+      for (const button of Object.values(busy)) button.disabled = false;
       if (pending) pending.playing = false;
       showPlaying(false);
       say("closed", "The server cannot be reached. Start it again with: python -m fastnn playground. This page then connects by itself.");
