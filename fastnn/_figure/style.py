@@ -91,6 +91,10 @@ def style(theme: str = "light") -> Iterator[None]:
     theme : str
         "light" or "dark".
 
+    Yields
+    ------
+    None
+
     Raises
     ------
     ValueError, TypeError
