@@ -4,7 +4,8 @@ Figures are created without pyplot, so no window opens and no list of open figur
 the result of a cell, or write it with its method `savefig`.
 """
 
-from fastnn._figure.style import COLORS, style
+from fastnn._figure.style import COLORS as _COLORS
+from fastnn._figure.style import style
 from fastnn.plot._activations import activations
 from fastnn.plot._boundary import decision_boundary
 from fastnn.plot._confusion import confusion
@@ -15,6 +16,10 @@ from fastnn.plot._loss_surface import loss_surface
 from fastnn.plot._network import network
 from fastnn.plot._range_test import range_test
 from fastnn.plot._weights import weights
+
+#: The palette (M. Okabe, K. Ito, 2008): blue, orange, green, vermilion, sky blue, purple, yellow, as texts. Class k has
+#: colour k; values and weights below zero are blue, those above zero orange.
+COLORS = _COLORS
 
 __all__ = [
     "COLORS", "activations", "confusion", "decision_boundary", "hidden_space", "learning_curves", "learning_rates",
