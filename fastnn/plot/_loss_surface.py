@@ -128,6 +128,8 @@ class LossOf:
         part = np.linspace(0, len(X) - 1, min(len(X), _MOST_ROWS)).astype(np.int64)
         self._rows = X[part], y[part]
         self._model = copy.copy(model)
+        if self._model.averages is not None:  # evaluations read running averages in place of the weights
+            self._model.optimizer = "sgd"
         self._arrays = [*self._model.weights, *self._model.biases]
         self._places = np.cumsum([array.size for array in self._arrays])[:-1]
 
