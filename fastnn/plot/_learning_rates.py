@@ -330,6 +330,8 @@ class _Losses:
         n = len(run.X)
         part = np.linspace(0, n - 1, min(n, MAP_ROWS)).astype(np.int64)
         self._model = model
+        if model.averages is not None:  # evaluations read running averages in place of the weights
+            model.optimizer = "sgd"
         self._rows = (np.asarray(run.X)[part].astype(model.dtype), np.asarray(run.y)[part])
         self._sample_weight = None if run.sample_weight is None else np.asarray(run.sample_weight)[part]
         self._places = np.cumsum([a.size for a in _parameters(model)])[:-1]

@@ -128,6 +128,8 @@ class LossOf:
         part = np.linspace(0, len(X) - 1, min(len(X), _MOST_ROWS)).astype(np.int64)
         self._rows = X[part], y[part]
         self._model = copy.copy(model)
+        if self._model.averages is not None:  # evaluations read running averages in place of the weights
+            self._model.optimizer = "sgd"
         self._arrays = [*self._model.weights, *self._model.biases]
         self._places = np.cumsum([array.size for array in self._arrays])[:-1]
 
@@ -198,7 +200,7 @@ def plane_through(points: Floats) -> tuple[Floats, Floats, tuple[str, ...], floa
     beside = moves - np.outer(moves @ first, first)
     lengths = np.linalg.norm(beside, axis=1)
     is_straight = not lengths.max() > 1e-9 * length  # then any direction across it serves
-    second = np.random.default_rng(0).standard_normal((n,)) if is_straight else beside[lengths.argmax()]
+    second = np.asarray(np.random.default_rng(0).standard_normal(n) if is_straight else beside[lengths.argmax()])
     directions = np.array([first, unit_across(second, first)])
     total = float((moves**2).sum())
     share = float(((moves @ directions.T) ** 2).sum()) / total if total > 0.0 else 1.0

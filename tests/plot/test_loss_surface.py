@@ -91,6 +91,17 @@ def test_random_directions_without_a_path(dtype):
     assert (ax.get_xlim(), ax.get_ylim()) == ((-1, 1), (-1, 1))
 
 
+def test_running_averages_do_not_hide_the_weights():
+    model, _ = trained(optimizer=fastnn.Adam(0.1, ema_momentum=0.9))
+    before = bits(model)
+    loss, weights = LossOf(model, X, Y), flat(model.weights, model.biases)
+    plain = fastnn.Model(list(LAYERS), loss="binary_crossentropy", seed=0, dtype="float64").build(2)
+    for factor in (1.0, 3.0):
+        plain.weights, plain.biases = ([factor * part for part in parts] for parts in (model.weights, model.biases))
+        assert loss(factor * weights) == pytest.approx(plain.evaluate(X, Y)["loss"])
+    assert bits(model) == before
+
+
 def test_paths_that_are_straight_or_stand_still():
     model, path = trained()
     w, b = path[0]
