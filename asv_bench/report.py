@@ -16,7 +16,7 @@ import numpy as np
 from asv_bench.benchmarks.workloads import Inference, Workload
 
 START, END = "<!-- speed -->", "<!-- /speed -->"
-#: Of the figure's lines; people with any colour blindness can tell them apart (M. Okabe, K. Ito, 2008).
+#: Of the figure's lines; they differ for people with any colour blindness, too (M. Okabe, K. Ito, 2008).
 COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
 TITLES = {
     "training": "Training",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fastnn._validation import canonical_name
 
-#: Colours that people with any colour blindness can tell apart (M. Okabe, K. Ito, "Color universal design", 2008):
+#: Colours that differ for people with any colour blindness, too (M. Okabe, K. Ito, "Color universal design", 2008):
 #: blue, orange, green, vermilion, sky blue, purple, yellow. Class k has colour k. Values below zero are blue,
 #: values above zero orange.
 COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442")
@@ -90,6 +90,10 @@ def style(theme: str = "light") -> Iterator[None]:
     ----------
     theme : str
         "light" or "dark".
+
+    Yields
+    ------
+    None
 
     Raises
     ------

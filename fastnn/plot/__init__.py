@@ -7,7 +7,8 @@ the result of a cell, or write it with its method `savefig`.
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from fastnn._figure.style import COLORS, style
+from fastnn._figure.style import COLORS as _COLORS
+from fastnn._figure.style import style
 from fastnn.plot._activations import activations
 from fastnn.plot._boundary import decision_boundary
 from fastnn.plot._confusion import confusion
@@ -25,6 +26,10 @@ if TYPE_CHECKING:
     from fastnn.plot._deformation_animation import deformation_animation as deformation_animation
     from fastnn.plot._descent_animation import descent_animation as descent_animation
     from fastnn.plot._hidden_space_animation import hidden_space_animation as hidden_space_animation
+
+#: The palette (M. Okabe, K. Ito, 2008): blue, orange, green, vermilion, sky blue, purple, yellow, as texts. Class k has
+#: colour k; values and weights below zero are blue, those above zero orange.
+COLORS = _COLORS
 
 __all__ = [
     "COLORS", "Animation", "activations", "boundary_animation", "confusion", "decision_boundary",

@@ -266,7 +266,7 @@ def _label(ax: Any, labels: Sequence[str], low: Floats, high: Floats, names: Seq
         ax.set_zlim(low[2], high[2])
         for axis, label in zip((ax.xaxis, ax.yaxis, ax.zaxis), labels, strict=True):
             axis.set_label_text(label.replace(" (", "\n("))
-            axis.labelpad = 10.0 if "(" in label else 4.0
+            axis.labelpad = 12.0 if "(" in label else 8.0
         ax.set_box_aspect(None, zoom=0.82)
         for axis in (ax.xaxis, ax.yaxis, ax.zaxis):
             axis.set_pane_color((0.0, 0.0, 0.0, 0.0))

@@ -198,7 +198,7 @@ def plane_through(points: Floats) -> tuple[Floats, Floats, tuple[str, ...], floa
     beside = moves - np.outer(moves @ first, first)
     lengths = np.linalg.norm(beside, axis=1)
     is_straight = not lengths.max() > 1e-9 * length  # then any direction across it serves
-    second = np.random.default_rng(0).standard_normal(n) if is_straight else beside[lengths.argmax()]
+    second = np.asarray(np.random.default_rng(0).standard_normal(n) if is_straight else beside[lengths.argmax()])
     directions = np.array([first, unit_across(second, first)])
     total = float((moves**2).sum())
     share = float(((moves @ directions.T) ** 2).sum()) / total if total > 0.0 else 1.0

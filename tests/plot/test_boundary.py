@@ -62,12 +62,13 @@ def test_the_line_is_where_classes_are_equal(dtype):
     figure.savefig(io.BytesIO())
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_three_classes_of_a_data_frame():
     pytest.importorskip("sklearn")
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(X, columns=["length", "width"])
     labels = np.array(["one", "two", "three"])[Y + (X[:, 1] > 0)]
-    fitted = fastnn.MLPClassifier((8,), max_iter=20, random_state=0, tol=-1.0).fit(frame, labels)
+    fitted = fastnn.MLPClassifier((8,), max_iter=20, random_state=0).fit(frame, labels)
     (ax,) = plot.decision_boundary(fitted, frame, labels, resolution=50).axes
     assert [text.get_text() for text in ax.get_legend().get_texts()] == sorted(set(labels))
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("length", "width")
@@ -154,7 +155,7 @@ def test_few_rows_and_one_class():
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"X": np.zeros((4, 3)), "y": [0, 1, 0, 1]}, "X must be of 2 columns, got an array of shape"),
+        ({"X": np.zeros((4, 3)), "y": [0, 1, 0, 1]}, "X must be of 2 columns, got .*an array of shape"),
         ({"X": np.zeros((0, 2)), "y": []}, "X must be .* at least one row"),
         ({"X": "abc"}, "X must be a table of numbers"),
         ({"X": [[np.nan, 0.0]] * 60}, "X must be finite, got .*nan.* row 0, column 0"),

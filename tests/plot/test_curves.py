@@ -40,7 +40,7 @@ def test_each_metric_has_a_panel_of_its_own():
         assert ax.lines[-1].get_xydata().tolist() == [[4, y]]
         assert [text.get_text() for text in ax.texts][:2] == ["training", "validation"]
     assert [line.get_label() for line in r2.lines[:1]] == ["r2"]
-    assert "training" not in [text.get_text() for text in r2.texts]  # nothing to tell apart
+    assert "training" not in [text.get_text() for text in r2.texts]  # there is no other line
     assert figure.get_figwidth() <= 10.0
 
 

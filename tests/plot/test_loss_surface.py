@@ -45,7 +45,7 @@ def test_start_and_end_lie_where_the_contours_say():
     assert bits(model) == before
     ax, bar = figure.axes
     assert bar.get_ylabel() == "loss"
-    assert "slice of the loss" in ax.get_title()
+    assert "slice of the loss" in ax.get_title(loc="left")
     line, start, end = ax.lines
     assert len(line.get_xdata()) == len(path)
     loss, points = LossOf(model, X, Y), np.array([flat(*item) for item in path])
@@ -63,7 +63,7 @@ def test_start_and_end_lie_where_the_contours_say():
     farthest = int(np.argmax(np.linalg.norm((points - origin) - (points - origin) @ directions.T @ directions, axis=1)))
     assert 0 < farthest < len(points) - 1
     assert 0.5 < share <= 1.0
-    assert f"{share:.0%} of the path" in ax.get_title()
+    assert f"{share:.0%} of the path" in ax.get_title(loc="left")
     assert [text.get_text() for text in ax.texts] == [f"start: {loss(points[0]):.3g}", f"end: {loss(points[-1]):.3g}"]
     assert loss(points[0]) == pytest.approx(fastnn.Model(list(LAYERS), loss="binary_crossentropy",
                                             seed=0, dtype="float64").build(2).evaluate(X, Y)["loss"])  # fmt: skip
@@ -101,10 +101,11 @@ def test_paths_that_are_straight_or_stand_still():
         plot.loss_surface(model, X, Y, path=moved, resolution=5).savefig(io.BytesIO())
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_estimators_and_given_axes():
     pytest.importorskip("sklearn")
     labels = np.array(["no", "yes"])[Y]
-    fitted = fastnn.MLPClassifier((3,), max_iter=3, random_state=0, tol=-1.0).fit(X, labels)
+    fitted = fastnn.MLPClassifier((3,), max_iter=3, random_state=0).fit(X, labels)
     figure = Figure()
     left, right = figure.subplots(1, 2)
     assert plot.loss_surface(fitted, X, labels, ax=right, resolution=5) is figure

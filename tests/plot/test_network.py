@@ -116,12 +116,13 @@ def test_texts_do_not_overlap():
         assert figure.get_figheight() <= 5.0
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_estimators_name_inputs_and_outputs():
     pytest.importorskip("sklearn")
     pandas = pytest.importorskip("pandas")
     frame = pandas.DataFrame(np.random.default_rng(0).normal(size=(30, 3)), columns=["long", "wide", "high"])
     labels = np.array(["red", "green", "blue"])[np.arange(30) % 3]
-    fitted = fastnn.MLPClassifier((4,), max_iter=5, random_state=0, tol=-1.0).fit(frame, labels)
+    fitted = fastnn.MLPClassifier((4,), max_iter=5, random_state=0).fit(frame, labels)
     (ax,) = plot.network(fitted, frame).axes
     assert {"long", "wide", "high", "red", "green", "blue"} <= set(texts(ax))
     assert any("mean outputs over 30 rows" in text for text in texts(ax))

@@ -41,6 +41,7 @@ def test_an_image_per_unit():
     assert figure.get_figheight() <= 5.0
 
 
+@pytest.mark.filterwarnings("ignore:Stochastic Optimizer")
 def test_squares_other_layers_estimators_and_given_figures():
     model = net(9, 4)
     assert np.shape(images(plot.weights(model))[0].get_array()) == (3, 3)
@@ -53,7 +54,7 @@ def test_squares_other_layers_estimators_and_given_figures():
     assert len(images(right)) == 4
     pytest.importorskip("sklearn")
     X = np.random.default_rng(0).normal(size=(20, 4))
-    fitted = fastnn.MLPRegressor((3,), max_iter=2, random_state=0, tol=-1.0).fit(X, X[:, 0])
+    fitted = fastnn.MLPRegressor(hidden_layer_sizes=(3,), max_iter=2, random_state=0).fit(X, X[:, 0])
     np.testing.assert_array_equal(np.ravel(images(plot.weights(fitted))[2].get_array()), fitted.coefs_[0][:, 2])
 
 
