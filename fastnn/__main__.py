@@ -381,6 +381,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 if __name__ == "__main__":
     status = main()
     if status == 130:  # what still compiles after Ctrl-C could delay the end of the process
-        sys.stdout.flush()
+        with contextlib.suppress(OSError, ValueError):  # a pipe without a reader, or a closed stream
+            sys.stdout.flush()
         os._exit(status)
     sys.exit(status)
