@@ -42,7 +42,7 @@ def browser():
     from playground.browser import PROGRAM, Browser
 
     if PROGRAM is None:
-        pytest.skip("could not import the page into Chromium: it is not installed")
+        pytest.skip("could not import the page: Chromium is not installed")
     running = Browser()
     yield running
     running.close()
