@@ -55,7 +55,9 @@ html_title = f"fastnn {release}"
 html_static_path = ["_static"]
 html_css_files = ["fastnn.css"]
 html_show_sourcelink = False
-html_sidebars = {page: [] for page in ("index", "start", "course", "coming_from")}  # they have no pages below
+html_sidebars = {  # they have no pages below
+    page: [] for page in ("index", "start", "course", "coming_from", "playground")
+}
 html_theme_options = {
     "navigation_with_keys": False,
     "show_toc_level": 2,

@@ -238,7 +238,7 @@ def test_save_writes_the_trained_model(capsys, models, tmp_path):
         (["--seed", "-1"], "seed must be at least 0, got -1"),
         (["--save", "/no/such/folder/model.npz"], "argument --save"),
         (["--save", "."], "argument --save"),
-        (["report"], "command must be info, warmup or none, got 'report'"),
+        (["report"], "command must be info, warmup, playground or none, got 'report'"),
         (["info", "--epochs", "3"], "info takes no options"),
         (["--epohcs", "3"], "--epohcs is unknown; did you mean --epochs?"),
         (["--zzz=3"], "--zzz is unknown. See --help"),

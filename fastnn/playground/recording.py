@@ -29,7 +29,7 @@ def record(
     Parameters
     ----------
     path : path
-        JSON, as the head of `fastnn.playground.session` describes it; a page of its own if it ends with ".html".
+        JSON, as the head of ``fastnn/playground/session.py`` describes it; a page of its own if it ends with ".html".
     settings : mapping or None
         Settings by the keys of an address; None is the net of 4 and 2 units on the circle.
     frames : int
