@@ -17,7 +17,6 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._figure.labels import label_ends
 from fastnn._script import run_script
 
 #: Labelled rows per digit.
@@ -72,7 +71,7 @@ def draw(picture: str, autoencoder: fastnn.Model, X: np.ndarray, results: dict[s
         ax.set(xlabel="labelled rows per digit", ylabel="test accuracy (%)", title="It helps while labels are few")
         ax.minorticks_off()
         ends = [(LABELS[-1], 100 * values[:, -1].mean()) for values in results.values()]
-        label_ends(ax, ends, list(results), fastnn.plot.COLORS[:2])
+        fastnn.plot.label_ends(ax, ends, list(results), fastnn.plot.COLORS[:2])
         figure.savefig(picture)
 
 

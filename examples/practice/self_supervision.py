@@ -17,7 +17,6 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._figure.labels import label_ends
 from fastnn._script import run_script
 
 SIDE = 12
@@ -88,7 +87,7 @@ def draw(picture: str, X: np.ndarray, results: dict[str, np.ndarray]) -> None:
         ax.set(xlabel="labelled rows per digit", ylabel="test accuracy (%)", title="What it learnt serves the digits")
         ax.minorticks_off()
         ends = [(LABELS[-1], 100 * values[:, -1].mean()) for values in results.values()]
-        label_ends(ax, ends, ["self-\nsupervised\nfirst", "labels\nonly"], fastnn.plot.COLORS[:2])
+        fastnn.plot.label_ends(ax, ends, ["self-\nsupervised\nfirst", "labels\nonly"], fastnn.plot.COLORS[:2])
         figure.savefig(picture)
 
 

@@ -18,7 +18,6 @@ import importlib.util
 import numpy as np
 
 import fastnn
-from fastnn._figure.labels import label_ends
 from fastnn._script import run_script
 
 SIDE = 14
@@ -90,7 +89,7 @@ def draw(picture: str, amounts: tuple[int, ...], results: dict[str, dict[str, li
             ax.minorticks_off()
             ax.set(xlabel="training rows", ylabel=f"test accuracy (%){note}")
             ends = [(amounts[-1], 100 * values[-1]) for values in found.values()]
-            label_ends(ax, ends, list(found), [colours[name] for name in found])
+            fastnn.plot.label_ends(ax, ends, list(found), [colours[name] for name in found])
         figure.suptitle("The larger the net, the more it gains from data", x=0.01, ha="left")
         figure.savefig(picture)
 

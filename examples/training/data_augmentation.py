@@ -21,7 +21,6 @@ import numba
 import numpy as np
 
 import fastnn
-from fastnn._figure.labels import label_ends
 from fastnn._script import run_script
 
 DISTANCES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
@@ -99,7 +98,7 @@ def draw(picture: str, digit: np.ndarray, results: dict[str, list[float]]) -> No
         ax.set(xlabel="shift of the test digits (pixels)", ylabel="test accuracy (%)", ylim=(0, 102))
         ax.set_title(f"Moved by one pixel: {results['without'][4]:.0%} without, {results['with'][4]:.0%} with")
         ends = [(DISTANCES[-1], 100 * values[-1]) for values in results.values()]
-        label_ends(ax, ends, [f"{name}\naugmentation" for name in results], fastnn.plot.COLORS[:2])
+        fastnn.plot.label_ends(ax, ends, [f"{name}\naugmentation" for name in results], fastnn.plot.COLORS[:2])
         figure.savefig(picture)
 
 

@@ -16,7 +16,6 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._figure.labels import label_ends
 from fastnn._script import run_script
 
 ROWS, WRONG = 200, 30
@@ -90,7 +89,7 @@ def draw(picture: str, histories: dict[str, fastnn.History], results: dict[str, 
         losses.set(xlabel="epoch", ylabel="loss", title="Without a remedy the test loss rises again")
         ends = [(len(values), values[-1]) for values, _, _ in curves.values()]
         losses.set_ylim(-0.06, 2.4)
-        label_ends(losses, ends, list(curves), [colour for _, colour, _ in curves.values()])
+        fastnn.plot.label_ends(losses, ends, list(curves), [colour for _, colour, _ in curves.values()])
 
         names = sorted(results, key=lambda name: results[name]["accuracy"])
         shown = [100 * results[name]["accuracy"] for name in names]

@@ -19,7 +19,6 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._figure.labels import label_ends
 from fastnn._script import run_script
 
 BATCH = 64
@@ -105,7 +104,7 @@ def draw(picture: str, history: dict[str, list[float]], best: int) -> None:
         losses.annotate("random start", (0, history["val_loss"][0]), (10, -4), textcoords="offset points")
         losses.set(yscale="log", xlabel="epoch", ylabel="loss", title="The validation loss decides when to stop")
         ends = [(last, history["loss"][-1]), (last, history["val_loss"][-1])]
-        label_ends(losses, ends, ["training", "validation"], [blue, orange])
+        fastnn.plot.label_ends(losses, ends, ["training", "validation"], [blue, orange])
         accuracies.plot(np.multiply(history["accuracy"], 100), color=green)
         accuracies.plot(best, 100 * history["accuracy"][best], "o", color=green, markersize=9)
         accuracies.set(xlabel="epoch", ylabel="accuracy on the validation rows (%)", ylim=(0, 103))

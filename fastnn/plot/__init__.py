@@ -7,6 +7,7 @@ the result of a cell, or write it with its method `savefig`.
 import importlib
 from typing import TYPE_CHECKING, Any
 
+from fastnn._figure.labels import label_ends
 from fastnn._figure.style import COLORS as _COLORS
 from fastnn._figure.style import style
 from fastnn.plot._activations import activations
@@ -33,8 +34,8 @@ COLORS = _COLORS
 
 __all__ = [
     "COLORS", "Animation", "activations", "boundary_animation", "confusion", "decision_boundary",
-    "deformation_animation", "descent_animation", "hidden_space", "hidden_space_animation", "learning_curves",
-    "learning_rates", "loss_surface", "network", "range_test", "style", "weights",
+    "deformation_animation", "descent_animation", "hidden_space", "hidden_space_animation", "label_ends",
+    "learning_curves", "learning_rates", "loss_surface", "network", "range_test", "style", "weights",
 ]  # fmt: skip
 #: Names of films, which are imported on first access: most programs make none.
 _FILMS = ("Animation", "boundary_animation", "deformation_animation", "descent_animation", "hidden_space_animation")
