@@ -109,13 +109,22 @@ def test_a_pipe_gets_nothing(compiling, monkeypatch, stream):
     assert stream is None or stream.getvalue() == ""
 
 
+#: ``python -m fastnn`` where a shell has started the tests in the background, with SIGINT ignored.
+COMMAND = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("fastnn", run_name="__main__", alter_sys=True)
+"""
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("command", [["-m", "fastnn", "--epochs", "1"], ["-m", "fastnn", "warmup"]])
+@pytest.mark.parametrize("command", [["--epochs", "1"], ["warmup"]])
 def test_ctrl_c_while_compiling_ends_the_command(command, tmp_path):
     pytest.importorskip("termios")
     reader, writer = os.openpty()
     environment = os.environ | {"FASTNN_CACHE_DIR": str(tmp_path)}
-    with subprocess.Popen([sys.executable, *command], stdout=writer, stderr=writer, env=environment) as process:
+    program = [sys.executable, "-c", COMMAND, *command]
+    with subprocess.Popen(program, stdout=writer, stderr=writer, env=environment) as process:
         text = b""
         try:
             while b"compiling" not in text:
