@@ -267,6 +267,14 @@ def padding_of(made: Engine, flat: np.ndarray) -> np.ndarray:
     return flat[mask]
 
 
+#: ``python -m fastnn`` where a shell has started the tests in the background, with SIGINT ignored.
+COMMAND = """
+import runpy, signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+runpy.run_module("fastnn", run_name="__main__", alter_sys=True)
+"""
+
+
 def run_python(code: str, *, timeout=300, **environment) -> str:
     """Run a program in a fresh process that can import the package and the tests; return what it printed.
 

@@ -13,6 +13,7 @@ import time
 
 import numpy as np
 import pytest
+from driver import COMMAND
 
 from fastnn._engine import kernel_loading
 from fastnn.kernels.lang import compiler
@@ -107,14 +108,6 @@ def test_a_pipe_gets_nothing(compiling, monkeypatch, stream):
     monkeypatch.setattr(sys, "stderr", stream)
     kernel_loading.load_kernels(FLOAT32)
     assert stream is None or stream.getvalue() == ""
-
-
-#: ``python -m fastnn`` where a shell has started the tests in the background, with SIGINT ignored.
-COMMAND = """
-import runpy, signal
-signal.signal(signal.SIGINT, signal.default_int_handler)
-runpy.run_module("fastnn", run_name="__main__", alter_sys=True)
-"""
 
 
 @pytest.mark.slow

@@ -14,6 +14,7 @@ import threading
 import time
 
 import pytest
+from driver import COMMAND
 
 tornado = pytest.importorskip("tornado")
 pytest.importorskip("tornado.websocket")
@@ -347,7 +348,7 @@ def test_bad_arguments(given, text):
 def command(*options):
     """Run the command; give the process and the address that it prints."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "fastnn", "playground", "--no-browser", *options],
+        [sys.executable, "-c", COMMAND, "playground", "--no-browser", *options],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )  # fmt: skip
     try:
