@@ -31,8 +31,10 @@ const SVG = "http://www.w3.org/2000/svg";
 const PALE = 0.7;
 const MOST_EDGES = 1200;
 const MOST_HISTORY = 600;
-/** While it plays, numbers that would change too fast to be read are written in each such frame only. */
+/** While it plays, numbers are written in each such frame only: they change too fast to be read, and text is laid out anew. */
 const SLOW = 6;
+/** Frames asked for or received, and not yet drawn, while it plays: the session trains while the page draws. */
+const AHEAD = 2;
 
 // --- elements, numbers, colours --------------------------------------------------------------------------------------
 
@@ -1089,7 +1091,8 @@ function render({ model, el }) {
   const root = h("div", { class: "fnp" });
   const darkQuery = matchMedia("(prefers-color-scheme: dark)");
   let theme = model.get("settings")?.theme ?? "auto";
-  let inputMaps = {}, asked = false, pending = null, drawn = 0, drawings = 0, storing = false;
+  let inputMaps = {}, asked = 0, drawn = 0, drawings = 0, storing = false;
+  const frames = []; // received, not yet drawn
 
   const app = {
     root, state: null, frame: null, selected: null, playing: false, painting: null, colours: null, dark: false,
@@ -1221,13 +1224,12 @@ function render({ model, el }) {
   }
 
   function ask() {
-    if (asked) return;
-    asked = true;
-    app.send("next");
+    for (; asked + frames.length < AHEAD; asked++) app.send("next");
   }
 
   // --- messages ---
   function onState(message) {
+    if (frames.length) draw(frames.splice(0).at(-1), true); // These belong to the former state.
     app.state = message;
     say("error", null); // what was asked for since then has worked
     listeners.state.forEach((listener) => listener(message));
@@ -1238,19 +1240,25 @@ function render({ model, el }) {
   }
 
   function onFrame(message, buffers) {
-    asked = false;
+    asked = Math.max(0, asked - 1);
     const [map, units, mapClasses] = buffers.map(bytesOf);
-    pending = { ...message, map, mapClasses, unitMap: (index) => units.subarray(100 * index, 100 * index + 100) };
-    drawn ||= requestAnimationFrame(draw);
+    frames.push({ ...message, map, mapClasses, unitMap: (index) => units.subarray(100 * index, 100 * index + 100) });
+    if (!message.playing) frames.splice(0, frames.length - 1); // What it shows is final.
+    drawn ||= requestAnimationFrame(onScreen);
   }
 
-  function draw() {
-    drawn = 0;
-    if (!app.state || !pending) return;
-    const frame = (app.frame = pending);
-    if (frame.playing) ask(); // The session trains the next epochs while this frame is drawn.
-    setText(epoch, String(frame.epoch).padStart(6, "0").replace(/\B(?=(\d{3})+$)/g, ","));
-    const slow = !frame.playing || ++drawings % SLOW === 0;
+  function onScreen() {
+    drawn = frames.length > 1 ? requestAnimationFrame(onScreen) : 0;
+    const frame = frames.shift();
+    if (!frame) return;
+    if (frame.playing) ask();
+    draw(frame);
+  }
+
+  function draw(frame, slow = !frame.playing || ++drawings % SLOW === 0) {
+    if (!app.state) return;
+    app.frame = frame;
+    if (slow) setText(epoch, String(frame.epoch).padStart(6, "0").replace(/\B(?=(\d{3})+$)/g, ","));
     if (slow && frame.epochsPerSecond) setText(speed, Math.round(frame.epochsPerSecond).toLocaleString("en-US"));
     if (slow && frame.stepTime) setText(time, short(frame.stepTime));
     // A frame that was on its way when play or pause was pressed does not undo that.
@@ -1268,9 +1276,9 @@ function render({ model, el }) {
       say("closed", null);
       hello();
     } else if (message.type === "closed") {
-      asked = false;
+      asked = 0;
       for (const button of Object.values(busy)) button.disabled = false;
-      if (pending) pending.playing = false;
+      frames.forEach((frame) => (frame.playing = false));
       showPlaying(false);
       say("closed", "The server cannot be reached. Start it again with: python -m fastnn playground. This page then connects by itself.");
     } else if (message.type === "state") onState(message);
