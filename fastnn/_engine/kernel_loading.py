@@ -5,7 +5,8 @@ from __future__ import annotations
 import sys
 import threading
 import time
-from typing import Any, Literal
+from collections import Counter
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -14,13 +15,30 @@ from fastnn._engine.architecture import Architecture
 from fastnn._engine.engine import Engine, RunOptions, StepOptions
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.threads import LINGER, spin_rounds
-from fastnn.kernels.lang.cache import compile_listeners
+from fastnn.kernels.lang.cache import Origin, compile_listeners, origins
 from fastnn.kernels.lang.compile_thread import in_compile_thread
 from fastnn.kernels.lang.compiler import CACHE_FOLDER, JIT_DISABLED
 from fastnn.kernels.maths.isfinite import all_finite
 from fastnn.kernels.nn.rules import ACTIVATIONS, LOSSES, OPTIMIZERS
 
-_loaded: set[np.dtype[Any]] = set()
+
+class Loaded(NamedTuple):
+    """What came of loading the kernels of a dtype.
+
+    Parameters
+    ----------
+    seconds : float
+        How long it took.
+    origins : collections.Counter
+        How many kernels came from where; those that all dtypes share count for the first one.
+    """
+
+    seconds: float
+    origins: Counter[Origin]
+
+
+#: The dtypes whose kernels this process has loaded.
+loaded: dict[np.dtype[Any], Loaded] = {}
 _loading = threading.Event()  # set while `load_kernels` runs
 _shown = threading.Event()  # set when it has announced that it compiles
 _shown_of_others = threading.Event()  # the same of kernels that are loaded later
@@ -42,16 +60,16 @@ def load_kernels(dtype: np.dtype[Any]) -> float:
     float
         Seconds that this call took; 0 where the kernels were loaded already.
     """
-    if JIT_DISABLED or dtype in _loaded:
+    if JIT_DISABLED or dtype in loaded:
         return 0.0
-    start = time.perf_counter()
+    start, before = time.perf_counter(), origins.copy()
     _loading.set()
     try:
         in_compile_thread(_call_all, dtype)
-        _loaded.add(dtype)
+        seconds = time.perf_counter() - start
+        loaded[dtype] = Loaded(seconds, origins - before)
     finally:
         _loading.clear()
-    seconds = time.perf_counter() - start
     if _shown.is_set():  # and stays so after Ctrl-C, when the compilation goes on in silence
         _shown.clear()
         _write(f"ready after {seconds:.1f} s")

@@ -9,15 +9,17 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from fastnn._engine.kernel_loading import load_kernels, loaded
 from fastnn._engine.processors import available_threads
 from fastnn._engine.thread_team import ThreadTeam, region_cost
 from fastnn._validation import must_be
 from fastnn._version import __version__
-from fastnn.kernels.lang import cache, compiler, flags, simd
+from fastnn.kernels.lang import cache, compiler, flags, levels, simd
 from fastnn.kernels.linalg.roofline import N_CHAINS, READ_VECTORS, fma_loop, read_loop
 from fastnn.kernels.tables import aligned_zeros, round_up
 
@@ -367,6 +369,14 @@ _MODES: dict[flags.Mode, str] = {
 }
 
 
+def _where_from(dtype: np.dtype[Any]) -> str:
+    """Load the kernels of a dtype; return where their code came from, and how long that took."""
+    load_kernels(dtype)
+    seconds, origins = loaded[dtype]
+    counts = ", ".join(f"{count} {origin}" for origin, count in origins.items())
+    return f"{counts or 'kept by Numba'}, in {seconds:.2f} s"
+
+
 def info() -> Iterator[tuple[str, str | dict[str, str]]]:
     """Yield hardware and version information for a bug report, each part as soon as it is known.
 
@@ -384,6 +394,7 @@ def info() -> Iterator[tuple[str, str | dict[str, str]]]:
     yield "processor", processor_name()
     fma = "with" if simd.HAS_FMA else "without"
     yield "vectors", f"{simd.VECTOR_BITS} bits: {lanes}; {simd.N_REGISTERS} registers, {fma} fused multiply-add"
+    yield "level", levels.LEVEL.name if levels.LEVEL else "none: only code for this very processor is used"
     caches = ", ".join(f"{name} {_size(size)}" for name, size in cache_sizes().items())
     yield "caches", caches if reported_caches() else f"{caches} (assumed: the system reports none)"
     yield "threads", f"{n_threads} available; fastnn starts its own (no OpenMP, TBB or workqueue)"
@@ -394,6 +405,8 @@ def info() -> Iterator[tuple[str, str | dict[str, str]]]:
         read_only = [f"{folder} (read only)" for folder in cache.FOLDERS.read if folder != cache.FOLDERS.write]
         write = [str(cache.FOLDERS.write or "not cached: no writable folder, set FASTNN_CACHE_DIR")]
         yield "compiled code", ", ".join(read_only + write)
+        for name in ("float32", "float64"):
+            yield f"{name} kernels", _where_from(np.dtype(name))
     yield "versions", ", ".join(f"{name} {version}" for name, version in versions().items())
     if n_threads > 1:
         cost = f"{region_cost(n_threads) * 1e9:.0f} ns for {n_threads} threads to wait for each other once"

@@ -51,7 +51,7 @@ def compiling(monkeypatch):
             raise failure[0]
 
     monkeypatch.setattr(kernel_loading, "_call_all", call_all)
-    monkeypatch.setattr(kernel_loading, "_loaded", set())
+    monkeypatch.setattr(kernel_loading, "loaded", {})
     yield failure
     for event in (kernel_loading._shown, kernel_loading._shown_of_others, kernel_loading._loading):
         event.clear()

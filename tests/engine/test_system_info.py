@@ -379,8 +379,8 @@ def test_versions_import_nothing(monkeypatch):
 def test_info_contains_what_a_bug_report_needs(quick):
     found = dict(system_info.info())
     assert list(found) == [
-        "system", "processor", "vectors", "caches", "threads", "compiler", "compiled code", "versions", "region cost",
-        "roofline",
+        "system", "processor", "vectors", "level", "caches", "threads", "compiler", "compiled code", "float32 kernels",
+        "float64 kernels", "versions", "region cost", "roofline",
     ]  # fmt: skip
     roof = found.pop("roofline")
     assert all(isinstance(value, str) and value and "\n" not in value for value in [*found.values(), *roof.values()])
@@ -396,6 +396,7 @@ def no_roofline(monkeypatch):
     """Leave the measurements out where they do not matter."""
     empty = system_info.Roofline({}, {}, {}, None)
     monkeypatch.setattr(system_info, "roofline", lambda: empty)
+    monkeypatch.setattr(system_info, "_where_from", str)
 
 
 def test_info_names_the_place_of_compiled_code(no_roofline, monkeypatch, tmp_path):

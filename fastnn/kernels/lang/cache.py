@@ -15,6 +15,7 @@ import sys
 import tempfile
 import threading
 import warnings
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Literal, NamedTuple
@@ -208,6 +209,11 @@ FOLDERS = Folders((), None, None) if JIT_DISABLED else find_cache_folders()
 CACHE_FOLDER = FOLDERS.write
 if FOLDERS.problem is not None:
     warn_once(FOLDERS.problem)
+
+
+Origin = Literal["from the cache", "compiled now"]
+#: How many kernels of this process came from where.
+origins: Counter[Origin] = Counter()
 
 
 def load(name: str, key: bytes) -> bytes | None:

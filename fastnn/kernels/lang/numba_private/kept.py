@@ -1,7 +1,9 @@
 """Compiled functions that are kept on disk, in files of `cache`.
 
 Numba's own cache has no checksums, ends with an error where a file is damaged or the disk is full, has an index that
-two processes can put in disorder, and prepares Numba for compiling before it loads anything, which takes 0.3 s.
+two processes can put in disorder, and prepares Numba for compiling before it loads anything, which takes 0.3 s. It
+also keeps LLVM's form of each function, to link it into others: reading that takes longer than all the rest, and what
+is kept here is called by Python or by its address alone, so only the names in it are kept.
 """
 
 from __future__ import annotations
@@ -14,6 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
 from numba.core.caching import NullCache
 from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
@@ -22,10 +25,11 @@ from numba.core.serialize import dumps
 
 from fastnn.kernels.lang import cache
 from fastnn.kernels.lang.flags import FLAGS
+from fastnn.kernels.lang.levels import LEVEL, MADE_FOR, Level
 
 
 class _CodeCache(NullCache):
-    """The files of one function, one per set of types and processor."""
+    """The files of one function, one per set of types and processor or level."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
@@ -44,20 +48,35 @@ class _CodeCache(NullCache):
         """Whether the source is known, and the function depends on nothing else."""
         return bool(self._source) and self._function.__closure__ is None
 
-    def _name_and_key(self, sig: Any, target_context: Any) -> tuple[str, bytes]:
-        """Return the name of the file, and all that its content depends on."""
+    def _name_and_key(self, sig: Any, target_context: Any, level: Level | None) -> tuple[str, bytes]:
+        """Return the name of the file, and all that its content depends on.
+
+        Code for a level is found by each build of a minor version of Python, as extension modules are.
+        """
         code = self._function.__code__
         name = f"{self._function.__module__}.{self._function.__qualname__}"
+        triple, *_ = target = target_context.codegen().magic_tuple()
         key = "\n".join([
-            name, str(code.co_firstlineno), self._source, str(sig), str(target_context.codegen().magic_tuple()),
-            sys.implementation.name, sys.version, getattr(sys, "abiflags", ""),
+            name, str(code.co_firstlineno), self._source, str(sig),
+            str(target if level is None else (triple, level.name)),
+            sys.implementation.name, sys.version if level is None else str(sys.implementation.cache_tag),
+            getattr(sys, "abiflags", ""),
         ]).encode()  # fmt: skip
         short = "".join(c for c in name.removeprefix("fastnn.kernels.") if c.isalnum() or c in "._")[-60:]
         return f"{short}-{hashlib.sha256(key).hexdigest()[:32]}.nbc", key
 
+    def _own(self, sig: Any, target_context: Any) -> tuple[str, bytes]:
+        """Return the name and key of what this process compiles."""
+        return self._name_and_key(sig, target_context, MADE_FOR)
+
     def read(self, sig: Any, target_context: Any) -> bytes | None:
-        """Return the content of the file; None where there is none that can be used."""
-        return cache.load(*self._name_and_key(sig, target_context)) if self._can_be_kept else None
+        """Return the content of the file, or else of that for the level; None where there is none that can be used."""
+        if not self._can_be_kept:
+            return None
+        payload = cache.load(*self._own(sig, target_context))
+        if payload is None and LEVEL is not None and LEVEL is not MADE_FOR:
+            payload = cache.load(*self._name_and_key(sig, target_context, LEVEL))
+        return payload
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the compiled function for these types; None if it must be compiled."""
@@ -69,6 +88,8 @@ class _CodeCache(NullCache):
             target_context.refresh()
         try:
             result = CompileResult._rebuild(target_context, *pickle.loads(payload))
+            # Where other compiled code calls the function after all, Numba raises an error that it cannot be linked.
+            result.library._shared_module = None
             if isinstance(sig, tuple) and tuple(result.signature.args) != sig:
                 raise TypeError(f"it is for {result.signature}")
         except MemoryError:
@@ -76,24 +97,38 @@ class _CodeCache(NullCache):
         except Exception as error:  # whatever comes from another state of an environment
             self._warn(f"cannot be loaded ({type(error).__name__}: {error})", sig, target_context)
             return None
+        cache.origins["from the cache"] += 1
         return result
 
     def save_overload(self, sig: Any, cres: Any) -> None:
         """Keep a compiled function."""
+        cache.origins["compiled now"] += 1
         if not self._can_be_kept or cres.library.has_dynamic_globals:
             return
         try:
-            payload = dumps(cres._reduce())
+            payload = dumps(_without_bitcode(cres))
         except MemoryError:
             raise
         except Exception as error:
             self._warn(f"cannot be written ({type(error).__name__}: {error})", sig, cres.target_context)
             return
-        cache.save(*self._name_and_key(sig, cres.target_context), payload)
+        cache.save(*self._own(sig, cres.target_context), payload)
 
     def _warn(self, reason: str, sig: Any, target_context: Any) -> None:
         folder = cache.CACHE_FOLDER or Path()
-        cache.warn_of_file(folder / self._name_and_key(sig, target_context)[0], reason)
+        cache.warn_of_file(folder / self._own(sig, target_context)[0], reason)
+
+
+def _without_bitcode(cres: Any) -> tuple[Any, ...]:
+    """Take a compiled function apart: machine code, and of LLVM's form the names of what Python looks up alone."""
+    (name, kind, (code, _)), fndesc, env, signature, object_mode, lifted, _, *rest = cres._reduce()
+    defined = {function.name for function in cres.library.get_defined_functions()}
+    functions = [fndesc.llvm_func_name, fndesc.llvm_cpython_wrapper_name, fndesc.llvm_cfunc_wrapper_name]
+    lines = [f'define void @"{function}"() {{ unreachable }}' for function in functions if function in defined]
+    lines.append(f'@"{fndesc.env_name}" = global ptr null')
+    names = llvm.parse_assembly("\n".join(lines)).as_bitcode()
+    # The text that is left empty is for `inspect_types`, and holds paths.
+    return (name, kind, (code, names)), fndesc, env, signature, object_mode, lifted, "", *rest
 
 
 class _KeptDispatcher(CPUDispatcher):

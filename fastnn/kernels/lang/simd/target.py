@@ -5,27 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import llvmlite.binding as llvm
-import numba
 import numpy as np
 
-
-def _target_features() -> frozenset[str]:
-    """Return the names of the features that Numba compiles for.
-
-    They are those of NUMBA_CPU_FEATURES, or else of the host, whatever NUMBA_CPU_NAME is ("generic" alone is without
-    any): Numba adds them to those of the processor that it names. NUMBA_ENABLE_AVX=0 removes AVX from the host's.
-    """
-    chosen = numba.config.CPU_FEATURES
-    if chosen is None:
-        found = {name for name, has in llvm.get_host_cpu_features().items() if has}
-        if not numba.config.ENABLE_AVX:
-            found = {name for name in found if not name.startswith("avx")}
-        return frozenset(found)
-    return frozenset(part[1:] for part in chosen.split(",") if part.startswith("+"))
-
+from fastnn.kernels.lang.levels import target_features
 
 _TRIPLE = llvm.get_process_triple()
-FEATURES = _target_features()
+FEATURES = target_features()
 IS_X86 = "x86_64" in _TRIPLE or "amd64" in _TRIPLE
 IS_AARCH64 = _TRIPLE.startswith(("aarch64", "arm64"))
 # What is not x86 (AArch64, POWER) has 128-bit vectors, 32 registers and a fused multiply-add at all times.
