@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import numbers
 import reprlib
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -312,8 +311,7 @@ def _as_numbers(value: Any, name: str, text_advice: str) -> npt.NDArray[Any]:
     """Return `value` as a plain array of booleans, integers or floats, without a copy where possible."""
     if value is None:
         raise TypeError(f"{name} is None: give an array of numbers.")
-    # Without this module there are no masked arrays; importing it takes longer than a small fit.
-    if "numpy.ma" in sys.modules and isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
         raise ValueError(
             f"{name} has {np.ma.getmaskarray(value).sum()} masked values: fill them with {name}.filled(...) "
             f"or drop their rows."
