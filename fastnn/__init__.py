@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from fastnn.estimators import MLPRegressor as MLPRegressor
     from fastnn.population import Population as Population
     from fastnn.population import PopulationHistory as PopulationHistory
+    from fastnn.population import load_population as load_population
 
 __all__ = [
     "L1",
@@ -83,7 +84,7 @@ _MODULES = (
 )  # fmt: skip
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 #: Names of `fastnn.population`, which is imported on first access.
-_POPULATION = ("Population", "PopulationHistory")
+_POPULATION = ("Population", "PopulationHistory", "load_population")
 #: Modules that are imported on first access.
 _LATER = ("estimators", "explain", "interchange", "jit", "playground", "plot", "population", "robust")
 

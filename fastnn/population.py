@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Literal, TypeAlias, overload
 
@@ -16,26 +17,30 @@ from fastnn._engine.inference import NotFinite
 from fastnn._engine.processors import available_threads
 from fastnn._engine.thread_team import as_n_threads
 from fastnn._errors import warn
+from fastnn._persistence import population_state
+from fastnn._persistence.npz import PathOrFile
+from fastnn._population.by_solver import train_by_solvers
 from fastnn._population.by_thread import Workspaces, evaluate
 from fastnn._population.copies import check_callbacks, copies_of
-from fastnn._population.loop import Fit, Loop, Record
+from fastnn._population.loop import Fit, Loop
 from fastnn._population.pool import IsStopped, run_all
+from fastnn._population.record import Record
 from fastnn._population.rows import forms_of, prepare_shares
 from fastnn._population.values import values_of
 from fastnn._training import advice, objective, summary
 from fastnn._training.net import Net, all_in_training
 from fastnn._training.progress import bar
-from fastnn._validation import as_seed, as_sequence, as_verbose, check_bool, must_be, positive_integer, shown
-from fastnn._validation.names import explained
+from fastnn._validation import as_path, as_seed, as_sequence, as_verbose, check_bool, must_be, positive_integer, shown
+from fastnn._validation.names import check_suffix, explained
 from fastnn.callbacks import Callback, EarlyStopping, TerminateOnNaN, as_callbacks
 from fastnn.history import NO_METRICS, less_is_better
 from fastnn.losses import Loss
 from fastnn.metrics import Metric, MetricFunction
-from fastnn.model import Model, net_of
-from fastnn.optimizers import Optimizer
+from fastnn.model import Model, model_of, net_of
+from fastnn.optimizers import FirstOrderOptimizer, Optimizer
 from fastnn.regularizers import Regularizer
 
-__all__ = ["Population", "PopulationHistory"]
+__all__ = ["Population", "PopulationHistory", "load_population"]
 
 
 def __dir__() -> list[str]:
@@ -49,9 +54,9 @@ Numbers: TypeAlias = npt.NDArray[np.float64]
 class PopulationHistory:
     """The record of a training of a population: an array (epochs, N) for each value.
 
-    Attributes
+    Parameters
     ----------
-    history : dict of str to ndarray of float64, (epochs, N)
+    history : mapping of str to ndarray of float64, (epochs, N)
         loss, metrics, val_loss, learning_rate, seconds, by name. NaN after a net has stopped, and where a net has no
         such value. The seconds of an epoch are divided among the nets that trained in it.
     stopped : list of str or None
@@ -96,7 +101,18 @@ class PopulationHistory:
             raise KeyError(f"{shown(name)} is not in this history, which has: {known}") from None
 
     def last(self, name: str) -> Numbers:
-        """Return the value of each net in the last epoch that it finished, (N,); NaN for a net without epochs."""
+        """Return the value of each net in the last epoch that it finished.
+
+        Parameters
+        ----------
+        name : str
+            A name of `history`.
+
+        Returns
+        -------
+        ndarray of float64, (N,)
+            NaN for a net without epochs.
+        """
         values, losses = self[name], self["loss"]
         counts = (~np.isnan(losses)).sum(axis=0)
         return np.where(counts > 0, values[np.maximum(counts, 1) - 1, np.arange(values.shape[1])], np.nan)
@@ -321,14 +337,16 @@ class Population:
             validation_data=validation_data,
             validation_split=validation_split,
         )
-        batches = [
-            as_batch_size(batch_size, share.training.n, nets[share.positions[0]].optimizer) for share in shares
-        ]
+        for share in shares:
+            for k in share.positions:
+                as_batch_size(batch_size, share.training.n, nets[k].optimizer)
+        n_rows = shares[0].training.n
+        solved = {k for k, net in enumerate(nets) if net.optimizer.full_batch}
+        batch = as_batch_size(batch_size, n_rows, FirstOrderOptimizer()) if len(solved) < len(nets) else n_rows
         check_bool(shuffle, "shuffle")
         called = as_callbacks(callbacks)
         check_callbacks(called)
         copies = [copies_of(called) for _ in nets]
-        n_rows = shares[0].training.n
         progress = bar(as_verbose(verbose), epochs=epochs, rows=n_rows * len(nets))
         record = Record(len(nets))
 
@@ -340,8 +358,8 @@ class Population:
                     nets[k].build(share.training.features.shape[1], share.training.targets.n_outputs)
             nets[0].load_kernels()
             fit = Fit(
-                shares=shares,
-                batches=batches,
+                shares=[share.part(set(range(len(nets))) - solved) for share in shares],
+                batch=batch,
                 epochs=epochs,
                 shuffle=bool(shuffle),
                 order=order,
@@ -355,6 +373,15 @@ class Population:
                     advice.check_scale(nets[share.positions[0]], share.training)
                     advice.check_schedule(nets[share.positions[0]], epochs)
                 Loop(nets, fit, record).run()
+                train_by_solvers(
+                    nets,
+                    [share.part(solved) for share in shares],
+                    record,
+                    epochs=epochs,
+                    models=self._models,
+                    callbacks=copies,
+                    n_threads=self._threads(),
+                )
             finally:
                 progress.close()
 
@@ -366,8 +393,8 @@ class Population:
                 f"{n_diverged} of {len(nets)} nets diverged and stopped with their last finite weights; "
                 "history.stopped says which. Try smaller learning rates, or data scaled to about 1."
             )
-        params = {"epochs": epochs, "batch_size": batches[0], "rows": n_rows, "shuffle": bool(shuffle), "order": order}
-        return PopulationHistory(record.values, record.stopped, params, copies)
+        params = {"epochs": epochs, "batch_size": batch, "rows": n_rows, "shuffle": bool(shuffle), "order": order}
+        return PopulationHistory(record.values(), record.stopped, params, copies)
 
     def _nets(self) -> list[Net]:
         return [net_of(model) for model in self._models]
@@ -587,6 +614,28 @@ class Population:
         order = self.rank(key)
         return self._models[order[0]] if k is None else [self._models[i] for i in order[:k]]
 
+    # ---------------------------------------------------------------------------------------- persistence
+
+    def save(self, path: PathOrFile) -> None:
+        """Write all nets into one file, optimizer states and histories included; no pickle.
+
+        The file is replaced atomically, as by `Model.save`. `fastnn.load_population` reads it, and training then
+        continues bit-exactly.
+
+        Parameters
+        ----------
+        path : path or binary file
+
+        Raises
+        ------
+        TypeError, ValueError, OSError
+            As for `Model.save`.
+        """
+        check_suffix("path", path)
+        if isinstance(path, str | os.PathLike):
+            path = as_path("path", path)
+        population_state.write(path, self._nets(), self._best_epochs)
+
     # ---------------------------------------------------------------------------------------------- texts
 
     def __repr__(self) -> str:
@@ -610,6 +659,38 @@ class Population:
             print_fn(f"{len(positions)} nets ({_ranges(positions)}):")
             for line in summary.lines(net_of(self._models[positions[0]])):
                 print_fn(f"  {line}")
+
+
+@explained
+def load_population(path: PathOrFile, *, n_threads: int | None = None) -> Population:
+    """Read a population that `Population.save` wrote.
+
+    Nothing in the file is executed. Metrics that are functions are not in the file.
+
+    Parameters
+    ----------
+    path : path or binary file
+    n_threads : int or None
+        As for `Population`.
+
+    Returns
+    -------
+    Population
+        It predicts, ranks and trains on as the saved one would.
+
+    Raises
+    ------
+    FileNotFoundError
+        If there is no such file.
+    ValueError
+        If the file is truncated or damaged, holds one model, or is of another format or a later version.
+    """
+    if isinstance(path, str | os.PathLike):
+        path = as_path("path", path)
+    nets, best_epochs = population_state.read(path, n_threads=n_threads)
+    made = Population.of([model_of(net) for net in nets], n_threads=n_threads)
+    made._best_epochs = best_epochs
+    return made
 
 
 def _items_of_layers(layers: Any) -> tuple[Any, ...] | None:

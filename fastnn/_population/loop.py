@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fastnn._data.rows import Rows
 from fastnn._population.choose import new_engines
+from fastnn._population.record import Record
 from fastnn._population.rows import Share
 from fastnn._population.sums import Numbers, PopulationEngine
 from fastnn._population.values import names_of_all, values_of
@@ -36,8 +36,8 @@ class Fit:
     ----------
     shares : list of Share
         The rows.
-    batches : list of int
-        Rows per update, of each share.
+    batch : int
+        Rows per update.
     epochs : int
     shuffle : bool
     order : str
@@ -51,7 +51,7 @@ class Fit:
     """
 
     shares: list[Share]
-    batches: list[int]
+    batch: int
     epochs: int
     shuffle: bool
     order: str
@@ -59,50 +59,6 @@ class Fit:
     models: Sequence[Trainable]
     callbacks: list[tuple[Callback, ...]]
     progress: ProgressBar
-
-
-@dataclass
-class Record:
-    """What a fit of a population found.
-
-    Parameters
-    ----------
-    n_nets : int
-
-    Attributes
-    ----------
-    values : dict of str to ndarray of float64, (epochs, N)
-        Of the epochs of this fit; NaN after a net has stopped, and where a net has no such value.
-    stopped : list of str or None
-        Why each net ended early.
-    """
-
-    n_nets: int
-    stopped: list[str | None] = field(init=False)
-    _blocks: list[dict[str, Numbers]] = field(init=False, default_factory=list)
-
-    def __post_init__(self) -> None:
-        """Begin without epochs."""
-        self.stopped = [None] * self.n_nets
-
-    def add(self, block: dict[str, Numbers]) -> None:
-        """Add the values of some epochs, (k, N) for each name."""
-        self._blocks.append(block)
-
-    @property
-    def values(self) -> dict[str, Numbers]:
-        """The values of all epochs, by name."""
-        if len(self._blocks) > 1:
-            names = dict.fromkeys(name for block in self._blocks for name in block)
-            whole = {name: np.concatenate([self._of(block, name) for block in self._blocks]) for name in names}
-            self._blocks = [whole]
-        return self._blocks[0] if self._blocks else {}
-
-    @staticmethod
-    def _of(block: dict[str, Numbers], name: str) -> Numbers:
-        if name in block:
-            return block[name]
-        return np.full_like(block["loss"], np.nan)
 
 
 class _Part:
@@ -124,7 +80,6 @@ class _Part:
         self.share = share
         self.batch = batch
         self.n_steps = -(-share.training.n // batch)
-        self._weights = share.sample_weight
         self._rates: Numbers | None = None
 
     def set_rates(self, rates: Numbers) -> None:
@@ -138,12 +93,6 @@ class _Part:
         self.engine.keep(chosen)
         self.positions = [self.positions[place] for place in chosen]
         self._rates = None if self._rates is None else self._rates[chosen]
-
-    def rows_of(self, k: int) -> Rows:
-        """Return the rows of training of a net, with its own weights."""
-        if self._weights is None:
-            return self.share.training
-        return replace(self.share.training, sample_weight=self._weights[self.share.positions.index(k)])
 
 
 class Loop:
@@ -170,15 +119,15 @@ class Loop:
         self._best = (math.inf, -1)
         self._keys: list[list[str]] = [[] for _ in nets]  # names in the logs of each net, in their order
         self._parts: list[_Part] = []
-        for share, batch in zip(fit.shares, fit.batches, strict=True):
+        for share in fit.shares:
             engines = new_engines(
-                [nets[k] for k in share.positions], share.training, batch_size=batch, shuffle=fit.shuffle,
+                [nets[k] for k in share.positions], share.training, batch_size=fit.batch, shuffle=fit.shuffle,
                 order=fit.order, sample_weight=share.sample_weight, n_threads=fit.n_threads,
             )  # fmt: skip
             for k in share.positions:
                 self._keys[k] = _log_keys(nets[k], validates=share.validation is not None)
             for engine, chosen in engines:
-                self._parts.append(_Part(engine, [share.positions[k] for k in chosen], share, batch))
+                self._parts.append(_Part(engine, [share.positions[k] for k in chosen], share, fit.batch))
 
     # ------------------------------------------------------------------------------------------- running
 
@@ -303,7 +252,7 @@ class Loop:
         validation = part.share.validation
         values: list[tuple[int, str, float]] = []
         for k in with_functions:
-            values += [(k, name, v) for name, v in function_metrics(self._nets[k], part.rows_of(k)).items()]
+            values += [(k, name, v) for name, v in function_metrics(self._nets[k], part.share.rows_of(k)).items()]
         if validation is not None:
             sums = part.engine.evaluate(validation)
             nets = [self._nets[k] for k in part.positions]
@@ -377,7 +326,7 @@ class Loop:
         for block in self._unwritten:
             whole.add(block)
         self._unwritten = []
-        values = whole.values
+        values = whole.values()
         columns = {name: found.T.tolist() for name, found in values.items()}
         counts = (~np.isnan(values["loss"])).sum(axis=0).tolist()
         for net, k, count, keys in zip(self._nets, range(len(self._nets)), counts, self._keys, strict=True):

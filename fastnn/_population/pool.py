@@ -14,7 +14,7 @@ from fastnn.kernels.lang.barrier import STOP
 
 #: Returns whether the work is to end early.
 IsStopped: TypeAlias = Callable[[], bool]
-#: Called with the number of the item, that of the thread, and what tells whether to end early.
+#: Called with the number of the item, that of the thread, and a function: whether to end early.
 Work: TypeAlias = Callable[[int, int, IsStopped], object]
 
 
@@ -31,8 +31,8 @@ def run_all(work: Work, n_items: int, n_threads: int) -> None:
     Raises
     ------
     BaseException
-        The first error of any of the calls. The others are told to end by `is_stopped`; calls that have not begun are
-        left out.
+        The first error of any of the calls. `is_stopped` of the others then returns True, and calls that have not begun
+        are left out.
     """
     items = itertools.count()  # `next` is one call of C code, so that no two threads get the same item
     errors: list[BaseException] = []

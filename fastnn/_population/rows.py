@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, TypeAlias
@@ -38,6 +38,20 @@ class Share:
     training: Rows
     validation: Rows | None
     sample_weight: Array | None
+
+    def rows_of(self, k: int) -> Rows:
+        """Return the rows of training of a net, by its position in the population, with its own weights."""
+        if self.sample_weight is None:
+            return self.training
+        return replace(self.training, sample_weight=self.sample_weight[self.positions.index(k)])
+
+    def part(self, chosen: Collection[int]) -> Share:
+        """Return the same for some of the nets, by their positions in the population."""
+        places = [place for place, k in enumerate(self.positions) if k in chosen]
+        if len(places) == len(self.positions):
+            return self
+        weights = None if self.sample_weight is None else self.sample_weight[places]
+        return replace(self, positions=[self.positions[place] for place in places], sample_weight=weights)
 
 
 def forms_of(nets: Sequence[Net]) -> dict[RowFormat, list[int]]:
