@@ -38,7 +38,7 @@ def alone(seed, layers=LAYERS, *, fits=({},), data=(X_TRAIN, Y_TRAIN), **setting
 OPTIMIZERS = [
     "sgd", "momentum", "nesterov", "adagrad", "rmsprop", "adam", "adamw", "amsgrad", "nadam", "lion",
     fastnn.Adam(0.01, global_clipnorm=0.5), fastnn.Adam(0.01, clipvalue=0.01), fastnn.SGD(0.1, ema_momentum=0.9),
-    fastnn.Adam(fastnn.schedules.Cosine(0.01, epochs=3)), fastnn.Adam(lambda epoch: 0.01 / (1 + epoch)),
+    fastnn.Adam(fastnn.schedules.Cosine(0.01, epochs=9)), fastnn.Adam(lambda epoch: 0.01 / (1 + epoch)),
     fastnn.AdamW(0.01, weight_decay=0.1), "lbfgs", "lm",
 ]  # fmt: skip
 
