@@ -2,8 +2,8 @@
 
 Nets of one architecture with start weights of their own are trained with Adam on the same rows, in batches of the same
 rows in the same order: `Population.fit` with ``order="shared"``, and JAX's ``jit(vmap(scan))``, where a `scan` runs the
-steps of an epoch and `vmap` makes them those of all nets. Both have the same number of threads and take turns; times are
-medians of ten epochs, compilations left out. The losses of the first ten epochs must agree.
+steps of an epoch and `vmap` makes them those of all nets. Both have the same number of threads and take turns; times
+are medians of ten epochs, compilations left out. The losses of the first ten epochs must agree.
 """
 
 from __future__ import annotations
