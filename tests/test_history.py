@@ -262,7 +262,7 @@ def test_auto_is_silent_where_there_is_no_terminal(monkeypatch):
 def test_without_tqdm(monkeypatch):
     monkeypatch.setattr(sys, "stderr", Terminal())
     assert type(progress.bar("auto", epochs=2, rows=100)) is progress.ProgressBar
-    with pytest.raises(ImportError, match=r"pip install fastnn\[progress\]"):
+    with pytest.raises(ImportError, match=r'pip install "fastnn-mlp\[progress\]"'):
         progress.bar(True, epochs=2, rows=100)
 
 
@@ -571,7 +571,7 @@ def test_to_frame():
 
 def test_to_frame_without_pandas(monkeypatch):
     monkeypatch.setitem(sys.modules, "pandas", None)
-    with pytest.raises(ImportError, match=r'to_frame needs pandas.*pip install "fastnn\[pandas\]"'):
+    with pytest.raises(ImportError, match=r'to_frame needs pandas.*pip install "fastnn-mlp\[pandas\]"'):
         small().to_frame()
 
 
@@ -630,7 +630,7 @@ def test_plot_refuses_nothing_and_says_what_to_install(monkeypatch):
     with pytest.raises(ValueError, match="no epochs to plot"):
         History().plot()
     monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
-    with pytest.raises(ImportError, match=r'pip install "fastnn\[plot\]"'):
+    with pytest.raises(ImportError, match=r'pip install "fastnn-mlp\[plot\]"'):
         small().plot()
 
 

@@ -364,7 +364,7 @@ def test_without_tqdm_a_terminal_gets_a_hint(capsys, monkeypatch):
     monkeypatch.setattr(command_line.importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(command_line.sys.stderr, "isatty", lambda: True, raising=False)
     assert main(SHORT) == 0
-    assert "fastnn[progress]" in capsys.readouterr().err
+    assert "fastnn-mlp[progress]" in capsys.readouterr().err
 
 
 # ----------------------------------------------------------------------------------------------- other commands

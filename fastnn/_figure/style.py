@@ -119,7 +119,7 @@ def style(theme: str = "light") -> Iterator[None]:
         yield
 
 
-MISSING = 'plots need matplotlib, which is not installed: pip install "fastnn[plot]".'
+MISSING = 'plots need matplotlib, which is not installed: pip install "fastnn-mlp[plot]".'
 
 
 def rgb(colour: Any) -> RGB:

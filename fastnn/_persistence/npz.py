@@ -492,7 +492,7 @@ def _header(label: str, text: bytes) -> dict[str, Any]:
     if isinstance(version, int) and version > FORMAT_VERSION:
         raise ValueError(
             f"{label} has the format version {reprlib.repr(version)}, and this fastnn reads {FORMAT_VERSION}. "
-            "Install a later fastnn: pip install --upgrade fastnn."
+            "Install a later fastnn: pip install --upgrade fastnn-mlp."
         )
     header = document.get("header")
     if version != FORMAT_VERSION or not isinstance(header, dict):

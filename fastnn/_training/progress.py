@@ -285,7 +285,7 @@ def bar(verbose: bool | Literal["auto"], *, epochs: int, rows: int) -> ProgressB
         if auto:
             return ProgressBar()
         raise ImportError(
-            "verbose=True draws its bar with tqdm, which is not installed: pip install fastnn[progress], "
+            'verbose=True draws its bar with tqdm, which is not installed: pip install "fastnn-mlp[progress]", '
             "or give verbose=False."
         ) from None
     return _Bar(tqdm, epochs, rows)

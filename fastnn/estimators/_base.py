@@ -32,6 +32,7 @@ from fastnn._data.rows import Rows
 from fastnn._engine.processors import available_threads
 from fastnn._results import write_into
 from fastnn._validation import CONVERSION_ERRORS, as_dtype, as_sequence, must_be, positive_integer, reason
+from fastnn._version import DISTRIBUTION
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.estimators._hidden import HiddenOutputs
 from fastnn.estimators._losses import scale_of
@@ -74,7 +75,7 @@ def _dense(X: Any) -> Array:
 def documentation_site() -> str:
     """Return the address of the documentation that the metadata of the installed package state; empty for none."""
     try:
-        urls = metadata.metadata("fastnn").get_all("Project-URL") or []
+        urls = metadata.metadata(DISTRIBUTION).get_all("Project-URL") or []
     except metadata.PackageNotFoundError:  # a checkout that is not installed
         urls = []
     found = dict(url.partition(", ")[::2] for url in urls)

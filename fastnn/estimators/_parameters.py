@@ -26,7 +26,7 @@ try:
     from sklearn.utils.validation import validate_data as _of_1_7  # noqa: F401  # the newest name that is used
 except ImportError as error:
     raise ImportError(
-        f'MLPClassifier and MLPRegressor need scikit-learn 1.7 or later ({error}): pip install "fastnn[sklearn]"'
+        f'MLPClassifier and MLPRegressor need scikit-learn 1.7 or later ({error}): pip install "fastnn-mlp[sklearn]"'
     ) from error
 
 from fastnn import activations, optimizers

@@ -32,7 +32,7 @@ def onnx_library(call: str) -> Any:
         import onnx.helper
         import onnx.numpy_helper
     except ImportError as error:
-        raise ImportError(f'{call} needs onnx ({error}): pip install "fastnn[onnx]"') from error
+        raise ImportError(f'{call} needs onnx ({error}): pip install "fastnn-mlp[onnx]"') from error
     return onnx
 
 

@@ -27,7 +27,7 @@ def _library(call: str) -> Any:
     try:
         import safetensors.numpy
     except ImportError as error:
-        raise ImportError(f'{call} needs safetensors ({error}): pip install "fastnn[safetensors]"') from error
+        raise ImportError(f'{call} needs safetensors ({error}): pip install "fastnn-mlp[safetensors]"') from error
     return safetensors
 
 

@@ -25,7 +25,9 @@ def register_skl2onnx() -> None:
     try:
         import skl2onnx
     except ImportError as error:
-        raise ImportError(f'register_skl2onnx needs skl2onnx ({error}): pip install "fastnn[onnx]" skl2onnx') from error
+        raise ImportError(
+            f'register_skl2onnx needs skl2onnx ({error}): pip install "fastnn-mlp[onnx]" skl2onnx'
+        ) from error
     from fastnn import estimators
 
     options = {"zipmap": [True, False, "columns"], "nocl": [True, False], "output_class_labels": [False, True]}

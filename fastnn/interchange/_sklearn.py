@@ -133,7 +133,7 @@ def to_sklearn(model: Any) -> Any:
         from sklearn import neural_network
         from sklearn.preprocessing import LabelBinarizer
     except ImportError as error:
-        raise ImportError(f'to_sklearn needs scikit-learn ({error}): pip install "fastnn[sklearn]"') from error
+        raise ImportError(f'to_sklearn needs scikit-learn ({error}): pip install "fastnn-mlp[sklearn]"') from error
     if hasattr(model, "steps"):
         raise TypeError(
             must_be("model", "a Model or an estimator of fastnn", model, "Pass the last step of a Pipeline.")

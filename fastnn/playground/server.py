@@ -117,7 +117,7 @@ def _tornado() -> Any:
         import tornado.websocket
     except ImportError:
         raise ImportError(
-            'the playground needs tornado, which is not installed: pip install "fastnn[playground]".'
+            'the playground needs tornado, which is not installed: pip install "fastnn-mlp[playground]".'
         ) from None
     return tornado
 

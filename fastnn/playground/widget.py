@@ -11,7 +11,7 @@ try:
     import traitlets
 except ImportError:
     raise ImportError(
-        'fastnn.playground.Widget needs anywidget, which is not installed: pip install "fastnn[notebook]".'
+        'fastnn.playground.Widget needs anywidget, which is not installed: pip install "fastnn-mlp[notebook]".'
     ) from None
 
 from fastnn.playground.session import Session

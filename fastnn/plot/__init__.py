@@ -1,4 +1,6 @@
-"""Pictures of nets, data and trainings by matplotlib (``pip install "fastnn[plot]"``), which the first picture imports.
+"""Pictures of nets, data and trainings by matplotlib, which the first picture imports.
+
+It is an extra: ``pip install "fastnn-mlp[plot]"``.
 
 Figures are created without pyplot, so no window opens and no list of open figures grows: display one in a notebook as
 the result of a cell, or write it with its method `savefig`.

@@ -1017,7 +1017,7 @@ except AttributeError as error:
     print(error)
 """
     lines = run_python(code).splitlines()
-    assert [line.endswith('pip install "fastnn[sklearn]"') for line in lines] == [True, True, False]
+    assert [line.endswith('pip install "fastnn-mlp[sklearn]"') for line in lines] == [True, True, False]
     assert "has no attribute 'MLPTransformer'" in lines[2]
 
 

@@ -448,7 +448,7 @@ def test_without_tornado(monkeypatch, capsys):
     for name in ("tornado.httpserver", "tornado.web", "tornado.websocket"):
         monkeypatch.setitem(sys.modules, name, None)
     assert main(["playground", "--no-browser"]) == 1
-    assert 'pip install "fastnn[playground]"' in capsys.readouterr().err
+    assert 'pip install "fastnn-mlp[playground]"' in capsys.readouterr().err
 
 
 def test_the_browser_is_opened(monkeypatch):

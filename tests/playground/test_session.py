@@ -603,7 +603,7 @@ def test_exported_onnx(page):
 
 def test_a_missing_library_is_an_error_of_its_message(page, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnx", None)
-    assert 'pip install "fastnn[onnx]"' in page.error("export", format="onnx")
+    assert 'pip install "fastnn-mlp[onnx]"' in page.error("export", format="onnx")
 
 
 def test_compiling_is_said_once(page):

@@ -285,7 +285,7 @@ try:
 except ImportError as error:
     print(error)
 """
-    assert run_python(code).strip() == 'plots need matplotlib, which is not installed: pip install "fastnn[plot]".'
+    assert run_python(code).strip() == 'plots need matplotlib, which is not installed: pip install "fastnn-mlp[plot]".'
 
 
 @pytest.mark.slow

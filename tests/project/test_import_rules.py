@@ -25,7 +25,7 @@ ROOMS = (
     "playground",
     "interchange",
     "estimators explain plot robust",
-    "population",
+    "population _warmup",
     "model",
     "_persistence _population lr_finder _embedding",
     "_derivatives _subject",

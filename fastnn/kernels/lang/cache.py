@@ -1,5 +1,7 @@
 """Compiled code on disk: in which folders it is looked for and kept.
 
+First in those of the user, then in the one that came with the package: a wheel has code for levels of processors.
+
 The folder is named by a digest of all kernel sources, the versions of the compiler and the mode, because Numba's own
 cache does not notice an edit in *another* file than the one of the function.
 
@@ -9,6 +11,7 @@ Whatever is wrong with a folder or file costs a compilation and one warning per 
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import os
 import sys
@@ -25,10 +28,13 @@ import numba
 
 from fastnn.kernels.lang import code_files
 from fastnn.kernels.lang.flags import JIT_DISABLED, MODE
+from fastnn.kernels.lang.levels import LEVEL
 from fastnn.kernels.lang.process_lock import ProcessLock
 
 #: Modules of `fastnn` above the kernels that hold compiled functions: the arithmetic of the rules.
 RULE_MODULES = ("activations.py", "losses.py", "optimizers.py")
+#: Folder of the package with the compiled code that it came with.
+SHIPPED_FOLDER = Path(__file__).parents[2] / "_compiled"
 #: Seconds that a process waits for another one that compiles, before it compiles by itself.
 PATIENCE = 300.0
 
@@ -41,6 +47,9 @@ def sources_hash() -> str:
         digest.update(f"{path.relative_to(folder.parent).as_posix()}\0".encode())
         digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
+
+
+_folder_name = functools.cache(sources_hash)
 
 
 def _user_cache_folder() -> Path | None:
@@ -118,7 +127,7 @@ def find_cache_folders() -> Folders:
     A folder that only others can write, as in a container, is read from; a folder that belongs to another user than
     this one and root, or that others can write, is not.
     """
-    name = sources_hash()
+    name = _folder_name()
     read: list[Path] = []
     problems: list[str] = []
     for place in _places():
@@ -185,8 +194,9 @@ def _combined(read: list[Path], write: Path | None, problems: list[str]) -> Fold
     """Return what was found, with the text of one warning if there is a reason for one."""
     if write is not None:
         consequence = f"It is kept in {write.parent}."
-    elif read:
-        consequence = f"It is read from {read[0].parent}, and what is missing there is compiled by each process."
+    elif read or SHIPPED is not None:
+        source = read[0].parent if read else SHIPPED_FOLDER
+        consequence = f"It is read from {source}, and what is missing there is compiled by each process."
     else:
         problems = problems or ["no writable folder for compiled code was found"]
         consequence = "Each process compiles anew (some seconds). Set FASTNN_CACHE_DIR to a folder that you can write."
@@ -203,6 +213,14 @@ def warn_once(text: str) -> None:
         warnings.warn(f"fastnn: {text}", RuntimeWarning, stacklevel=3)
 
 
+def find_shipped_folder() -> Path | None:
+    """Return the folder of compiled code that came with the package; None where it has none for this process."""
+    folder = SHIPPED_FOLDER / _folder_name()
+    return folder if LEVEL is not None and folder.is_dir() else None
+
+
+#: Compiled code that came with the package.
+SHIPPED = None if JIT_DISABLED else find_shipped_folder()
 #: The folders of this process.
 FOLDERS = Folders((), None, None) if JIT_DISABLED else find_cache_folders()
 #: Where this process keeps compiled code; None where nothing is kept.
@@ -211,31 +229,63 @@ if FOLDERS.problem is not None:
     warn_once(FOLDERS.problem)
 
 
-Origin = Literal["from the cache", "compiled now"]
+Origin = Literal["from the package", "from the cache", "compiled now"]
 #: How many kernels of this process came from where.
 origins: Counter[Origin] = Counter()
 
 
-def load(name: str, key: bytes) -> bytes | None:
+class Found(NamedTuple):
+    """Compiled code that was found in a file.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+        The file.
+    origin : str
+        Whether it is the user's or came with the package.
+    payload : bytes
+        Its content.
+    """
+
+    path: Path
+    origin: Origin
+    payload: bytes
+
+
+def load(name: str, key: bytes) -> Found | None:
     """Return what was kept under a name and key; None, if need be after a warning, where nothing can be used."""
     for folder in FOLDERS.read:
-        try:
-            return code_files.read(folder / name, key)
-        except FileNotFoundError:
-            continue
-        except code_files.UnusableFileError as error:
-            warn_of_file(folder / name, str(error))
-        except OSError as error:
-            warn_of_file(folder / name, f"cannot be read ({error.strerror or error})")
+        payload = _read(folder / name, key)
+        if payload is not None:
+            return Found(folder / name, "from the cache", payload)
+    return None
+
+
+def load_shipped(name: str, key: bytes) -> Found | None:
+    """Return the same of what came with the package."""
+    payload = None if SHIPPED is None else _read(SHIPPED / name, key)
+    return None if SHIPPED is None or payload is None else Found(SHIPPED / name, "from the package", payload)
+
+
+def _read(path: Path, key: bytes) -> bytes | None:
+    try:
+        return code_files.read(path, key, shipped=path.parent == SHIPPED)
+    except FileNotFoundError:
+        return None
+    except code_files.UnusableFileError as error:
+        warn_of_file(path, str(error))
+    except OSError as error:
+        warn_of_file(path, f"cannot be read ({error.strerror or error})")
     return None
 
 
 def save(name: str, key: bytes, payload: bytes) -> None:
     """Keep a payload under a name and key; warn where that is not possible."""
     if FOLDERS.write is None:
-        if FOLDERS.read:  # otherwise there has been a warning when this module was imported
+        source = FOLDERS.read[0] if FOLDERS.read else SHIPPED
+        if source is not None:  # otherwise there has been a warning when this module was imported
             warn_once(
-                f"{FOLDERS.read[0]} lacks some of the compiled code and cannot be written, nor can another folder, so "
+                f"{source} lacks some of the compiled code and cannot be written, nor can another folder, so "
                 "each process compiles that anew. Set FASTNN_CACHE_DIR to a folder that you can write."
             )
         return
@@ -255,9 +305,10 @@ def save(name: str, key: bytes, payload: bytes) -> None:
 
 def warn_of_file(path: Path, reason: str) -> None:
     """Warn that a file of compiled code is not used; the reason follows "it"."""
+    remedy = "install fastnn-mlp again" if path.parent == SHIPPED else "delete the folder"
     warn_once(
         f"The file {path.name} of compiled code in {path.parent} is not used, as it {reason}. "
-        "Its kernel is compiled anew (some seconds). If this warning comes again, delete the folder."
+        f"Its kernel is compiled anew (some seconds). If this warning comes again, {remedy}."
     )
 
 

@@ -1,7 +1,8 @@
 """Files of compiled code: written at once, checked before anything in them is used.
 
 A file is `MAGIC`, the SHA-256 of the rest, the digest of the key, and the payload, a pickle. A pickle runs code when
-it is read, so a file is read only if no user but this one and root can have written it.
+it is read, so a file is read only if no user but this one and root can have written it, or if it is a part of the
+package.
 """
 
 from __future__ import annotations
@@ -66,8 +67,19 @@ def check_folder(folder: Path) -> None:
         raise UnusableFileError(reason)
 
 
-def read(path: Path, key: bytes) -> bytes:
+def read(path: Path, key: bytes, *, shipped: bool = False) -> bytes:
     """Return the payload that `write` was given together with this key.
+
+    Parameters
+    ----------
+    path : pathlib.Path
+    key : bytes
+    shipped : bool
+        Whether the file is a part of the package, and so no less trusted than the code that reads it.
+
+    Returns
+    -------
+    bytes
 
     Raises
     ------
@@ -76,10 +88,11 @@ def read(path: Path, key: bytes) -> bytes:
     OSError
         If the file or its folder cannot be read; FileNotFoundError if there is none.
     """
-    try:
-        check_folder(path.parent)
-    except UnusableFileError as error:
-        raise UnusableFileError(f"lies in a folder that {error}") from None
+    if not shipped:
+        try:
+            check_folder(path.parent)
+        except UnusableFileError as error:
+            raise UnusableFileError(f"lies in a folder that {error}") from None
     # Without O_NONBLOCK, opening a pipe would wait for a writer. A link is followed: what counts is who can write
     # its target.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
@@ -87,7 +100,7 @@ def read(path: Path, key: bytes) -> bytes:
         status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise UnusableFileError("is not a file")
-        reason = why_not_trusted(status)
+        reason = None if shipped else why_not_trusted(status)
         if reason is not None:
             raise UnusableFileError(reason)
         if status.st_size > MAX_BYTES:

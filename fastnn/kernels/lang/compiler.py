@@ -27,6 +27,7 @@ from fastnn.kernels.lang.numba_private import CACHE_NAMES, compile_through, miss
 
 __all__ = [
     "CACHE_FOLDER",
+    "ENTRY_POINTS",
     "FLAGS",
     "JIT_DISABLED",
     "MODE",
@@ -36,6 +37,10 @@ __all__ = [
     "kernel",
     "noinline",
 ]  # fmt: skip
+
+
+#: All entry points of this process, compiled or not: results of `kernel`, and objects of `CFunction`.
+ENTRY_POINTS: list[Any] = []
 
 
 def noinline() -> None:
@@ -77,6 +82,7 @@ def kernel(function: Callable[..., Any]) -> Any:
         return _as_python(function)
     dispatcher = _kept(function)
     compile_through(in_compile_thread, dispatcher)
+    ENTRY_POINTS.append(dispatcher)
     return dispatcher
 
 
@@ -154,8 +160,9 @@ class CFunction:
     """
 
     def __init__(self, function: Callable[..., Any], signature: Any) -> None:
-        self._function = function
-        self._signature = signature
+        self.function = function
+        self.signature = signature
+        ENTRY_POINTS.append(self)
 
     @functools.cached_property
     def code(self) -> Any:
@@ -171,8 +178,8 @@ class CFunction:
         if not missing(CACHE_NAMES):
             from fastnn.kernels.lang.numba_private.kept import kept_c_function  # imports names that may be missing
 
-            return kept_c_function(self._function, self._signature)
+            return kept_c_function(self.function, self.signature)
         if CACHE_FOLDER is None:
-            return numba.cfunc(self._signature, **FLAGS)(self._function)
+            return numba.cfunc(self.signature, **FLAGS)(self.function)
         with numba_cache_at(CACHE_FOLDER):
-            return numba.cfunc(self._signature, cache=True, **FLAGS)(self._function)
+            return numba.cfunc(self.signature, cache=True, **FLAGS)(self.function)

@@ -1,7 +1,7 @@
 """Levels of processors: code that is made for a level runs on each processor that has the features of that level.
 
-Code for the very processor of a machine is of no use on another one; code for a level can be kept in one folder for all
-machines of a cluster. The kernels' own choices (lanes, registers, fused multiply-adds) depend on the
+Code for the very processor of a machine is of no use on another one; code for a level can be shipped, or kept in one
+folder for all machines of a cluster. The kernels' own choices (lanes, registers, fused multiply-adds) depend on the
 features alone, so a level counts only where they are the same as the processor's: code of both kinds then computes the
 same bits.
 """
@@ -28,6 +28,10 @@ class Level(NamedTuple):
 
     name: str
     features: tuple[str, ...]
+
+    def settings(self) -> dict[str, str]:
+        """Return the environment variables that let Numba compile for this level."""
+        return {"NUMBA_CPU_NAME": self.name, "NUMBA_CPU_FEATURES": ",".join(f"+{name}" for name in self.features)}
 
 
 _V3 = (

@@ -69,25 +69,26 @@ class _CodeCache(NullCache):
         """Return the name and key of what this process compiles."""
         return self._name_and_key(sig, target_context, MADE_FOR)
 
-    def read(self, sig: Any, target_context: Any) -> bytes | None:
-        """Return the content of the file, or else of that for the level; None where there is none that can be used."""
+    def read(self, sig: Any, target_context: Any) -> cache.Found | None:
+        """Return the user's file, or else the user's for the level, or else the package's; None if none can be used."""
         if not self._can_be_kept:
             return None
-        payload = cache.load(*self._own(sig, target_context))
-        if payload is None and LEVEL is not None and LEVEL is not MADE_FOR:
-            payload = cache.load(*self._name_and_key(sig, target_context, LEVEL))
-        return payload
+        found = cache.load(*self._own(sig, target_context))
+        if found is None and LEVEL is not None:
+            of_level = self._name_and_key(sig, target_context, LEVEL)
+            found = (None if MADE_FOR is LEVEL else cache.load(*of_level)) or cache.load_shipped(*of_level)
+        return found
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the compiled function for these types; None if it must be compiled."""
-        payload = self.read(sig, target_context)
-        if payload is None:
+        found = self.read(sig, target_context)
+        if found is None:
             return None
         # Prepares reference counts and all that Numba can compile. Loading needs the former at most.
         if FLAGS.get("_nrt", True):
             target_context.refresh()
         try:
-            result = CompileResult._rebuild(target_context, *pickle.loads(payload))
+            result = CompileResult._rebuild(target_context, *pickle.loads(found.payload))
             # Where other compiled code calls the function after all, Numba raises an error that it cannot be linked.
             result.library._shared_module = None
             if isinstance(sig, tuple) and tuple(result.signature.args) != sig:
@@ -95,9 +96,9 @@ class _CodeCache(NullCache):
         except MemoryError:
             raise
         except Exception as error:  # whatever comes from another state of an environment
-            self._warn(f"cannot be loaded ({type(error).__name__}: {error})", sig, target_context)
+            cache.warn_of_file(found.path, f"cannot be loaded ({type(error).__name__}: {error})")
             return None
-        cache.origins["from the cache"] += 1
+        cache.origins[found.origin] += 1
         return result
 
     def save_overload(self, sig: Any, cres: Any) -> None:
@@ -110,13 +111,10 @@ class _CodeCache(NullCache):
         except MemoryError:
             raise
         except Exception as error:
-            self._warn(f"cannot be written ({type(error).__name__}: {error})", sig, cres.target_context)
+            path = (cache.CACHE_FOLDER or Path()) / self._own(sig, cres.target_context)[0]
+            cache.warn_of_file(path, f"cannot be written ({type(error).__name__}: {error})")
             return
         cache.save(*self._own(sig, cres.target_context), payload)
-
-    def _warn(self, reason: str, sig: Any, target_context: Any) -> None:
-        folder = cache.CACHE_FOLDER or Path()
-        cache.warn_of_file(folder / self._own(sig, target_context)[0], reason)
 
 
 def _without_bitcode(cres: Any) -> tuple[Any, ...]:
