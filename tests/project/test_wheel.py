@@ -224,8 +224,8 @@ def compiled_bits(tmp_path_factory):
 def copy(tmp_path):
     """A copy of the package as it is installed, in a folder of its own."""
     code = "import fastnn, os; print(os.path.dirname(fastnn.__file__))"
-    place = subprocess.run([WHEEL_PYTHON, "-c", code], cwd=tmp_path, capture_output=True, text=True, check=True).stdout
-    shutil.copytree(place.strip(), tmp_path / "site" / "fastnn")
+    done = subprocess.run([WHEEL_PYTHON, "-c", code], env={}, cwd=tmp_path, capture_output=True, text=True, check=True)
+    shutil.copytree(done.stdout.strip(), tmp_path / "site" / "fastnn")
     return tmp_path / "site"
 
 
@@ -297,13 +297,13 @@ def test_a_program_of_a_user_is_type_checked(tmp_path):
     """By `mypy --strict`, with nothing but the installed package: right calls pass, and the wrong one is found."""
     (tmp_path / "program.py").write_text(USER_PROGRAM)
     done = subprocess.run(
-        [WHEEL_PYTHON, "-m", "mypy", "--strict", "program.py"], cwd=tmp_path, capture_output=True, text=True,
+        [WHEEL_PYTHON, "-m", "mypy", "--strict", "program.py"], env={}, cwd=tmp_path, capture_output=True, text=True,
         check=False,
     )  # fmt: skip
     revealed = [line for line in done.stdout.splitlines() if "Revealed type" in line]
     errors = [line for line in done.stdout.splitlines() if ": error: " in line]
     assert len(revealed) == 2, done.stdout
-    assert "builtins.dict[builtins.str, builtins.float]" in revealed[0]
+    assert "fastnn._results.Scores" in revealed[0]
     assert "ndarray" in revealed[1]
     assert len(errors) == 1, done.stdout
     assert "program.py:13" in errors[0]
