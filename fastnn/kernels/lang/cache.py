@@ -242,7 +242,7 @@ class Found(NamedTuple):
     path : pathlib.Path
         The file.
     origin : str
-        Whether it is the user's or came with the package.
+        Whether it was kept for the user or came with the package.
     payload : bytes
         Its content.
     """

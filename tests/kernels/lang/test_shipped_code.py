@@ -10,6 +10,7 @@ import sys
 import threading
 import warnings
 
+import numba
 import pytest
 
 from fastnn.kernels.lang import cache, code_files
@@ -150,7 +151,7 @@ def test_a_damaged_file_costs_a_compilation_and_one_warning(folders, tmp_path, k
     assert path.name in text
     assert "is damaged" in text
     assert "install fastnn-mlp again" in text
-    assert run(tmp_path) == ({"from the cache": 1, "from the package": 1}, [])  # it is the user's now
+    assert run(tmp_path) == ({"from the cache": 1, "from the package": 1}, [])  # kept for the user now
     assert path.read_bytes() == damaged
 
 
@@ -203,3 +204,16 @@ def test_without_a_writable_folder_there_is_a_warning_only_if_code_is_missing(fo
     found, (text,) = run(tmp_path)
     assert found == {"compiled now": 1, "from the package": 1}
     assert f"{shipped} lacks some of the compiled code" in text
+
+
+def test_other_compiled_code_that_calls_a_loaded_kernel_is_an_error(folders, tmp_path):
+    """Files hold no code that can be linked: never wrong code, and fastnn itself calls kernels by their address."""
+    assert run(tmp_path) == ({"from the package": 2}, [])
+    triple = sys.modules["two_kernels"].triple
+
+    @numba.njit
+    def caller(x):
+        return triple(x)
+
+    with pytest.raises(RuntimeError, match="unfit for linking"):
+        caller(7)

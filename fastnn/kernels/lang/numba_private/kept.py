@@ -70,7 +70,7 @@ class _CodeCache(NullCache):
         return self._name_and_key(sig, target_context, MADE_FOR)
 
     def read(self, sig: Any, target_context: Any) -> cache.Found | None:
-        """Return the user's file, or else the user's for the level, or else the package's; None if none can be used."""
+        """Return a file of the user, best one for the very processor, or else of the package; None if there is none."""
         if not self._can_be_kept:
             return None
         found = cache.load(*self._own(sig, target_context))
@@ -123,7 +123,7 @@ def _without_bitcode(cres: Any) -> tuple[Any, ...]:
     defined = {function.name for function in cres.library.get_defined_functions()}
     functions = [fndesc.llvm_func_name, fndesc.llvm_cpython_wrapper_name, fndesc.llvm_cfunc_wrapper_name]
     lines = [f'define void @"{function}"() {{ unreachable }}' for function in functions if function in defined]
-    lines.append(f'@"{fndesc.env_name}" = global ptr null')
+    lines.append(f'@"{fndesc.env_name}" = global i64 0')  # no pointer, which LLVM's versions write differently
     names = llvm.parse_assembly("\n".join(lines)).as_bitcode()
     # The text that is left empty is for `inspect_types`, and holds paths.
     return (name, kind, (code, names)), fndesc, env, signature, object_mode, lifted, "", *rest
