@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from fastnn import playground as playground
     from fastnn import plot as plot
     from fastnn import robust as robust
+    from fastnn import search as search
     from fastnn.ensemble import Ensemble as Ensemble
     from fastnn.ensemble import load_ensemble as load_ensemble
     from fastnn.estimators import MLPClassifier as MLPClassifier
@@ -84,7 +85,7 @@ __all__ += optimizers.__all__
 _MODULES = (
     "activations", "augmentation", "callbacks", "custom", "datasets", "ensemble", "estimators", "explain", "history",
     "initializers", "interchange", "intervals", "jit", "layers", "losses", "lr_finder", "metrics", "model",
-    "optimizers", "playground", "plot", "population", "regularizers", "robust", "schedules", "solvers",
+    "optimizers", "playground", "plot", "population", "regularizers", "robust", "schedules", "search", "solvers",
 )  # fmt: skip
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 #: Names of `fastnn.population`, which is imported on first access.
@@ -94,7 +95,7 @@ _ENSEMBLE = ("Ensemble", "load_ensemble")
 #: Modules that are imported on first access.
 _LATER = (
     "ensemble", "estimators", "explain", "interchange", "intervals", "jit", "playground", "plot", "population",
-    "robust",
+    "robust", "search",
 )  # fmt: skip
 
 

@@ -25,7 +25,7 @@ ROOMS = (
     "playground",
     "interchange",
     "estimators explain plot robust",
-    "intervals",
+    "intervals search",
     "ensemble",
     "_chunks",
     "population",

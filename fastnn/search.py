@@ -1,0 +1,760 @@
+"""Search of settings: many candidates are trained a little, and the best of them on."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+import os
+import sys
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Literal, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn import _chunks, optimizers, population
+from fastnn._compatibility import BatchSize
+from fastnn._data.class_weight import ClassWeight
+from fastnn._data.prepare import ValidationData, prepare, split_validation
+from fastnn._data.take import n_rows_of, take_rows
+from fastnn._errors import TrainingWarning
+from fastnn._persistence.npz import PathOrFile, label_of
+from fastnn._training.objective import penalty
+from fastnn._validation import as_seed, as_sequence, check_bool, must_be, number_in, positive_integer
+from fastnn._validation.names import explained
+from fastnn.history import less_is_better
+from fastnn.layers import Dense, Dropout
+from fastnn.losses import Loss
+from fastnn.metrics import Metric, MetricFunction
+from fastnn.model import Model, net_of
+from fastnn.population import Population
+from fastnn.regularizers import L1L2, Regularizer
+
+__all__ = ["Search", "SearchResult"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
+Array: TypeAlias = npt.NDArray[Any]
+Settings: TypeAlias = dict[str, Any]
+
+#: Settings of optimizers by name, of which each has some.
+_OF_OPTIMIZERS = frozenset(
+    part.name
+    for kind in optimizers.CLASSES.values()
+    if issubclass(kind, optimizers.FirstOrderOptimizer)
+    for part in fields(kind)
+) - {"_"}
+_ARCHITECTURES = ("layers", "widths", "width")
+_NAMES = (
+    *_ARCHITECTURES, "depth", "activation", "dropout", "optimizer", *sorted(_OF_OPTIMIZERS), "regularizer", "l1", "l2",
+    "batch_size", "seed",
+)  # fmt: skip
+
+
+@dataclass
+class _Candidate:
+    """Settings and what became of them."""
+
+    settings: Settings
+    bracket: int
+    #: (epochs, mean score, its standard deviation over the folds) after each rung; NaN where a net diverged.
+    scores: list[tuple[int, float, float]] = field(default_factory=list)
+    #: Of all folds.
+    seconds: float = 0.0
+
+    @property
+    def epochs(self) -> int:
+        return self.scores[-1][0] if self.scores else 0
+
+    @property
+    def score(self) -> float:
+        return self.scores[-1][1] if self.scores else math.nan
+
+
+@dataclass(frozen=True)
+class _Fold:
+    """Rows that are trained on, and rows that measure."""
+
+    X: Any
+    y: Any
+    sample_weight: Array | None
+    held: tuple[Any, Any, Array | None]
+
+
+class SearchResult:
+    """What a search has found.
+
+    Parameters
+    ----------
+    candidates : sequence
+        Settings and scores of all candidates.
+    monitor : str
+        What the scores are.
+    best : int
+        Number of the best candidate.
+    models : list of Model
+        The nets of the best candidate, one for each fold.
+    model : Model
+        That of the best settings.
+
+    Attributes
+    ----------
+    monitor : str
+    best_index : int
+        Number of the best candidate in `table`.
+    best_settings : dict
+        Its settings, by name.
+    best_score : float
+        The mean over the folds.
+    best_epochs : int
+        Epochs that it was trained for.
+    models : list of Model
+        Its nets, one for each fold, each trained without that fold. ``Ensemble.of(result.models)`` is their mean.
+    model : Model
+        A net with the best settings that is trained on all rows, unless `Search.fit` was called with ``refit=False`` or
+        with `validation_data`: then the first of `models`.
+    """
+
+    def __init__(
+        self, candidates: Sequence[_Candidate], monitor: str, best: int, models: list[Model], model: Model
+    ) -> None:
+        self._candidates = list(candidates)
+        self.monitor = monitor
+        self.best_index = best
+        self.best_settings = dict(candidates[best].settings)
+        self.best_score = candidates[best].score
+        self.best_epochs = candidates[best].epochs
+        self.models = models
+        self.model = model
+
+    def __len__(self) -> int:
+        """Count the candidates."""
+        return len(self._candidates)
+
+    def __repr__(self) -> str:
+        """Return the best settings and their score."""
+        chosen = ", ".join(f"{name}={value!r}" for name, value in self.best_settings.items())
+        return f"SearchResult({len(self)} candidates, best {self.monitor} {self.best_score:.4g} with {chosen})"
+
+    @property
+    def table(self) -> list[dict[str, Any]]:
+        """A dict for each candidate: its settings, bracket, epochs, seconds, score, its deviation, and rank from 1.
+
+        Candidates that were trained longer are ahead of those that were left before.
+        """
+        less = less_is_better(self.monitor) is not False
+        order = sorted(range(len(self)), key=lambda k: _place(self._candidates[k], less))
+        ranks = {k: rank for rank, k in enumerate(order, 1)}
+        return [
+            {
+                **one.settings, "bracket": one.bracket, "epochs": one.epochs, "seconds": one.seconds,
+                self.monitor: one.score, f"{self.monitor}_std": one.scores[-1][2] if one.scores else math.nan,
+                "rank": ranks[k],
+            }
+            for k, one in enumerate(self._candidates)
+        ]  # fmt: skip
+
+    def to_frame(self) -> Any:
+        """Return the table as a data frame.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each candidate; see `table`.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError as error:
+            raise ImportError('to_frame needs pandas: pip install "fastnn[pandas]", or use table', name="pandas") from (
+                error
+            )
+        return pd.DataFrame(self.table)
+
+    def curves(self) -> list[tuple[list[int], list[float]]]:
+        """Return the scores of each candidate after each of its rungs.
+
+        Returns
+        -------
+        list of tuple of two lists
+            Epochs and mean scores, for each candidate.
+        """
+        return [([rung[0] for rung in one.scores], [rung[1] for rung in one.scores]) for one in self._candidates]
+
+
+def _place(candidate: _Candidate, less: bool) -> tuple[float, float]:
+    """Return the key that sorts candidates, the best first."""
+    score = candidate.score
+    return -candidate.epochs, math.inf if math.isnan(score) else score if less else -score
+
+
+@explained
+class Search:
+    """Search of settings by successive halving or Hyperband, whose survivors are trained on.
+
+    Parameters
+    ----------
+    space : mapping of str to list, distribution or value
+        What is drawn for each candidate: an item of a list, a number of a distribution (any object with
+        ``rvs(random_state=...)``, as those of `scipy.stats`), or the one value. The names are
+
+        - "layers", as of `Model`; or "widths", the widths of the hidden layers such as (32, 16); or "width" and
+          "depth", of equal hidden layers. With the latter two the output follows from the targets, and "activation"
+          and "dropout" are those of hidden layers and behind each of them
+        - "optimizer": names or instances; and their settings "learning_rate", "weight_decay", "momentum", ..., which
+          count for the optimizers that have them
+        - "regularizer": names or instances; or the numbers "l1" and "l2"
+        - "batch_size", "seed"
+    loss, metrics, dtype, n_threads
+        As for `Model`.
+    method : {"hyperband", "halving", "random"}
+        "halving": `n_candidates` are trained for `min_epochs`, the best of them (one out of `factor`) go on to `factor`
+        times the epochs, and so on up to `max_epochs` [1]_. "hyperband": several halvings, from many candidates with
+        few epochs to few candidates with all epochs [2]_, algorithm 1. "random": all candidates are trained for
+        `max_epochs`.
+    n_candidates : int or None
+        Number of candidates, for "halving" and "random". None is as many as leave one at the end of a halving.
+    min_epochs, max_epochs : int
+        Epochs of the first rung and of the last.
+    factor : int
+        At least 2.
+    monitor : str
+        "val_loss", which leaves out the penalty of the regularizer, or "val_" and the name of a metric. Less is
+        better, but more where the name says so, as "val_accuracy" does.
+    seed : int
+        Seed of candidates, folds and split. Candidate k has the seed ``seed + k`` unless `space` has one.
+
+    Raises
+    ------
+    ValueError, TypeError
+        If an argument is invalid or inconsistent with the others.
+
+    Notes
+    -----
+    The nets of a rung are a `Population`, one for each batch size and fold. A candidate that diverges is left.
+
+    References
+    ----------
+    .. [1] K. Jamieson, A. Talwalkar, "Non-stochastic best arm identification and hyperparameter optimization", AISTATS,
+       2016.
+    .. [2] L. Li, K. Jamieson, G. DeSalvo, A. Rostamizadeh, A. Talwalkar, "Hyperband: a novel bandit-based approach to
+       hyperparameter optimization", JMLR 18, 2018.
+
+    Examples
+    --------
+    >>> import fastnn
+    >>> from scipy.stats import loguniform
+    >>> X, y, X_test, y_test = fastnn.datasets.load_digits()
+    >>> space = {"width": [16, 32], "depth": [1, 2], "learning_rate": loguniform(1e-4, 1e-1)}
+    >>> search = fastnn.search.Search(space, loss="softmax_crossentropy", method="halving", max_epochs=9, seed=0)
+    >>> result = search.fit(X[:500], y[:500])
+    >>> len(result), result.best_epochs
+    (9, 9)
+    """
+
+    method: str
+    min_epochs: int
+    max_epochs: int
+    factor: int
+    monitor: str
+    seed: int
+    _space: dict[str, Any]
+    _brackets: list[list[tuple[int, int]]]
+    _template: Model
+    _candidates: list[_Candidate]
+
+    def __init__(
+        self,
+        space: Mapping[str, Any],
+        *,
+        loss: str | Loss,
+        method: Literal["hyperband", "halving", "random"] = "hyperband",
+        n_candidates: int | None = None,
+        min_epochs: int = 1,
+        max_epochs: int = 81,
+        factor: int = 3,
+        monitor: str = "val_loss",
+        metrics: Sequence[str | Metric | MetricFunction] | None = None,
+        seed: int = 0,
+        dtype: npt.DTypeLike = "float32",
+        n_threads: int | None = None,
+    ) -> None:
+        self._space = _as_space(space)
+        if type(method) is not str or method not in ("hyperband", "halving", "random"):
+            raise ValueError(must_be("method", "'hyperband', 'halving' or 'random'", method))
+        self.method = method
+        self.min_epochs = positive_integer(min_epochs, "min_epochs")
+        self.max_epochs = positive_integer(max_epochs, "max_epochs")
+        self.factor = positive_integer(factor, "factor")
+        if self.factor < 2:
+            raise ValueError(must_be("factor", "at least 2", factor))
+        if self.min_epochs > self.max_epochs:
+            raise ValueError(must_be("min_epochs", f"at most max_epochs={max_epochs}", min_epochs))
+        if n_candidates is not None and method == "hyperband":
+            raise ValueError(
+                f"n_candidates is {n_candidates}, but method='hyperband' computes it from min_epochs, max_epochs and "
+                "factor: leave it out, or use method='halving'."
+            )
+        self.seed = as_seed(seed)
+        last = _n_rungs(self.max_epochs / self.min_epochs, self.factor)
+        count = self.factor**last if n_candidates is None else positive_integer(n_candidates, "n_candidates")
+        self._brackets = _brackets(method, count, self.min_epochs, self.max_epochs, self.factor)
+        # A net without hidden layer, whose settings are those of all candidates.
+        self._template = Model([], loss=loss, metrics=metrics, dtype=dtype, n_threads=n_threads, seed=0)
+        names = ["val_loss", *(f"val_{metric.name}" for metric in self._template.metrics)]
+        if monitor not in names:
+            raise ValueError(must_be("monitor", f"one of {', '.join(names)}", monitor, "Other metrics: metrics=[...]."))
+        if less_is_better(monitor) is None:
+            raise ValueError(
+                must_be("monitor", "a name with an end such as error or score, which says what is better", monitor)
+            )
+        self.monitor = monitor
+        self._candidates = self._drawn()
+
+    def __repr__(self) -> str:
+        """Return the method, the number of candidates, and the names of the settings."""
+        names = ", ".join(self._space)
+        return f"Search({self.method}, {len(self._candidates)} candidates of {names}, by {self.monitor})"
+
+    @property
+    def n_candidates(self) -> int:
+        """Number of candidates of all brackets."""
+        return len(self._candidates)
+
+    @property
+    def brackets(self) -> list[list[tuple[int, int]]]:
+        """For each bracket the rungs: numbers of candidates, and epochs that these have at its end."""
+        return [list(rungs) for rungs in self._brackets]
+
+    def _drawn(self) -> list[_Candidate]:
+        """Return the candidates of all brackets, drawn by the seed."""
+        rng = np.random.default_rng(self.seed)
+        found = []
+        for bracket, rungs in enumerate(self._brackets):
+            for _ in range(rungs[0][0]):
+                settings = {name: _draw(values, rng, name) for name, values in self._space.items()}
+                found.append(_Candidate(settings, bracket))
+        for k, candidate in enumerate(found):
+            try:
+                self._model(candidate.settings, 2 * self._template.loss.outputs_per_target, k)
+            except (TypeError, ValueError) as error:
+                error.add_note(f"These are the settings of candidate {k}: {candidate.settings}.")
+                raise
+        return found
+
+    def _model(self, settings: Settings, n_outputs: int, k: int) -> Model:
+        """Return the net of a candidate."""
+        template = self._template
+        optimizer = optimizers.get(settings.get("optimizer", "adam"))
+        if isinstance(optimizer, optimizers.FirstOrderOptimizer):
+            own = {part.name for part in fields(optimizer)}
+            chosen: dict[str, Any] = {name: settings[name] for name in settings if name in own & _OF_OPTIMIZERS}
+            optimizer = replace(optimizer, **chosen)
+        return Model(
+            _layers(settings, n_outputs),
+            loss=template.loss,
+            optimizer=optimizer,
+            regularizer=_regularizer(settings),
+            metrics=template.metrics,
+            seed=settings.get("seed", self.seed + k),
+            dtype=template.dtype,
+            n_threads=template.n_threads,
+        )
+
+    # -------------------------------------------------------------------------------------------- search
+
+    @explained
+    def fit(
+        self,
+        X: Any,
+        y: Any,
+        *,
+        validation_data: ValidationData | None = None,
+        validation_split: float | None = None,
+        cv: Any = None,
+        sample_weight: Any = None,
+        class_weight: ClassWeight | None = None,
+        batch_size: BatchSize = "auto",
+        refit: bool = True,
+        n_jobs: int | None = None,
+        path: PathOrFile | None = None,
+        verbose: bool = False,
+    ) -> SearchResult:
+        """Search, and return what was found. Each call begins anew, unless `path` has the state of a search.
+
+        Parameters
+        ----------
+        X, y, sample_weight, class_weight
+            As for `Model.fit`.
+        validation_data : (X, y) or (X, y, sample_weight), or None
+            Rows that measure.
+        validation_split : float or None
+            Fraction of the rows, drawn by the seed, that measures and is not trained on. None is 0.2 if neither
+            `validation_data` nor `cv` is given.
+        cv : int, splitter of scikit-learn, iterable of (train, test) indices, or None
+            Cross-validation: each candidate has a net for each fold, and its score is the mean.
+        batch_size : int, None or "auto"
+            As for `Model.fit`, unless `space` has one.
+        refit : bool
+            Whether a net with the best settings is trained on all rows in the end.
+        n_jobs : int or None
+            Number of workers of joblib that share the nets of a rung; see `Ensemble.fit`.
+        path : path or None
+            File that is written after each rung. If it exists, the search goes on from there; settings and data must
+            be the same. The result is that of a search without interruption.
+        verbose : bool
+            Whether a line is printed on stderr for each rung.
+
+        Returns
+        -------
+        SearchResult
+
+        Raises
+        ------
+        ValueError, TypeError
+            If an argument is invalid, no candidate has a finite score, or `path` has the state of another search.
+        ImportError
+            If `n_jobs` asks for joblib, which is not installed.
+        """
+        check_bool(refit, "refit")
+        check_bool(verbose, "verbose")
+        n = n_rows_of(y)
+        form = net_of(self._template).form
+        n_outputs = prepare(X, y, form, sample_weight=sample_weight).targets.n_outputs
+        weights = None if sample_weight is None else np.asarray(sample_weight)
+        folds = list(_folds(X, y, weights, n, validation_data, validation_split, cv, self.seed))
+        run = _Run(self, folds, n_outputs, batch_size, class_weight, n_jobs, verbose)
+        if path is not None:
+            for k, candidate in enumerate(run.candidates):
+                self._model(candidate.settings, n_outputs, k).check_serializable()
+            run.use_file(path)
+        run.all_brackets()
+        best, models = run.best()
+        candidates = run.candidates
+        model = models[0]
+        if refit and validation_data is None:
+            model = self._model(candidates[best].settings, n_outputs, best)
+            size = run.batch_size_of(best)
+            model.fit(
+                X,
+                y,
+                epochs=candidates[best].epochs,
+                batch_size=size,
+                sample_weight=sample_weight,
+                class_weight=class_weight,
+                verbose=False,
+            )
+        return SearchResult(candidates, self.monitor, best, models, model)
+
+
+class _Run:
+    """The state of a search: how far it is, and the nets that are still trained on."""
+
+    def __init__(
+        self, search: Search, folds: list[_Fold], n_outputs: int, batch_size: Any, class_weight: Any, n_jobs: Any,
+        verbose: bool,
+    ) -> None:  # fmt: skip
+        self.search = search
+        self.folds = folds
+        self.n_outputs = n_outputs
+        self.batch_size, self.class_weight, self.n_jobs = batch_size, class_weight, n_jobs
+        self.verbose = verbose
+        self.candidates = [_Candidate(one.settings, one.bracket) for one in search._candidates]
+        self.less = less_is_better(search.monitor) is not False
+        #: The nets of candidates in training, and of the best that is trained to its end; one for each fold.
+        self.nets: dict[int, list[Model]] = {}
+        self.alive: list[int] = []
+        self.finished: int | None = None
+        #: Bracket and rung that are next.
+        self.at = (0, 0)
+        self.path: PathOrFile | None = None
+
+    def all_brackets(self) -> None:
+        """Train all brackets from the present rung on."""
+        plan = self.search.brackets
+        while self.at[0] < len(plan):
+            bracket, rung = self.at
+            if rung == 0:
+                self._begin(bracket)
+            n_next = plan[bracket][rung + 1][0] if rung + 1 < len(plan[bracket]) else 0
+            self._rung(plan[bracket][rung][1])
+            order = sorted(self.alive, key=lambda k: _place(self.candidates[k], self.less))
+            order = [k for k in order if not math.isnan(self.candidates[k].score)]
+            if self.verbose:
+                top = f"{self.candidates[order[0]].score:.4g}" if order else "none is finite"
+                print(
+                    f"bracket {bracket + 1}/{len(plan)}, rung {rung + 1}/{len(plan[bracket])}: {len(self.alive)} "
+                    f"candidates, {plan[bracket][rung][1]} epochs, best {self.search.monitor} {top}",
+                    file=sys.stderr,
+                )
+            if n_next and order:
+                self.alive = order[:n_next]
+                self.at = (bracket, rung + 1)
+            else:
+                self._end(order)
+                self.alive = []
+                self.at = (bracket + 1, 0)
+            kept = {*self.alive, self.finished}
+            self.nets = {k: nets for k, nets in self.nets.items() if k in kept}
+            self._write()
+
+    def _begin(self, bracket: int) -> None:
+        self.alive = [k for k, one in enumerate(self.candidates) if one.bracket == bracket]
+        for k in self.alive:
+            settings = self.candidates[k].settings
+            self.nets[k] = [self.search._model(settings, self.n_outputs, k) for _ in self.folds]
+
+    def _rung(self, epochs: int) -> None:
+        """Train the candidates that are left up to a number of epochs, and measure them."""
+        scores = np.full((len(self.folds), len(self.alive)), np.nan)
+        n_threads = self.search._template.n_threads
+        for f, fold in enumerate(self.folds):
+            groups: dict[Any, list[int]] = {}
+            for place, k in enumerate(self.alive):
+                groups.setdefault(self.batch_size_of(k), []).append(place)
+            for size, places in groups.items():
+                models = [self.nets[self.alive[place]][f] for place in places]
+                settings = {
+                    "epochs": epochs - self.candidates[self.alive[places[0]]].epochs, "batch_size": size,
+                    "class_weight": self.class_weight, "verbose": False,
+                }  # fmt: skip
+                with warnings.catch_warnings():  # the scores say which nets have diverged
+                    warnings.simplefilter("ignore", TrainingWarning)
+                    warnings.simplefilter("ignore", RuntimeWarning)
+                    record = _chunks.fit(
+                        models,
+                        fold.X,
+                        fold.y,
+                        n_jobs=self.n_jobs,
+                        n_threads=n_threads,
+                        sample_weight=fold.sample_weight,
+                        settings=settings,
+                    )
+                    X, y, weight = fold.held
+                    measured = Population.of(models, n_threads=n_threads).evaluate(X, y, sample_weight=weight)
+                found = np.array(measured[self.search.monitor.removeprefix("val_")])
+                if self.search.monitor == "val_loss":
+                    found -= [penalty(net_of(model)) for model in models]
+                found[[why == "diverged" for why in record.stopped]] = np.nan
+                scores[f, places] = found
+                for place, seconds in zip(places, np.nansum(record["seconds"], axis=0), strict=True):
+                    self.candidates[self.alive[place]].seconds += float(seconds)
+        for place, k in enumerate(self.alive):
+            of_folds = scores[:, place]
+            deviation = float(of_folds.std(ddof=1)) if len(of_folds) > 1 else math.nan
+            self.candidates[k].scores.append((epochs, float(of_folds.mean()), deviation))
+
+    def _end(self, order: list[int]) -> None:
+        """Keep the best of a bracket if it is better than those of the brackets before."""
+        chosen = [k for k in (self.finished, *order[:1]) if k is not None]
+        self.finished = min(chosen, key=lambda k: _place(self.candidates[k], self.less)) if chosen else None
+
+    def batch_size_of(self, k: int) -> Any:
+        """Return the batch size of a candidate; a solver has that of the call."""
+        settings = self.candidates[k].settings
+        solver = optimizers.get(settings.get("optimizer", "adam")).full_batch
+        return self.batch_size if solver else settings.get("batch_size", self.batch_size)
+
+    def best(self) -> tuple[int, list[Model]]:
+        """Return the number of the best candidate and its nets."""
+        if self.finished is None:
+            raise ValueError("no candidate has a finite score: search smaller learning rates, or scale X and y to 1.")
+        return self.finished, self.nets[self.finished]
+
+    # ---------------------------------------------------------------------------------------------- file
+
+    def use_file(self, path: PathOrFile) -> None:
+        """Write to a file from now on; continue from it if it exists."""
+        self.path = path
+        key = self._key()
+        if not isinstance(path, str | os.PathLike):
+            raise TypeError(must_be("path", "a path", path))
+        if not os.path.exists(path):
+            return
+        nets, header = population.read(path, n_threads=self.search._template.n_threads)
+        state = header.get("search")
+        if not isinstance(state, dict):
+            raise ValueError(f"{label_of(path)} holds no search: give the path of another file.")
+        if state.get("key") != key:
+            raise ValueError(
+                f"{label_of(path)} is of a search with other settings or data: give these, or the path of another file."
+            )
+        for one, (scores, seconds) in zip(self.candidates, state["candidates"], strict=True):
+            one.scores = [(e, math.nan if s is None else s, math.nan if d is None else d) for e, s, d in scores]
+            one.seconds = seconds
+        self.alive, self.finished = state["alive"], state["finished"]
+        self.at = tuple(state["at"])
+        given = iter(nets)
+        for k in state["kept"]:
+            self.nets[k] = [next(given) for _ in self.folds]
+            for model in self.nets[k]:  # metrics that are functions are in no file
+                net = net_of(model)
+                net.spec = replace(net.spec, metrics=self.search._template.metrics)
+
+    def _write(self) -> None:
+        if self.path is None or not self.nets:
+            return
+        kept = sorted(self.nets)
+
+        def number(value: float) -> float | None:
+            return value if math.isfinite(value) else None
+
+        candidates = [
+            ([(e, number(score), number(spread)) for e, score, spread in one.scores], one.seconds)
+            for one in self.candidates
+        ]
+        state = {
+            "key": self._key(), "candidates": candidates, "alive": self.alive, "finished": self.finished,
+            "at": self.at, "kept": kept,
+        }  # fmt: skip
+        population.write(self.path, Population.of([model for k in kept for model in self.nets[k]]), {"search": state})
+
+    def _key(self) -> str:
+        """Return a hash of all that the result depends on."""
+        digest = hashlib.sha256()
+        search = self.search
+        settings = [one.settings for one in self.candidates]
+        template = net_of(search._template).spec
+        plan = (search._brackets, search.monitor, search.seed, template.loss, str(template.dtype))
+        digest.update(repr((settings, plan, self.batch_size, self.class_weight)).encode())
+        for fold in self.folds:
+            for part in (fold.X, fold.y, fold.sample_weight, *fold.held):
+                array = np.asarray(part)
+                digest.update(repr((array.shape, array.dtype.str)).encode())
+                digest.update(np.ascontiguousarray(array).tobytes() if array.dtype != object else repr(part).encode())
+        return digest.hexdigest()
+
+
+# ------------------------------------------------------------------------------------------------ candidates
+
+
+def _as_space(space: Any) -> dict[str, Any]:
+    """Validate a space; return lists of choices, and distributions."""
+    if not isinstance(space, Mapping) or not space:
+        raise TypeError(must_be("space", "a dict of settings, at least one", space))
+    found: dict[str, Any] = {}
+    for name, values in space.items():
+        if name not in _NAMES:
+            raise ValueError(must_be("space", f"of settings that are among {', '.join(_NAMES)}", name))
+        if isinstance(values, list | tuple | range | np.ndarray):
+            found[name] = list(values)
+            if not found[name]:
+                raise ValueError(must_be(f"space[{name!r}]", "a list with at least one item", values))
+        elif callable(getattr(values, "rvs", None)):
+            found[name] = values
+        else:
+            found[name] = [values]
+    given = [name for name in _ARCHITECTURES if name in found]
+    if len(given) != 1:
+        raise ValueError(must_be("space", "with one of layers, widths and width", given or list(found)))
+    for name, needed in (("depth", ("width",)), ("activation", ("widths", "width")), ("dropout", ("widths", "width"))):
+        if name in found and given[0] not in needed:
+            raise ValueError(f"space has {name} and {given[0]}: {name} counts with {' or '.join(needed)} alone.")
+    if "regularizer" in found and ("l1" in found or "l2" in found):
+        raise ValueError("space has regularizer, and l1 or l2: give one of them.")
+    return found
+
+
+def _draw(values: Any, rng: np.random.Generator, name: str) -> Any:
+    """Return an item of a list or a number of a distribution, as a Python object."""
+    if isinstance(values, list):
+        drawn = values[int(rng.integers(len(values)))]
+    else:
+        drawn = values.rvs(random_state=rng)
+        if np.ndim(drawn) or not math.isfinite(drawn):
+            raise ValueError(must_be(f"space[{name!r}]", "a distribution of finite numbers", drawn))
+    return drawn.item() if isinstance(drawn, np.generic) else drawn
+
+
+def _layers(settings: Settings, n_outputs: int) -> Any:
+    """Return the layers of a candidate."""
+    if "layers" in settings:
+        return settings["layers"]
+    if "widths" in settings:
+        given = settings["widths"]
+        widths = [given] if isinstance(given, int) else as_sequence("widths", "widths of hidden layers", given)
+    else:
+        depth = settings.get("depth", 1)
+        if depth != 0:
+            depth = positive_integer(depth, "depth")
+        widths = [settings["width"]] * depth
+    found: list[Any] = []
+    dropout = number_in("dropout", settings.get("dropout", 0.0), "[0, 1)")
+    for width in widths:
+        found.append(Dense(positive_integer(width, "width"), settings.get("activation", "relu")))
+        if dropout:
+            found.append(Dropout(dropout))
+    return [*found, Dense(n_outputs)]
+
+
+def _regularizer(settings: Settings) -> Regularizer | str | None:
+    if "l1" in settings or "l2" in settings:
+        return L1L2(l1=settings.get("l1", 0.0), l2=settings.get("l2", 0.0))
+    return settings.get("regularizer")
+
+
+# ------------------------------------------------------------------------------------------------- brackets
+
+
+def _n_rungs(ratio: float, factor: int) -> int:
+    """Return how often a number can be divided by the factor before it is below 1."""
+    return math.floor(math.log(ratio) / math.log(factor) + 1e-9)
+
+
+def _brackets(method: str, n: int, min_epochs: int, max_epochs: int, factor: int) -> list[list[tuple[int, int]]]:
+    """Return for each bracket its rungs: numbers of candidates and of epochs."""
+    last = _n_rungs(max_epochs / min_epochs, factor)
+    if method == "random":
+        return [[(n, max_epochs)]]
+    starts = [(n, last)]
+    if method == "hyperband":
+        starts = [(math.ceil((last + 1) / (s + 1) * factor**s), s) for s in range(last, -1, -1)]
+    return [
+        [(max(1, count // factor**i), max(1, round(max_epochs / factor ** (s - i)))) for i in range(s + 1)]
+        for count, s in starts
+    ]
+
+
+def _folds(
+    X: Any, y: Any, weights: Array | None, n: int, validation_data: Any, fraction: float | None, cv: Any, seed: int
+) -> Iterator[_Fold]:
+    """Yield the parts of the rows that train and measure."""
+    given = {"validation_data": validation_data, "validation_split": fraction, "cv": cv}
+    names = [name for name, value in given.items() if value is not None]
+    if len(names) > 1:
+        raise ValueError(f"{' and '.join(names)} are given; one of them is enough.")
+    if validation_data is not None:
+        constraint = "a tuple (X, y) or (X, y, sample_weight)"
+        held = as_sequence("validation_data", constraint, validation_data)
+        if len(held) not in (2, 3):
+            raise TypeError(must_be("validation_data", constraint, validation_data))
+        yield _Fold(X, y, weights, (held[0], held[1], held[2] if len(held) == 3 else None))
+        return
+    if cv is None:
+        parts = [split_validation(n, 0.2 if fraction is None else fraction, seed, name="validation_split")]
+    elif isinstance(cv, int | np.integer) and not isinstance(cv, bool):
+        if not 2 <= cv <= n:
+            raise ValueError(must_be("cv", f"from 2 to the number of rows, {n}", cv))
+        fold = np.random.default_rng(seed).permutation(n) % cv
+        parts = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(cv)]
+    else:
+        try:
+            pairs = list(cv.split(X, y) if callable(getattr(cv, "split", None)) else cv)
+            parts = [(np.asarray(train), np.asarray(test)) for train, test in pairs]
+        except (TypeError, ValueError) as error:
+            raise TypeError(must_be("cv", "a number, a splitter or pairs of indices (train, test)", cv)) from error
+        if not parts:
+            raise ValueError(must_be("cv", "at least one pair of indices", cv))
+    for train, test in parts:
+        inside = None if weights is None else weights[train]
+        outside = None if weights is None else weights[test]
+        yield _Fold(take_rows(X, train), take_rows(y, train), inside, (take_rows(X, test), take_rows(y, test), outside))
