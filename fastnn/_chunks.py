@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fastnn._validation import must_be
 from fastnn.model import Model, net_of, replace_net
@@ -36,67 +39,92 @@ def n_workers(n_jobs: int | None) -> int:
     return int(joblib.effective_n_jobs(n_jobs))
 
 
-def fit(
-    models: Sequence[Model],
-    X: Any,
-    y: Any,
-    *,
-    n_jobs: int | None,
-    n_threads: int,
-    sample_weight: Any,
-    settings: Mapping[str, Any],
-) -> PopulationHistory:
-    """Train models as one population, or as one per worker, with the same results to the bit.
+@dataclass(frozen=True)
+class Group:
+    """Models that train on the same rows with the same settings.
 
     Parameters
     ----------
-    models : sequence of Model
+    models : list of Model
         Trained in place, whichever process computes.
     X, y
         As for `Population.fit`.
+    sample_weight : ndarray (n,) or (N, n), or None
+    settings : mapping
+        Other keywords of `Population.fit`, without ``order`` and ``validation_split``, which depend on the first net.
+    """
+
+    models: list[Model]
+    X: Any
+    y: Any
+    sample_weight: Any
+    settings: Mapping[str, Any]
+
+    def part(self, chosen: npt.NDArray[np.intp]) -> Group:
+        """Return some of the models, without a display."""
+        weight = self.sample_weight
+        return replace(
+            self,
+            models=[self.models[k] for k in chosen],
+            sample_weight=weight[chosen] if np.ndim(weight) == 2 else weight,
+            settings={**self.settings, "verbose": False},
+        )
+
+
+def fit(groups: Sequence[Group], *, n_jobs: int | None, n_threads: int) -> list[PopulationHistory]:
+    """Train groups of models, each as one population or as one per worker, with the same results to the bit.
+
+    Parameters
+    ----------
+    groups : sequence of Group
     n_jobs : int or None
         As for `joblib.Parallel`.
     n_threads : int
         Maximum number of threads, of all workers on this machine together.
-    sample_weight : ndarray (n,) or (N, n), or None
-    settings : mapping
-        Other keywords of `Population.fit`, without ``order`` and ``validation_split``, which depend on the first net.
 
     Returns
     -------
-    PopulationHistory
+    list of PopulationHistory
+        One for each group.
     """
-    count = min(n_workers(n_jobs), len(models))
+    count = min(n_workers(n_jobs), sum(len(group.models) for group in groups))
+    if count == 1 and len(groups) == 1:
+        return [_train(groups[0], n_threads)[1]]
     if count == 1:
-        population = Population.of(models, n_threads=n_threads)
-        return population.fit(X, y, sample_weight=sample_weight, **settings)
+        # Groups of one net or two would leave threads without work, so they are trained at the same time.
+        with ThreadPoolExecutor(min(n_threads, len(groups))) as pool:
+            made = [pool.submit(_train, group, n_threads) for group in groups]
+            try:
+                return [future.result()[1] for future in made]
+            except BaseException:
+                pool.shutdown(wait=False, cancel_futures=True)
+                raise
     from joblib import Parallel, delayed
 
-    own = np.ndim(sample_weight) == 2
-    parts = np.array_split(np.arange(len(models)), count)
-    made = Parallel(n_jobs=n_jobs)(
-        delayed(_fit_chunk)(
-            [models[k] for k in part],
-            X,
-            y,
-            max(1, n_threads // count),
-            {**settings, "sample_weight": sample_weight[part] if own else sample_weight, "verbose": False},
+    parts = [np.array_split(np.arange(len(group.models)), min(count, len(group.models))) for group in groups]
+    tasks = [(group, chosen) for group, own in zip(groups, parts, strict=True) for chosen in own]
+    trained = iter(
+        Parallel(n_jobs=n_jobs)(
+            delayed(_train)(group.part(chosen), max(1, n_threads // count)) for group, chosen in tasks
         )
-        for part in parts
     )
-    for part, (trained, _) in zip(parts, made, strict=True):
-        for k, model in zip(part, trained, strict=True):
-            if model is not models[k]:  # it comes from another process
-                replace_net(models[k], net_of(model))
-    return joined([history for _, history in made])
+    histories = []
+    for group, own in zip(groups, parts, strict=True):
+        records = []
+        for chosen in own:
+            models, record = next(trained)
+            records.append(record)
+            for k, model in zip(chosen, models, strict=True):
+                if model is not group.models[k]:  # it comes from another process
+                    replace_net(group.models[k], net_of(model))
+        histories.append(joined(records))
+    return histories
 
 
-def _fit_chunk(
-    models: list[Model], X: Any, y: Any, n_threads: int, settings: Mapping[str, Any]
-) -> tuple[list[Model], PopulationHistory]:
-    """Train some of the models; this is what a worker calls."""
-    history = Population.of(models, n_threads=n_threads).fit(X, y, **settings)
-    return models, history
+def _train(group: Group, n_threads: int) -> tuple[list[Model], PopulationHistory]:
+    """Train the models of a group; this is what a worker calls."""
+    population = Population.of(group.models, n_threads=n_threads)
+    return group.models, population.fit(group.X, group.y, sample_weight=group.sample_weight, **group.settings)
 
 
 def joined(parts: Sequence[PopulationHistory]) -> PopulationHistory:

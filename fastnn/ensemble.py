@@ -227,15 +227,8 @@ class Ensemble:
             "epochs": epochs, "batch_size": batch_size, "shuffle": shuffle, "class_weight": class_weight,
             "validation_data": validation_data, "callbacks": callbacks, "verbose": verbose,
         }  # fmt: skip
-        return _chunks.fit(
-            list(self.members),
-            X,
-            y,
-            n_jobs=n_jobs,
-            n_threads=self.members.n_threads,
-            sample_weight=weights,
-            settings=settings,
-        )
+        group = _chunks.Group(list(self.members), X, y, weights, settings)
+        return _chunks.fit([group], n_jobs=n_jobs, n_threads=self.members.n_threads)[0]
 
     @explained
     def calibrate(self, X: Any, y: Any) -> Ensemble:

@@ -367,15 +367,8 @@ class CrossConformalRegressor(_Conformal):
             models += members
             weights.append(one)
         of_whom = self.estimator.members if isinstance(self.estimator, Ensemble) else self.estimator
-        _chunks.fit(
-            models,
-            X,
-            y,
-            n_jobs=n_jobs,
-            n_threads=of_whom.n_threads,
-            sample_weight=np.concatenate(weights),
-            settings=fit_params,
-        )
+        group = _chunks.Group(models, X, y, np.concatenate(weights), fit_params)
+        _chunks.fit([group], n_jobs=n_jobs, n_threads=of_whom.n_threads)
         return made
 
     def predict(self, X: Any) -> Array:

@@ -515,39 +515,36 @@ class _Run:
 
     def _rung(self, epochs: int) -> None:
         """Train the candidates that are left up to a number of epochs, and measure them."""
-        scores = np.full((len(self.folds), len(self.alive)), np.nan)
-        n_threads = self.search._template.n_threads
+        template = self.search._template
+        by_size: dict[Any, list[int]] = {}
+        for place, k in enumerate(self.alive):
+            by_size.setdefault(self.batch_size_of(k), []).append(place)
+        more = epochs - self.candidates[self.alive[0]].epochs
+        groups, places_of = [], []
         for f, fold in enumerate(self.folds):
-            groups: dict[Any, list[int]] = {}
-            for place, k in enumerate(self.alive):
-                groups.setdefault(self.batch_size_of(k), []).append(place)
-            for size, places in groups.items():
+            for size, places in by_size.items():
                 models = [self.nets[self.alive[place]][f] for place in places]
-                settings = {
-                    "epochs": epochs - self.candidates[self.alive[places[0]]].epochs, "batch_size": size,
-                    "class_weight": self.class_weight, "verbose": False,
-                }  # fmt: skip
-                with warnings.catch_warnings():  # the scores say which nets have diverged
-                    warnings.simplefilter("ignore", TrainingWarning)
-                    warnings.simplefilter("ignore", RuntimeWarning)
-                    record = _chunks.fit(
-                        models,
-                        fold.X,
-                        fold.y,
-                        n_jobs=self.n_jobs,
-                        n_threads=n_threads,
-                        sample_weight=fold.sample_weight,
-                        settings=settings,
-                    )
-                    X, y, weight = fold.held
-                    measured = Population.of(models, n_threads=n_threads).evaluate(X, y, sample_weight=weight)
-                found = np.array(measured[self.search.monitor.removeprefix("val_")])
+                settings = {"epochs": more, "batch_size": size, "class_weight": self.class_weight, "verbose": False}
+                groups.append(_chunks.Group(models, fold.X, fold.y, fold.sample_weight, settings))
+                places_of.append((f, places))
+        scores = np.full((len(self.folds), len(self.alive)), np.nan)
+        with warnings.catch_warnings():  # the scores say which nets have diverged
+            warnings.simplefilter("ignore", TrainingWarning)
+            warnings.simplefilter("ignore", RuntimeWarning)
+            records = _chunks.fit(groups, n_jobs=self.n_jobs, n_threads=template.n_threads)
+            for f, fold in enumerate(self.folds):
+                X, y, weight = fold.held
+                models = [self.nets[k][f] for k in self.alive]
+                measured = Population.of(models, n_threads=template.n_threads).evaluate(X, y, sample_weight=weight)
+                scores[f] = measured[self.search.monitor.removeprefix("val_")]
                 if self.search.monitor == "val_loss":
-                    found -= [penalty(net_of(model)) for model in models]
-                found[[why == "diverged" for why in record.stopped]] = np.nan
-                scores[f, places] = found
-                for place, seconds in zip(places, np.nansum(record["seconds"], axis=0), strict=True):
-                    self.candidates[self.alive[place]].seconds += float(seconds)
+                    scores[f] -= [penalty(net_of(model)) for model in models]
+        for (f, places), record in zip(places_of, records, strict=True):
+            seconds = np.nansum(record["seconds"], axis=0)
+            for place, why, of_net in zip(places, record.stopped, seconds, strict=True):
+                if why == "diverged":
+                    scores[f, place] = np.nan
+                self.candidates[self.alive[place]].seconds += float(of_net)
         for place, k in enumerate(self.alive):
             of_folds = scores[:, place]
             deviation = float(of_folds.std(ddof=1)) if len(of_folds) > 1 else math.nan

@@ -12,13 +12,6 @@ X = np.random.default_rng(0).uniform(-2, 2, (120, 2)).astype(np.float32)
 Y = np.sin(X[:, 0] * X[:, 1])
 
 
-def _is_imported():
-    """Whether a worker has unpickled nets."""
-    import sys
-
-    return "fastnn.population" in sys.modules
-
-
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")  # of Dask, about ports and files of its own
 def test_workers_of_a_dask_cluster_change_no_bit(tmp_path):
@@ -38,13 +31,12 @@ def test_workers_of_a_dask_cluster_change_no_bit(tmp_path):
         distributed.LocalCluster(**settings, local_directory=str(tmp_path)) as cluster,
         distributed.Client(cluster) as client,
     ):
-        assert not any(client.run(_is_imported).values())
         with joblib.parallel_config(backend="dask"):
             assert joblib.effective_n_jobs() == 2
             shared, shared_result = run()
-        computed = client.run(_is_imported)
+        computed = client.run(lambda dask_worker: dask_worker.state.executed_count)
     assert len(computed) == 2
-    assert all(computed.values())
+    assert min(computed.values()) >= 2  # each worker has trained nets
     assert np.array_equal(alone.predict_all(X), shared.predict_all(X))
     assert alone_result.curves() == shared_result.curves()
     assert np.array_equal(alone_result.model.predict(X), shared_result.model.predict(X))
