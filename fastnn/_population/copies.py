@@ -10,7 +10,7 @@ from fastnn.callbacks import Callback, CSVLogger, ModelCheckpoint
 
 #: Callbacks that write one file for one net, and what to do instead.
 _ONE_FILE = {
-    CSVLogger: "Write history.to_frame().to_csv(path) after the fit.",
+    CSVLogger: "Write np.savetxt(path, history[\"loss\"]) after the fit: a column for each net.",
     ModelCheckpoint: "EarlyStopping keeps the best weights of each net, and population.save(path) writes all nets.",
 }
 
