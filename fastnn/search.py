@@ -417,6 +417,7 @@ class Search:
         Returns
         -------
         SearchResult
+            Of this search.
 
         Raises
         ------
