@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import gc
 import pickle
 import tracemalloc
 
@@ -461,6 +462,8 @@ def test_copies():
 
 def test_memory_is_that_of_the_nets():
     """Workspaces of training are one for each thread, not for each net."""
+    Population([30, 30, 1], 2, loss="squared_error").fit(np.ones((4, 30)), np.ones(4))  # compiles
+    gc.collect()
     tracemalloc.start()
     try:
         population = Population([30, 30, 1], 200, loss="squared_error", seed=0, n_threads=2)
