@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import sys
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -61,11 +62,11 @@ class Group:
     settings: Mapping[str, Any]
 
     def part(self, chosen: npt.NDArray[np.intp]) -> Group:
-        """Return some of the models, without a display."""
+        """Return copies of some of the models, without a display."""
         weight = self.sample_weight
         return replace(
             self,
-            models=[self.models[k] for k in chosen],
+            models=[copy.deepcopy(self.models[k]) for k in chosen],
             sample_weight=weight[chosen] if np.ndim(weight) == 2 else weight,
             settings={**self.settings, "verbose": False},
         )
@@ -80,22 +81,25 @@ def fit(groups: Sequence[Group], *, n_jobs: int | None, n_threads: int) -> list[
     n_jobs : int or None
         As for `joblib.Parallel`.
     n_threads : int
-        Maximum number of threads, of all workers on this machine together.
+        Maximum number of threads, of all workers on this machine together; each worker has at least one.
 
     Returns
     -------
     list of PopulationHistory
-        One for each group.
+        One for each group. If workers of joblib fail, all models are as before.
     """
     count = min(n_workers(n_jobs), sum(len(group.models) for group in groups))
     if count == 1 and len(groups) == 1:
         return [_train(groups[0], n_threads)[1]]
     if count == 1:
-        # Groups of one net or two would leave threads without work, so they are trained at the same time.
-        with ThreadPoolExecutor(min(n_threads, len(groups))) as pool:
-            made = [pool.submit(_train, group, n_threads) for group in groups]
+        # Groups of one net or two would leave threads without work, so they are trained at the same time, the longest
+        # first.
+        workers = min(n_threads, len(groups))
+        order = sorted(range(len(groups)), key=lambda k: -len(groups[k].models))
+        with ThreadPoolExecutor(workers) as pool:
+            made = {k: pool.submit(_train, groups[k], n_threads // workers) for k in order}
             try:
-                return [future.result()[1] for future in made]
+                return [made[k].result()[1] for k in range(len(groups))]
             except BaseException:
                 pool.shutdown(wait=False, cancel_futures=True)
                 raise
@@ -115,8 +119,7 @@ def fit(groups: Sequence[Group], *, n_jobs: int | None, n_threads: int) -> list[
             models, record = next(trained)
             records.append(record)
             for k, model in zip(chosen, models, strict=True):
-                if model is not group.models[k]:  # it comes from another process
-                    replace_net(group.models[k], net_of(model))
+                replace_net(group.models[k], net_of(model))
         histories.append(joined(records))
     return histories
 

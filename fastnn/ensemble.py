@@ -13,7 +13,7 @@ from fastnn._compatibility import BatchSize
 from fastnn._data.arrays import as_sample_weight
 from fastnn._data.class_weight import ClassWeight
 from fastnn._data.prepare import ValidationData, prepare, split_validation
-from fastnn._data.take import n_rows_of, take_rows
+from fastnn._data.take import same_rows, take_rows
 from fastnn._persistence.npz import PathOrFile, label_of
 from fastnn._results import Scores
 from fastnn._training import objective
@@ -65,7 +65,8 @@ class Ensemble:
     members : Population
         The nets.
     temperature : float
-        Divides the logits of the averaged probabilities; 1 before `calibrate`.
+        Divides the logits of the averaged probabilities; 1 before `calibrate`. `fit` does not change it: call
+        `calibrate` again after further training.
     bootstrap : bool
 
     Raises
@@ -121,6 +122,7 @@ class Ensemble:
             dtype=dtype,
             n_threads=n_threads,
         )
+        _check_outputs(self.members)
 
     @classmethod
     def of(cls, models: Iterable[Model] | Population, *, n_threads: int | None = None) -> Ensemble:
@@ -141,11 +143,12 @@ class Ensemble:
         Raises
         ------
         TypeError, ValueError
-            As for `Population.of`.
+            As for `Population.of`, and if the outputs of the models have different meanings.
         """
         made = cls.__new__(cls)
         made.bootstrap, made.temperature = False, 1.0
         made.members = Population.of(models, n_threads=n_threads)
+        _check_outputs(made.members)
         return made
 
     def __len__(self) -> int:
@@ -205,7 +208,7 @@ class Ensemble:
         """
         first = self.members[0]
         fraction = number_in("validation_split", validation_split, "[0, 1)")
-        n = n_rows_of(y)
+        n = same_rows(X, y)
         weights = None
         if sample_weight is not None or self.bootstrap:
             weights = as_sample_weight(
@@ -361,9 +364,9 @@ class Ensemble:
         ValueError, TypeError
             As for `predict`, and if a level is not between 0 and 1.
         """
-        levels = np.array(
-            [number_in("q", level, "[0, 1]") for level in (q if isinstance(q, Sequence | np.ndarray) else [q])]
-        )
+        several = isinstance(q, Sequence | np.ndarray) and np.ndim(q) > 0
+        given: Any = q if several else [q.item() if isinstance(q, np.ndarray) else q]
+        levels = np.array([number_in("q", level, "[0, 1]") for level in given])
         outputs = self.members.predict(X)
         if self._is_gaussian():
             from scipy import special
@@ -373,7 +376,7 @@ class Ensemble:
         else:
             found = np.quantile(outputs.astype(np.float64), levels, axis=0)
         found = found.astype(outputs.dtype)
-        return found if isinstance(q, Sequence | np.ndarray) else found[0]
+        return found if several else found[0]
 
     def predict_proba(self, X: Any) -> Array:
         """Return the mean of the probabilities of all nets, calibrated by the `temperature`.
@@ -533,6 +536,23 @@ def load_ensemble(path: PathOrFile, *, n_threads: int | None = None) -> Ensemble
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{label_of(path)} is a fastnn file, but its content is no valid ensemble.") from error
     return made
+
+
+def _check_outputs(members: Iterable[Model]) -> None:
+    """Raise ValueError if a mean of the outputs of the nets would have no meaning."""
+    found = []
+    for model in members:
+        spec = net_of(model).spec
+        last = spec.layers[-1].activation.rule if spec.layers else None  # without layers the output is linear
+        link = spec.loss.link if spec.loss.link is not None and spec.loss.link.probabilities else last
+        of_probabilities = None if link is None or not link.probabilities else (link, last is link)
+        found.append((of_probabilities, spec.loss.name == "gaussian_nll", spec.loss.quantiles))
+    for k, meaning in enumerate(found):
+        if meaning != found[0]:
+            raise ValueError(
+                f"net {k} has outputs of another kind than net 0, so that their mean has no meaning: nets of one "
+                "ensemble need losses and last layers that fit together."
+            )
 
 
 def bootstrap_counts(members: Iterable[Model], n_rows: int) -> Numbers:

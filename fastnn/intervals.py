@@ -10,13 +10,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fastnn import _chunks
-from fastnn._data.take import n_rows_of, take_rows
+from fastnn._data.take import n_rows_of, same_rows, take_rows
 from fastnn._validation import as_seed, check_bool, must_be, number_in
 from fastnn._validation.names import explained
 from fastnn.ensemble import Ensemble, bootstrap_counts
@@ -49,15 +50,16 @@ class _Conformal:
         self.estimator = estimator
         self.confidence_level = confidence_level
         self.prefit = check_bool(prefit, "prefit")
-        several = isinstance(confidence_level, Sequence | np.ndarray) and not isinstance(confidence_level, str)
-        given = list(confidence_level) if several else [confidence_level]
+        several = isinstance(confidence_level, Sequence | np.ndarray) and np.ndim(confidence_level) > 0
+        one = confidence_level.item() if isinstance(confidence_level, np.ndarray) and not several else confidence_level
+        given = list(confidence_level) if several else [one]
         if not given:
             raise ValueError(must_be("confidence_level", "a number or a list of numbers", confidence_level))
         self._levels = [number_in("confidence_level", level, "(0, 1)") for level in given]
         self._is_ready = False
 
     def fit(self, X: Any, y: Any, **fit_params: Any) -> Any:
-        """Train the estimator, with ``prefit=False`` alone.
+        """Train the estimator, with ``prefit=False`` alone; `conformalize` has to be called after it.
 
         Parameters
         ----------
@@ -78,6 +80,7 @@ class _Conformal:
         """
         if self.prefit:
             raise ValueError("fit was called, but prefit=True says that estimator is trained: call conformalize.")
+        self._is_ready = False  # the errors that were measured before are those of another training
         self.estimator.fit(X, y, **fit_params)
         return self
 
@@ -99,14 +102,20 @@ class _Conformal:
             first = "fit_conformalize" if isinstance(self, CrossConformalRegressor) else "conformalize"
             raise ValueError(f"{call} needs the errors of rows that were not trained on: call {first} before.")
 
-    def _ranks(self, n: int) -> list[int]:
-        """Return for each level which of n ascending scores is its bound, counted from 0."""
+    def _ranks(self, n: int, n_given: int | None = None) -> list[int]:
+        """Return for each level which of n ascending scores is its bound, counted from 0.
+
+        With `n_given` the scores are those of half of so many rows, the larger half where the number is odd.
+        """
         ranks = [math.ceil((n + 1) * level - 1e-9) for level in self._levels]
         for level, rank in zip(self._levels, ranks, strict=True):
             if rank > n:
                 need = math.ceil(level / (1.0 - level) - 1e-9)
+                if n_given is not None:
+                    need = 2 * need - 1
+                given = n if n_given is None else n_given
                 raise ValueError(
-                    must_be("X", f"of at least {need} rows for confidence_level={level:g}", n, "Give more rows.")
+                    must_be("X", f"of at least {need} rows for confidence_level={level:g}", given, "Give more rows.")
                 )
         return [rank - 1 for rank in ranks]
 
@@ -189,19 +198,22 @@ class SplitConformalRegressor(_Conformal):
             If there are fewer rows than a level requires, or y does not fit the predictions.
         """
         errors = np.abs(_values(y) - _checked(_predicted(self.estimator, X), y))
+        n_given, of_half = len(errors), None
         scale: Callable[[Any], Numbers] = _ones
         if self.conformity_score == "residual_normalized":
             least = max(_LEAST_SCALE * float(errors.mean()), np.finfo(np.float64).tiny)
             of_estimator = getattr(self.estimator, "predict_std", None)
             if of_estimator is None:
+                of_half = n_given
+                self._ranks(n_given - n_given // 2, of_half)
                 half = np.random.default_rng(0).permutation(len(errors))
                 for_scale, rest = np.sort(half[: len(half) // 2]), np.sort(half[len(half) // 2 :])
-                scale = _regression_of_scale(take_rows(X, for_scale), errors[for_scale], least)
+                scale = _LinearScale.of(take_rows(X, for_scale), errors[for_scale], least)
                 X, errors = take_rows(X, rest), errors[rest]
             else:
-                scale = _scale_of(of_estimator, least)
+                scale = _PredictedScale(self.estimator, least)
         scores = np.sort(errors / scale(X))
-        self._bounds = [float(scores[rank]) for rank in self._ranks(len(scores))]
+        self._bounds = [float(scores[rank]) for rank in self._ranks(len(scores), of_half)]
         self._scale = scale
         self._is_ready = True
         return self
@@ -240,7 +252,8 @@ class CrossConformalRegressor(_Conformal):
     ----------
     estimator : Model, Ensemble, estimator of fastnn or scikit-learn, or any object with `fit` and `predict`
         Of one target. Copies are trained, and it is unchanged. Those of a Model or an Ensemble are trained together as
-        a `Population`, from their present weights or start weights, with the weight 0 for the rows of their own fold.
+        a `Population`, with the weight 0 for the rows of their own fold. They begin with its present weights where it
+        has some; these must not come from a training on the same rows, which makes the intervals too narrow.
     confidence_level : float or list of float
         Above 0 and below 1; see Notes.
     cv : int
@@ -278,8 +291,12 @@ class CrossConformalRegressor(_Conformal):
         random_state: int = 0,
     ) -> None:
         super().__init__(estimator, confidence_level)
-        if isinstance(cv, bool) or not isinstance(cv, int | np.integer) or cv < 2:
-            raise (ValueError if isinstance(cv, int) else TypeError)(must_be("cv", "a number of folds, at least 2", cv))
+        if not callable(getattr(estimator, "fit", None)):
+            raise TypeError(must_be("estimator", "a Model, an Ensemble or another object with fit", estimator))
+        if isinstance(cv, bool) or not isinstance(cv, int | np.integer):
+            raise TypeError(must_be("cv", "a number of folds, at least 2", cv))
+        if cv < 2:
+            raise ValueError(must_be("cv", "at least 2", cv))
         self.cv = int(cv)
         self.random_state = as_seed(random_state)
         self.estimators: list[Any] = []
@@ -326,7 +343,7 @@ class CrossConformalRegressor(_Conformal):
             If there are fewer rows than folds or than a level requires, or an argument is invalid.
         """
         wanted = _values(y)
-        n = len(wanted)
+        n = same_rows(X, y)
         if n < self.cv:
             raise ValueError(must_be("X", f"of at least {self.cv} rows, one for each fold", n))
         self._ranks(n)
@@ -555,6 +572,8 @@ class SplitConformalClassifier(_Conformal):
         found = np.asarray(self.estimator.predict_proba(X), np.float64)
         if found.ndim != 2:
             raise ValueError(must_be("estimator", "one whose predict_proba is (n, n_classes)", found.shape))
+        if not np.isfinite(found).all():
+            raise ValueError("estimator predicts NaN or infinity for some of the rows.")
         if found.shape[1] == 1:
             return np.concatenate([1.0 - found, found], axis=1)
         if len(found) and not np.allclose(found.sum(axis=1), 1.0, atol=1e-3):
@@ -576,7 +595,10 @@ def _values(y: Any) -> Numbers:
     """Return the values of one target, (n,)."""
     n_rows_of(y)
     try:
-        values = np.asarray(y, np.float64)
+        given = np.asarray(y)
+        if given.dtype.kind in "US":
+            raise TypeError("text, which NumPy would read as numbers")
+        values = given.astype(np.float64)
     except (TypeError, ValueError) as error:
         raise TypeError(must_be("y", "an array of numbers", y)) from error
     if values.ndim == 2 and values.shape[1] == 1:
@@ -614,32 +636,39 @@ def _ones(X: Any) -> Numbers:
     return np.ones(n_rows_of(X, "X"))
 
 
-def _scale_of(predict_std: Callable[[Any], Any], least: float) -> Callable[[Any], Numbers]:
-    """Return the function of the scale that an estimator predicts."""
+@dataclass(frozen=True)
+class _PredictedScale:
+    """The scale of errors that an estimator predicts."""
 
-    def scale(X: Any) -> Numbers:
-        found = np.asarray(predict_std(X), np.float64)
-        return np.asarray(np.maximum(found.reshape(len(found)), least))
+    estimator: Any
+    least: float
 
-    return scale
+    def __call__(self, X: Any) -> Numbers:
+        found = np.asarray(self.estimator.predict_std(X), np.float64)
+        return np.asarray(np.maximum(found.reshape(len(found)), self.least))
 
 
-def _regression_of_scale(X: Any, errors: Numbers, least: float) -> Callable[[Any], Numbers]:
-    """Return the function of the scale that a linear regression of the logarithms of errors finds."""
+@dataclass(frozen=True)
+class _LinearScale:
+    """The scale of errors that a linear regression of their logarithms finds, within the errors that were seen."""
 
-    def columns(X: Any) -> Numbers:
-        dense = X.toarray() if hasattr(X, "toarray") else X
-        features = np.asarray(dense, np.float64)
+    weights: Numbers
+    low: float
+    high: float
+
+    @classmethod
+    def of(cls, X: Any, errors: Numbers, least: float) -> _LinearScale:
+        weights = np.linalg.lstsq(cls._columns(X), np.log(np.maximum(errors, least)), rcond=None)[0]
+        return cls(np.asarray(weights, np.float64), max(float(errors.min()), least), max(float(errors.max()), least))
+
+    @staticmethod
+    def _columns(X: Any) -> Numbers:
+        """Return the features and a column of ones."""
+        features = np.asarray(X.toarray() if hasattr(X, "toarray") else X, np.float64)
         return np.concatenate([features, np.ones((len(features), 1))], axis=1)
 
-    inputs = columns(X)
-    weights = np.linalg.lstsq(inputs, np.log(np.maximum(errors, least)), rcond=None)[0]
-    low, high = float(max(errors.min(initial=np.inf), least)), float(max(errors.max(initial=0.0), least))
-
-    def scale(X: Any) -> Numbers:
-        return np.clip(np.exp(columns(X) @ weights), low, high)  # not beyond the errors that were seen
-
-    return scale
+    def __call__(self, X: Any) -> Numbers:
+        return np.clip(np.exp(self._columns(X) @ self.weights), self.low, self.high)
 
 
 def _copy_of(estimator: Any) -> Any:

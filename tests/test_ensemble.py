@@ -11,7 +11,7 @@ import pytest
 from scipy import special
 
 import fastnn
-from fastnn import Dense, Ensemble, Model
+from fastnn import Dense, Ensemble, Model, _chunks
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-2.0, 2.0, (120, 3)).astype(np.float32)
@@ -44,6 +44,7 @@ def test_mean_and_spread_are_those_of_models_trained_alone(dtype):
         assert found.dtype == dtype
         np.testing.assert_allclose(found, expected, rtol=1e-6, atol=1e-7)
     assert ensemble.predict_quantiles(X, [0.1, 0.9]).shape == (2, 120, 1)
+    assert ensemble.predict_quantiles(X, np.array(0.5)).shape == (120, 1)
     assert len(ensemble) == 3
     assert "3 nets" in repr(ensemble)
 
@@ -192,6 +193,31 @@ def test_a_population_is_no_ensemble():
         fastnn.load_ensemble(file)
 
 
+@pytest.mark.parametrize(
+    ("layers", "losses"),
+    [
+        ([3, 3], ["softmax_crossentropy", "squared_error"]),
+        ([3, 3], ["softmax_crossentropy", "binary_crossentropy"]),
+        ([2, 2], ["squared_error", "gaussian_nll"]),
+        ([3, Dense(3, "softmax")], ["softmax_crossentropy"] * 2),
+        ([2, 2], [fastnn.losses.quantile(0.1, 0.9), fastnn.losses.quantile(0.2, 0.8)]),
+    ],
+)
+def test_outputs_of_different_kinds_have_no_mean(layers, losses):
+    models = [Model([layer], loss=loss, seed=0) for layer, loss in zip(layers, losses, strict=True)]
+    with pytest.raises(ValueError, match="net 1 has outputs of another kind than net 0"):
+        Ensemble.of(models)
+    with pytest.raises(ValueError, match="net 1 has outputs of another kind than net 0"):
+        Ensemble([[layer] for layer in layers], 2, loss=losses)
+
+
+def test_losses_that_differ_in_what_they_weigh_have_a_mean():
+    ensemble = Ensemble(LAYERS, 2, loss=["squared_error", "huber"], seed=0)
+    ensemble.fit(X, Y)
+    expected = np.mean([model.predict(X) for model in ensemble.members], axis=0)
+    np.testing.assert_allclose(ensemble.predict(X), expected, atol=1e-6)
+
+
 @pytest.mark.parametrize("bootstrap", [False, True])
 def test_workers_of_joblib_change_no_bit(bootstrap):
     pytest.importorskip("joblib")
@@ -209,6 +235,36 @@ def test_workers_of_joblib_change_no_bit(bootstrap):
     assert np.array_equal(alone.predict_all(X), shared.predict_all(X))
 
 
+def test_nets_are_as_before_if_the_training_of_some_fails():
+    """Also where the workers are threads, of which one has finished when the other fails."""
+    joblib = pytest.importorskip("joblib")
+    models = [Model([6, n], loss="squared_error", seed=n).build(3) for n in (1, 2)]
+    ensemble = Ensemble.of(models)
+    before = [model.weights[0].copy() for model in models]
+    with joblib.parallel_config(backend="threading", n_jobs=2), pytest.raises(ValueError, match="has 2 outputs"):
+        ensemble.fit(X, Y)
+    for model, weights in zip(models, before, strict=True):
+        assert np.array_equal(model.weights[0], weights)
+
+
+@pytest.mark.parametrize(
+    ("n_threads", "n_jobs", "n_groups", "expected"),
+    [(5, 2, 1, 2), (2, 2, 1, 1), (1, 2, 1, 1), (7, 1, 1, 7), (7, 1, 3, 2), (2, 1, 3, 1), (4, 3, 2, 1)],
+)
+def test_all_workers_have_no_more_threads_than_stated(monkeypatch, n_threads, n_jobs, n_groups, expected):
+    joblib = pytest.importorskip("joblib")
+    seen = set()
+    train = _chunks._train
+    monkeypatch.setattr(_chunks, "_train", lambda group, n: (seen.add(n), train(group, n))[1])
+    groups = [
+        _chunks.Group([Model(LAYERS, loss="squared_error", seed=k) for k in range(4)], X, Y, None, {"verbose": False})
+        for _ in range(n_groups)
+    ]
+    with joblib.parallel_config(backend="threading"):
+        _chunks.fit(groups, n_jobs=n_jobs, n_threads=n_threads)
+    assert seen == {expected}
+
+
 def test_threads_of_joblib_change_no_bit():
     joblib = pytest.importorskip("joblib")
     alone, _ = trained()
@@ -224,7 +280,11 @@ def test_threads_of_joblib_change_no_bit():
         (lambda e: e.fit(X, Y, validation_split=0.5, validation_data=(X, Y)), ValueError, "one of them is enough"),
         (lambda e: e.fit(X, Y, sample_weight=np.ones((3, 120))), ValueError, "sample_weight has 3 rows"),
         (lambda e: e.fit(X, 3.0), TypeError, "y must be"),
-        (lambda e: e.fit(X, Y[:7]), ValueError, "y"),
+        (lambda e: e.fit(X, Y[:7]), ValueError, "y must be of 120 rows, as X is, got 7"),
+        (lambda e: e.fit(X[:7], Y, validation_split=0.2), ValueError, "y must be of 7 rows, as X is, got 120"),
+        (lambda e: e.fit(np.tile(X, (2, 1)), Y, validation_split=0.2), ValueError, "y must be of 240 rows"),
+        (lambda e: e.fit(X * np.nan, Y, n_jobs=2), ValueError, "X holds nan"),
+        (lambda e: e.predict_quantiles(X, "5"), TypeError, "q must be a number"),
         (lambda e: e.fit(X, Y, n_jobs=0), ValueError, "n_jobs must be"),
         (lambda e: e.fit(X, Y, n_jobs=1.5), TypeError, "n_jobs must be"),
         (lambda e: e.predict_quantiles(X, 1.5), ValueError, "q must be"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import pickle
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from fastnn import Ensemble, Model
 from fastnn.intervals import CrossConformalRegressor, SplitConformalClassifier, SplitConformalRegressor
 
 datasets = pytest.importorskip("sklearn.datasets")
+linear_model = pytest.importorskip("sklearn.linear_model")
 
 
 def scaled(X, y):
@@ -50,6 +52,19 @@ def net(kind="model"):
     layers = [fastnn.Dense(16, "tanh"), 1]
     settings = {"loss": "squared_error", "optimizer": fastnn.Adam(0.01), "seed": 0}
     return Model(layers, **settings) if kind == "model" else Ensemble(layers, 4, **settings)
+
+
+class OnlyPredicts:
+    """What has predictions and no training."""
+
+    def __init__(self, value=0.0):
+        self.value = value
+
+    def predict(self, X):
+        return np.full(len(X), self.value)
+
+    def predict_proba(self, X):
+        return np.full((len(X), 2), self.value)
 
 
 def coverage(intervals, y, level=0):
@@ -253,6 +268,17 @@ def test_bad_arguments():
         CrossConformalRegressor(model, cv=1)
     with pytest.raises(ValueError, match="X must be of at least 5 rows"):
         CrossConformalRegressor(model, 0.1).fit_conformalize(X[:4], y[:4])
+    with pytest.raises(TypeError, match="cv must be"):
+        CrossConformalRegressor(model, cv=2.0)
+    with pytest.raises(ValueError, match="cv must be at least 2"):
+        CrossConformalRegressor(model, cv=np.int64(1))
+    with pytest.raises(TypeError, match=r"estimator must be .* with fit"):
+        CrossConformalRegressor(OnlyPredicts())
+    with pytest.raises(TypeError, match="y must be an array of numbers"):
+        SplitConformalRegressor(model).conformalize(X[:20], np.full(20, "1"))
+    for estimator in (model, linear_model.LinearRegression()):
+        with pytest.raises(ValueError, match="y must be of 600 rows, as X is, got 300"):
+            CrossConformalRegressor(estimator).fit_conformalize(X, y[:300])
     with pytest.raises(ValueError, match="sample_weight is no keyword"):
         CrossConformalRegressor(model).fit_conformalize(X, y, sample_weight=np.ones(600))
 
@@ -266,3 +292,49 @@ def test_a_failed_call_leaves_the_last_intervals():
     with pytest.raises(ValueError, match="at least 9 rows"):
         regressor.conformalize(X[:3], y[:3])
     assert np.array_equal(regressor.predict_interval(X)[1], before)
+
+
+def test_half_of_the_rows_is_for_the_scale():
+    X, y = data("waves")
+    regressor = SplitConformalRegressor(OnlyPredicts(), conformity_score="residual_normalized")
+    for n in (1, 2, 16):
+        with pytest.raises(ValueError, match=f"at least 17 rows for confidence_level=0.9, got {n}"):
+            regressor.conformalize(X[:n], y[:n])
+    assert regressor.conformalize(X[:17], y[:17]).predict_interval(X[:1])[1].shape == (1, 2, 1)
+
+
+def test_errors_of_another_training_do_not_count():
+    X, y = data("waves")
+    regressor = SplitConformalRegressor(net(), prefit=False).fit(X[:300], y[:300]).conformalize(X[300:], y[300:])
+    regressor.predict_interval(X)
+    with pytest.raises(ValueError, match=r"predict_interval needs .* call conformalize before"):
+        regressor.fit(X[:300], y[:300]).predict_interval(X)
+
+
+def test_estimators_that_predict_no_number_are_named():
+    X, y = data("waves")
+    with pytest.raises(ValueError, match="estimator predicts NaN or infinity"):
+        SplitConformalRegressor(OnlyPredicts(np.nan)).conformalize(X, y)
+    with pytest.raises(ValueError, match="estimator predicts NaN or infinity"):
+        SplitConformalClassifier(OnlyPredicts(np.nan)).conformalize(X, (y > 0).astype(int))
+
+
+@pytest.mark.parametrize("kind", ["model", "ensemble"])
+@pytest.mark.parametrize("score", ["absolute", "residual_normalized"])
+def test_pickles_have_the_same_intervals(kind, score):
+    X, y = data("waves")
+    estimator = net(kind)
+    estimator.fit(X, y)
+    regressor = SplitConformalRegressor(estimator, [0.5, 0.9], conformity_score=score).conformalize(X, y)
+    again = pickle.loads(pickle.dumps(regressor))
+    assert np.array_equal(again.predict_interval(X)[1], regressor.predict_interval(X)[1])
+
+
+def test_pickles_of_cross_validation_and_of_sets():
+    X, y = data("waves")
+    cross = CrossConformalRegressor(net(), np.float64(0.8), cv=3).fit_conformalize(X[:90], y[:90])
+    assert np.array_equal(pickle.loads(pickle.dumps(cross)).predict_interval(X)[1], cross.predict_interval(X)[1])
+    model = Model([4, 1], loss="binary_crossentropy", seed=0)
+    model.fit(X, (y > 0).astype(int))
+    sets = SplitConformalClassifier(model, np.array(0.8)).conformalize(X, (y > 0).astype(int))
+    assert np.array_equal(pickle.loads(pickle.dumps(sets)).predict_set(X)[1], sets.predict_set(X)[1])

@@ -25,6 +25,22 @@ def n_rows_of(y: Any, name: str = "y") -> int:
         raise TypeError(must_be(name, "an array with a first dimension of rows", y)) from error
 
 
+def same_rows(X: Any, y: Any) -> int:
+    """Return the number of rows that X and y have.
+
+    Raises
+    ------
+    TypeError
+        If one of them has no rows.
+    ValueError
+        If they have different numbers of rows.
+    """
+    n, n_features = n_rows_of(y), n_rows_of(X, "X")
+    if n != n_features:
+        raise ValueError(must_be("y", f"of {n_features} rows, as X is", n))
+    return n
+
+
 def take_rows(data: Any, rows: npt.NDArray[Any]) -> Any:
     """Return some rows of an array-like, a data frame or a sparse matrix.
 
