@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import math
 import os
@@ -15,15 +16,24 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn import _chunks, optimizers, population
-from fastnn._compatibility import BatchSize
+from fastnn._compatibility import BatchSize, as_batch_size
 from fastnn._data.class_weight import ClassWeight
-from fastnn._data.prepare import ValidationData, prepare, split_validation
+from fastnn._data.prepare import ValidationData, prepare_training, split_validation
 from fastnn._data.take import n_rows_of, take_rows
-from fastnn._errors import TrainingWarning
+from fastnn._errors import DivergenceError, TrainingWarning, warn
 from fastnn._persistence.npz import PathOrFile, label_of
 from fastnn._training.objective import penalty
-from fastnn._validation import as_seed, as_sequence, check_bool, must_be, number_in, positive_integer
-from fastnn._validation.names import explained
+from fastnn._validation import (
+    CONVERSION_ERRORS,
+    as_path,
+    as_seed,
+    as_sequence,
+    check_bool,
+    must_be,
+    number_in,
+    positive_integer,
+)
+from fastnn._validation.names import check_suffix, explained
 from fastnn.history import less_is_better
 from fastnn.layers import Dense, Dropout
 from fastnn.losses import Loss
@@ -145,7 +155,7 @@ class SearchResult:
     def table(self) -> list[dict[str, Any]]:
         """A dict for each candidate: its settings, bracket, epochs, seconds, score, its deviation, and rank from 1.
 
-        Candidates that were trained longer are ahead of those that were left before.
+        Candidates that were trained longer are ahead of those that were left before; those that diverged are last.
         """
         less = less_is_better(self.monitor) is not False
         order = sorted(range(len(self)), key=lambda k: _place(self._candidates[k], less))
@@ -191,10 +201,10 @@ class SearchResult:
         return [([rung[0] for rung in one.scores], [rung[1] for rung in one.scores]) for one in self._candidates]
 
 
-def _place(candidate: _Candidate, less: bool) -> tuple[float, float]:
+def _place(candidate: _Candidate, less: bool) -> tuple[bool, int, float]:
     """Return the key that sorts candidates, the best first."""
     score = candidate.score
-    return -candidate.epochs, math.inf if math.isnan(score) else score if less else -score
+    return math.isnan(score), -candidate.epochs, 0.0 if math.isnan(score) else score if less else -score
 
 
 @explained
@@ -401,7 +411,8 @@ class Search:
             Fraction of the rows, drawn by the seed, that measures and is not trained on. None is 0.2 if neither
             `validation_data` nor `cv` is given.
         cv : int, splitter of scikit-learn, iterable of (train, test) indices, or None
-            Cross-validation: each candidate has a net for each fold, and its score is the mean.
+            Cross-validation: each candidate has a net for each fold, and its score is the mean. A number is that of
+            folds, drawn by the seed; with labels of classes each fold has the same share of each class.
         batch_size : int, None or "auto"
             As for `Model.fit`, unless `space` has one.
         refit : bool
@@ -409,8 +420,8 @@ class Search:
         n_jobs : int or None
             Number of workers of joblib that share the nets of a rung; see `Ensemble.fit`.
         path : path or None
-            File that is written after each rung. If it exists, the search goes on from there; settings and data must
-            be the same. The result is that of a search without interruption.
+            File that is written after each rung, in a folder that exists. If there is the file, the search goes on
+            from there; settings and data must be the same. The result is that of a search without interruption.
         verbose : bool
             Whether a line is printed on stderr for each rung.
 
@@ -422,38 +433,52 @@ class Search:
         Raises
         ------
         ValueError, TypeError
-            If an argument is invalid, no candidate has a finite score, or `path` has the state of another search.
+            If an argument is invalid, no candidate has a finite score, or `path` has the state of another search or is
+            damaged.
+        FileNotFoundError
+            If the folder of `path` does not exist.
         ImportError
             If `n_jobs` asks for joblib, which is not installed.
+
+        Warns
+        -----
+        TrainingWarning
+            If the refitted net diverges; `SearchResult.model` is then the net of the first fold.
         """
         check_bool(refit, "refit")
         check_bool(verbose, "verbose")
-        n = n_rows_of(y)
-        form = net_of(self._template).form
-        n_outputs = prepare(X, y, form, sample_weight=sample_weight).targets.n_outputs
+        given = {"sample_weight": sample_weight, "class_weight": class_weight, "validation_data": validation_data}
+        rows, _ = prepare_training(X, y, net_of(self._template).form, **given)
         weights = None if sample_weight is None else np.asarray(sample_weight)
-        folds = list(_folds(X, y, weights, n, validation_data, validation_split, cv, self.seed))
-        run = _Run(self, folds, n_outputs, batch_size, class_weight, n_jobs, verbose)
+        as_batch_size(batch_size, rows.n, optimizers.Adam())
+        labels: Array = rows.targets.labels
+        values = rows.targets.values
+        if self._template.loss.classification and values.ndim == 2 and values.shape[1] == 1:
+            labels = values[:, 0]  # of two classes
+        folds = list(_folds(X, y, weights, labels, rows.n, validation_data, validation_split, cv, self.seed))
+        run = _Run(self, folds, rows.targets.n_outputs, batch_size, class_weight, n_jobs, verbose)
+        run.check_candidates(is_written=path is not None)
         if path is not None:
-            for k, candidate in enumerate(run.candidates):
-                self._model(candidate.settings, n_outputs, k).check_serializable()
             run.use_file(path)
         run.all_brackets()
         best, models = run.best()
         candidates = run.candidates
         model = models[0]
         if refit and validation_data is None:
-            model = self._model(candidates[best].settings, n_outputs, best)
-            size = run.batch_size_of(best)
-            model.fit(
-                X,
-                y,
-                epochs=candidates[best].epochs,
-                batch_size=size,
-                sample_weight=sample_weight,
-                class_weight=class_weight,
-                verbose=False,
-            )
+            refitted = self._model(candidates[best].settings, run.n_outputs, best)
+            try:
+                refitted.fit(
+                    X,
+                    y,
+                    epochs=candidates[best].epochs,
+                    batch_size=run.batch_size_of(best),
+                    sample_weight=sample_weight,
+                    class_weight=class_weight,
+                    verbose=False,
+                )
+                model = refitted
+            except DivergenceError as error:
+                warn(f"the refit of the best candidate diverged, and model is the net of the first fold: {error}")
         return SearchResult(candidates, self.monitor, best, models, model)
 
 
@@ -477,7 +502,24 @@ class _Run:
         self.finished: int | None = None
         #: Bracket and rung that are next.
         self.at = (0, 0)
-        self.path: PathOrFile | None = None
+        self.path: str | None = None
+        #: What the file must be of; see `_key_of`.
+        self.key = ""
+
+    def check_candidates(self, *, is_written: bool) -> None:
+        """Raise what a candidate would raise in its rung, before the first one is trained."""
+        n = min(n_rows_of(fold.y) for fold in self.folds)
+        for k, candidate in enumerate(self.candidates):
+            try:
+                model = self.search._model(candidate.settings, self.n_outputs, k)
+                as_batch_size(self.batch_size_of(k), n, model.optimizer)
+                if model.layers and model.layers[-1].units != self.n_outputs:
+                    raise ValueError(must_be("layers", f"with {self.n_outputs} outputs, as y requires", model.layers))
+                if is_written:
+                    model.check_serializable()
+            except (TypeError, ValueError) as error:
+                error.add_note(f"These are the settings of candidate {k}: {candidate.settings}.")
+                raise
 
     def all_brackets(self) -> None:
         """Train all brackets from the present rung on."""
@@ -546,6 +588,7 @@ class _Run:
                 if why == "diverged":
                     scores[f, place] = np.nan
                 self.candidates[self.alive[place]].seconds += float(of_net)
+        scores[~np.isfinite(scores)] = np.nan
         for place, k in enumerate(self.alive):
             of_folds = scores[:, place]
             deviation = float(of_folds.std(ddof=1)) if len(of_folds) > 1 else math.nan
@@ -565,36 +608,55 @@ class _Run:
     def best(self) -> tuple[int, list[Model]]:
         """Return the number of the best candidate and its nets."""
         if self.finished is None:
-            raise ValueError("no candidate has a finite score: search smaller learning rates, or scale X and y to 1.")
+            raise ValueError(
+                "no candidate has a finite score after all of its epochs: search smaller learning rates, or scale X "
+                "and y to 1."
+            )
         return self.finished, self.nets[self.finished]
 
     # ---------------------------------------------------------------------------------------------- file
 
     def use_file(self, path: PathOrFile) -> None:
         """Write to a file from now on; continue from it if it exists."""
-        self.path = path
-        key = self._key()
-        if not isinstance(path, str | os.PathLike):
-            raise TypeError(must_be("path", "a path", path))
+        check_suffix("path", path)
+        self.path = path = as_path("path", path)
+        folder = os.path.dirname(path) or "."
+        if not os.path.isdir(folder):
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), folder)
+        self.key = self._key_of()
         if not os.path.exists(path):
             return
         nets, header = population.read(path, n_threads=self.search._template.n_threads)
         state = header.get("search")
         if not isinstance(state, dict):
             raise ValueError(f"{label_of(path)} holds no search: give the path of another file.")
-        if state.get("key") != key:
+        if state.get("key") != self.key:
             raise ValueError(
                 f"{label_of(path)} is of a search with other settings or data: give these, or the path of another file."
             )
+        try:
+            self._go_on_from(state, list(nets))
+        except CONVERSION_ERRORS as error:  # whatever follows from values that no search has
+            raise ValueError(f"{label_of(path)} is a fastnn file, but its content is no valid search.") from error
+
+    def _go_on_from(self, state: Mapping[str, Any], nets: list[Model]) -> None:
         for one, (scores, seconds) in zip(self.candidates, state["candidates"], strict=True):
-            one.scores = [(e, math.nan if s is None else s, math.nan if d is None else d) for e, s, d in scores]
-            one.seconds = seconds
-        self.alive, self.finished = state["alive"], state["finished"]
-        self.at = tuple(state["at"])
-        given = iter(nets)
-        for k in state["kept"]:
-            self.nets[k] = [next(given) for _ in self.folds]
-            for model in self.nets[k]:  # metrics that are functions are in no file
+            one.scores = [
+                (int(e), math.nan if s is None else float(s), math.nan if d is None else float(d)) for e, s, d in scores
+            ]
+            one.seconds = float(seconds)
+        bracket, rung = self.at = tuple(state["at"])
+        self.alive, self.finished = list(state["alive"]), state["finished"]
+        kept = list(state["kept"])
+        is_last = bracket == len(self.search._brackets)
+        if rung != 0 and (is_last or not self.alive or not 0 <= rung < len(self.search._brackets[bracket])):
+            raise ValueError(must_be("at", "a rung of the search", self.at))
+        if set(kept) != {*self.alive, self.finished} - {None} or not set(kept) <= set(range(len(self.candidates))):
+            raise ValueError(must_be("kept", "the candidates that are left", kept))
+        of_each = zip(*[iter(nets)] * len(self.folds), strict=True)  # as many nets as there are folds
+        for k, models in zip(kept, of_each, strict=True):
+            self.nets[k] = list(models)
+            for model in models:  # metrics that are functions are in no file
                 net = net_of(model)
                 net.spec = replace(net.spec, metrics=self.search._template.metrics)
 
@@ -611,12 +673,12 @@ class _Run:
             for one in self.candidates
         ]
         state = {
-            "key": self._key(), "candidates": candidates, "alive": self.alive, "finished": self.finished,
+            "key": self.key, "candidates": candidates, "alive": self.alive, "finished": self.finished,
             "at": self.at, "kept": kept,
         }  # fmt: skip
         population.write(self.path, Population.of([model for k in kept for model in self.nets[k]]), {"search": state})
 
-    def _key(self) -> str:
+    def _key_of(self) -> str:
         """Return a hash of all that the result depends on."""
         digest = hashlib.sha256()
         search = self.search
@@ -628,7 +690,8 @@ class _Run:
             for part in (fold.X, fold.y, fold.sample_weight, *fold.held):
                 array = np.asarray(part)
                 digest.update(repr((array.shape, array.dtype.str)).encode())
-                digest.update(np.ascontiguousarray(array).tobytes() if array.dtype != object else repr(part).encode())
+                is_numbers = array.dtype != object
+                digest.update(np.ascontiguousarray(array).tobytes() if is_numbers else repr(array.tolist()).encode())
         return digest.hexdigest()
 
 
@@ -643,7 +706,9 @@ def _as_space(space: Any) -> dict[str, Any]:
     for name, values in space.items():
         if name not in _NAMES:
             raise ValueError(must_be("space", f"of settings that are among {', '.join(_NAMES)}", name))
-        if isinstance(values, list | tuple | range | np.ndarray):
+        if isinstance(values, np.ndarray) and not values.ndim:
+            found[name] = [values.item()]
+        elif isinstance(values, list | tuple | range | np.ndarray):
             found[name] = list(values)
             if not found[name]:
                 raise ValueError(must_be(f"space[{name!r}]", "a list with at least one item", values))
@@ -667,7 +732,11 @@ def _draw(values: Any, rng: np.random.Generator, name: str) -> Any:
     if isinstance(values, list):
         drawn = values[int(rng.integers(len(values)))]
     else:
-        drawn = values.rvs(random_state=rng)
+        try:
+            drawn = values.rvs(random_state=rng)
+        except CONVERSION_ERRORS as error:  # such as a distribution without its arguments
+            constraint = "a distribution that draws, such as scipy.stats.randint(2, 9)"
+            raise TypeError(must_be(f"space[{name!r}]", constraint, values)) from error
         if np.ndim(drawn) or not math.isfinite(drawn):
             raise ValueError(must_be(f"space[{name!r}]", "a distribution of finite numbers", drawn))
     return drawn.item() if isinstance(drawn, np.generic) else drawn
@@ -723,36 +792,51 @@ def _brackets(method: str, n: int, min_epochs: int, max_epochs: int, factor: int
 
 
 def _folds(
-    X: Any, y: Any, weights: Array | None, n: int, validation_data: Any, fraction: float | None, cv: Any, seed: int
+    X: Any, y: Any, weights: Array | None, labels: Array, n: int, validation_data: Any, fraction: float | None,
+    cv: Any, seed: int,
 ) -> Iterator[_Fold]:
-    """Yield the parts of the rows that train and measure."""
+    """Yield the parts of the rows that train and measure; `labels` is empty unless y has one class per row."""
     given = {"validation_data": validation_data, "validation_split": fraction, "cv": cv}
     names = [name for name, value in given.items() if value is not None]
     if len(names) > 1:
         raise ValueError(f"{' and '.join(names)} are given; one of them is enough.")
     if validation_data is not None:
-        constraint = "a tuple (X, y) or (X, y, sample_weight)"
-        held = as_sequence("validation_data", constraint, validation_data)
-        if len(held) not in (2, 3):
-            raise TypeError(must_be("validation_data", constraint, validation_data))
-        yield _Fold(X, y, weights, (held[0], held[1], held[2] if len(held) == 3 else None))
+        yield _Fold(X, y, weights, (*validation_data, None)[:3])
         return
     if cv is None:
         parts = [split_validation(n, 0.2 if fraction is None else fraction, seed, name="validation_split")]
     elif isinstance(cv, int | np.integer) and not isinstance(cv, bool):
         if not 2 <= cv <= n:
             raise ValueError(must_be("cv", f"from 2 to the number of rows, {n}", cv))
-        fold = np.random.default_rng(seed).permutation(n) % cv
+        order = np.random.default_rng(seed).permutation(n)
+        if labels.size:
+            order = order[np.argsort(labels[order], kind="stable")]
+        fold = np.empty(n, np.int64)
+        fold[order] = np.arange(n) % cv
         parts = [(np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(cv)]
     else:
+        constraint = "a number, a splitter or pairs of indices (train, test)"
+        is_splitter = callable(getattr(cv, "split", None)) and not isinstance(cv, str)
+        given_pairs = list(cv.split(X, y)) if is_splitter else cv  # errors of a splitter are its own
         try:
-            pairs = list(cv.split(X, y) if callable(getattr(cv, "split", None)) else cv)
-            parts = [(np.asarray(train), np.asarray(test)) for train, test in pairs]
+            pairs = [(np.asarray(train), np.asarray(test)) for train, test in given_pairs]
         except (TypeError, ValueError) as error:
-            raise TypeError(must_be("cv", "a number, a splitter or pairs of indices (train, test)", cv)) from error
-        if not parts:
+            raise TypeError(must_be("cv", constraint, cv)) from error
+        if not pairs:
             raise ValueError(must_be("cv", "at least one pair of indices", cv))
+        parts = [(_as_indices(train, n), _as_indices(test, n)) for train, test in pairs]
     for train, test in parts:
         inside = None if weights is None else weights[train]
         outside = None if weights is None else weights[test]
         yield _Fold(take_rows(X, train), take_rows(y, train), inside, (take_rows(X, test), take_rows(y, test), outside))
+
+
+def _as_indices(given: Array, n: int) -> Array:
+    """Validate the rows of one part of a fold: numbers below n, or one bool for each row."""
+    if given.dtype == bool and given.shape == (n,):
+        given = np.flatnonzero(given)
+    if given.ndim != 1 or not given.size or given.dtype.kind not in "iu":
+        raise ValueError(must_be("cv", "pairs of indices, at least one of each", given))
+    if given.min() < -n or given.max() >= n:
+        raise ValueError(must_be("cv", f"pairs of indices below the number of rows, {n}", given))
+    return given

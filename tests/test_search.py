@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 
 import numpy as np
 import pytest
@@ -176,7 +177,8 @@ def test_cross_validation():
     search = new_search(method="halving", max_epochs=3)
     result = search.fit(X, Y, cv=3)
     assert len(result.models) == 3
-    fold = np.random.default_rng(3).permutation(150) % 3
+    fold = np.empty(150, int)
+    fold[np.random.default_rng(3).permutation(150)] = np.arange(150) % 3
     settings = result.best_settings
     scores = []
     for k, model in enumerate(result.models):
@@ -201,6 +203,49 @@ def search_model(settings, seed):
     optimizer = kind(settings["learning_rate"])
     regularizer = fastnn.L2(settings["l2"])
     return Model([*layers, 1], loss="squared_error", optimizer=optimizer, regularizer=regularizer, seed=seed)
+
+
+@pytest.mark.parametrize(
+    ("loss", "y"),
+    [
+        ("softmax_crossentropy", np.repeat([0, 1, 2], [31, 110, 9])),
+        ("binary_crossentropy", np.repeat([0, 1], [131, 19])),
+        ("binary_crossentropy", np.repeat([False, True], [131, 19])[:, None]),
+    ],
+)
+def test_folds_have_the_same_share_of_each_class(monkeypatch, loss, y):
+    folds = []
+    run = fastnn.search._Run.all_brackets
+    monkeypatch.setattr(fastnn.search._Run, "all_brackets", lambda self: (folds.extend(self.folds), run(self)))
+    new_search({"width": 3}, loss=loss, method="random", n_candidates=1, max_epochs=1).fit(X, y, cv=4)
+    counts = np.array([np.bincount(np.ravel(fold.held[1]).astype(int)) for fold in folds])
+    assert counts.sum() == 150
+    assert (np.ptp(counts, axis=0) <= 1).all()
+    assert np.ptp(counts.sum(axis=1)) <= 1
+    for fold in folds:
+        rows = {tuple(row) for row in fold.X} | {tuple(row) for row in fold.held[0]}
+        assert len(rows) == len({tuple(row) for row in X})
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_several_targets(dtype):
+    y = np.stack([Y, X[:, 0]], axis=1)
+    result = new_search(dtype=dtype, method="halving").fit(X, y, cv=2)
+    assert result.model.predict(X).shape == (150, 2)
+    assert result.model.predict(X).dtype == dtype
+
+
+def test_one_column_one_candidate_and_two_rows():
+    result = Search({"width": 1}, loss="squared_error", method="random", n_candidates=1, max_epochs=1).fit(
+        X[:2, :1], Y[:2], cv=2
+    )
+    assert len(result) == 1
+    assert result.table[0]["rank"] == 1
+
+
+def test_results_are_pickled():
+    search = pickle.loads(pickle.dumps(new_search(method="halving")))
+    same(pickle.loads(pickle.dumps(search.fit(X, Y))), search.fit(X, Y))
 
 
 def test_splitters_of_scikit_learn_and_weights_of_rows():
@@ -274,6 +319,51 @@ def test_the_file_of_another_search_is_refused(tmp_path):
         new_search().fit(X, Y, path=path)
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda state: state.pop("candidates"),
+        lambda state: state["candidates"].pop(),
+        lambda state: state.update(kept=[0, 0]),
+        lambda state: state.update(kept=[], finished=None),
+        lambda state: state.update(at=[0, 7]),
+        lambda state: state.update(at="none"),
+        lambda state: state["candidates"].__setitem__(0, [[["one", 2.0, None]], 0.0]),
+    ],
+)
+def test_damaged_files_are_refused(tmp_path, monkeypatch, change):
+    path = tmp_path / "search.npz"
+    write = fastnn.population.write
+
+    def damaged(path, population, extra):
+        change(extra["search"])
+        write(path, population, extra)
+
+    monkeypatch.setattr(fastnn.population, "write", damaged)
+    search = new_search(method="halving", max_epochs=1)
+    search.fit(X, Y, path=path)
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="content is no valid search"):
+        search.fit(X, Y, path=path)
+    assert path.read_bytes() == before
+    path.write_bytes(before[:500])
+    with pytest.raises(ValueError, match=r"search\.npz"):
+        search.fit(X, Y, path=path)
+
+
+def test_data_of_any_type_are_told_apart(tmp_path):
+    pd = pytest.importorskip("pandas")
+    path = tmp_path / "search.npz"
+    frame = pd.DataFrame(X, columns=list("abc")).astype(object)
+    search = new_search({"width": 2}, method="halving", max_epochs=1)
+    result = search.fit(frame, Y, path=path)
+    same(result, search.fit(frame, Y, path=path))
+    other = frame.copy()
+    other.iloc[75, 1] += 1.0  # where a printed frame has an ellipsis
+    with pytest.raises(ValueError, match="other settings or data"):
+        search.fit(other, Y, path=path)
+
+
 def test_rates_that_are_functions_have_no_file(tmp_path):
     space = {"width": 3, "learning_rate": [lambda epoch: 0.1]}
     with pytest.raises(TypeError, match=r"learning_rate=.* cannot be written into a file"):
@@ -292,8 +382,38 @@ def test_candidates_that_diverge_are_left():
     assert bad
     assert all(math.isnan(row["val_loss"]) and row["epochs"] == 1 for row in bad)
     assert result.best_settings["learning_rate"] == 1e-2
+    assert sorted(row["rank"] for row in bad) == list(range(13 - len(bad), 13))
     with pytest.raises(ValueError, match="no candidate has a finite score"):
         new_search({**space, "learning_rate": 1e30}, method="halving").fit(X, Y)
+
+
+def test_candidates_that_diverge_late_are_last():
+    """Those that are trained to the end in one bracket, behind those that another one has left."""
+    def falls(epoch):
+        return 0.01 if epoch < 2 else 1e25
+
+    space = {"width": 4, "optimizer": "sgd", "learning_rate": [0.01, falls]}
+    result = new_search(space).fit(X, Y)
+    rows = result.table
+    diverged = [row for row in rows if math.isnan(row["val_loss"])]
+    assert max(row["epochs"] for row in diverged) > 1
+    assert min(row["rank"] for row in diverged) == len(rows) - len(diverged) + 1
+    assert rows[result.best_index]["rank"] == 1
+    assert result.best_settings["learning_rate"] == 0.01
+    with pytest.raises(ValueError, match="no candidate has a finite score after all"):
+        new_search({**space, "learning_rate": [falls]}, method="halving").fit(X, Y)
+
+
+@pytest.mark.filterwarnings("ignore:column 0 of X")
+def test_a_refit_that_diverges_leaves_the_result():
+    """The rows that are held back here are those that the nets cannot stand."""
+    far = X.copy()
+    far[:2] = 1e18
+    pairs = [(np.arange(2, 150), np.arange(2, 150))]
+    with pytest.warns(fastnn.TrainingWarning, match="refit of the best candidate diverged"):
+        result = new_search({"width": 4, "optimizer": "sgd"}, method="halving").fit(far, Y, cv=pairs)
+    assert result.model is result.models[0]
+    assert math.isfinite(result.best_score)
 
 
 @pytest.mark.parametrize(
@@ -310,6 +430,9 @@ def test_candidates_that_diverge_are_left():
         ({"width": 3, "regularizer": "l2", "l1": 0.1}, ValueError, "regularizer, and l1 or l2"),
         ({"width": 3, "learning_rate": -1.0}, ValueError, "learning_rate must be"),
         ({"width": 2.5}, TypeError, "width must be"),
+        ({"width": stats.randint}, TypeError, "a distribution that draws"),
+        ({"width": np.array([])}, ValueError, "at least one item"),
+        ({"width": np.array(2.5)}, TypeError, "width must be"),
         ({"width": 3, "learning_rate": stats.cauchy(scale=math.inf)}, ValueError, "distribution of finite numbers"),
     ],
 )  # fmt: skip
@@ -336,6 +459,13 @@ def test_bad_settings(settings, error, text):
         new_search(**settings)
 
 
+class TooFewRows:
+    """A splitter that has no folds for these rows."""
+
+    def split(self, X, y):
+        raise ValueError("more folds than rows")
+
+
 @pytest.mark.parametrize(
     ("arguments", "error", "text"),
     [
@@ -347,13 +477,47 @@ def test_bad_settings(settings, error, text):
         ({"validation_split": 1.5}, ValueError, "validation_split must be"),
         ({"refit": 1}, TypeError, "refit must be"),
         ({"path": 3}, TypeError, "path must be"),
+        ({"path": "model.onnx"}, ValueError, "path must be a name without .onnx"),
+        ({"path": "no such folder/search.npz"}, FileNotFoundError, "no such folder"),
+        ({"cv": "abc"}, TypeError, "cv must be"),
+        ({"cv": [([0, 1], [150])]}, ValueError, "cv must be pairs of indices below the number of rows, 150"),
+        ({"cv": [([0, 1], [])]}, ValueError, "cv must be pairs of indices, at least one"),
+        ({"cv": [([0.0, 1.0], [2])]}, ValueError, "cv must be pairs of indices"),
+        ({"cv": TooFewRows()}, ValueError, "more folds than rows"),
+        ({"validation_data": (X[:, :2], Y)}, ValueError, r"validation_data\[0\] has 2 features"),
+        ({"validation_data": (X * np.nan, Y)}, ValueError, r"validation_data\[0\] holds nan"),
+        ({"batch_size": 0}, ValueError, "batch_size must be"),
+        ({"class_weight": "balanced"}, ValueError, "class_weight needs a loss of classification"),
         ({"n_jobs": 0}, ValueError, "n_jobs must be"),
         ({"sample_weight": [1.0]}, ValueError, "sample_weight"),
     ],
 )
-def test_bad_arguments(arguments, error, text):
+def test_bad_arguments(monkeypatch, arguments, error, text):
+    """Which are named before anything is trained."""
+    trained = []
+    monkeypatch.setattr(fastnn.search._chunks, "_train", lambda *args: trained.append(args))
     with pytest.raises(error, match=text):
         new_search().fit(X, Y, **arguments)
+    assert trained == []
+
+
+@pytest.mark.parametrize(
+    ("space", "text"),
+    [
+        ({"layers": [[4, 1], [4, 1], [4, 2]]}, "layers must be with 1 outputs, as y requires"),
+        ({"width": 4, "batch_size": [8, 8, 0]}, "batch_size must be"),
+    ],
+)
+def test_candidates_of_later_brackets_are_checked_first(monkeypatch, space, text):
+    monkeypatch.setattr(fastnn.search._chunks, "_train", lambda *args: pytest.fail("trained"))
+    with pytest.raises(ValueError, match=text) as caught:
+        new_search(space, max_epochs=27).fit(X, Y)
+    assert "settings of candidate" in caught.value.__notes__[0]
+
+
+def test_labels_are_numbers():
+    with pytest.raises(TypeError, match="y holds text"):
+        new_search(loss="softmax_crossentropy").fit(X, LABELS.astype(str))
 
 
 def test_progress_is_printed(capsys):
