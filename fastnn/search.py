@@ -111,6 +111,8 @@ class SearchResult:
         The nets of the best candidate, one for each fold.
     model : Model
         That of the best settings.
+    batch_size : int
+        Rows per update of the best candidate.
 
     Attributes
     ----------
@@ -131,7 +133,13 @@ class SearchResult:
     """
 
     def __init__(
-        self, candidates: Sequence[_Candidate], monitor: str, best: int, models: list[Model], model: Model
+        self,
+        candidates: Sequence[_Candidate],
+        monitor: str,
+        best: int,
+        models: list[Model],
+        model: Model,
+        batch_size: int,
     ) -> None:
         self._candidates = list(candidates)
         self.monitor = monitor
@@ -141,6 +149,7 @@ class SearchResult:
         self.best_epochs = candidates[best].epochs
         self.models = models
         self.model = model
+        self._batch_size = batch_size
 
     def __len__(self) -> int:
         """Count the candidates."""
@@ -189,6 +198,42 @@ class SearchResult:
                 error
             )
         return pd.DataFrame(self.table)
+
+    def estimator(self, classes: Any = None) -> Any:
+        """Return `model` as a fitted estimator with the API of scikit-learn, of the same predictions.
+
+        Parameters
+        ----------
+        classes : array-like (n_classes,), or None
+            The labels that were encoded as 0, 1, ..., such as ``classes, y = np.unique(labels, return_inverse=True)``
+            returns them. None is 0, 1, ....
+
+        Returns
+        -------
+        MLPClassifier or MLPRegressor
+            With copies of the weights. Its parameters are the best settings, so that `fit` of a clone trains a net of
+            this kind for `best_epochs` epochs; it draws other start weights and has no L1 penalty, and weights of rows
+            and classes are arguments of its own.
+
+        Raises
+        ------
+        ValueError, TypeError
+            If the classes are invalid, or no estimator has such a loss or last layer.
+        ImportError
+            If scikit-learn is not installed.
+
+        Examples
+        --------
+        >>> import fastnn
+        >>> X, y, X_test, y_test = fastnn.datasets.load_digits()
+        >>> search = fastnn.search.Search({"width": 8}, loss="softmax_crossentropy", max_epochs=3)
+        >>> result = search.fit(X[:300], y[:300])
+        >>> result.estimator(classes=list("0123456789")).predict(X_test).shape
+        (1797,)
+        """
+        from fastnn.estimators._of_model import estimator_of
+
+        return estimator_of(self.model, classes=classes, batch_size=self._batch_size, epochs=self.best_epochs)
 
     def curves(self) -> list[tuple[list[int], list[float]]]:
         """Return the scores of each candidate after each of its rungs.
@@ -479,7 +524,9 @@ class Search:
                 model = refitted
             except DivergenceError as error:
                 warn(f"the refit of the best candidate diverged, and model is the net of the first fold: {error}")
-        return SearchResult(candidates, self.monitor, best, models, model)
+        n = n_rows_of(folds[0].y) if model is models[0] else rows.n
+        size = as_batch_size(run.batch_size_of(best), n, model.optimizer)
+        return SearchResult(candidates, self.monitor, best, models, model, size)
 
 
 class _Run:
