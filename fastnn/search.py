@@ -231,7 +231,7 @@ class SearchResult:
         >>> result.estimator(classes=list("0123456789")).predict(X_test).shape
         (1797,)
         """
-        from fastnn.estimators._of_model import estimator_of
+        from fastnn.estimators import estimator_of
 
         return estimator_of(self.model, classes=classes, batch_size=self._batch_size, epochs=self.best_epochs)
 
