@@ -105,7 +105,7 @@ class _Conformal:
     def _ranks(self, n: int, n_given: int | None = None) -> list[int]:
         """Return for each level which of n ascending scores is its bound, counted from 0.
 
-        With `n_given` the scores are those of half of so many rows, the larger half where the number is odd.
+        With `n_given` the scores are those of half of that number of rows, the larger half of an odd one.
         """
         ranks = [math.ceil((n + 1) * level - 1e-9) for level in self._levels]
         for level, rank in zip(self._levels, ranks, strict=True):
