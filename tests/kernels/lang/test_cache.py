@@ -249,7 +249,7 @@ def test_no_folder_can_be_written_but_one_has_code(places, monkeypatch):
     assert found == ((folder,), None, None)
     monkeypatch.setattr(cache, "FOLDERS", found)
     monkeypatch.setattr(cache, "_has_warned", threading.Event())
-    assert cache.load("x", b"key") == b"payload"
+    assert cache.load("x", b"key") == (folder / "x", "from the cache", b"payload")
     with pytest.warns(RuntimeWarning, match=re.escape(str(folder))):
         cache.save("y", b"key", b"payload")
     cache.save("z", b"key", b"payload")  # without a second warning
