@@ -38,6 +38,9 @@ if TYPE_CHECKING:
     from fastnn import robust as robust
     from fastnn.estimators import MLPClassifier as MLPClassifier
     from fastnn.estimators import MLPRegressor as MLPRegressor
+    from fastnn.population import Population as Population
+    from fastnn.population import PopulationHistory as PopulationHistory
+    from fastnn.population import load_population as load_population
 
 __all__ = [
     "L1",
@@ -77,15 +80,17 @@ __all__ += optimizers.__all__
 _MODULES = (
     "activations", "augmentation", "callbacks", "custom", "datasets", "estimators", "explain", "history",
     "initializers", "interchange", "jit", "layers", "losses", "lr_finder", "metrics", "model", "optimizers",
-    "playground", "plot", "regularizers", "robust", "schedules", "solvers",
+    "playground", "plot", "population", "regularizers", "robust", "schedules", "solvers",
 )  # fmt: skip
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
+#: Names of `fastnn.population`, which is imported on first access.
+_POPULATION = ("Population", "PopulationHistory", "load_population")
 #: Modules that are imported on first access.
-_LATER = ("estimators", "explain", "interchange", "jit", "playground", "plot", "robust")
+_LATER = ("estimators", "explain", "interchange", "jit", "playground", "plot", "population", "robust")
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_MODULES, *_ESTIMATORS})
+    return sorted({*__all__, *_MODULES, *_ESTIMATORS, *_POPULATION})
 
 
 def __getattr__(name: str) -> Any:
@@ -94,6 +99,8 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module(f"fastnn.{name}")
     if name in _ESTIMATORS:
         return getattr(importlib.import_module("fastnn.estimators"), name)
+    if name in _POPULATION:
+        return getattr(importlib.import_module("fastnn.population"), name)
     text = no_attribute("fastnn", name, PUBLIC_NAMES, __dir__())
     # `from fastnn import name` ignores the text of an AttributeError.
     importing = sys._getframe(1).f_globals.get("__name__") == "importlib._bootstrap"

@@ -33,7 +33,7 @@ from fastnn._validation import (
 )
 from fastnn._validation.names import check_suffix, closest, explained
 from fastnn._validation.other_libraries import HOOKS
-from fastnn.history import History
+from fastnn.history import History, less_is_better
 from fastnn.layers import Dense
 from fastnn.metrics import Metric
 from fastnn.optimizers import Optimizer, with_learning_rate
@@ -58,10 +58,6 @@ def __dir__() -> list[str]:
 
 Logs: TypeAlias = Mapping[str, float]
 Mode: TypeAlias = Literal["auto", "min", "max"]
-
-_LESS_IS_BETTER = ("loss", "_loss", "_error")  # ends of names; the metrics of scikit-learn are named by these rules
-_MORE_IS_BETTER = ("accuracy", "_score", "auc", "r2")
-
 
 class Trainable(Protocol):
     """What a callback receives as `model`: a `fastnn.Model`, of which this names what callbacks use."""
@@ -679,9 +675,9 @@ class _Monitor:
         self.name = name
         if type(mode) is not str or mode not in ("auto", "min", "max"):
             raise ValueError(must_be("mode", "'auto', 'min' or 'max'", mode))
-        less = mode == "min" or (mode == "auto" and name.endswith(_LESS_IS_BETTER))
-        more = mode == "max" or (mode == "auto" and name.endswith(_MORE_IS_BETTER))
-        self._sign = -1.0 if more else 1.0 if less else None  # None: `check` raises, unless the name is missing
+        less = less_is_better(name) if mode == "auto" else mode == "min"
+        # None: `check` raises, unless the name is missing
+        self._sign = None if less is None else 1.0 if less else -1.0
         self.min_delta = number_in("min_delta", min_delta, "[0, inf)")
 
     def check(self, callback: Callback) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any, ClassVar
 
@@ -24,6 +24,14 @@ def __dir__() -> list[str]:
 LOGGED_SETTINGS = ("learning_rate", "mu")
 #: Names in the logs that are neither losses nor metrics; not plotted, not shown by progress displays.
 NO_METRICS = (*LOGGED_SETTINGS, "seconds")
+#: Ends of names; the metrics of scikit-learn are named by these rules.
+_LESS_IS_BETTER = ("loss", "_loss", "_error")
+_MORE_IS_BETTER = ("accuracy", "_score", "auc", "r2")
+
+
+def less_is_better(name: str) -> bool | None:
+    """Return whether less of a value is better, as the end of its name says; None if it says nothing."""
+    return False if name.endswith(_MORE_IS_BETTER) else True if name.endswith(_LESS_IS_BETTER) else None
 
 
 class History:
@@ -126,10 +134,56 @@ class History:
                 series.append(row.get(name, math.nan))
             self._epoch.append(epoch)
         except BaseException:  # Ctrl-C may come between any two lines; lists of unequal length could not be loaded
-            del self._epoch[n:]
-            for series in self._history.values():
-                del series[n:]
+            self._cut(n)
             raise
+
+    def extend(self, first: int, values: Mapping[str, Sequence[float]]) -> None:
+        """Add consecutive epochs. A failed call leaves all as it was.
+
+        Parameters
+        ----------
+        first : int
+            Number of the first of them, above the last one's.
+        values : mapping of str to sequence of float
+            For each name its values, one for each of the epochs. Names that it leaves out get NaN, and so do earlier
+            epochs for a new name.
+
+        Raises
+        ------
+        TypeError
+            If a value is no number.
+        ValueError
+            If the number of the epoch is negative or not above the last one's, or the lengths differ.
+        """
+        first = integer("first", first, least=0)
+        last = self._epoch[-1] if self._epoch else -1
+        if first <= last:
+            raise ValueError(must_be("first", f"above the last one, {last}", first))
+        columns: dict[str, list[float]] = {}
+        for name, column in _items("values", values):
+            try:
+                columns[name] = [float(value) for value in column]
+            except CONVERSION_ERRORS:  # raised by the values
+                raise TypeError(must_be(f"values[{name!r}]", "a sequence of numbers", column)) from None
+        lengths = {len(column) for column in columns.values()} or {0}
+        if len(lengths) > 1:
+            raise ValueError(must_be("values", "sequences of one length", {k: len(v) for k, v in columns.items()}))
+        n, count = len(self._epoch), lengths.pop()
+        try:
+            for name in columns:
+                self._history.setdefault(name, [math.nan] * n)
+            for name, series in self._history.items():
+                series.extend(columns.get(name) or [math.nan] * count)
+            self._epoch.extend(range(first, first + count))
+        except BaseException:  # as in `append`
+            self._cut(n)
+            raise
+
+    def _cut(self, n: int) -> None:
+        """Forget all but the first `n` epochs."""
+        del self._epoch[n:]
+        for series in self._history.values():
+            del series[n:]
 
     def __getitem__(self, name: str) -> list[float]:
         """Return the list of one name, such as "loss"."""

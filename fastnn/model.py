@@ -406,7 +406,7 @@ class Model(Differentiable, Embedding):
         for name in settings:
             if name not in names:
                 raise TypeError(unknown_keyword("replace_head", name, names))
-        return _model_of(with_new_head(net, layers, n_replaced=n_replaced, trainable=trainable, settings=settings))
+        return model_of(with_new_head(net, layers, n_replaced=n_replaced, trainable=trainable, settings=settings))
 
     def flops_per_row(self, *, training: bool) -> int:
         """Return the floating-point operations per row of the matrix products.
@@ -610,8 +610,6 @@ class Model(Differentiable, Embedding):
                 progress.close()
             advice.check_losses(net, training, record.history.get("loss", []))
             return record
-
-        return net.in_training("fit", run)
 
         return net.in_training("fit", run)
 
@@ -1013,7 +1011,7 @@ def load(path: PathOrFile, *, metrics: Any = None, n_threads: int | None = None)
     net = model_state.read(path, n_threads=n_threads)
     if metrics is not None:
         net.spec = replace(net.spec, metrics=as_metrics(metrics, net.spec.loss))
-    return _model_of(net)
+    return model_of(net)
 
 
 def _public(kind: type[Model]) -> list[str]:
@@ -1047,7 +1045,8 @@ def subject_of(model: Any) -> Subject:
     return Subject(own, own._net, model)
 
 
-def _model_of(net: Net) -> Model:
+def model_of(net: Net) -> Model:
+    """Return a model of a net, for modules of this package above `Model`."""
     model = Model.__new__(Model)
     model._net = net
     return model

@@ -325,6 +325,18 @@ class Engine:
             self._workspaces[purpose] = found
         return found
 
+    def take_workspaces(self) -> dict[str, Workspace]:
+        """Return the workspaces and keep none, nor the memory of a gradient, so that another engine may use them."""
+        taken, self._workspaces = self._workspaces, {}
+        self._grad = np.zeros(0, self.architecture.dtype)
+        return taken
+
+    def give_workspaces(self, workspaces: dict[str, Workspace]) -> None:
+        """Use workspaces of an engine whose architecture differs at most in the penalties."""
+        self._workspaces = workspaces
+        for space in workspaces.values():
+            set_penalties(space.layers, self.architecture)
+
     def epochs_per_slice(
         self, n_rows: int, batch: int, team: ThreadTeam, *, adversary: np.ndarray = NO_ADVERSARY
     ) -> int:

@@ -200,6 +200,8 @@ def read(path: npz.PathOrFile, *, n_threads: int | None) -> Net:
     """
     n_threads = as_n_threads(n_threads)
     with npz.open_archive(path) as archive:
+        if "nets" in archive.header:
+            raise ValueError(f"{npz.label_of(path)} holds a population: call fastnn.load_population.")
         try:
             return _from_state(archive.header, archive.arrays, n_threads=n_threads)
         except CONVERSION_ERRORS as error:  # whatever follows from values that no model has

@@ -338,25 +338,7 @@ class Net:
         RuntimeError
             If this net is in training already.
         """
-        spec, trainable, engine, done = self.spec, self.trainable, self.engine, self.epochs_done
-        own = (threading.get_ident(),)
-        try:
-            with self.kernel_lock:  # not between the check and the assignment of a setter
-                if self._training is not None:
-                    raise RuntimeError(
-                        f"{call} was called while this model is in training, from one of its callbacks or from another "
-                        "thread: wait for the end, or train a copy (copy.copy(model))."
-                    )
-                self._training = own
-            return train()
-        except (TypeError, ValueError, MemoryError):
-            made = self.engine
-            if engine is None and self.epochs_done == done and made is not None and not made.steps_done:
-                self.spec, self.trainable, self.engine = spec, trainable, None
-            raise
-        finally:
-            if self._training is own:
-                self._training = None
+        return all_in_training((self,), call, train)
 
     def reset_locks(self) -> None:
         """Replace what other threads hold (called in a forked child, which has no other threads)."""
@@ -383,6 +365,40 @@ class Net:
                     raise ValueError(
                         f"{name}[{k}] of the model holds NaN or infinity: assign finite numbers, or make a new Model."
                     )
+
+
+def all_in_training(nets: Sequence[Net], call: str, train: Callable[[], T]) -> T:
+    """Call `train` for several nets as `Net.in_training` does for one."""
+    before = [(net, net.spec, net.trainable, net.engine, net.epochs_done) for net in nets]
+    own = (threading.get_ident(),)
+    interrupt: BaseException | None = None
+    try:
+        for net in nets:
+            with net.kernel_lock:  # not between the check and the assignment of a setter
+                if net._training is not None:
+                    raise RuntimeError(
+                        f"{call} was called while this model is in training, from one of its callbacks or from another "
+                        "thread: wait for the end, or train a copy (copy.copy(model))."
+                    )
+                net._training = own
+        return train()
+    except (TypeError, ValueError, MemoryError):
+        for net, spec, trainable, engine, done in before:
+            made = net.engine
+            if engine is None and net.epochs_done == done and made is not None and not made.steps_done:
+                net.spec, net.trainable, net.engine = spec, trainable, None
+        raise
+    finally:
+        while True:  # no function, as an interrupt may come where one begins
+            try:
+                for net in nets:
+                    if net._training is own:
+                        net._training = None
+                break
+            except BaseException as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
 
 
 _nets: weakref.WeakSet[Net] = weakref.WeakSet()

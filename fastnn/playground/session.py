@@ -20,8 +20,8 @@ From the page:
 - ``{"type": "set", "changes": {...}}`` changes settings. Answer: `state`, and `frame` unless the session plays.
 - ``{"type": "play"}`` and ``{"type": "pause"}``. Answer: `state`.
 - ``{"type": "next"}`` asks for a frame; the session trains `epochsPerFrame` epochs before it if it plays (fewer if
-  these take longer than 0.03 s). Answer: exactly one `frame`. A page sends the next one when it has received the last
-  one.
+  these take longer than 0.03 s). Answer: exactly one `frame`. A page that plays has two such
+  messages on their way, or frames that it has not drawn yet: the session trains while the page draws.
 - ``{"type": "step"}`` pauses and trains one epoch. Answer: `state`, `frame`.
 - ``{"type": "reset"}`` pauses and draws other start weights. Answer: `state`, `frame`.
 - ``{"type": "regenerate"}`` makes new data, by a new seed; the weights stay. Answer: `state`, `frame` unless it

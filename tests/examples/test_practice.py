@@ -95,3 +95,11 @@ def test_a_search_chooses_a_simple_net_that_is_as_good(run):
     assert results["weights"][chosen] <= results["weights"][best]
     assert results["test"] > results["test of the smallest"] + 0.1
     assert "standard error" in printed
+
+
+def test_nets_that_differ_in_their_start_end_at_different_losses(run):
+    losses, printed = run("practice/start_weights", nets=32, epochs=200)
+    assert losses.shape == (200, 32)
+    assert losses[-1].max() > 3 * losses[-1].min()
+    assert losses[-1].min() < 0.2
+    assert "best" in printed

@@ -63,7 +63,7 @@ BENCHMARKS = [
 
 def test_there_are_benchmarks():
     modules = {suite.values[0].__module__.rsplit(".")[-1] for suite in BENCHMARKS}
-    assert modules == {"derivatives", "embedded", "inference", "kernels", "playground", "training"}
+    assert modules == {"derivatives", "embedded", "inference", "kernels", "playground", "populations", "training"}
     assert {suite.__name__ for suite in suites("startup")} == {"Import", "FirstFit", "Memory"}
 
 

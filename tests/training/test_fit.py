@@ -9,7 +9,6 @@ import signal
 import sys
 import threading
 import time
-import tracemalloc
 
 import numpy as np
 import pytest
@@ -19,7 +18,6 @@ from insides import (
     set_epochs_done,
     steps_counted_by_the_kernel,
     steps_done,
-    workspace_bytes,
 )
 from models import (
     N,
@@ -455,49 +453,6 @@ def test_extreme_data(X, t, optimizer):
     record = model.fit(X, t, epochs=3)
     assert all_finite(model)
     assert np.isfinite(record["loss"]).all()
-
-
-#  memory
-
-
-def peak_of(action):
-    """Bytes that Python and NumPy held at most during a call, beyond what there was before."""
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        tracemalloc.reset_peak()
-        action()
-        return tracemalloc.get_traced_memory()[1] - before
-    finally:
-        tracemalloc.stop()
-
-
-@pytest.mark.parametrize("loss", ["squared_error", "softmax_crossentropy"])
-def test_descent_on_all_rows_needs_no_memory_that_grows_with_them(loss):
-    n, d = 20_000, 32
-    peaks, buffers = [], []
-    for rows in (1500, n, 4 * n):  # the first call imports and compiles
-        X = np.zeros((rows, d), np.float32)
-        y = np.zeros(rows, np.int64) if loss == "softmax_crossentropy" else np.zeros((rows, 3), np.float32)
-        model = Model([16, 3], loss=loss, seed=0)
-        weight = np.ones(rows, np.float32)
-        peaks.append(
-            peak_of(lambda: model.fit(X, y, batch_size=None, epochs=2, sample_weight=weight, validation_data=(X, y)))  # noqa: B023
-        )
-        peak_of(lambda: model.gradient(X, y))  # noqa: B023
-        buffers.append(workspace_bytes(model))
-    assert abs(peaks[2] - peaks[1]) < 0.01 * n * d * 4
-    assert buffers[1] == buffers[2]
-    assert set(buffers[1]) == {"train", "evaluate", "gradient"}
-
-
-def test_mini_batches_need_an_order_of_the_rows_and_no_more():
-    n, d = 20_000, 32
-    peaks = []
-    for rows in (100, n, 4 * n):
-        X, y, model = np.zeros((rows, d), np.float32), np.zeros((rows, 3), np.float32), regressor([16, 3])
-        peaks.append(peak_of(lambda: model.fit(X, y, batch_size=500)))  # noqa: B023
-    assert abs(peaks[2] - peaks[1] - 3 * n * 8) < 0.01 * n * d * 4
 
 
 #  how it ends

@@ -15,8 +15,8 @@ from driver import run_python
 import fastnn.kernels
 import fastnn.kernels.lang.simd
 from fastnn.kernels.lang import cache, compiler, flags, simd
-from fastnn.kernels.lang.cache import sources_hash
 from fastnn.kernels.lang.compiler import JIT_DISABLED
+from fastnn.kernels.linalg import microkernel
 from fastnn.kernels.loop.train import train as train_kernel
 from fastnn.kernels.maths.rng import shuffle
 
@@ -221,34 +221,6 @@ def test_a_process_whose_chosen_place_is_blocked_takes_another_after_one_warning
     assert run_shuffle(**environment)[2:] == ["1", "1", "0"]
 
 
-TRAIN = """
-import numpy as np
-from driver import *
-from fastnn.kernels.loop.train import train as train_kernel
-from fastnn.kernels.loop.predict import predict as predict_kernel
-arch = architecture([3, 9, 2], dtype=np.float32)
-made = engine(arch, n_threads=2)
-rows = problem(arch, 40)
-train(made, rows, epochs=2, n_threads=2, seed=1)
-with ThreadTeam(2) as team:
-    made.predict(rows.x, team.n_threads)
-for kernel in (train_kernel, predict_kernel):
-    print(sum(kernel.stats.cache_hits.values()), sum(kernel.stats.cache_misses.values()))
-print(made.params.tobytes().hex())
-"""
-
-
-@pytest.mark.slow
-@compiled_only
-def test_a_fresh_process_finds_the_compiled_kernels(tmp_path):
-    first = run_python(TRAIN, FASTNN_CACHE_DIR=tmp_path).split()
-    second = run_python(TRAIN, FASTNN_CACHE_DIR=tmp_path).split()
-    assert first[:4] == ["0", "1", "0", "1"], "the first process should have compiled each kernel once"
-    assert second[:4] == ["1", "0", "1", "0"], "the second process should have found both"
-    assert first[4] == second[4]
-    assert [p.name for p in tmp_path.iterdir()] == [sources_hash()]
-
-
 # ------------------------------------------------------------------------------------------ forks and threads
 
 FORK = """
@@ -423,6 +395,8 @@ OTHER_PROCESSORS = {
 @pytest.mark.parametrize("name", OTHER_PROCESSORS)
 def test_other_vector_lengths_give_the_same_to_rounding(name, tmp_path, compiled_results):
     features, expected = OTHER_PROCESSORS[name]
+    if expected == [str(simd.VECTOR_BITS), str(microkernel.TILE_ROWS), str(simd.HAS_FMA)]:
+        pytest.skip("this processor's own vectors, which all other tests run")
     path = tmp_path / "other.npz"
     printed = run_python(f"PATH = {str(path)!r}\n" + SMALL_NETS, NUMBA_CPU_NAME="generic", NUMBA_CPU_FEATURES=features)
     assert printed.split() == expected

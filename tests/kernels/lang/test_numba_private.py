@@ -214,11 +214,15 @@ def private_bits():
     return bits
 
 
+#: Public functions alone compile a training for minutes; where all is compiled so, it is in the cache.
+where_public = pytest.mark.skipif(flags.requested() != "public", reason="needs FASTNN_COMPILER=public: minutes else")
+
+
 @pytest.mark.slow
 @compiled_only
+@where_public
 def test_the_public_way_gives_the_same_bits(private_bits):
-    text = TRAIN.format(before="")
-    mode, bits, *warned = run_python(text, timeout=900, FASTNN_COMPILER="public").splitlines()  # compiles slowly
+    mode, bits, *warned = run_python(TRAIN.format(before=""), timeout=900, FASTNN_COMPILER="public").splitlines()
     assert (mode, warned) == ("public", [])
     assert bits == private_bits
 
@@ -248,9 +252,10 @@ def test_one_warning_where_numba_lacks(what):
 
 @pytest.mark.slow
 @compiled_only
+@where_public
 def test_the_same_bits_where_numba_lacks_a_name(private_bits):
     before, _ = LACKS["a name"]
-    mode, bits, *warned = run_python(TRAIN.format(before=before), FASTNN_COMPILER=None).splitlines()
+    mode, bits, *warned = run_python(TRAIN.format(before=before), timeout=900, FASTNN_COMPILER=None).splitlines()
     assert (mode, len(warned)) == ("public", 1)
     assert bits == private_bits
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from driver import ACTIVATIONS
 
-from fastnn.kernels.lang.compiler import kernel
+from fastnn.kernels.lang.compiler import JIT_DISABLED, kernel
 from fastnn.kernels.lang.simd import at, n_lanes
 from fastnn.kernels.nn import dispatch, rules, softmax
 
@@ -182,6 +182,7 @@ def errors(found, wanted):
     return out
 
 
+@pytest.mark.skipif(JIT_DISABLED, reason="the interpreter rounds where compiled code has fused multiply-adds")
 @pytest.mark.parametrize("name", PRECISION)
 def test_value_and_slope_to_the_last_places(name, dtype):
     code, alpha = ACTIVATIONS[name][0], 1.0
