@@ -300,6 +300,10 @@ def n_coefficients(rule: OptimizerRule) -> int:
     return len(signature.parameters) - 2 - len(rule.slots)
 
 
+#: Length of what `coefficients` returns.
+N_COEFFICIENTS = 1 + max(map(n_coefficients, _OPTIMIZERS))
+
+
 def _items(name: str, count: int, first: int = 0) -> list[str]:
     return [f"{name}[{k}]" for k in range(first, first + count)]
 
@@ -309,7 +313,7 @@ def _arguments(rule: OptimizerRule) -> list[str]:
 
 
 def _coefficients() -> Any:
-    longest = max(map(n_coefficients, _OPTIMIZERS))
+    longest = N_COEFFICIENTS - 1
     branches, functions = [], {}
     for rule in _OPTIMIZERS:
         functions[f"{rule.name}_coefficients"] = rule.coefficients
