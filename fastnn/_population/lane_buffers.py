@@ -97,7 +97,7 @@ class LaneBuffers:
             gradient=gradient, rates=rates, loss_parameters=loss_parameters,
         )  # fmt: skip
         self.params = tables.aligned_zeros(self.n_groups * size, dtype).reshape(self.n_groups, -1, v)
-        self.slots = tables.aligned_zeros(self.n_groups * n_slots * size, dtype).reshape(self.n_groups, n_slots, -1, v)
+        self.slots = tables.aligned_zeros(self.n_groups * n_slots * size, dtype).reshape(self.n_groups, n_slots, sum(n_params), v)
         self.limits = np.zeros((self.n_groups, architecture.n_layers, N_LIMITS, v), dtype)
         self.lanes = tables.new_table(Lane, n)
         self.hyper, self.scalars = np.zeros((n, N_HYPER)), np.zeros((n, N_SCALARS))
@@ -110,7 +110,7 @@ class LaneBuffers:
         parameters[:] = architecture.loss_parameters
         self._keys = np.zeros(n_threads * v, np.int64)
         self._sums = np.zeros((n_threads, N_SUMS, v))
-        self._order = np.zeros((0, 0, 0), np.int64)
+        self._order = np.zeros(0, np.int64)
 
     def state(self, params: npt.NDArray[np.floating]) -> LaneState:
         """Return the numbers for the kernel, with these in place of `params` (those themselves or an average)."""
@@ -133,13 +133,13 @@ class LaneBuffers:
         self.lanes["finished"] = 0
         self.metrics[:] = ids.NO_METRIC
         self.metrics[: len(metrics)] = metrics
-        shape = (self._n_threads, self.v, run.n_rows) if run.shuffle else (0, 0, 0)
-        if self._order.shape != shape:
-            self._order = np.zeros(shape, np.int64)
+        size = self._n_threads * self.v * run.n_rows
+        if self._order.size < size:
+            self._order = np.zeros(size, np.int64)
         return LanePlan(
             layout=self.layout, run=run, first_group=0, end_group=0, n_steps=0, layers=self.layers, lanes=self.lanes,
             progress=self.progress, limits=self.limits.reshape(-1), metrics=self.metrics, hyper=self.hyper,
-            scalars=self.scalars, step_rates=step_rates, net_weights=net_weights, order=self._order, keys=self._keys,
+            scalars=self.scalars, step_rates=step_rates, net_weights=net_weights.reshape(-1), order=self._order, keys=self._keys,
             sums=self._sums, totals=self.totals,
             epoch_totals=np.zeros((N_SUMS, epochs, len(self.lanes))),
         )  # fmt: skip

@@ -39,9 +39,15 @@ from fastnn.kernels.tables import N_METRICS, TRAIN, Data
 
 
 @device_function
-def row_of_lane(plan: LanePlan, thread: int, lane: int, place: int) -> int:
-    """Return the row of the data at a place of the epoch of one lane."""
-    return plan.order[thread, lane, place] if plan.run.shuffle else place
+def rows_of_lane(plan: LanePlan, thread: int, lane: int, place: int) -> Pointer:
+    """Return a pointer to the numbers of the rows from a place of the epoch on, of one lane."""
+    return at(plan.order, (thread * lanes_of(plan) + lane) * plan.run.n_rows + place)
+
+
+@device_function
+def lanes_of(plan: LanePlan) -> int:
+    """Return the number V of lanes."""
+    return lanes(at(plan.limits, 0))
 
 
 @device_function
@@ -52,19 +58,24 @@ def gather_features(plan: LanePlan, data: Data, place: int, rows: int, work: Poi
     v = lanes(work)
     ld = plan.layout.ld_row
     raw = at(work, plan.layout.row)
-    for r in range(rows):
-        x = at(work, first.input + r * first.ld_in)
-        if 2 * n <= v:
-            for lane in range(v):
-                source = at(data.features, row_of_lane(plan, thread, lane, place + r) * n)
+    x = at(work, first.input)
+    features = at(data.features, 0)
+    if 2 * n <= v:
+        for lane in range(v):
+            order = rows_of_lane(plan, thread, lane, place)
+            for r in range(rows):
+                source = at(features, load_scalar(at(order, r)) * n)
+                target = at(x, r * first.ld_in + lane)
                 for i in range(n):
-                    store_scalar(at(x, i * v + lane), load_scalar(at(source, i)))
-        else:
+                    store_scalar(at(target, i * v), load_scalar(at(source, i)))
+    else:
+        order = rows_of_lane(plan, thread, 0, place)
+        for r in range(rows):
             for lane in range(v):
-                source = at(data.features, row_of_lane(plan, thread, lane, place + r) * n)
-                copy_row(source, at(raw, lane * ld), n)
+                row = load_scalar(at(order, lane * plan.run.n_rows + r))
+                copy_row(at(features, row * n), at(raw, lane * ld), n)
             for i in range(0, n, v):
-                transpose_block(at(raw, i), ld, at(x, i * v), v)
+                transpose_block(at(raw, i), ld, at(x, r * first.ld_in + i * v), v)
 
 
 @device_function
@@ -76,30 +87,32 @@ def gather_targets(plan: LanePlan, data: Data, place: int, rows: int, work: Poin
     weight = at(work, plan.layout.weight)
     one = broadcast(work, 1.0)
     off = float(load_scalar(at(work, plan.layout.loss_parameters)))
-    rest = broadcast(work, off)
     on = 1.0 - off * (n - 1)
     for r in range(rows):
-        t = at(target, r * n * v)
-        if data.labels.size:
-            for j in range(n):
-                store(at(t, j * v), rest)
-        for lane in range(v):
-            source = row_of_lane(plan, thread, lane, place + r)
-            if data.labels.size:
-                # Labels may have changed since they were validated: never write outside of the block.
-                store_scalar(at(t, min(max(data.labels[source], 0), n - 1) * v + lane), on)
-            else:
-                for j in range(n):
-                    store_scalar(at(t, j * v + lane), load_scalar(at(data.targets, source * n + j)))
         store(at(weight, r * v), one)
+    if data.labels.size:
+        rest = broadcast(work, off)
+        for i in range(0, rows * n * v, v):
+            store(at(target, i), rest)
+    for lane in range(v):
+        order = rows_of_lane(plan, thread, lane, place)
+        if data.labels.size:
+            for r in range(rows):
+                # Labels may have changed since they were validated: never write outside of the block.
+                label = min(max(data.labels[load_scalar(at(order, r))], 0), n - 1)
+                store_scalar(at(target, (r * n + label) * v + lane), on)
+        else:
+            for r in range(rows):
+                source = at(data.targets, load_scalar(at(order, r)) * n)
+                for j in range(n):
+                    store_scalar(at(target, (r * n + j) * v + lane), load_scalar(at(source, j)))
         if plan.net_weights.size:
-            for lane in range(v):
-                source = row_of_lane(plan, thread, lane, place + r)
-                store_scalar(at(weight, r * v + lane), plan.net_weights[group * v + lane, source])
+            own = at(plan.net_weights, (group * v + lane) * plan.run.n_rows)
+            for r in range(rows):
+                store_scalar(at(weight, r * v + lane), load_scalar(at(own, load_scalar(at(order, r)))))
         elif data.sample_weight.size:
-            for lane in range(v):
-                source = row_of_lane(plan, thread, lane, place + r)
-                store_scalar(at(weight, r * v + lane), data.sample_weight[source])
+            for r in range(rows):
+                store_scalar(at(weight, r * v + lane), data.sample_weight[load_scalar(at(order, r))])
 
 
 @device_function

@@ -45,7 +45,7 @@ from fastnn.kernels.lang.simd import (
     store_scalar,
 )
 from fastnn.kernels.lang.struct_pointer import by_reference
-from fastnn.kernels.loop.lane_pass import pass_by_lane, row_of_lane
+from fastnn.kernels.loop.lane_pass import lanes_of, pass_by_lane, rows_of_lane
 from fastnn.kernels.maths.rng import permute
 from fastnn.kernels.nn.dispatch import advance, coefficients, read_scalars, update_by_lane
 from fastnn.kernels.nn.optimizers import sign
@@ -55,14 +55,16 @@ from fastnn.kernels.tables import OK, TRAIN, Data
 @device_function
 def order_of_lanes(plan: LanePlan, epoch: int, group: int, thread: int) -> None:
     """Overwrite the thread's orders with those of an epoch of the run, for each lane of a group."""
-    v = plan.order.shape[1]
+    v = lanes_of(plan)
+    n = plan.run.n_rows
     for lane in range(v):
         record = plan.lanes[group * v + lane]
-        order = plan.order[thread, lane]
-        if record.alive != 0:
+        first = (thread * v + lane) * n
+        order = plan.order[first : first + n]
+        if plan.run.shuffle and record.alive != 0:
             permute(order, record.order_seed, record.order_epoch + epoch)
         else:
-            for i in range(order.size):
+            for i in range(n):
                 order[i] = i
 
 
@@ -74,14 +76,16 @@ def begin_step(plan: LanePlan, data: Data, work: Pointer, place: int, rows: int,
         for k in range(N_SUMS):
             plan.sums[thread, k, lane] = 0.0
         total = float(rows)
+        order = rows_of_lane(plan, thread, lane, place)
         if plan.net_weights.size:
+            own = at(plan.net_weights, (group * v + lane) * plan.run.n_rows)
             total = 0.0
-            for p in range(place, place + rows):
-                total += plan.net_weights[group * v + lane, row_of_lane(plan, thread, lane, p)]
+            for r in range(rows):
+                total += load_scalar(at(own, load_scalar(at(order, r))))
         elif data.sample_weight.size:
             total = 0.0
-            for p in range(place, place + rows):
-                total += data.sample_weight[row_of_lane(plan, thread, lane, p)]
+            for r in range(rows):
+                total += data.sample_weight[load_scalar(at(order, r))]
         plan.sums[thread, WEIGHT, lane] = total
         # If all weights of a batch are 0, its gradient is 0 and not 0 / 0.
         norm = total if total > 0.0 and not plan.run.is_sum else 1.0
@@ -322,7 +326,7 @@ def run_groups(state: LaneState, plan: LanePlan, data: Data, sync: Any, thread: 
         goes_on = True
         is_begin = True
         while number < end and goes_on:
-            if plan.run.shuffle and (is_begin or number % epoch_steps == 0):
+            if is_begin or plan.run.shuffle and number % epoch_steps == 0:
                 order_of_lanes(plan, number // epoch_steps, group, thread)
             is_begin = False
             goes_on = step_by_lane(plan, data, params, slots, work, number, group, thread)
