@@ -173,9 +173,6 @@ class ByThread:
         """Return the sums over some rows, as of one epoch; NaN for a net whose loss is not finite."""
         return evaluate(self._nets, rows, self._spaces)
 
-    def write_back(self) -> None:
-        """Do nothing: weights, slots and counters are those of the nets' engines."""
-
     def keep(self, indices: Sequence[int]) -> None:
         """Go on with these of the present nets alone, by position and ascending."""
         self._nets = [self._nets[k] for k in indices]

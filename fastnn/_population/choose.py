@@ -17,7 +17,7 @@ from fastnn._training.net import Net
 from fastnn.kernels.nn.dispatch import works_on_rows
 
 #: Most weights of a layer for which V nets in the lanes of a vector are faster than one net after the other.
-MAX_LAYER_WEIGHTS = 1024
+MAX_LAYER_WEIGHTS = 512
 
 
 def fits_lanes(architecture: Architecture) -> bool:

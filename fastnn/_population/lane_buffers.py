@@ -7,9 +7,9 @@ from itertools import pairwise
 import numpy as np
 import numpy.typing as npt
 
-from fastnn._engine.architecture import Architecture, address_of, layer_table
+from fastnn._engine.architecture import Architecture, layer_table
 from fastnn._engine.workspace import Arena
-from fastnn.kernels import ids, tables
+from fastnn.kernels import tables
 from fastnn.kernels.lane_tables import N_LIMITS, N_SUMS, Lane, LaneLayer, LaneLayout, LanePlan, LaneRun, LaneState
 from fastnn.kernels.lang.simd import n_lanes
 from fastnn.kernels.nn.dispatch import N_COEFFICIENTS, N_HYPER, N_SCALARS
@@ -22,13 +22,13 @@ MIN_TILE, MAX_TILE = 4, 32
 
 
 class LaneBuffers:
-    """The numbers of N nets in groups of V, buffers for threads, and the tables that describe them.
+    """Numbers of some groups of V nets, buffers for threads, and the tables that describe them.
 
     Parameters
     ----------
     architecture : Architecture
         Of each net; of penalties, `max_norms` and `dropouts` only whether they are 0 is read.
-    n_nets : int
+    n_groups : int
     n_slots : int
         Of the optimizer, with that of the running average.
     averaged : bool
@@ -40,19 +40,16 @@ class LaneBuffers:
     params : ndarray, (n_groups, P, V)
         For each layer its bias (O,), and W (I, O) row by row.
     slots : ndarray, (n_groups, n_slots, P, V)
-    limits : ndarray, (n_groups, L, N_LIMITS, V)
-    lanes : table of `Lane`, (n_groups * V,)
-    hyper, scalars : ndarray of float64, (n_groups * V, numbers)
+    layers : table of `LaneLayer`, (L,)
+    layout : LaneLayout
     """
 
     def __init__(
-        self, architecture: Architecture, n_nets: int, n_slots: int, *, averaged: bool, n_threads: int
+        self, architecture: Architecture, n_groups: int, n_slots: int, *, averaged: bool, n_threads: int
     ) -> None:
         dtype = architecture.dtype
         v = self.v = n_lanes(dtype)
-        self.n_groups = -(-n_nets // v)
-        self.architecture = architecture
-        n = self.n_groups * v
+        self.n_groups = n_groups
         sizes = architecture.sizes
         of_layers = layer_table(architecture, training=True)
         layers = self.layers = tables.new_table(LaneLayer, architecture.n_layers)
@@ -96,15 +93,9 @@ class LaneBuffers:
             zeros=zeros, target=target, weight=weight, row=row, ld_row=ld_row, norm=norm, values=values, alive=alive,
             gradient=gradient, rates=rates, loss_parameters=loss_parameters,
         )  # fmt: skip
-        self.params = tables.aligned_zeros(self.n_groups * size, dtype).reshape(self.n_groups, -1, v)
-        self.slots = tables.aligned_zeros(self.n_groups * n_slots * size, dtype).reshape(self.n_groups, n_slots, sum(n_params), v)
-        self.limits = np.zeros((self.n_groups, architecture.n_layers, N_LIMITS, v), dtype)
-        self.lanes = tables.new_table(Lane, n)
-        self.hyper, self.scalars = np.zeros((n, N_HYPER)), np.zeros((n, N_SCALARS))
-        self.progress = np.zeros(self.n_groups, np.int64)
-        self.metrics = np.full(tables.N_METRICS, ids.NO_METRIC, np.int64)
-        self.totals = np.zeros((N_SUMS, n))
-        self._n_threads = n_threads
+        self.params = tables.aligned_zeros(n_groups * size, dtype).reshape(n_groups, -1, v)
+        self.slots = tables.aligned_zeros(n_groups * n_slots * size, dtype).reshape(n_groups, n_slots, size // v, v)
+        self.n_threads = n_threads
         self._work = tables.aligned_zeros(n_threads * arena.end, dtype)
         parameters = self._work.reshape(n_threads, -1)[:, loss_parameters : loss_parameters + sizes[-1]]
         parameters[:] = architecture.loss_parameters
@@ -112,34 +103,50 @@ class LaneBuffers:
         self._sums = np.zeros((n_threads, N_SUMS, v))
         self._order = np.zeros(0, np.int64)
 
-    def state(self, params: npt.NDArray[np.floating]) -> LaneState:
-        """Return the numbers for the kernel, with these in place of `params` (those themselves or an average)."""
+    def state(self, *, averages: bool = False) -> LaneState:
+        """Return the numbers for the kernel, with the running averages in place of the parameters if there are any."""
+        averages = averages and self.layout.ema_slot >= 0
+        params = np.ascontiguousarray(self.slots[:, -1]) if averages else self.params
         return LaneState(params.reshape(-1), self.slots.reshape(-1), self._work)
 
-    def loss_run(self, mode: int, n_rows: int, batch: int, *, is_sum: bool) -> LaneRun:
-        """Return the settings of a run without those of an optimizer."""
-        return LaneRun(
-            mode=mode, n_rows=n_rows, batch=batch, epoch_steps=-(-n_rows // batch), loss=self.architecture.loss,
-            loss_function=address_of(self.architecture.loss_function), is_sum=is_sum,
-        )  # fmt: skip
-
     def plan(
-        self, run: LaneRun, *, metrics: tuple[int, ...], net_weights: npt.NDArray[np.floating], epochs: int,
-        step_rates: npt.NDArray[np.float64],
+        self, run: LaneRun, nets: NetTables, first: int, *, metrics: npt.NDArray[np.int64], epochs: int,
+        step_rates: npt.NDArray[np.float64], net_weights: npt.NDArray[np.floating],
     ) -> LanePlan:  # fmt: skip
-        """Return the tables of a run, at its beginning: progress and sums are reset."""
-        self.progress[:] = 0
-        self.totals[:] = 0.0
-        self.lanes["finished"] = 0
-        self.metrics[:] = ids.NO_METRIC
-        self.metrics[: len(metrics)] = metrics
-        size = self._n_threads * self.v * run.n_rows
+        """Return the tables of a run of the groups from `first` of the tables on, at its beginning.
+
+        `net_weights` are those of these nets.
+        """
+        size = self.n_threads * self.v * run.n_rows
         if self._order.size < size:
             self._order = np.zeros(size, np.int64)
+        end = min(first + self.n_groups, len(nets.limits))
+        lanes = slice(first * self.v, end * self.v)
+        nets.lanes["finished"][lanes] = 0
+        n = (end - first) * self.v
         return LanePlan(
-            layout=self.layout, run=run, first_group=0, end_group=0, n_steps=0, layers=self.layers, lanes=self.lanes,
-            progress=self.progress, limits=self.limits.reshape(-1), metrics=self.metrics, hyper=self.hyper,
-            scalars=self.scalars, step_rates=step_rates, net_weights=net_weights.reshape(-1), order=self._order, keys=self._keys,
-            sums=self._sums, totals=self.totals,
-            epoch_totals=np.zeros((N_SUMS, epochs, len(self.lanes))),
+            layout=self.layout, run=run, first_group=0, end_group=0, n_steps=0, layers=self.layers,
+            lanes=nets.lanes[lanes], progress=np.zeros(end - first, np.int64),
+            limits=nets.limits[first:end].reshape(-1), metrics=metrics, hyper=nets.hyper[lanes],
+            scalars=nets.scalars[lanes], step_rates=step_rates, net_weights=net_weights.reshape(-1),
+            order=self._order, keys=self._keys, sums=self._sums, totals=np.zeros((N_SUMS, n)),
+            epoch_totals=np.zeros((N_SUMS, epochs, n)),
         )  # fmt: skip
+
+
+class NetTables:
+    """Settings and counters of nets, in groups of V; those of lanes without a net are zeros.
+
+    Attributes
+    ----------
+    lanes : table of `Lane`, (n_groups * V,)
+    hyper, scalars : ndarray of float64, (n_groups * V, numbers)
+    limits : ndarray, (n_groups, L, N_LIMITS, V)
+    """
+
+    def __init__(self, n_nets: int, n_layers: int, dtype: np.dtype[np.floating]) -> None:
+        v = n_lanes(dtype)
+        n_groups = -(-n_nets // v)
+        self.lanes = tables.new_table(Lane, n_groups * v)
+        self.hyper, self.scalars = np.zeros((n_groups * v, N_HYPER)), np.zeros((n_groups * v, N_SCALARS))
+        self.limits = np.zeros((n_groups, n_layers, N_LIMITS, v), dtype)

@@ -148,8 +148,6 @@ class Loop:
             self._stop(dict.fromkeys(self._active(), "interrupted"))
             raise
         finally:
-            for part in self._parts:  # after an error of a callback
-                part.engine.write_back()
             self._write_histories()
 
     def _active(self) -> list[int]:
@@ -250,8 +248,6 @@ class Loop:
     def _measure(self, part: _Part, block: dict[str, Numbers]) -> None:
         """Write the metrics that are functions, and those of validation, of the epoch that is done into a block."""
         with_functions = [k for k in part.positions if not all(m.compiled for m in self._nets[k].spec.metrics)]
-        if with_functions:
-            part.engine.write_back()
         validation = part.share.validation
         values: list[tuple[int, str, float]] = []
         for k in with_functions:
@@ -294,7 +290,6 @@ class Loop:
             for k in due:
                 self._logs[k] = {name: last[name][k] for name in self._keys[k]}
             if any(due.values()):
-                part.engine.write_back()
                 self._write_histories()
             for k, callbacks in due.items():
                 for callback in callbacks:
@@ -312,7 +307,6 @@ class Loop:
             out = [k for k in part.positions if k in reasons]
             if not out:
                 continue
-            part.engine.write_back()
             part.keep([place for place, k in enumerate(part.positions) if k not in reasons])
         self._parts = [part for part in self._parts if part.positions]
         for k, why in reasons.items():

@@ -75,11 +75,8 @@ class PopulationEngine(Protocol):
     def evaluate(self, rows: Rows) -> Sums:
         """Return the sums over some rows, as of one epoch; NaN for a net whose loss is not finite."""
 
-    def write_back(self) -> None:
-        """Write weights, slots and counters into the nets' engines, which callbacks and predictions read."""
-
     def keep(self, indices: Sequence[int]) -> None:
         """Go on with these of the present nets alone, by position and ascending."""
 
     def accepts(self) -> bool:
-        """Return whether the nets, whose settings may have changed after `write_back`, can go on in this engine."""
+        """Return whether the nets, whose settings callbacks may have changed, can go on in this engine."""
