@@ -7,6 +7,7 @@ vectors are the same to rounding, and have the bits of any other population.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import gc
 import pickle
 import sys
@@ -19,6 +20,7 @@ import fastnn
 from fastnn import Dense, Model, Population
 from fastnn._population import choose
 from fastnn.callbacks import EarlyStopping, LambdaCallback, ReduceLROnPlateau, TerminateOnNaN
+from fastnn.kernels.nn import rules
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-2.0, 2.0, (100, 3)).astype(np.float32)
@@ -119,6 +121,39 @@ def test_layers_losses_and_batches(layers, loss, y, batch_size):
         model = alone(1 + k, layers, loss=loss, data=(X, y), fits=(arguments,), optimizer=fastnn.Adam(1e-3))
         assert same_state(population[k], model)
         assert population[k].history.history.keys() == model.history.history.keys()
+
+
+ACTIVATIONS = [rule.name for rule in rules.ACTIVATIONS if not rule.rows]
+LOSSES = [
+    "squared_error", "sum_of_squares", "absolute_error", "huber", "log_cosh", "poisson", "gaussian_nll",
+    "binary_crossentropy", "softmax_crossentropy", fastnn.losses.quantile(0.1, 0.9),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("activation", "loss", "optimizer"),
+    [
+        *((name, "squared_error", "adam") for name in ACTIVATIONS),
+        *(("tanh", loss, "adam") for loss in LOSSES),
+        *(("tanh", "squared_error", optimizer) for optimizer in OPTIMIZERS if optimizer not in ("lbfgs", "lm")),
+    ],
+    ids=str,
+)
+def test_a_hundred_steps_in_double_precision(activation, loss, optimizer):
+    optimizer = fastnn.optimizers.get(optimizer)
+    if not callable(optimizer.learning_rate):
+        optimizer = dataclasses.replace(optimizer, learning_rate=1e-3)
+    classes = "crossentropy" in str(loss)
+    settings = {"loss": loss, "optimizer": optimizer, "dtype": "float64"}
+    layers, y = [Dense(6, activation), 2 if "softmax" in str(loss) or "gaussian" in str(loss) else 1], np.abs(Y)
+    if isinstance(loss, fastnn.losses.Loss):
+        layers = [Dense(6, activation), 2]
+    data = (X_TRAIN, LABELS[:80] if classes else y[:80])
+    fit = {"epochs": 10, "batch_size": 8}
+    population = Population(layers, 2, seed=3, **settings)
+    population.fit(*data, **fit)
+    for k in range(2):
+        assert same_state(population[k], alone(3 + k, layers, data=data, fits=(fit,), **settings))
 
 
 def test_settings_of_each_net():

@@ -236,18 +236,18 @@ class Engine:
         weights, biases = self._views(np.arange(self.params.size))
         return np.concatenate([a.ravel() for pair in zip(biases, weights, strict=True) for a in pair])
 
-    def set_progress(self, steps_done: int, scalars: tuple[float, ...]) -> None:
-        """Set what updates outside of this engine have changed besides `params` and `slots`."""
-        self.steps_done, self.scalars = steps_done, scalars
-        self._predictor = None
-        self.update_readers()
-
     def reset_slots(self, n_slots: int, *, averaged: bool = False) -> None:
         """Replace the optimizer's slots by zeros, for another kind of optimizer, and reset the average."""
         self.averaged = averaged
         self.slots = self._new_slots(n_slots + averaged)
         self.steps_done = 0
         self.scalars: tuple[float, ...] = ()
+        self._predictor = None
+        self.update_readers()
+
+    def set_progress(self, steps_done: int, scalars: tuple[float, ...]) -> None:
+        """Set what updates outside of this engine have changed besides `params` and `slots`."""
+        self.steps_done, self.scalars = steps_done, scalars
         self._predictor = None
         self.update_readers()
 

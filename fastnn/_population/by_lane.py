@@ -39,7 +39,7 @@ from fastnn.kernels.lang.simd import n_lanes
 from fastnn.kernels.loop.train_by_lane import train_by_lane
 from fastnn.kernels.nn.rules import initial_scalars
 from fastnn.kernels.tables import EVALUATE, N_METRICS, TRAIN, Data, round_up
-from fastnn.schedules import rates_of_steps
+from fastnn.schedules import LearningRate, rates_of_steps
 
 #: Seconds that compiled code runs before control returns to Python (progress, Ctrl-C).
 SLICE = 0.05
@@ -207,7 +207,7 @@ class ByLane:
     def _step_rates(self, done: int, epochs: int, n_steps: int) -> Numbers:
         """Return the rates of schedules and functions, (rows, steps), and write the row of each net into the tables."""
         places: dict[tuple[int, int], int] = {}  # many nets have the same schedule
-        of_places = []
+        of_places: list[tuple[LearningRate, int]] = []
         for k, net in enumerate(self._nets):
             rate = first_order(net).learning_rate
             place = -1
@@ -311,10 +311,9 @@ class ByLane:
 
     def _fill(self, found: Sums, block: list[int], done: int, plan: LanePlan) -> None:
         """Write the sums of the finished epochs of some nets into their columns."""
-        n = len(block)
-        finished = np.array(plan.lanes["finished"][:n])  # type: ignore[call-overload]
-        alive = np.array(plan.lanes["alive"][:n])  # type: ignore[call-overload]
-        totals = np.where(np.arange(plan.epoch_totals.shape[1])[:, None] < finished, plan.epoch_totals[:, :, :n], np.nan)
+        finished, alive = self._tables.lanes["finished"][block], self._tables.lanes["alive"][block]
+        totals = plan.epoch_totals[:, :, : len(block)]
+        totals = np.where(np.arange(totals.shape[1])[:, None] < finished, totals, np.nan)
         rows = slice(done, done + totals.shape[1])
         found.loss[rows, block], found.weight[rows, block] = totals[LOSS], totals[WEIGHT]
         found.penalty[rows, block] = totals[PENALTY]

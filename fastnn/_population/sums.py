@@ -54,7 +54,7 @@ class Sums:
 class PopulationEngine(Protocol):
     """Training of several nets by the same rows.
 
-    Each is made by ``Engine(nets, rows, batch_size=..., shuffle=..., shared_order=..., sample_weight=..., n_threads=...)``:
+    Each is made by ``Engine(nets, rows, *, batch_size, shuffle, shared_order, sample_weight, n_threads)``:
 
     - nets : sequence of Net, built; each with a first-order optimizer
     - rows : Rows of training, all of which take part (`Rows.index` is None)

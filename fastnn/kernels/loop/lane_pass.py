@@ -5,8 +5,6 @@ All functions work on the buffers of one thread (`work`) and the parameters of o
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastnn.kernels.ids import NO_METRIC
 from fastnn.kernels.lane_tables import DROPOUT, FIRST_METRIC, LOSS, N_LIMITS, LaneLayer, LanePlan
 from fastnn.kernels.lang.compiler import device_function

@@ -326,7 +326,7 @@ def run_groups(state: LaneState, plan: LanePlan, data: Data, sync: Any, thread: 
         goes_on = True
         is_begin = True
         while number < end and goes_on:
-            if is_begin or plan.run.shuffle and number % epoch_steps == 0:
+            if is_begin or (plan.run.shuffle and number % epoch_steps == 0):
                 order_of_lanes(plan, number // epoch_steps, group, thread)
             is_begin = False
             goes_on = step_by_lane(plan, data, params, slots, work, number, group, thread)

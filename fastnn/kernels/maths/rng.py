@@ -69,9 +69,10 @@ def _lower_uniform(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 
 def _all_lanes(builder: Any, scalar: Any, n: int) -> Any:
     """Generate a vector of n lanes with a scalar in each."""
-    vt = ir.VectorType(scalar.type, n)
-    one = builder.insert_element(ir.Constant(vt, ir.Undefined), scalar, ir.Constant(ir.IntType(32), 0))
-    return builder.shuffle_vector(one, ir.Constant(vt, ir.Undefined), ir.Constant(ir.VectorType(ir.IntType(32), n), [0] * n))
+    word = ir.IntType(32)
+    nothing = ir.Constant(ir.VectorType(scalar.type, n), ir.Undefined)
+    one = builder.insert_element(nothing, scalar, ir.Constant(word, 0))
+    return builder.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(word, n), [0] * n))
 
 
 def _emit_uniform(builder: Any, vt: Any, low: Any, high: Any, counters: Any) -> Any:
