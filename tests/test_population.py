@@ -125,7 +125,7 @@ def test_layers_losses_and_batches(layers, loss, y, batch_size):
 
 ACTIVATIONS = [rule.name for rule in rules.ACTIVATIONS if not rule.rows]
 LOSSES = [
-    "squared_error", "sum_of_squares", "absolute_error", "huber", "log_cosh", "poisson", "gaussian_nll",
+    "squared_error", "sum_of_squares", "absolute_error", "huber", "poisson", "gaussian_nll",
     "binary_crossentropy", "softmax_crossentropy", fastnn.losses.quantile(0.1, 0.9),
 ]  # fmt: skip
 
@@ -149,7 +149,7 @@ def test_a_hundred_steps_in_double_precision(activation, loss, optimizer):
     if isinstance(loss, fastnn.losses.Loss):
         layers = [Dense(6, activation), 2]
     data = (X_TRAIN, LABELS[:80] if classes else y[:80])
-    fit = {"epochs": 10, "batch_size": 8}
+    fit = {"epochs": 9, "batch_size": 7}
     population = Population(layers, 2, seed=3, **settings)
     population.fit(*data, **fit)
     for k in range(2):

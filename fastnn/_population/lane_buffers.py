@@ -135,7 +135,7 @@ class LaneBuffers:
 
 
 class NetTables:
-    """Settings and counters of nets, in groups of V; those of lanes without a net are zeros.
+    """Settings and counters of nets, in groups of V; those of lanes without a net are 0 and not alive.
 
     Attributes
     ----------
@@ -148,5 +148,6 @@ class NetTables:
         v = n_lanes(dtype)
         n_groups = -(-n_nets // v)
         self.lanes = tables.new_table(Lane, n_groups * v)
+        self.lanes["rates"] = -1  # lanes without a net read no schedule
         self.hyper, self.scalars = np.zeros((n_groups * v, N_HYPER)), np.zeros((n_groups * v, N_SCALARS))
         self.limits = np.zeros((n_groups, n_layers, N_LIMITS, v), dtype)
