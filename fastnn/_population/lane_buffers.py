@@ -99,7 +99,7 @@ class LaneBuffers:
         self._work = tables.aligned_zeros(n_threads * arena.end, dtype)
         parameters = self._work.reshape(n_threads, -1)[:, loss_parameters : loss_parameters + sizes[-1]]
         parameters[:] = architecture.loss_parameters
-        self._keys = np.zeros(n_threads * v, np.int64)
+        self._keys = np.zeros(n_threads * v, np.uint64)
         self._sums = np.zeros((n_threads, N_SUMS, v))
         self._order = np.zeros(0, np.int64)
 

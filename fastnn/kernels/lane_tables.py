@@ -129,7 +129,7 @@ class LanePlan(NamedTuple):
     step_rates: NDArray[np.float64]  # (rows, steps of the run): learning rates
     net_weights: NDArray[Any]  # (n_groups * V * n,): weights of rows of each lane; or (0,) for those of the data
     order: NDArray[np.int64]  # (n_threads * V * n,), overwritten: the rows of an epoch
-    keys: NDArray[np.int64]  # (n_threads * V,), overwritten: of the random numbers of each lane
+    keys: NDArray[np.uint64]  # (n_threads * V,), overwritten: of the random numbers of each lane
     sums: NDArray[np.float64]  # (n_threads, N_SUMS, V), overwritten: of a batch
     totals: NDArray[np.float64]  # (N_SUMS, n_groups * V), added to; cleared at the end of each epoch
     epoch_totals: NDArray[np.float64]  # (N_SUMS, epochs of the run, n_groups * V), overwritten

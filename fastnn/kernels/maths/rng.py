@@ -97,7 +97,7 @@ def _emit_uniform(builder: Any, vt: Any, low: Any, high: Any, counters: Any) -> 
 
 def _type_uniform_by_lane(like: Any, keys: Any, counter: Any) -> Any:
     element = element_of(like)
-    of_keys = isinstance(keys, types.CPointer) and keys.dtype == types.int64
+    of_keys = isinstance(keys, types.CPointer) and keys.dtype == types.uint64
     return None if element is None or not of_keys else Vector(element)(like, keys, types.int64)
 
 
@@ -105,10 +105,10 @@ def _type_uniform_by_lane(like: Any, keys: Any, counter: Any) -> Any:
 def uniform_by_lane(like: Any, keys: Any, counter: Any) -> Any:
     """Return a vector of random numbers in [0, 1): lane i is that of `uniform` for key i and the counter.
 
-    `like` is a pointer of the type of the result; `keys` points to an int64 per lane.
+    `like` is a pointer of the type of the result; `keys` points to a uint64 per lane.
     """
     n = n_lanes(like.dtype)
-    return np.array([uniform(like, int(key) & 0xFFFFFFFFFFFFFFFF, counter)[0] for key in keys[:n]], like.dtype)
+    return np.array([uniform(like, key, counter)[0] for key in keys[:n]], like.dtype)
 
 
 @uniform_by_lane.lower
