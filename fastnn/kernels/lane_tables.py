@@ -116,9 +116,9 @@ class LanePlan(NamedTuple):
 
     layout: LaneLayout
     run: LaneRun
-    first_group: int  # groups to be run: this one,
-    end_group: int  # up to before this one,
-    n_steps: int  # for at most so many steps
+    first_group: int  # first group to be run
+    end_group: int  # group to stop before
+    n_steps: int  # maximum number of steps
     layers: Table[LaneLayer]  # (L,)
     lanes: Table[Lane]  # (n_groups * V,)
     progress: NDArray[np.int64]  # (n_groups,), overwritten: next step of the run
