@@ -109,7 +109,7 @@ def draw(picture: str, probabilities: np.ndarray, X: np.ndarray, y: np.ndarray) 
         for spiral, colour in enumerate(colours):
             axes.scatter(*X[y == spiral].T, s=12, color=colour, edgecolors="white", linewidths=0.3)
         axes.set(title="Two spirals, mapped by a C program", xlabel="x[0]", ylabel="x[1]")
-        figure.colorbar(shown, label="probability of the orange spiral")
+        figure.colorbar(shown, label="probability of the blue spiral")
         figure.savefig(picture)
 
 

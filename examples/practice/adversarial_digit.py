@@ -78,7 +78,7 @@ def draw(
             ax.set(xticks=[], yticks=[])
         ax = curves.subplots()
         for (name, one), colour, (at, side) in zip(
-            found.items(), (palette[3], palette[0]), ((2, "right"), (4, "left")), strict=True
+            found.items(), (palette[3], palette[1]), ((2, "right"), (4, "left")), strict=True
         ):
             ax.plot(RADII, 100 * np.array(one.accuracy), "o-", color=colour)
             label = f"trained\n{name}" if adversarial(name) else f"{name}\ntraining"

@@ -80,14 +80,14 @@ def draw(picture: str, X: np.ndarray, results: dict[str, np.ndarray]) -> None:
             axes[0].set_ylabel(f"picture {row}", fontsize=10)
         left.suptitle("The task: which picture is it?")
         ax = right.subplots()
-        for values, colour in zip(results.values(), fastnn.plot.COLORS, strict=False):
+        for values, colour in zip(results.values(), ("C0", "C1"), strict=True):
             ax.plot(LABELS, 100 * values.T, ".", color=colour, alpha=0.5)
             ax.plot(LABELS, 100 * values.mean(axis=0), color=colour)
         ax.set(xscale="log", xticks=LABELS, xticklabels=LABELS, ylim=(0, 100))
         ax.set(xlabel="labelled rows per digit", ylabel="test accuracy (%)", title="What it learnt serves the digits")
         ax.minorticks_off()
         ends = [(LABELS[-1], 100 * values[:, -1].mean()) for values in results.values()]
-        fastnn.plot.label_ends(ax, ends, ["self-\nsupervised\nfirst", "labels\nonly"], fastnn.plot.COLORS[:2])
+        fastnn.plot.label_ends(ax, ends, ["self-\nsupervised\nfirst", "labels\nonly"], ["C0", "C1"])
         figure.savefig(picture)
 
 
