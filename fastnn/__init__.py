@@ -80,13 +80,13 @@ __all__ += optimizers.__all__
 _MODULES = (
     "activations", "augmentation", "callbacks", "custom", "datasets", "estimators", "explain", "history",
     "initializers", "interchange", "jit", "layers", "losses", "lr_finder", "metrics", "model", "optimizers",
-    "playground", "plot", "population", "regularizers", "robust", "schedules", "solvers",
+    "playground", "plot", "population", "regularizers", "robust", "schedules", "script", "solvers",
 )  # fmt: skip
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 #: Names of `fastnn.population`, which is imported on first access.
 _POPULATION = ("Population", "PopulationHistory", "load_population")
 #: Modules that are imported on first access.
-_LATER = ("estimators", "explain", "interchange", "jit", "playground", "plot", "population", "robust")
+_LATER = ("estimators", "explain", "interchange", "jit", "playground", "plot", "population", "robust", "script")
 
 
 def __dir__() -> list[str]:

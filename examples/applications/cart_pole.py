@@ -24,7 +24,7 @@ import numba
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 #: An episode ends after this number of steps of 0.02 s, or where cart or pole leave these ranges.
 LONGEST = 500

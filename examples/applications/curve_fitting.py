@@ -16,7 +16,7 @@ import time
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 ROWS = 200
 NOISE = 0.05

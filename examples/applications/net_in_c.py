@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 SIDE = 200  # points of the map from left to right, and from top to bottom
 PROGRAM = """\

@@ -18,7 +18,7 @@ import numba
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 STEP = 0.05
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 ROWS = 640
 #: Name: rows per update, learning rate (each the best of a few), epochs (as a multiple of those of stochastic descent).

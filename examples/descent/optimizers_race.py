@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 warnings.filterwarnings("ignore", category=fastnn.TrainingWarning)  # some of the racers oscillate
 

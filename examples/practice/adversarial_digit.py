@@ -16,8 +16,8 @@ import time
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
 from fastnn.robust import FGSM, RobustAccuracy, accuracy_under_attack, pgd
+from fastnn.script import run_script
 
 EPS = 0.15
 LIMITS = (0.0, 1.0)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 WIDTHS, DEPTHS = (4, 8, 16, 32, 64, 128), (1, 2, 3)
 

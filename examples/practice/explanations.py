@@ -15,7 +15,7 @@ import numpy as np
 
 import fastnn
 from fastnn import explain
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 DELETED = 12
 

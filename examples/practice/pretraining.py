@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 #: Labelled rows per digit.
 LABELS = (1, 2, 5, 10)

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 
 def versions(X: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:

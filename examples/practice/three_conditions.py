@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 UNITS, FEW_UNITS = 64, 2
 FEW_LABELS, WRONG = 30, 0.8

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 
 def placed(X: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:

@@ -18,7 +18,7 @@ import importlib.util
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 SIDE = 14
 NETS = {"linear": (), "small net": (8,), "medium net": (32,), "large net": (256, 64)}

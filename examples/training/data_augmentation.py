@@ -21,7 +21,7 @@ import numba
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 DISTANCES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 ROWS, WRONG = 200, 30
 #: Trainings whose losses are drawn.

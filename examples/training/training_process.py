@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 BATCH = 64
 PATIENCE = 5
