@@ -125,9 +125,8 @@ def _after_fork() -> None:
 def _at_exit() -> None:
     """End what is being compiled, as LLVM must not be in use while the process is torn down.
 
-    LLVM cannot be stopped in the middle of a function. Without this wait Python would wait as long, or for ever: it
-    destroys llvmlite's objects, for which it needs the lock that the other thread has while LLVM works. An interrupt in
-    the wait ends the process at once.
+    LLVM cannot be stopped in the middle of a call, which may take some seconds. A shorter wait would gain nothing:
+    measured without any, the end of the process took as long. An interrupt in the wait ends the process at once.
     """
     try:
         for job in list(_jobs):
