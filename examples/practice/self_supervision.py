@@ -8,7 +8,7 @@ networks", NIPS, 2014).
 
 What it has found is seen by looking for the nearest picture, where the new digits stand in another corner than the
 known ones. By their pixels the nearest picture is any that covers the same place. By the outputs of the hidden layer it
-mostly shows the same digit, though the net was never told that there are ten. (Among digits in the same place the
+mostly shows the same digit, though no label says that there are ten. (Among digits in the same place the
 pixels serve as well.)
 
 Run it with ``python examples/practice/self_supervision.py [picture.png]``.
