@@ -32,10 +32,15 @@ from fastnn.optimizers import *  # noqa: F403
 from fastnn.regularizers import L1, L1L2, L2
 
 if TYPE_CHECKING:
+    from fastnn import ensemble as ensemble
     from fastnn import explain as explain
+    from fastnn import intervals as intervals
     from fastnn import playground as playground
     from fastnn import plot as plot
     from fastnn import robust as robust
+    from fastnn import search as search
+    from fastnn.ensemble import Ensemble as Ensemble
+    from fastnn.ensemble import load_ensemble as load_ensemble
     from fastnn.estimators import MLPClassifier as MLPClassifier
     from fastnn.estimators import MLPRegressor as MLPRegressor
     from fastnn.population import Population as Population
@@ -78,19 +83,25 @@ __all__ += optimizers.__all__
 
 #: Public modules, and names that are imported on first access, as they need scikit-learn.
 _MODULES = (
-    "activations", "augmentation", "callbacks", "custom", "datasets", "estimators", "explain", "history",
-    "initializers", "interchange", "jit", "layers", "losses", "lr_finder", "metrics", "model", "optimizers",
-    "playground", "plot", "population", "regularizers", "robust", "schedules", "script", "solvers",
+    "activations", "augmentation", "callbacks", "custom", "datasets", "ensemble", "estimators", "explain", "history",
+    "initializers", "interchange", "intervals", "jit", "layers", "losses", "lr_finder", "metrics", "model",
+    "optimizers", "playground", "plot", "population", "regularizers", "robust", "schedules", "script", "search",
+    "solvers",
 )  # fmt: skip
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 #: Names of `fastnn.population`, which is imported on first access.
 _POPULATION = ("Population", "PopulationHistory", "load_population")
+#: Names of `fastnn.ensemble`, likewise.
+_ENSEMBLE = ("Ensemble", "load_ensemble")
 #: Modules that are imported on first access.
-_LATER = ("estimators", "explain", "interchange", "jit", "playground", "plot", "population", "robust", "script")
+_LATER = (
+    "ensemble", "estimators", "explain", "interchange", "intervals", "jit", "playground", "plot", "population",
+    "robust", "script", "search",
+)  # fmt: skip
 
 
 def __dir__() -> list[str]:
-    return sorted({*__all__, *_MODULES, *_ESTIMATORS, *_POPULATION})
+    return sorted({*__all__, *_MODULES, *_ESTIMATORS, *_POPULATION, *_ENSEMBLE})
 
 
 def __getattr__(name: str) -> Any:
@@ -101,6 +112,8 @@ def __getattr__(name: str) -> Any:
         return getattr(importlib.import_module("fastnn.estimators"), name)
     if name in _POPULATION:
         return getattr(importlib.import_module("fastnn.population"), name)
+    if name in _ENSEMBLE:
+        return getattr(importlib.import_module("fastnn.ensemble"), name)
     text = no_attribute("fastnn", name, PUBLIC_NAMES, __dir__())
     # `from fastnn import name` ignores the text of an AttributeError.
     importing = sys._getframe(1).f_globals.get("__name__") == "importlib._bootstrap"

@@ -45,6 +45,7 @@ __all__ = [
     "LambdaCallback",
     "LearningRateScheduler",
     "ModelCheckpoint",
+    "OptunaPruning",
     "ReduceLROnPlateau",
     "Snapshot",
     "Snapshots",
@@ -623,6 +624,62 @@ class Snapshots(Callback, Sequence[Snapshot]):
     def __getitem__(self, index: int | slice) -> Snapshot | list[Snapshot]:
         """Return a copy, or a list of copies, by position."""
         return self._kept[index]
+
+
+@explained
+class OptunaPruning(Callback):
+    """Report a value to a trial of Optuna after each epoch, and end the trial when Optuna's pruner says so.
+
+    Parameters
+    ----------
+    trial : optuna.trial.Trial
+        Any object with its methods `report` and `should_prune`.
+    monitor : str
+        Name in the logs. Whether less or more is better is what the study says.
+
+    Raises
+    ------
+    TypeError
+        If `trial` has not these methods.
+
+    Notes
+    -----
+    A pruned training ends by ``optuna.TrialPruned``, which `Study.optimize` counts as such; the model is then as after
+    the epoch. A value that is not finite prunes the trial, too.
+
+    Examples
+    --------
+    >>> def objective(trial):
+    ...     rate = trial.suggest_float("learning_rate", 1e-4, 1e-1, log=True)
+    ...     model = fastnn.Model([16, 10], loss="softmax_crossentropy", optimizer=fastnn.Adam(rate), seed=0)
+    ...     pruning = fastnn.callbacks.OptunaPruning(trial)
+    ...     history = model.fit(X, y, epochs=20, validation_split=0.2, callbacks=pruning)
+    ...     return history["val_loss"][-1]
+    """
+
+    def __init__(self, trial: Any, monitor: str = "val_loss") -> None:
+        for name in ("report", "should_prune"):
+            if not callable(getattr(trial, name, None)):
+                raise TypeError(must_be("trial", "an optuna.trial.Trial", trial))
+        self._monitor = _Monitor(monitor, "min", 0.0)
+        self.trial, self.monitor = trial, monitor
+        self._epochs = 0
+
+    def on_train_begin(self, logs: Logs) -> None:
+        """Validate that the value will be there."""
+        self._monitor.check(self)
+        self._epochs = 0
+
+    def on_epoch_end(self, epoch: int, logs: Logs) -> None:
+        """Report the value, and raise ``optuna.TrialPruned`` if the trial is to end."""
+        value = self._monitor.read(logs)
+        if math.isfinite(value):
+            self.trial.report(value, self._epochs)
+        self._epochs += 1
+        if not math.isfinite(value) or self.trial.should_prune():
+            import optuna  # the trial comes from it
+
+            raise optuna.TrialPruned(f"{self.monitor} is {value:.4g} after {self._epochs} epochs.")
 
 
 class TerminateOnNaN(Callback):

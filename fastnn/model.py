@@ -1023,6 +1023,11 @@ def net_of(model: Model) -> Net:
     return model._net
 
 
+def replace_net(model: Model, net: Net) -> None:
+    """Give a model the net that another process has trained, for modules of this package above `Model`."""
+    model._net = net
+
+
 def subject_of(model: Any) -> Subject:
     """Return the net of a Model or of a fitted estimator, for modules of this package above `Model`.
 

@@ -631,10 +631,7 @@ class Population:
         TypeError, ValueError, OSError
             As for `Model.save`.
         """
-        check_suffix("path", path)
-        if isinstance(path, str | os.PathLike):
-            path = as_path("path", path)
-        population_state.write(path, self._nets(), self._best_epochs)
+        write(path, self)
 
     # ---------------------------------------------------------------------------------------------- texts
 
@@ -685,12 +682,33 @@ def load_population(path: PathOrFile, *, n_threads: int | None = None) -> Popula
     ValueError
         If the file is truncated or damaged, holds one model, or is of another format or a later version.
     """
+    return read(path, n_threads=n_threads)[0]
+
+
+def write(path: PathOrFile, population: Population, extra: Mapping[str, Any] | None = None) -> None:
+    """Write a population and what else a file holds, for modules of this package above.
+
+    Parameters
+    ----------
+    path : path or binary file
+    population : Population
+    extra : mapping or None
+        Values as of JSON, by names that no population has.
+    """
+    check_suffix("path", path)
     if isinstance(path, str | os.PathLike):
         path = as_path("path", path)
-    nets, best_epochs = population_state.read(path, n_threads=n_threads)
+    population_state.write(path, population._nets(), population._best_epochs, extra)
+
+
+def read(path: PathOrFile, *, n_threads: int | None) -> tuple[Population, dict[str, Any]]:
+    """Read a population and the header of its file, for modules of this package above."""
+    if isinstance(path, str | os.PathLike):
+        path = as_path("path", path)
+    nets, best_epochs, header = population_state.read(path, n_threads=n_threads)
     made = Population.of([model_of(net) for net in nets], n_threads=n_threads)
     made._best_epochs = best_epochs
-    return made
+    return made, header
 
 
 def _items_of_layers(layers: Any) -> tuple[Any, ...] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import itertools
 import math
+import sys
 import types
 
 import numpy as np
@@ -577,3 +578,52 @@ def test_arguments_of_snapshots(name, wrong):
 def test_snapshots_as_text():
     assert repr(Snapshots()) == "Snapshots(1)"
     assert repr(Snapshots(5)) == "Snapshots(5)"
+
+
+# -------------------------------------------------------------------------------------------------- OptunaPruning
+
+
+class FakeTrial:
+    """The two methods of a trial of Optuna."""
+
+    def __init__(self, ends=99):
+        self.values, self.ends = [], ends
+
+    def report(self, value, step):
+        self.values.append((step, value))
+
+    def should_prune(self):
+        return len(self.values) >= self.ends
+
+
+def test_optuna_has_each_value():
+    trial = FakeTrial()
+    model = fastnn.Model([3, 1], loss="squared_error", seed=0)
+    pruning = fastnn.callbacks.OptunaPruning(trial, monitor="loss")
+    for _ in range(2):  # steps begin anew
+        trial.values.clear()
+        history = model.fit(np.ones((8, 2)), np.zeros(8), epochs=3, callbacks=pruning)
+        assert trial.values == list(enumerate(history["loss"]))
+
+
+@pytest.mark.parametrize("bad", ["pruner", "infinity"])
+def test_optuna_ends_a_training(monkeypatch, bad):
+    class TrialPruned(Exception):  # noqa: N818  # Optuna's name
+        pass
+
+    monkeypatch.setitem(sys.modules, "optuna", types.SimpleNamespace(TrialPruned=TrialPruned))
+    trial = FakeTrial(ends=2)
+    model = fastnn.Model([1], loss="squared_error", seed=0, metrics=[fastnn.metrics.Metric("odd", lambda t, u: np.inf)])
+    pruning = fastnn.callbacks.OptunaPruning(trial, monitor="loss" if bad == "pruner" else "odd")
+    with pytest.raises(TrialPruned, match="after 2 epochs" if bad == "pruner" else "inf after 1 epochs"):
+        model.fit(np.ones((8, 2)), np.zeros(8), epochs=5, callbacks=pruning)
+    assert len(model.history) == (2 if bad == "pruner" else 1)
+    assert len(trial.values) == (2 if bad == "pruner" else 0)
+
+
+def test_optuna_pruning_is_validated():
+    with pytest.raises(TypeError, match="trial must be"):
+        fastnn.callbacks.OptunaPruning(object())
+    model = fastnn.Model([1], loss="squared_error")
+    with pytest.raises(ValueError, match=r"monitor='val_loss', which is missing"):
+        model.fit(np.ones((8, 2)), np.zeros(8), callbacks=fastnn.callbacks.OptunaPruning(FakeTrial()))

@@ -22,8 +22,18 @@ from fastnn._validation import CONVERSION_ERRORS
 BestEpochs = dict[int, tuple[int, int]]
 
 
-def write(path: npz.PathOrFile, nets: Sequence[Net], best_epochs: BestEpochs) -> None:
+def write(
+    path: npz.PathOrFile, nets: Sequence[Net], best_epochs: BestEpochs, extra: Mapping[str, Any] | None = None
+) -> None:
     """Write nets into one file, which is replaced atomically.
+
+    Parameters
+    ----------
+    path : path or binary file
+    nets : sequence of Net
+    best_epochs : dict
+    extra : mapping or None
+        What else the file holds, as JSON: that of an ensemble or a search.
 
     Raises
     ------
@@ -57,11 +67,11 @@ def write(path: npz.PathOrFile, nets: Sequence[Net], best_epochs: BestEpochs) ->
     names = list(series)
     entries |= {f"series_{k}": np.array(series[name]) for k, name in enumerate(names)}
     best = [[k, *pair] for k, pair in best_epochs.items()]
-    npz.write(path, {"nets": headers, "series": names, "best_epochs": best}, entries)
+    npz.write(path, {"nets": headers, "series": names, "best_epochs": best, **(extra or {})}, entries)
 
 
-def read(path: npz.PathOrFile, *, n_threads: int | None) -> tuple[list[Net], BestEpochs]:
-    """Read the nets that `write` has written.
+def read(path: npz.PathOrFile, *, n_threads: int | None) -> tuple[list[Net], BestEpochs, dict[str, Any]]:
+    """Read the nets that `write` has written, with their best epochs and all that is in the header.
 
     Raises
     ------
@@ -75,7 +85,7 @@ def read(path: npz.PathOrFile, *, n_threads: int | None) -> tuple[list[Net], Bes
         if "nets" not in archive.header:
             raise ValueError(f"{npz.label_of(path)} holds one model, and no population: call fastnn.load.")
         try:
-            return _nets(archive.header, archive.arrays(), threads)
+            return *_nets(archive.header, archive.arrays(), threads), dict(archive.header)
         except CONVERSION_ERRORS as error:  # whatever follows from values that no population has
             if isinstance(error, ValueError) and str(error).startswith(npz.label_of(path)):
                 raise

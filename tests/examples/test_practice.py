@@ -96,6 +96,22 @@ def test_a_search_chooses_a_simple_net_that_is_as_good(run):
     assert "standard error" in printed
 
 
+def test_an_ensemble_shows_where_rows_are_missing(run):
+    results, printed = run("practice/error_bars", nets=8, epochs=250)
+    assert results["spread in the gap"] > 2 * results["spread near rows"]
+    assert 0.82 <= results["coverage"] <= 0.97  # of the 80 rows that measure errors, once
+    assert "coverage" in printed
+
+
+def test_halvings_of_both_libraries_find_good_settings(run):
+    pytest.importorskip("sklearn")
+    results, printed = run("practice/settings_search", rows=300, candidates=27, peer_candidates=3, epochs=9)
+    assert set(results) == {"fastnn", "scikit-learn"}
+    assert results["fastnn"][1] > 0.8
+    assert results["fastnn"][2] > results["scikit-learn"][2] - 0.05
+    assert "27 candidates" in printed
+
+
 def test_nets_that_differ_in_their_start_end_at_different_losses(run):
     losses, printed = run("practice/start_weights", nets=32, epochs=200)
     assert losses.shape == (200, 32)

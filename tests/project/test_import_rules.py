@@ -24,7 +24,11 @@ ROOMS = (
     "__main__",
     "playground",
     "interchange",
-    "estimators explain plot robust",
+    "explain plot robust",
+    "intervals search",
+    "estimators",
+    "ensemble",
+    "_chunks",
     "population",
     "model",
     "_persistence _population lr_finder _embedding",
@@ -42,7 +46,7 @@ ROOMS = (
 #: The same inside `kernels`.
 KERNEL_ROOMS = ("loop", "nn", "linalg tables", "maths", "lang ids")
 #: Longest chain of rooms above the kernels, and inside.
-MAX_LEVELS, MAX_KERNEL_LEVELS = 12, 5
+MAX_LEVELS, MAX_KERNEL_LEVELS = 13, 5
 
 #: Top-level packages that may be imported when fastnn is; all else only where it is used.
 CORE = {"fastnn", "numpy", "numba", "llvmlite"}

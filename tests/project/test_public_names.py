@@ -16,7 +16,8 @@ NOUNS = [m.name for m in pkgutil.iter_modules(fastnn.__path__) if not m.name.sta
 
 def test_the_package():
     shown = dir(fastnn)
-    assert set(shown) == {*fastnn.__all__, *NOUNS, "MLPClassifier", "MLPRegressor", *fastnn.population.__all__}
+    assert set(shown) == {*fastnn.__all__, *NOUNS, "MLPClassifier", "MLPRegressor", *fastnn.population.__all__,
+                          *fastnn.ensemble.__all__}  # fmt: skip
     assert len(shown) == len(set(shown))
     for name in shown:
         assert getattr(fastnn, name) is not None
