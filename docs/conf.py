@@ -10,6 +10,8 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
+# The gallery resolves the names in examples, also in those that it does not run.
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx_gallery.sorting import ExplicitOrder
