@@ -40,7 +40,7 @@ ROOMS = (
     "activations losses schedules solvers regularizers _errors",
     "history datasets _results",
     "_figure",
-    "_validation _representation _version _numba_types _script",
+    "_validation _representation _version _numba_types script",
     "kernels",
 )
 #: The same inside `kernels`.
