@@ -44,7 +44,7 @@ ROOMS = (
     "kernels",
 )
 #: The same inside `kernels`.
-KERNEL_ROOMS = ("loop", "nn", "linalg tables", "maths", "lang ids")
+KERNEL_ROOMS = ("loop", "nn lane_tables", "linalg tables", "maths", "lang ids")
 #: Longest chain of rooms above the kernels, and inside.
 MAX_LEVELS, MAX_KERNEL_LEVELS = 13, 5
 
