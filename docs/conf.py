@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import re
 import shutil
 import warnings
@@ -9,6 +10,8 @@ from importlib.metadata import version as installed_version
 from pathlib import Path
 from typing import Any
 
+# The gallery resolves the names in examples, also in those that it does not run.
+from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx_gallery.sorting import ExplicitOrder
@@ -83,6 +86,10 @@ class CourseOrder:
         return COURSE.index((self.section, Path(file).stem))
 
 
+#: Examples that also write a film, if the name of the picture ends so.
+FILMS = {"hidden_space_unfolding": ".gif"}
+
+
 def picture_argument(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) -> list[str]:
     """Return the arguments an example runs with: where to write its picture."""
     PICTURES.mkdir(parents=True, exist_ok=True)
@@ -90,15 +97,42 @@ def picture_argument(gallery_conf: dict[str, Any], script_vars: dict[str, Any]) 
 
 
 def picture_scraper(block: Any, block_vars: dict[str, Any], gallery_conf: dict[str, Any]) -> str:
-    """Move the picture that an example has written into the gallery; return the text that shows it."""
+    """Move the picture that an example has written into the gallery, make its film; return the text that shows them."""
     from sphinx_gallery.scrapers import figure_rst
 
-    written = PICTURES / (Path(block_vars["src_file"]).stem + ".png")
+    name = Path(block_vars["src_file"]).stem
+    written = PICTURES / f"{name}.png"
     if not written.exists():
         return ""
-    target = next(block_vars["image_path_iterator"])
-    shutil.move(written, target)
-    return figure_rst([target], gallery_conf["src_dir"])
+    targets = [next(block_vars["image_path_iterator"])]
+    shutil.move(written, targets[0])
+    if name in FILMS:
+        targets.append(str(Path(next(block_vars["image_path_iterator"])).with_suffix(FILMS[name])))
+        block_vars["example_globals"]["main"](targets[1])
+    return "".join(figure_rst([target], gallery_conf["src_dir"]) for target in targets)
+
+
+def draw_guide(app: Sphinx) -> None:
+    """Run the code of the guide's page on pictures, and write what a block leaves as `figure` or `film`.
+
+    A link to a picture behind a block names the file. The files are kept until the page is newer.
+    """
+    page = HERE / "guide" / "pictures.md"
+    blocks = re.findall(
+        r"^```pycon\n(.*?)^```$(?:\n\n!\[[^]]*\]\((.*?)\))?", page.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE
+    )
+    files = [page.parent / file for _, file in blocks if file]
+    if all(file.exists() and file.stat().st_mtime > page.stat().st_mtime for file in files):
+        return
+    files[0].parent.mkdir(exist_ok=True)
+    names: dict[str, Any] = {}
+    for block, file in blocks:
+        for example in doctest.DocTestParser().get_examples(block):
+            exec(example.source, names)
+        if file.endswith(".gif"):
+            names["film"].save(page.parent / file)
+        elif file:
+            names["figure"].savefig(page.parent / file)
 
 
 sphinx_gallery_conf = {
@@ -186,6 +220,7 @@ def find_in_fastnn(app: Sphinx, env: Any, node: Any, contnode: Any) -> Any:
 
 def setup(app: Sphinx) -> None:
     """Connect the functions above."""
+    app.connect("builder-inited", draw_guide)
     app.connect("missing-reference", find_in_fastnn)
     app.connect("autodoc-skip-member", skip_foreign)
     app.connect("autodoc-process-docstring", repair_docstring, priority=900)  # after numpydoc

@@ -86,7 +86,8 @@ __all__ += optimizers.__all__
 _MODULES = (
     "activations", "augmentation", "callbacks", "custom", "datasets", "ensemble", "estimators", "explain", "history",
     "initializers", "interchange", "intervals", "jit", "layers", "losses", "lr_finder", "metrics", "model",
-    "optimizers", "playground", "plot", "population", "regularizers", "robust", "schedules", "search", "solvers",
+    "optimizers", "playground", "plot", "population", "regularizers", "robust", "schedules", "script", "search",
+    "solvers",
 )  # fmt: skip
 _ESTIMATORS = ("MLPClassifier", "MLPRegressor")
 #: Names of `fastnn.population`, which is imported on first access.
@@ -96,7 +97,7 @@ _ENSEMBLE = ("Ensemble", "load_ensemble")
 #: Modules that are imported on first access.
 _LATER = (
     "ensemble", "estimators", "explain", "interchange", "intervals", "jit", "playground", "plot", "population",
-    "robust", "search",
+    "robust", "script", "search",
 )  # fmt: skip
 
 

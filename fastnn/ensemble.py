@@ -190,8 +190,8 @@ class Ensemble:
         validation_split : float
             Fraction of the rows, drawn by the seed of the first net, that no net is trained on.
         n_jobs : int or None
-            Number of workers of joblib that share the nets, as for `joblib.Parallel`; -1 is all processors. None is
-            one, which uses all processors by threads, unless a `joblib.parallel_config` states others. The results are
+            Number of workers of joblib that share the nets, as for joblib.Parallel; -1 is all processors. None is
+            one, which uses all processors by threads, unless a joblib.parallel_config states others. The results are
             the same to the bit.
 
         Returns

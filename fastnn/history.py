@@ -318,7 +318,7 @@ class History:
         """Draw a value of training and validation, and where the validation loss is lowest."""
         epochs = [epoch + 1 for epoch in self._epoch]
         ends, texts, colours = [], [], []
-        series = (("training", name, COLORS[0], "-"), ("validation", f"val_{name}", COLORS[1], "--"))
+        series = (("training", name, COLORS[1], "-"), ("validation", f"val_{name}", COLORS[0], "--"))
         for text, key, colour, line_style in series:
             if key not in self._history:
                 continue
@@ -346,7 +346,7 @@ class History:
             note_at(panel, epochs[best], f"best epoch: {epochs[best]}")
             low, high = panel.get_ylim()
             if low <= value <= high:  # a logarithmic scale has no 0
-                panel.plot([epochs[best]], [value], "o", color=COLORS[1], clip_on=False, zorder=4)
+                panel.plot([epochs[best]], [value], "o", color=COLORS[0], clip_on=False, zorder=4)
 
     def _best_epoch(self) -> int | None:
         """Return the place of the lowest validation loss; None without validation."""

@@ -147,8 +147,8 @@ class LearningRates:
         ax.plot(self.rates[finite], self.smoothed[finite], color=quiet, label="range test: smoothed")
         shown = [self.smoothed[finite]]
         uses = (
-            ("constant rate", self.constant, self.learning_rate, COLORS[0], "o-"),
-            ("peak of OneCycle", self.one_cycle, self.max_learning_rate, COLORS[1], "s--"),
+            ("constant rate", self.constant, self.learning_rate, COLORS[1], "o-"),
+            ("peak of OneCycle", self.one_cycle, self.max_learning_rate, COLORS[0], "s--"),
         )
         for name, trials, best, colour, style in uses:
             rates, losses = trials[np.isfinite(trials[:, 1])].T

@@ -260,7 +260,7 @@ class Search:
     ----------
     space : mapping of str to list, distribution or value
         What is drawn for each candidate: an item of a list, a number of a distribution (any object with
-        ``rvs(random_state=...)``, as those of `scipy.stats`), or the one value. The names are
+        ``rvs(random_state=...)``, as those of scipy.stats), or the one value. The names are
 
         - "layers", as of `Model`; or "widths", the widths of the hidden layers such as (32, 16); or "width" and
           "depth", of equal hidden layers. With the latter two the output follows from the targets, and "activation"
@@ -283,7 +283,7 @@ class Search:
     factor : int
         At least 2.
     monitor : str
-        "val_loss", which leaves out the penalty of the regularizer, or "val_" and the name of a metric. Less is
+        "val_loss", which leaves out the penalty of the regularizer, or ``val_`` and the name of a metric. Less is
         better, but more where the name says so, as "val_accuracy" does.
     seed : int
         Seed of candidates, folds and split. Candidate k has the seed ``seed + k`` unless `space` has one.

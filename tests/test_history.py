@@ -272,8 +272,8 @@ def test_the_bar(monkeypatch, verbose):
     pytest.importorskip("tqdm")
     monkeypatch.setenv("COLUMNS", "150")
     monkeypatch.setattr(sys, "stderr", Terminal())
+    threads = set(threading.enumerate())  # a bar of another library, drawn before, may have left tqdm's monitor
     bar = progress.bar(verbose, epochs=2, rows=1000)
-    assert not [thread for thread in threading.enumerate() if type(thread).__name__ == "TMonitor"]
     drawn = []
 
     def new():
@@ -284,6 +284,7 @@ def test_the_bar(monkeypatch, verbose):
     assert new() == ""  # its clock does not count compiling and loading
     bar.start_epoch(0)
     assert "epoch 1/2:" in new()
+    assert set(threading.enumerate()) <= threads  # no monitor
     bar.update(250, 0.75, {"accuracy": 0.5})
     text = new()
     assert "epoch 1/2:  12%" in text

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 INSIDE, EDGE = 600, 150
 EDGE_WEIGHT = 20.0

@@ -24,7 +24,7 @@ import numba
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 #: An episode ends after this number of steps of 0.02 s, or where cart or pole leave these ranges.
 LONGEST = 500
@@ -128,7 +128,7 @@ def draw(picture: str, policy: fastnn.Model, table: np.ndarray, before: np.ndarr
         left.fill_between(shown, table.min(axis=1), table.max(axis=1), alpha=0.2, linewidth=0)
         left.plot(shown, table.mean(axis=1))
         left.annotate("mean", (shown[-1] / 2, table.mean(axis=1)[len(table) // 2]), xytext=(-8, 8), ha="right",
-                      textcoords="offset points", color=fastnn.plot.COLORS[0])  # fmt: skip
+                      textcoords="offset points", color=fastnn.plot.COLORS[1])  # fmt: skip
         left.set(xlabel="round", ylabel=f"steps per episode (mean and range of {table.shape[1]})",
                  ylim=(0, LONGEST * 1.05), title="The pole stands longer")  # fmt: skip
         angles, spins = np.meshgrid(np.linspace(-12, 12, 80), np.linspace(-120, 120, 80))

@@ -16,7 +16,7 @@ import time
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 ROWS = 200
 NOISE = 0.05
@@ -69,7 +69,7 @@ def draw(
         fitted, loss = figure.subplots(1, 2)
         fitted.plot(X[:, 0], y, "o", color="0.8", markersize=4)
         for number, (name, model) in enumerate(models.items()):
-            colour = fastnn.plot.COLORS[number]
+            colour = f"C{number}"
             known = losses[name]
             fitted.plot(x[:, 0], model.predict(x), color=colour, linewidth=4 - number)
             loss.loglog(np.arange(1, len(known) + 1), known, color=colour)

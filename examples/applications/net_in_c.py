@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 SIDE = 200  # points of the map from left to right, and from top to bottom
 PROGRAM = """\
@@ -109,7 +109,7 @@ def draw(picture: str, probabilities: np.ndarray, X: np.ndarray, y: np.ndarray) 
         for spiral, colour in enumerate(colours):
             axes.scatter(*X[y == spiral].T, s=12, color=colour, edgecolors="white", linewidths=0.3)
         axes.set(title="Two spirals, mapped by a C program", xlabel="x[0]", ylabel="x[1]")
-        figure.colorbar(shown, label="probability of the orange spiral")
+        figure.colorbar(shown, label="probability of the blue spiral")
         figure.savefig(picture)
 
 

@@ -18,7 +18,7 @@ import numba
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 STEP = 0.05
 
@@ -151,7 +151,7 @@ def draw(picture: str, x: np.ndarray, v: np.ndarray, right: np.ndarray, truly_ri
             ax.plot([-1, 1], [0, 0], "o", color="white", markeredgecolor="black", markersize=6)
             ax.set(xlabel="place at the start", title=title, box_aspect=1)
         panels[0].set_ylabel("velocity at the start")
-        figure.suptitle("Blue starts come to rest in the left well (white dot), orange ones in the right one")
+        figure.suptitle("Orange starts come to rest in the left well (white dot), blue ones in the right one")
         figure.savefig(picture)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -89,7 +89,7 @@ def draw(picture: str, layers: list[tuple[np.ndarray, ...]], gradient: dict[str,
     """Draw the net with all numbers, those of the way forward in blue, those of the way back in orange."""
     from matplotlib.figure import Figure
 
-    blue, orange = fastnn.plot.COLORS[0], "#A86F00"
+    blue, orange = fastnn.plot.COLORS[1], "#A86F00"
     with fastnn.plot.style():
         figure = Figure(figsize=(10, 4.6))
         ax = figure.subplots()

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 ROWS = 640
 #: Name: rows per update, learning rate (each the best of a few), epochs (as a multiple of those of stochastic descent).
@@ -87,8 +87,8 @@ def draw(
         noisy.set_yticks([0.5, 1, 2, 5], ["0.5", "1", "2", "5"])
         noisy.minorticks_off()
         for ax, (axis, by_name) in zip(panels, places.items(), strict=True):
-            for (name, place), colour in zip(by_name.items(), fastnn.plot.COLORS, strict=False):
-                ax.loglog(place, histories[name]["val_loss"], color=colour, label=name, zorder=2 + (name == best[axis]))
+            for name, place in by_name.items():
+                ax.loglog(place, histories[name]["val_loss"], label=name, zorder=2 + (name == best[axis]))
             ax.set(title=f"Best: {best[axis]}", xlabel=axis, ylim=(1e-3, 3))
             ax.tick_params(labelleft=ax is panels[0])
         panels[0].set_ylabel("training loss")

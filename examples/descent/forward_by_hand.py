@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

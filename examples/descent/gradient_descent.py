@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 RATE = 0.1
 #: Weights (w, v) at the start of each walk.
@@ -67,7 +67,7 @@ def draw(picture: str, paths: np.ndarray, losses: np.ndarray, X: np.ndarray, t: 
     """Draw the landscape, its map and the losses."""
     from matplotlib.figure import Figure
 
-    colours = fastnn.plot.COLORS[1], fastnn.plot.COLORS[3], fastnn.plot.COLORS[0]
+    colours = fastnn.plot.COLORS[0], fastnn.plot.COLORS[3], fastnn.plot.COLORS[1]
     line = np.linspace(-2.7, 2.7, 121)
     w, v = np.meshgrid(line, line)
     height = loss(w, v, X, t)

@@ -15,7 +15,7 @@ import warnings
 
 import fastnn
 from fastnn import schedules
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 warnings.filterwarnings("ignore", category=fastnn.TrainingWarning)  # a rate that is too high is chosen on purpose
 

@@ -19,7 +19,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 warnings.filterwarnings("ignore", category=fastnn.TrainingWarning)  # some of the racers oscillate
 
@@ -42,7 +42,7 @@ COLOURS = {"SGD": "0.25", "momentum": 0, "AdaGrad": 2, "RMSProp": 3, "Adam": 1, 
 
 def colour_of(name: str) -> str:
     number = COLOURS.get(name, "0.7")
-    return number if isinstance(number, str) else fastnn.plot.COLORS[number]
+    return number if isinstance(number, str) else f"C{number}"
 
 
 def valley() -> tuple[np.ndarray, np.ndarray]:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 NAMES = ("sigmoid", "tanh", "relu")
 DEPTH, UNITS = 10, 64
@@ -66,7 +66,7 @@ def draw(picture: str, gradients: dict[str, np.ndarray]) -> None:
         derivatives.set_title("Their derivatives")
         numbers = np.arange(1, DEPTH + 1)
         places = {"sigmoid": (4, 10, -8), "tanh": (1, 0, -22), "relu": (5, 0, -22)}  # layer, and points from there
-        for (name, size), colour in zip(gradients.items(), fastnn.plot.COLORS, strict=False):
+        for (name, size), colour in zip(gradients.items(), ("C0", "C1", "C2"), strict=True):
             layers.semilogy(numbers, size / size[-1], "o-", color=colour)
             layer, *offset = places[name]
             layers.annotate(name, (layer, size[layer - 1] / size[-1]), xytext=offset, textcoords="offset points",

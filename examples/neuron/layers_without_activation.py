@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 DEPTHS = (1, 2, 4)
 UNITS = 8

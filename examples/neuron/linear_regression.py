@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 SOLVER = fastnn.LevenbergMarquardt(gtol=1e-12, ftol=0.0)
 
@@ -57,7 +57,7 @@ def draw(picture: str, X: np.ndarray, t: np.ndarray, models: dict[str, fastnn.Mo
     """Draw the line through the rows, and the losses above the lowest one."""
     from matplotlib.figure import Figure
 
-    blue, orange = fastnn.plot.COLORS[:2]
+    orange, blue = fastnn.plot.COLORS[:2]
     slope, offset = by_formula(X, t)
     lowest = ((slope * X[:, 0] + offset - t) ** 2).mean()
     with fastnn.plot.style():

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 FEATURES = {"mean texture": 1, "mean concave points": 7}
 CLASSES = ("malignant", "benign")

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 N_FEATURES = 10
 C = 1.0
@@ -62,7 +62,7 @@ def draw(
     """Draw the weights of both, and the probabilities of one over those of the other."""
     from matplotlib.figure import Figure
 
-    blue, orange = fastnn.plot.COLORS[:2]
+    orange, blue = fastnn.plot.COLORS[:2]
     with fastnn.plot.style():
         figure = Figure(figsize=(10, 4.2))
         left, right = figure.subplots(1, 2, width_ratios=(6, 5))

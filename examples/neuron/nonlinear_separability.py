@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 
 def clouds(n: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

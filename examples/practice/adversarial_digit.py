@@ -16,8 +16,8 @@ import time
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
 from fastnn.robust import FGSM, RobustAccuracy, accuracy_under_attack, pgd
+from fastnn.script import run_script
 
 EPS = 0.15
 LIMITS = (0.0, 1.0)
@@ -78,7 +78,7 @@ def draw(
             ax.set(xticks=[], yticks=[])
         ax = curves.subplots()
         for (name, one), colour, (at, side) in zip(
-            found.items(), (palette[3], palette[0]), ((2, "right"), (4, "left")), strict=True
+            found.items(), (palette[3], palette[1]), ((2, "right"), (4, "left")), strict=True
         ):
             ax.plot(RADII, 100 * np.array(one.accuracy), "o-", color=colour)
             label = f"trained\n{name}" if adversarial(name) else f"{name}\ntraining"

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 WIDTHS, DEPTHS = (4, 8, 16, 32, 64, 128), (1, 2, 3)
 
@@ -88,7 +88,7 @@ def draw(picture: str, results: dict[str, object], widths: tuple[int, ...]) -> N
         cells.set(xlabel="units per hidden layer", ylabel="hidden layers", title="Accuracy in cross-validation (%)")
         for depth, values, errors, n in zip(DEPTHS, mean, error, weights, strict=True):
             label = f"{depth} layer{'s' if depth > 1 else ''}"
-            curve.errorbar(n, values, errors, fmt=".-", color=fastnn.plot.COLORS[(0, 2, 5)[depth - 1]], label=label)
+            curve.errorbar(n, values, errors, fmt=".-", color=fastnn.plot.COLORS[(1, 2, 5)[depth - 1]], label=label)
         i, j = results["best"]
         curve.axhspan(mean[i, j] - error[i, j], mean[i, j], color="0.9", zorder=0)
         curve.legend(loc="lower right")

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 NOISE, GAP = 0.12, (-0.6, 0.5)
 
@@ -72,11 +72,11 @@ def draw(picture: str, ensemble: fastnn.Ensemble, regressor: object, seen: tuple
     with fastnn.plot.style():
         figure = Figure(figsize=(10, 4.2))
         left, right = figure.subplots(1, 2, sharey=True)
-        left.plot(x, outputs.T, color=colours[0], linewidth=0.8, alpha=0.6)
+        left.plot(x, outputs.T, color=colours[1], linewidth=0.8, alpha=0.6)
         left.set(title=f"{len(ensemble)} nets", ylabel="y")
         right.fill_between(x, *bounds, color=colours[4], alpha=0.35, linewidth=0, label="interval of 90 %")
-        right.fill_between(x, mean - spread, mean + spread, color=colours[0], alpha=0.5, linewidth=0, label="spread")
-        right.plot(x, mean, color=colours[0], label="mean")
+        right.fill_between(x, mean - spread, mean + spread, color=colours[1], alpha=0.5, linewidth=0, label="spread")
+        right.plot(x, mean, color=colours[1], label="mean")
         right.set(title="Their mean and spread, and intervals")
         for axes in (left, right):
             axes.plot(x, curve(x), "--", color=colours[3], linewidth=1.2, label="the truth")

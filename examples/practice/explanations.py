@@ -15,7 +15,7 @@ import numpy as np
 
 import fastnn
 from fastnn import explain
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 DELETED = 12
 
@@ -80,7 +80,7 @@ def draw(
             ax.set_title(name.replace(" gradients", "\ngradients").replace(" times", "\ntimes", 1), fontsize=10)
         for ax in figure.axes:
             ax.set(xticks=[], yticks=[])
-        figure.suptitle("Orange pixels raise the logit, blue ones lower it", x=0.01, ha="left")
+        figure.suptitle("Blue pixels raise the logit, orange ones lower it", x=0.01, ha="left")
         figure.savefig(picture)
 
 

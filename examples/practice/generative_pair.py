@@ -17,7 +17,7 @@ import numpy as np
 from scipy.special import expit
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 N_CENTERS, SCALE = 8, 0.15
 ANGLES = 2 * np.pi * np.arange(N_CENTERS) / N_CENTERS

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 #: Labelled rows per digit.
 LABELS = (1, 2, 5, 10)
@@ -64,14 +64,14 @@ def draw(picture: str, autoencoder: fastnn.Model, X: np.ndarray, results: dict[s
             axes[0].set_ylabel(name, fontsize=10)
         left.suptitle("The autoencoder: no labels")
         ax = right.subplots()
-        for values, colour in zip(results.values(), fastnn.plot.COLORS, strict=False):
+        for values, colour in zip(results.values(), ("C0", "C1"), strict=True):
             ax.plot(LABELS, 100 * values.T, ".", color=colour, alpha=0.5)
             ax.plot(LABELS, 100 * values.mean(axis=0), color=colour)
         ax.set(xscale="log", xticks=LABELS, xticklabels=LABELS, ylim=(50, 100))
         ax.set(xlabel="labelled rows per digit", ylabel="test accuracy (%)", title="It helps while labels are few")
         ax.minorticks_off()
         ends = [(LABELS[-1], 100 * values[:, -1].mean()) for values in results.values()]
-        fastnn.plot.label_ends(ax, ends, list(results), fastnn.plot.COLORS[:2])
+        fastnn.plot.label_ends(ax, ends, list(results), ["C0", "C1"])
         figure.savefig(picture)
 
 

@@ -19,7 +19,7 @@ import numpy as np
 from scipy.stats import loguniform
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 WIDTHS, DEPTHS, RATES, PENALTIES = (8, 16, 32, 64), (1, 2), loguniform(1e-4, 1e-1), loguniform(1e-6, 1e-2)
 
@@ -86,7 +86,7 @@ def draw(picture: str, result: fastnn.search.SearchResult) -> None:
             chosen = [row for row in table if row["epochs"] == epochs]
             right.scatter(
                 [row["learning_rate"] for row in chosen], [row["val_accuracy"] for row in chosen],
-                s=[20 + 2 * row["width"] for row in chosen], color=fastnn.plot.COLORS[(0, 2, 3, 1)[colour % 4]],
+                s=[20 + 2 * row["width"] for row in chosen], color=fastnn.plot.COLORS[(1, 2, 3, 0)[colour % 4]],
                 alpha=0.7, label=f"{epochs} epochs",
             )  # fmt: skip
         right.set(xscale="log", xlabel="learning rate", ylabel="accuracy in cross-validation")

@@ -17,7 +17,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 
 def versions(X: np.ndarray, rng: np.random.Generator) -> dict[str, np.ndarray]:
@@ -65,7 +65,7 @@ def draw(picture: str, digits: dict[str, np.ndarray], results: dict[str, dict[st
     from matplotlib.figure import Figure
 
     with fastnn.plot.style():
-        blue, _, green = fastnn.plot.COLORS[:3]
+        _, blue, green = fastnn.plot.COLORS[:3]
         marks = {
             "stated": ("|", "0.2", 18, "probability that the net states"), "accuracy": ("o", blue, 8, "accuracy"),
             "trained": ("D", green, 8, "accuracy if trained with the changes"),

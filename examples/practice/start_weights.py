@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 HIDDEN = 8
 
@@ -47,12 +47,12 @@ def draw(picture: str, losses: np.ndarray) -> None:
         left, right = figure.subplots(1, 2, gridspec_kw={"width_ratios": (1.6, 1)}, sharey=True)
         epochs = np.arange(1, len(losses) + 1)
         left.plot(epochs, losses, color="0.6", linewidth=0.5, alpha=0.3)
-        for k, colour, text in ((best, 2, "best seed"), (worst, 1, "worst seed")):
+        for k, colour, text in ((best, 2, "best seed"), (worst, 0, "worst seed")):
             left.plot(epochs, losses[:, k], color=fastnn.plot.COLORS[colour], label=text)
         left.set(xlabel="epoch", ylabel="loss", ylim=(0, None))
         left.set_title(f"{losses.shape[1]} nets that differ in their start")
         left.legend()
-        right.hist(losses[-1], bins=32, orientation="horizontal", color=fastnn.plot.COLORS[0])
+        right.hist(losses[-1], bins=32, orientation="horizontal", color=fastnn.plot.COLORS[1])
         right.set(xlabel="nets", title="Where they end")
         figure.savefig(picture)
 

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 UNITS, FEW_UNITS = 64, 2
 FEW_LABELS, WRONG = 30, 0.8
@@ -56,7 +56,7 @@ def draw(picture: str, results: dict[str, list[float]]) -> None:
     """Draw the accuracies as bars, with the values of all seeds."""
     from matplotlib.figure import Figure
 
-    colours = {"all": 2, "model": 0, "labels": 1, "environment": 3}
+    colours = {"all": 2, "model": 1, "labels": 0, "environment": 3}
     with fastnn.plot.style():
         figure = Figure(figsize=(9, 4.2))
         ax = figure.subplots()

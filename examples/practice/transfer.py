@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 
 def placed(X: np.ndarray, side: int, rng: np.random.Generator) -> np.ndarray:
@@ -79,7 +79,7 @@ def main(
                     ax.set(xticks=[], yticks=[])
                 axes[0].set_ylabel(name, fontsize=10)
             ax = right.subplots()
-            colours = ["0.5", fastnn.plot.COLORS[0], fastnn.plot.COLORS[0]]
+            colours = ["0.5", fastnn.plot.COLORS[1], fastnn.plot.COLORS[1]]
             shown = {name.rstrip(":"): 100 * value for name, value in accuracies.items()}
             bars = ax.barh(list(shown), list(shown.values()), color=colours)
             ax.bar_label(bars, [f"{value:.0f}%" for value in shown.values()], padding=4)

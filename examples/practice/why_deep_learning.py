@@ -18,7 +18,7 @@ import importlib.util
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 SIDE = 14
 NETS = {"linear": (), "small net": (8,), "medium net": (32,), "large net": (256, 64)}
@@ -77,7 +77,7 @@ def draw(picture: str, amounts: tuple[int, ...], results: dict[str, dict[str, li
     from matplotlib.figure import Figure
 
     palette = fastnn.plot.COLORS
-    colours = dict(zip([*NETS, "random forest"], ("0.5", palette[4], palette[2], palette[0], palette[1]), strict=True))
+    colours = dict(zip([*NETS, "random forest"], ("0.5", palette[4], palette[2], palette[1], palette[0]), strict=True))
     with fastnn.plot.style():
         figure = Figure(figsize=(7 if len(results) == 1 else 10, 4.4))
         for ax, (title, found) in zip(np.ravel(figure.subplots(1, len(results))), results.items(), strict=True):

@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 
 def features(X: np.ndarray) -> dict[str, np.ndarray]:
@@ -77,15 +77,15 @@ def draw(
             ax.set(xticks=[], yticks=[])
         panels[1, 0].set_xlabel("64 pixels, and the profiles")
         ax = right.subplots()
-        for kind, colour, offset in (("linear", fastnn.plot.COLORS[1], -0.12), ("net", fastnn.plot.COLORS[0], 0.12)):
+        for kind, colour, offset in (("linear", fastnn.plot.COLORS[0], -0.12), ("net", fastnn.plot.COLORS[1], 0.12)):
             for k, name in enumerate(inputs):
                 values = 100 * np.array(results[name, kind])
                 ax.plot(values, np.full(len(values), k + offset), ".", color=colour, alpha=0.6)
                 ax.plot(values.mean(), k + offset, "D" if kind == "net" else "o", color=colour, markersize=9)
                 ax.annotate(f"{values.mean():.1f}", (values.mean(), k + offset), (-12, 0), ha="right", va="center",
                             textcoords="offset points", fontsize=10)  # fmt: skip
-        ax.plot([], [], "o", color=fastnn.plot.COLORS[1], label="linear classifier")
-        ax.plot([], [], "D", color=fastnn.plot.COLORS[0], label="net")
+        ax.plot([], [], "o", color=fastnn.plot.COLORS[0], label="linear classifier")
+        ax.plot([], [], "D", color=fastnn.plot.COLORS[1], label="net")
         ax.legend(loc="upper right")
         labels = [f"{name}\n({rows.shape[1]} numbers)" for name, rows in inputs.items()]
         ax.set(yticks=range(len(inputs)), yticklabels=labels, xlim=(76, 100), xlabel="test accuracy (%), axis from 76")

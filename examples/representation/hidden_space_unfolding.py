@@ -15,8 +15,8 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
 from fastnn.callbacks import Snapshots
+from fastnn.script import run_script
 
 #: Epochs that are drawn, as shares of all.
 SHOWN = (0.0, 0.1, 0.25, 1.0)

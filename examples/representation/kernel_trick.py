@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 GAMMA = 6.0
 FEW, MANY = 8, 300

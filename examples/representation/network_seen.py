@@ -2,7 +2,7 @@
 ================
 
 A net with two inputs, drawn with what each neuron does: in its small map every point of the plane has the colour of
-the neuron's output there, blue below zero and orange above. The neurons of the first layer are lines with a soft edge;
+the neuron's output there, orange below zero and blue above. The neurons of the first layer are lines with a soft edge;
 those of the second layer bend them; the output closes the bends around the inner class. Lines between neurons are
 weights: the stronger, the thicker.
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 
 def straightness(values: np.ndarray, points: np.ndarray) -> float:

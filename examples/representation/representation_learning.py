@@ -18,7 +18,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 
 def train(layers: list, X: np.ndarray, y: np.ndarray, epochs: int, *, seed: int = 0) -> fastnn.Model:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 NETS = {"one layer of 44": (44,), "two layers of 11": (11, 11)}
 SHAPES = ("disc", "spirals")

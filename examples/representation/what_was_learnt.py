@@ -1,8 +1,8 @@
 """What a net has learnt, and where it errs
 ========================================
 
-The weights into a hidden unit, arranged as the pixels are, show what the unit reacts to: ink where they are orange, no
-ink where they are blue. At the start they are noise; after the training neighbouring pixels have similar weights, and
+The weights into a hidden unit, arranged as the pixels are, show what the unit reacts to: ink where they are blue, no
+ink where they are orange. At the start they are noise; after the training neighbouring pixels have similar weights, and
 strokes can be seen. The confusion matrix counts which digits are taken for which, and beside it are digits that the net
 gets wrong with the most certainty; some of them a person could get wrong, too.
 
@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 UNITS = 16
 

@@ -21,7 +21,7 @@ import numba
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 DISTANCES = (0.0, 0.25, 0.5, 0.75, 1.0, 1.25, 1.5)
 
@@ -91,14 +91,14 @@ def draw(picture: str, digit: np.ndarray, results: dict[str, list[float]]) -> No
             ax.set_title("the digit" if k == 0 else f"in epoch {k}", fontsize=10, fontweight="normal")
         left.suptitle("One row, read for eight epochs")
         ax = right.subplots()
-        for values, colour in zip(results.values(), fastnn.plot.COLORS, strict=False):
+        for values, colour in zip(results.values(), ("C0", "C1"), strict=True):
             ax.plot(DISTANCES, np.multiply(values, 100), "o-", color=colour)
         ax.axvspan(0, 1, color="0.93", zorder=0)
         ax.annotate("shifts seen in training", (0.5, 3), ha="center", color="0.35")
         ax.set(xlabel="shift of the test digits (pixels)", ylabel="test accuracy (%)", ylim=(0, 102))
         ax.set_title(f"Moved by one pixel: {results['without'][4]:.0%} without, {results['with'][4]:.0%} with")
         ends = [(DISTANCES[-1], 100 * values[-1]) for values in results.values()]
-        fastnn.plot.label_ends(ax, ends, [f"{name}\naugmentation" for name in results], fastnn.plot.COLORS[:2])
+        fastnn.plot.label_ends(ax, ends, [f"{name}\naugmentation" for name in results], ["C0", "C1"])
         figure.savefig(picture)
 
 

@@ -16,7 +16,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 ROWS, WRONG = 200, 30
 #: Trainings whose losses are drawn.
@@ -72,7 +72,7 @@ def draw(picture: str, histories: dict[str, fastnn.History], results: dict[str, 
     from matplotlib.figure import Figure
 
     with fastnn.plot.style():
-        blue, orange, green = fastnn.plot.COLORS[:3]
+        orange, blue, green = fastnn.plot.COLORS[:3]
         figure = Figure(figsize=(10, 4.4))
         losses, accuracies = figure.subplots(1, 2, width_ratios=(5, 4))
         none, dropout = (histories[name] for name in DRAWN)

@@ -19,7 +19,7 @@ from __future__ import annotations
 import numpy as np
 
 import fastnn
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 BATCH = 64
 PATIENCE = 5
@@ -94,7 +94,7 @@ def draw(picture: str, history: dict[str, list[float]], best: int) -> None:
     from matplotlib.figure import Figure
 
     with fastnn.plot.style():
-        blue, orange, green = fastnn.plot.COLORS[:3]
+        orange, blue, green = fastnn.plot.COLORS[:3]
         figure = Figure(figsize=(10, 4.2))
         losses, accuracies = figure.subplots(1, 2)
         last = len(history["loss"]) - 1

@@ -231,12 +231,23 @@ class Engine:
             parts += [weights[k].ravel(), biases[k]] if self.architecture.use_bias[k] else [weights[k].ravel()]
         return np.concatenate(parts)
 
+    def layer_index(self) -> np.ndarray:
+        """Return the index in `params` of each bias and weight, layer by layer: b (O,), then W (I, O) row by row."""
+        weights, biases = self._views(np.arange(self.params.size))
+        return np.concatenate([a.ravel() for pair in zip(biases, weights, strict=True) for a in pair])
+
     def reset_slots(self, n_slots: int, *, averaged: bool = False) -> None:
         """Replace the optimizer's slots by zeros, for another kind of optimizer, and reset the average."""
         self.averaged = averaged
         self.slots = self._new_slots(n_slots + averaged)
         self.steps_done = 0
         self.scalars: tuple[float, ...] = ()
+        self._predictor = None
+        self.update_readers()
+
+    def set_progress(self, steps_done: int, scalars: tuple[float, ...]) -> None:
+        """Set what updates outside of this engine have changed besides `params` and `slots`."""
+        self.steps_done, self.scalars = steps_done, scalars
         self._predictor = None
         self.update_readers()
 

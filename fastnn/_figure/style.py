@@ -12,9 +12,9 @@ import numpy.typing as npt
 from fastnn._validation import canonical_name
 
 #: Colours that differ for people with any colour blindness, too (M. Okabe, K. Ito, "Color universal design", 2008):
-#: blue, orange, green, vermilion, sky blue, purple, yellow. Class k has colour k. Values below zero are blue,
-#: values above zero orange.
-COLORS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442")
+#: orange, blue, green, vermilion, sky blue, purple, yellow. Class k has colour k. Values below zero are orange,
+#: values above zero blue.
+COLORS = ("#E69F00", "#0072B2", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442")
 
 #: Background, text, lines of the frame, grid, and the neutral middle of maps with two signs.
 _THEMES = {
@@ -40,7 +40,7 @@ def parameters(theme: str) -> dict[str, Any]:
         "axes.labelcolor": text,
         "axes.labelsize": 11.0,
         "axes.linewidth": 0.8,
-        "axes.prop_cycle": cycler(color=COLORS),
+        "axes.prop_cycle": cycler(color=line_colours(len(COLORS))),
         "axes.spines.right": False,
         "axes.spines.top": False,
         "axes.titlecolor": text,
@@ -184,7 +184,7 @@ def muted(ax: Any) -> str:
 
 
 def signed_map(ax: Any) -> Any:
-    """Return the colour map for values of two signs: blue below zero, orange above, the middle near the background."""
+    """Return the colour map for values of two signs: orange below zero, blue above, the middle near the background."""
     from matplotlib.colors import LinearSegmentedColormap
 
     middle = _THEMES[theme_of(background_of(ax))][4]
@@ -200,6 +200,12 @@ def class_colours(n: int) -> list[str]:
 
     further = colormaps["turbo"](np.linspace(0.05, 0.95, n - len(COLORS)))
     return [*COLORS, *(to_hex(colour) for colour in further)]
+
+
+def line_colours(n: int) -> list[str]:
+    """Return a colour for each of n lines: those of classes, but blue first, which is easier to see on white."""
+    orange, blue, *others = class_colours(max(n, 2))
+    return [blue, orange, *others][:n]
 
 
 def soft(colours: Sequence[Any], background: Any, share: float = 0.35) -> RGB:

@@ -60,7 +60,7 @@ class ByThread:
 
     Parameters
     ----------
-    nets, rows, batch_size, shuffle, order, sample_weight, n_threads
+    nets, rows, batch_size, shuffle, shared_order, sample_weight, n_threads
         See `PopulationEngine`.
     """
 
@@ -71,7 +71,7 @@ class ByThread:
         *,
         batch_size: int,
         shuffle: bool,
-        order: str,
+        shared_order: tuple[int, int] | None,
         sample_weight: npt.NDArray[np.floating] | None,
         n_threads: int,
     ) -> None:
@@ -79,7 +79,7 @@ class ByThread:
         self._rows = rows
         self._batch = batch_size
         self._is_shuffled = shuffle and batch_size < rows.n
-        self._first = (nets[0].spec.seed, nets[0].epochs_done) if order == "shared" else None
+        self._first = shared_order
         self._weights = sample_weight
         self._n_threads = n_threads
         self._spaces = [Workspaces() for _ in range(n_threads)]
@@ -173,17 +173,15 @@ class ByThread:
         """Return the sums over some rows, as of one epoch; NaN for a net whose loss is not finite."""
         return evaluate(self._nets, rows, self._spaces)
 
-    def write_back(self) -> None:
-        """Do nothing: weights, slots and counters are those of the nets' engines."""
-
     def keep(self, indices: Sequence[int]) -> None:
         """Go on with these of the present nets alone, by position and ascending."""
         self._nets = [self._nets[k] for k in indices]
         if self._weights is not None:
             self._weights = self._weights[list(indices)]
 
-    def set_rates(self, rates: Numbers) -> None:
-        """Do nothing: `train` reads the rates of the nets' optimizers."""
+    def accepts(self) -> bool:
+        """Return True: the nets may differ in all settings."""
+        return True
 
 
 def evaluate(nets: Sequence[Net], rows: Rows, spaces: Sequence[Workspaces]) -> Sums:

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Hashable, Sequence
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
 
 from fastnn._data.rows import Rows
+from fastnn._engine.architecture import Architecture
+from fastnn._population.by_lane import ByLane, lane_key
 from fastnn._population.by_thread import ByThread
 from fastnn._population.sums import PopulationEngine
 from fastnn._training.net import Net
+from fastnn.kernels.nn.dispatch import works_on_rows
+
+#: Most weights of a layer for which V nets in the lanes of a vector are faster than one net after the other.
+MAX_LAYER_WEIGHTS = 512
 
 
-def lane_key(net: Net) -> tuple[Any, ...]:
-    """Return what must be equal in nets that are trained in the lanes of the same vectors."""
-    metrics = tuple(metric.name for metric in net.spec.metrics if metric.compiled)
-    shape = (net.n_features, net.spec.layers, net.trainable, net.spec.dtype)
-    return (*shape, net.spec.loss, metrics, getattr(net.optimizer, "rule", None))
-
-
-def kind_of_engine(nets: Sequence[Net]) -> type[ByThread]:
-    """Return the engine for nets of the same `lane_key`."""
-    return ByThread
+def fits_lanes(architecture: Architecture) -> bool:
+    """Return whether nets are trained V at once: small ones whose activations work element by element."""
+    last = len(architecture.activations) - 1
+    for k, (code, _) in enumerate(architecture.activations):
+        if works_on_rows(code) and not (k == last and architecture.fused_output):
+            return False
+    return all(n_in * n_out <= MAX_LAYER_WEIGHTS for n_in, n_out in pairwise(architecture.sizes))
 
 
 def new_engines(
@@ -32,7 +35,7 @@ def new_engines(
     *,
     batch_size: int,
     shuffle: bool,
-    order: str,
+    shared_order: tuple[int, int] | None,
     sample_weight: npt.NDArray[np.floating] | None,
     n_threads: int,
 ) -> list[tuple[PopulationEngine, list[int]]]:
@@ -43,22 +46,19 @@ def new_engines(
     list of (PopulationEngine, list of int)
         Each with the positions of its nets, ascending.
     """
-    groups: dict[tuple[Any, ...], list[int]] = {}
+    groups: dict[Hashable, list[int]] = {}
     for k, net in enumerate(nets):
-        groups.setdefault(lane_key(net), []).append(k)
-    by_kind: dict[Any, list[int]] = {}
-    for key, positions in groups.items():
-        kind = kind_of_engine([nets[k] for k in positions])
-        # Nets with a thread each may differ in all else.
-        by_kind.setdefault((kind, None if kind is ByThread else key), []).extend(positions)
+        # Nets with a thread each may differ in all settings.
+        key = lane_key(net) if fits_lanes(net.built().architecture) else None
+        groups.setdefault(key, []).append(k)
     made: list[tuple[PopulationEngine, list[int]]] = []
-    for (kind, _), positions in by_kind.items():
-        positions.sort()
+    for key, positions in groups.items():
+        kind = ByThread if key is None else ByLane
         weights = sample_weight
         if weights is not None and len(positions) < len(nets):
             weights = weights[positions]
         engine = kind(
-            [nets[k] for k in positions], rows, batch_size=batch_size, shuffle=shuffle, order=order,
+            [nets[k] for k in positions], rows, batch_size=batch_size, shuffle=shuffle, shared_order=shared_order,
             sample_weight=weights, n_threads=n_threads,
         )  # fmt: skip
         made.append((engine, positions))

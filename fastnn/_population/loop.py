@@ -80,19 +80,11 @@ class _Part:
         self.share = share
         self.batch = batch
         self.n_steps = -(-share.training.n // batch)
-        self._rates: Numbers | None = None
-
-    def set_rates(self, rates: Numbers) -> None:
-        """Give the engine the rates of its nets, where they have changed."""
-        if self._rates is None or not np.array_equal(rates, self._rates, equal_nan=True):
-            self.engine.set_rates(rates)
-            self._rates = rates
 
     def keep(self, chosen: list[int]) -> None:
         """Go on with these of the nets alone, by their place in `positions`."""
         self.engine.keep(chosen)
         self.positions = [self.positions[place] for place in chosen]
-        self._rates = None if self._rates is None else self._rates[chosen]
 
 
 class Loop:
@@ -119,15 +111,21 @@ class Loop:
         self._best = (math.inf, -1)
         self._keys: list[list[str]] = [[] for _ in nets]  # names in the logs of each net, in their order
         self._parts: list[_Part] = []
+        self._shared_order = (nets[0].spec.seed, nets[0].epochs_done) if fit.order == "shared" else None
         for share in fit.shares:
-            engines = new_engines(
-                [nets[k] for k in share.positions], share.training, batch_size=fit.batch, shuffle=fit.shuffle,
-                order=fit.order, sample_weight=share.sample_weight, n_threads=fit.n_threads,
-            )  # fmt: skip
             for k in share.positions:
                 self._keys[k] = _log_keys(nets[k], validates=share.validation is not None)
-            for engine, chosen in engines:
-                self._parts.append(_Part(engine, [share.positions[k] for k in chosen], share, fit.batch))
+            self._parts += self._new_parts(share)
+
+    def _new_parts(self, share: Share) -> list[_Part]:
+        """Return the nets of a share in the engines that fit their settings, before the next epoch."""
+        fit, shared = self._fit, self._shared_order
+        engines = new_engines(
+            [self._nets[k] for k in share.positions], share.training, batch_size=fit.batch, shuffle=fit.shuffle,
+            shared_order=None if shared is None else (shared[0], shared[1] + self._n_done),
+            sample_weight=share.sample_weight, n_threads=fit.n_threads,
+        )  # fmt: skip
+        return [_Part(engine, [share.positions[k] for k in chosen], share, fit.batch) for engine, chosen in engines]
 
     # ------------------------------------------------------------------------------------------- running
 
@@ -150,8 +148,6 @@ class Loop:
             self._stop(dict.fromkeys(self._active(), "interrupted"))
             raise
         finally:
-            for part in self._parts:  # after an error of a callback
-                part.engine.write_back()
             self._write_histories()
 
     def _active(self) -> list[int]:
@@ -205,6 +201,12 @@ class Loop:
         block = {"loss": np.full((epochs, len(self._nets)), np.nan)}
         diverged: list[int] = []
         start = time.perf_counter()
+        # Callbacks may have changed settings, such as the kind of optimizer.
+        self._parts = [
+            new
+            for part in self._parts
+            for new in ([part] if part.engine.accepts() else self._new_parts(part.share.part(part.positions)))
+        ]
         try:
             for part in self._parts:
                 diverged += self._train(part, epochs, block)
@@ -231,7 +233,6 @@ class Loop:
         """Train the nets of a part, write what it found into a block, and return the nets that have diverged."""
         nets = [self._nets[k] for k in part.positions]
         rates = _rates(nets)
-        part.set_rates(rates)
         recorded = _last_rates(nets, rates, epochs, part.n_steps)
         sums = part.engine.train(epochs)
         finished = ~np.isnan(sums.loss)
@@ -247,8 +248,6 @@ class Loop:
     def _measure(self, part: _Part, block: dict[str, Numbers]) -> None:
         """Write the metrics that are functions, and those of validation, of the epoch that is done into a block."""
         with_functions = [k for k in part.positions if not all(m.compiled for m in self._nets[k].spec.metrics)]
-        if with_functions:
-            part.engine.write_back()
         validation = part.share.validation
         values: list[tuple[int, str, float]] = []
         for k in with_functions:
@@ -291,7 +290,6 @@ class Loop:
             for k in due:
                 self._logs[k] = {name: last[name][k] for name in self._keys[k]}
             if any(due.values()):
-                part.engine.write_back()
                 self._write_histories()
             for k, callbacks in due.items():
                 for callback in callbacks:
@@ -309,7 +307,6 @@ class Loop:
             out = [k for k in part.positions if k in reasons]
             if not out:
                 continue
-            part.engine.write_back()
             part.keep([place for place, k in enumerate(part.positions) if k not in reasons])
         self._parts = [part for part in self._parts if part.positions]
         for k, why in reasons.items():

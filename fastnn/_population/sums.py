@@ -54,18 +54,19 @@ class Sums:
 class PopulationEngine(Protocol):
     """Training of several nets by the same rows.
 
-    Each is made by ``Engine(nets, rows, batch_size=..., shuffle=..., order=..., sample_weight=..., n_threads=...)``:
+    Each is made by ``Engine(nets, rows, *, batch_size, shuffle, shared_order, sample_weight, n_threads)``:
 
     - nets : sequence of Net, built; each with a first-order optimizer
     - rows : Rows of training, all of which take part (`Rows.index` is None)
     - batch_size : int, rows per update
     - shuffle : bool, whether each epoch has an order of its own
-    - order : "own" for an order of each net, by its seed and its `epochs_done`; "shared" for that of the first net
+    - shared_order : seed and number of the first epoch of the order of all nets; None for an order of each net, by its
+      own seed and `epochs_done`
     - sample_weight : ndarray (N, n_rows) in the dtype of the nets, in place of the weights of `rows`, or None
     - n_threads : int, maximum number of threads
 
     The count `Net.epochs_done` is increased by the caller after `train`. What a net results in is a function of its own
-    settings and rows alone, with "own" orders: neither of the other nets nor of the number of threads.
+    settings and rows alone, without a shared order: neither of the other nets nor of the number of threads.
     """
 
     def train(self, epochs: int) -> Sums:
@@ -74,11 +75,8 @@ class PopulationEngine(Protocol):
     def evaluate(self, rows: Rows) -> Sums:
         """Return the sums over some rows, as of one epoch; NaN for a net whose loss is not finite."""
 
-    def write_back(self) -> None:
-        """Write weights, slots and counters into the nets' engines, which callbacks and predictions read."""
-
     def keep(self, indices: Sequence[int]) -> None:
         """Go on with these of the present nets alone, by position and ascending."""
 
-    def set_rates(self, rates: Numbers) -> None:
-        """Use other constant learning rates from now on, (N,) of the present nets."""
+    def accepts(self) -> bool:
+        """Return whether the nets, whose settings callbacks may have changed, can go on in this engine."""

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
     from fastnn.plot._descent_animation import descent_animation as descent_animation
     from fastnn.plot._hidden_space_animation import hidden_space_animation as hidden_space_animation
 
-#: The palette (M. Okabe, K. Ito, 2008): blue, orange, green, vermilion, sky blue, purple, yellow, as texts. Class k has
-#: colour k; values and weights below zero are blue, those above zero orange.
+#: The palette (M. Okabe, K. Ito, 2008): orange, blue, green, vermilion, sky blue, purple, yellow, as texts. Class k has
+#: colour k; values and weights below zero are orange, those above zero blue.
 COLORS = _COLORS
 
 __all__ = [

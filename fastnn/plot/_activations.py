@@ -11,7 +11,7 @@ import numpy.typing as npt
 from fastnn import activations as known
 from fastnn._figure import panels_for
 from fastnn._figure.labels import label_ends
-from fastnn._figure.style import class_colours, muted
+from fastnn._figure.style import line_colours, muted
 from fastnn._validation import as_sequence, must_be
 from fastnn._validation.names import explained
 from fastnn.activations import Activation
@@ -60,7 +60,7 @@ def activations(
     z = np.linspace(*_RANGE, _POINTS)
     z = z[z != 0.0]  # where relu has no derivative
     curves = [_curve(activation, z) for activation in chosen]
-    colours = class_colours(len(chosen))
+    colours = line_colours(len(chosen))
     texts = [activation.text.strip("'") for activation in chosen]
     with panels_for("axes", axes, n_panels=2, width=4.8, height=3.8) as panels:
         for panel, part, label in zip(panels, (0, 1), ("y = f(z)", "dy/dz"), strict=True):

@@ -148,7 +148,10 @@ class Animation:
         palette = together.quantize(_COLOURS, method=Image.Quantize.MEDIANCUT)
         colours = np.array(palette.getpalette()).reshape(-1, 3)
         background = np.round(255.0 * background_of(self.figure.axes[0]))
-        colours[((colours - background) ** 2).sum(axis=1).argmin()] = background  # exactly, as it is beside a page's
+        # Exactly, as it is beside a page's. Pillow looks colours up rounded down to multiples of 4, at most 27 ** 0.5
+        # away: a colour within twice that distance could be taken for the background.
+        distances = ((colours - background) ** 2).sum(axis=1)
+        colours[distances <= max(distances.min(), 4 * 27)] = background
         palette.putpalette(colours.ravel().tolist())
         images = [
             (samples.get(k) or self._image(k)).quantize(palette=palette, dither=Image.Dither.NONE)

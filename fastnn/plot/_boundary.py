@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._figure import panels_for
-from fastnn._figure.style import background_of, class_colours, rgb, text_colour
+from fastnn._figure.style import COLORS, background_of, class_colours, rgb, text_colour
 from fastnn._validation import must_be, positive_integer
 from fastnn._validation.names import explained
 from fastnn.plot._points import draw_classes, draw_values, limits_of
@@ -164,8 +164,8 @@ def _draw_curve(ax: Axes, reading: Reading, rows: Floats, names: Sequence[str]) 
     """Draw the prediction over one feature: a value, or the probability of each class, and the data."""
     line_colour = text_colour(ax)
     if reading.classes is None:
-        ax.plot(rows[:, 0], reading.values(rows), color=class_colours(2)[1], zorder=4, label="predicted")
-        ax.scatter(reading.rows[:, 0], reading.targets, s=14, color=class_colours(1)[0], zorder=3, label="data")
+        ax.plot(rows[:, 0], reading.values(rows), color=COLORS[0], zorder=4, label="predicted")
+        ax.scatter(reading.rows[:, 0], reading.targets, s=14, color=COLORS[1], zorder=3, label="data")
         ax.legend(loc="best", frameon=True)
         ax.set_ylabel("value")
         return

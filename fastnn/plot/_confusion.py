@@ -103,7 +103,7 @@ def _draw(ax: Axes, counts: npt.NDArray[np.int64], shares: npt.NDArray[np.float6
     from matplotlib.colors import LinearSegmentedColormap
 
     n, background = len(names), background_of(ax)
-    ends: list[Any] = [mix(background, COLORS[0], 0.03), COLORS[0]]
+    ends: list[Any] = [mix(background, COLORS[1], 0.03), COLORS[1]]
     shade = LinearSegmentedColormap.from_list("share", ends)
     image = ax.imshow(shares, cmap=shade, vmin=0.0, vmax=1.0)
     if n <= _WRITTEN:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from fastnn._figure import panels_for
 from fastnn._figure.labels import spread
-from fastnn._figure.style import background_of, class_colours, mix, muted, readable, text_colour
+from fastnn._figure.style import background_of, line_colours, mix, muted, readable, text_colour
 from fastnn._validation import must_be, positive_integer
 from fastnn._validation.names import explained
 from fastnn.callbacks import Snapshot, Snapshots
@@ -137,7 +137,7 @@ def descent_animation(
     if not np.isfinite(surface).any():
         raise ValueError("the loss is not finite near the paths: scale X and y to about 1.")
     last = max(path.epochs[-1] for path in paths)
-    colours = class_colours(len(paths))
+    colours = line_colours(len(paths))
     with panels_for("ax", None, width=6.0, height=4.5) as (panel,):
         _draw_surface(panel, axes, surface)
         panel.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), xlabel=labels[0], ylabel=labels[1], title=" ")

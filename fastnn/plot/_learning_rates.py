@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 Array = npt.NDArray[np.float64]
 
 _LABELS, _NEUTRAL_LABELS = ("too low", "just right", "too high"), ("lowest", "middle", "highest")
-_COLOURS = (COLORS[0], COLORS[2], COLORS[3])
+_COLOURS = (COLORS[1], COLORS[2], COLORS[3])
 
 #: Ratio of the rate that is too low to the one that is just right.
 TOO_LOW = 1 / 30

@@ -275,7 +275,7 @@ def draw_path(ax: Axes, places: Floats, losses: list[float], *, colour: Any = CO
 
 def _draw_curve(ax: Axes, at: Floats, losses: Floats, places: Floats, loss: LossOf | None) -> None:
     """Draw the loss over one weight, with the path on it."""
-    ax.plot(at, losses, color=COLORS[0])
+    ax.plot(at, losses, color=COLORS[1])
     ax.set(ylabel="loss", xlim=(at[0], at[-1]))
     if loss is not None:
         heights = [loss(np.array([place])) for place in places]

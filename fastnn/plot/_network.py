@@ -49,7 +49,7 @@ def network(
 ) -> Figure | SubFigure:
     """Draw a net from left to right: its units, its weights as lines between them, and its biases.
 
-    A line is orange for a weight above 0 and blue for one below 0, and the wider the larger it is, relative to the
+    A line is blue for a weight above 0 and orange for one below 0, and the wider the larger it is, relative to the
     largest weight between the same two layers. The square at the lower left corner of a unit is its bias. In a net with
     two features each unit holds a small map of its output over the plane of the features. In others a unit has the
     colour of its mean output over the rows of X; of one row the outputs are written into the units.
@@ -312,7 +312,7 @@ class _Drawing:
         last = self._across * (len(self._sizes) - 1)
         matrices, scale, below = any(self._wide), self._layout.scale, self._layout.below
         what = "lines and matrices: weights" if matrices else "lines: weights"
-        note = f"orange above 0, blue below 0\n{what}; squares: biases" + (f"\n{span}" if span else "")
+        note = f"blue above 0, orange below 0\n{what}; squares: biases" + (f"\n{span}" if span else "")
         top = -self._half - (0.1 + (_MATRIX if matrices else 0.0)) / scale
         self._ax.text(last / 2.0, top, note, ha="center", va="top", fontsize=9, color=self._quiet)
         left, right = (margin / scale for margin in margins)

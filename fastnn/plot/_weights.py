@@ -27,7 +27,7 @@ def weights(
 ) -> Figure | SubFigure:
     """Draw the weights into each unit of a layer as an image: what the unit reacts to.
 
-    Orange pixels are weights above 0, blue ones weights below 0, on one scale for all units.
+    Blue pixels are weights above 0, orange ones weights below 0, on one scale for all units.
 
     Parameters
     ----------

@@ -1,5 +1,6 @@
 """Every example is in the course and tested, and works as a command."""
 
+import ast
 import re
 import runpy
 import subprocess
@@ -9,7 +10,7 @@ from unittest import mock
 
 import pytest
 
-from fastnn._script import run_script
+from fastnn.script import run_script
 
 ROOT = Path(__file__).parents[2]
 PATHS = sorted((ROOT / "examples").rglob("*.py"))
@@ -35,6 +36,19 @@ def test_the_docstring_has_a_title_and_the_command(name):
     assert len(line) >= len(title.removeprefix('"""'))
     assert f"``python examples/{name}.py [picture.png]``" in text
     assert len(text.splitlines()) <= 160
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_only_public_names_are_used(name):
+    """Readers copy examples."""
+    nodes = list(ast.walk(ast.parse((ROOT / "examples" / f"{name}.py").read_text(encoding="utf-8"))))
+    imported = [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+    imported += [alias.name for node in nodes if isinstance(node, ast.Import | ast.ImportFrom) for alias in node.names]
+    assert {"fastnn.script", "run_script"} <= set(imported)
+    used = [*(part for path in imported for part in path.split(".")),
+            *(node.attr for node in nodes if isinstance(node, ast.Attribute))]  # fmt: skip
+    private = [name for name in used if name.startswith("_") and not name.startswith("__")]
+    assert not private
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -9,6 +9,7 @@ import pytest
 
 import fastnn
 from fastnn import plot
+from fastnn._figure.style import line_colours
 
 pytest.importorskip("matplotlib")
 from matplotlib.figure import Figure
@@ -29,7 +30,7 @@ def test_curves_are_the_functions_and_their_derivatives():
         np.testing.assert_allclose(left.lines[k].get_ydata(), f(z), atol=1e-12)
         differences = (f(z + 1e-6) - f(z - 1e-6)) / 2e-6
         np.testing.assert_allclose(right.lines[k].get_ydata(), differences, atol=1e-5)
-        assert left.lines[k].get_color() == right.lines[k].get_color() == plot.COLORS[k - 2]
+        assert left.lines[k].get_color() == right.lines[k].get_color() == line_colours(5)[k - 2]
     figure.savefig(io.BytesIO())
     boxes = [text.get_window_extent().padded(-1.0) for text in left.texts]
     assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])

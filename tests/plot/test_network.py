@@ -48,8 +48,8 @@ def test_each_weight_is_a_curve_by_its_sign_and_size(theme, dtype):
     for lines, w in zip(collections, model.weights, strict=True):
         order = np.argsort(np.abs(w), axis=None)
         signs = np.sign(w.ravel()[order])
-        red_minus_blue = lines.get_edgecolors()[:, 0] - lines.get_edgecolors()[:, 2]
-        np.testing.assert_array_equal(np.sign(red_minus_blue), signs)  # orange above 0, blue below
+        blue_minus_red = lines.get_edgecolors()[:, 2] - lines.get_edgecolors()[:, 0]
+        np.testing.assert_array_equal(np.sign(blue_minus_red), signs)  # blue above 0, orange below
         widths, opacity = np.array(lines.get_linewidths()), lines.get_edgecolors()[:, 3]
         assert np.all(np.diff(widths) >= 0)
         assert np.all(np.diff(opacity) >= 0)
@@ -60,7 +60,7 @@ def test_each_weight_is_a_curve_by_its_sign_and_size(theme, dtype):
     squares = artists(ax, "gid", "bias ")
     assert len(squares) == 8
     first = [square.get_facecolor() for square in squares[:4]]
-    assert [np.sign(colour[0] - colour[2]) for colour in first] == [1, -1, 1, -1]
+    assert [np.sign(colour[2] - colour[0]) for colour in first] == [1, -1, 1, -1]
     figure.savefig(io.BytesIO())
 
 
@@ -101,7 +101,7 @@ def test_a_row_is_written_into_the_units():
     assert {"a", "b", "c", "y", "3 inputs", "2 hidden units\ntanh", "1 output\nidentity"} <= set(texts(ax))
     units = artists(ax, "gid", "unit 0")
     colours = [unit.get_facecolor() for unit in units]
-    assert [np.sign(colour[0] - colour[2]) for colour in colours] == [1, -1, 1]
+    assert [np.sign(colour[2] - colour[0]) for colour in colours] == [1, -1, 1]
 
 
 def test_texts_do_not_overlap():

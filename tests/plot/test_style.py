@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import colorsys
 import io
+import re
+from importlib import resources
 
 import numpy as np
 import pytest
@@ -26,7 +29,8 @@ def test_a_theme_is_set_and_reset(theme, dark):
         assert (style.luminance(figure.get_facecolor()) < 0.1) == dark
         assert style.contrast(style.text_colour(ax), style.background_of(ax)) > 10
         cycle = [entry["color"] for entry in mpl.rcParams["axes.prop_cycle"]]
-        assert cycle == list(plot.COLORS)
+        assert sorted(cycle) == sorted(plot.COLORS)
+        assert cycle[:2] == [plot.COLORS[1], plot.COLORS[0]]  # a line is blue, which is easier to see on white
         assert not ax.spines["top"].get_visible()
     assert dict(mpl.rcParams) == before
 
@@ -45,6 +49,24 @@ def test_the_palette_differs_for_people_with_colour_blindness():
     assert distances.min() > 0.14
     red_and_green = np.array([[1.0, 0.0, 0.0], [0.45, 0.45, 0.0]]) @ deuteranopia.T
     assert np.linalg.norm(red_and_green[0] - red_and_green[1]) < 0.35  # which tab:red and tab:green nearly are
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_one_code_for_signs_and_for_two_classes(theme):
+    """Below zero has the colour of class 0 and above zero that of class 1, here and on the page of the playground."""
+    with plot.style(theme):
+        signed = style.signed_map(new_figure().axes[0])
+    ends = np.array([signed(0.0)[:3], signed(1.0)[:3]])
+    np.testing.assert_allclose(ends, [style.rgb(colour) for colour in plot.COLORS[:2]], atol=0.01)
+    page = (resources.files("fastnn.playground") / "static" / "style.css").read_text(encoding="utf-8")
+    found = dict(re.findall(r"--([\w-]+): (#\w+);", page[: page.index(".fnp.dark")]))
+    if theme == "dark":
+        dark = page[page.index(".fnp.dark") :]
+        found |= dict(re.findall(r"--([\w-]+): (#\w+);", dark[: dark.index("}")]))
+    for (sign, name), here in zip((("negative", "class-0"), ("positive", "class-1")), plot.COLORS, strict=False):
+        np.testing.assert_allclose(style.rgb(found[sign]), style.rgb(found[name]), atol=0.06)
+        hue, other = (colorsys.rgb_to_hsv(*style.rgb(colour))[0] for colour in (found[sign], here))
+        assert abs(hue - other) < 0.05
 
 
 @pytest.mark.parametrize("background", ["white", "#14181E", "0.5"])

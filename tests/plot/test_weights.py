@@ -33,8 +33,8 @@ def test_an_image_per_unit():
         assert image.norm.vmax == -image.norm.vmin == pytest.approx(largest)
         assert image.axes.get_title() == str(unit + 1)
         low, high = image.cmap(0.0), image.cmap(1.0)
-        assert low[0] < low[2]  # blue below 0, orange above
-        assert high[0] > high[2]
+        assert low[0] > low[2]  # orange below 0, blue above
+        assert high[0] < high[2]
     assert figure.axes[-1].get_ylabel() == "weight"
     figure.savefig(io.BytesIO())
     assert figure.get_figwidth() <= 10.5

@@ -40,11 +40,11 @@ ROOMS = (
     "activations losses schedules solvers regularizers _errors",
     "history datasets _results",
     "_figure",
-    "_validation _representation _version _numba_types _script",
+    "_validation _representation _version _numba_types script",
     "kernels",
 )
 #: The same inside `kernels`.
-KERNEL_ROOMS = ("loop", "nn", "linalg tables", "maths", "lang ids")
+KERNEL_ROOMS = ("loop", "nn lane_tables", "linalg tables", "maths", "lang ids")
 #: Longest chain of rooms above the kernels, and inside.
 MAX_LEVELS, MAX_KERNEL_LEVELS = 13, 5
 

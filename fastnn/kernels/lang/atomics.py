@@ -3,7 +3,7 @@
 Counters are entries of arrays of int64. As Python they are plain reads and writes, which is right for one thread.
 
 ===========================================  ==================================================================
-``atomic_add(sync, place, amount)``          adds; acquires and releases
+``atomic_add(sync, place, amount)``          adds, and returns what was there; acquires and releases
 ``atomic_load(sync, place)``                 reads; what was written before the value is seen afterwards (acquire)
 ``atomic_store(sync, place, value)``         overwrites, after all earlier writes (release)
 ``compare_and_swap(sync, place, old, new)``  overwrites if equal to `old`; acquires and releases
@@ -35,16 +35,17 @@ def _emit_place(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     return builder.gep(data, [args[1]])
 
 
-@op(lambda sync, place, amount: types.void(sync, types.intp, types.int64) if _is_counters(sync) else None)
-def atomic_add(sync: Any, place: int, amount: int) -> None:
-    """Add to an entry."""
-    sync[place] += amount
+@op(lambda sync, place, amount: types.int64(sync, types.intp, types.int64) if _is_counters(sync) else None)
+def atomic_add(sync: Any, place: int, amount: int) -> int:
+    """Add to an entry; return what was there before."""
+    before = int(sync[place])
+    sync[place] = before + amount
+    return before
 
 
 @atomic_add.lower
 def _lower_add(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    builder.atomic_rmw("add", _emit_place(context, builder, sig, args), args[2], "acq_rel")
-    return context.get_dummy_value()
+    return builder.atomic_rmw("add", _emit_place(context, builder, sig, args), args[2], "acq_rel")
 
 
 @op(lambda sync, place: types.int64(sync, types.intp) if _is_counters(sync) else None)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import _thread
 import atexit
+import contextlib
 import ctypes
 import os
 import sys
@@ -122,13 +123,23 @@ def _after_fork() -> None:
 
 
 def _at_exit() -> None:
-    """End what is being compiled, as LLVM must not be in use while the process is torn down."""
-    for job in list(_jobs):
-        sys.unraisablehook = lambda _: None  # an exception that comes in a destructor is ignored, and asked for again
-        end = time.monotonic() + EXIT_TIMEOUT
-        while job.ident is not None and not job.done.is_set() and time.monotonic() < end:
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(job.ident), ctypes.py_object(SystemExit))
-            job.done.wait(POLL)
+    """End what is being compiled, as LLVM must not be in use while the process is torn down.
+
+    LLVM cannot be stopped in the middle of a call, which may take some seconds. A shorter wait would gain nothing:
+    measured without any, the end of the process took as long. An interrupt in the wait ends the process at once.
+    """
+    try:
+        for job in list(_jobs):
+            sys.unraisablehook = lambda _: None  # an exception in a destructor is ignored, and asked for again
+            end = time.monotonic() + EXIT_TIMEOUT
+            while job.ident is not None and not job.done.is_set() and time.monotonic() < end:
+                ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(job.ident), ctypes.py_object(SystemExit))
+                job.done.wait(POLL)
+    except KeyboardInterrupt:
+        with contextlib.suppress(Exception):
+            sys.stdout.flush()
+            sys.stderr.flush()
+        os._exit(130)
 
 
 atexit.register(_at_exit)

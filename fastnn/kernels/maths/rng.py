@@ -59,21 +59,29 @@ def uniform(like: Any, key: Any, counter: Any) -> Any:
 def _lower_uniform(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     _, key, counter = args
     vt = llvm_vector(sig.return_type)
-    n = vt.count
     word = ir.IntType(32)
-    wt = ir.VectorType(word, n)
+    low = _all_lanes(builder, builder.trunc(key, word), vt.count)
+    high = _all_lanes(builder, builder.trunc(builder.lshr(key, ir.Constant(key.type, 32)), word), vt.count)
+    first = _all_lanes(builder, builder.trunc(counter, word), vt.count)
+    places = ir.Constant(ir.VectorType(word, vt.count), list(range(vt.count)))
+    return _emit_uniform(builder, vt, low, high, builder.add(first, places))
+
+
+def _all_lanes(builder: Any, scalar: Any, n: int) -> Any:
+    """Generate a vector of n lanes with a scalar in each."""
+    word = ir.IntType(32)
+    nothing = ir.Constant(ir.VectorType(scalar.type, n), ir.Undefined)
+    one = builder.insert_element(nothing, scalar, ir.Constant(word, 0))
+    return builder.shuffle_vector(one, nothing, ir.Constant(ir.VectorType(word, n), [0] * n))
+
+
+def _emit_uniform(builder: Any, vt: Any, low: Any, high: Any, counters: Any) -> Any:
+    """Generate numbers in [0, 1) from vectors of 32-bit words: halves of the keys, and counters."""
 
     def constant(x: int) -> Any:
-        return ir.Constant(wt, [x] * n)
+        return ir.Constant(ir.VectorType(ir.IntType(32), vt.count), [x] * vt.count)
 
-    def all_lanes(scalar: Any) -> Any:
-        one = builder.insert_element(ir.Constant(wt, ir.Undefined), scalar, ir.Constant(word, 0))
-        return builder.shuffle_vector(one, ir.Constant(wt, ir.Undefined), ir.Constant(wt, [0] * n))
-
-    low = all_lanes(builder.trunc(key, word))
-    high = all_lanes(builder.trunc(builder.lshr(key, ir.Constant(key.type, 32)), word))
-    x = builder.add(all_lanes(builder.trunc(counter, word)), ir.Constant(wt, list(range(n))))
-    x = builder.add(builder.mul(x, constant(_STEP)), low)
+    x = builder.add(builder.mul(counters, constant(_STEP)), low)
     for round_ in range(2):
         if round_:
             x = builder.add(x, high)
@@ -84,7 +92,35 @@ def _lower_uniform(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         x = builder.xor(x, builder.lshr(x, constant(16)))
     bits = _RANDOM_BITS[4 if isinstance(vt.element, ir.FloatType) else 8]
     x = builder.lshr(x, constant(32 - bits))  # so the result is not negative
-    return builder.fmul(builder.sitofp(x, vt), ir.Constant(vt, [0.5**bits] * n))
+    return builder.fmul(builder.sitofp(x, vt), ir.Constant(vt, [0.5**bits] * vt.count))
+
+
+def _type_uniform_by_lane(like: Any, keys: Any, counter: Any) -> Any:
+    element = element_of(like)
+    of_keys = isinstance(keys, types.CPointer) and keys.dtype == types.uint64
+    return None if element is None or not of_keys else Vector(element)(like, keys, types.int64)
+
+
+@op(_type_uniform_by_lane)
+def uniform_by_lane(like: Any, keys: Any, counter: Any) -> Any:
+    """Return a vector of random numbers in [0, 1): lane i is that of `uniform` for key i and the counter.
+
+    `like` is a pointer of the type of the result; `keys` points to a uint64 per lane.
+    """
+    n = n_lanes(like.dtype)
+    return np.array([uniform(like, key, counter)[0] for key in keys[:n]], like.dtype)
+
+
+@uniform_by_lane.lower
+def _lower_uniform_by_lane(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    _, keys, counter = args
+    vt = llvm_vector(sig.return_type)
+    word = ir.IntType(32)
+    of_words, of_keys = ir.VectorType(word, vt.count), ir.VectorType(ir.IntType(64), vt.count)
+    key = builder.load(builder.bitcast(keys, of_keys.as_pointer()), align=8)
+    high = builder.lshr(key, ir.Constant(of_keys, [32] * vt.count))
+    counters = _all_lanes(builder, builder.trunc(counter, word), vt.count)
+    return _emit_uniform(builder, vt, builder.trunc(key, of_words), builder.trunc(high, of_words), counters)
 
 
 @device_function

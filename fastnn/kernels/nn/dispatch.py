@@ -26,6 +26,7 @@ from fastnn.kernels.lang.simd import (
     lanes,
     load,
     select_finite,
+    select_gt,
     store,
     sum_lanes,
 )
@@ -51,6 +52,7 @@ _COMMON = {
     "lanewise_row": lanewise_row,
     "load": load,
     "select_finite": select_finite,
+    "select_gt": select_gt,
     "store": store,
     "sum_lanes": sum_lanes,
 }
@@ -298,6 +300,10 @@ def n_coefficients(rule: OptimizerRule) -> int:
     return len(signature.parameters) - 2 - len(rule.slots)
 
 
+#: Length of what `coefficients` returns.
+N_COEFFICIENTS = 1 + max(map(n_coefficients, _OPTIMIZERS))
+
+
 def _items(name: str, count: int, first: int = 0) -> list[str]:
     return [f"{name}[{k}]" for k in range(first, first + count)]
 
@@ -307,7 +313,7 @@ def _arguments(rule: OptimizerRule) -> list[str]:
 
 
 def _coefficients() -> Any:
-    longest = max(map(n_coefficients, _OPTIMIZERS))
+    longest = N_COEFFICIENTS - 1
     branches, functions = [], {}
     for rule in _OPTIMIZERS:
         functions[f"{rule.name}_coefficients"] = rule.coefficients
@@ -338,29 +344,34 @@ def _advance() -> Any:
     return generate("advance", text, functions)
 
 
-def _update_by(rule: OptimizerRule) -> Any:
-    """Generate the update of a run of weights by one rule."""
+def _update_by(rule: OptimizerRule, *, by_lane: bool = False) -> Any:
+    """Generate the update of a run of weights by one rule, with the same coefficients for all, or for each lane."""
     coefficients = [f"c{k}" for k in range(n_coefficients(rule))]
     guarded = rule.slots if rule.guarded is None else rule.guarded
     results = ["new", *(f"new_{slot}" for slot in rule.slots)]
     arguments = ["load(at(g, i))", "old * kept", *(f"old_{slot}" for slot in rule.slots), *coefficients]
-    lines = [f"{c} = broadcast(w, rates[{k + 1}])" for k, c in enumerate(coefficients)]
+    number = "load(at(rates, {} * v))" if by_lane else "broadcast(w, rates[{}])"
+    kept = "select_gt(live, half, select_finite(new, {0}, {1}), {1})" if by_lane else "select_finite(new, {0}, {1})"
+    lines = [f"{c} = {number.format(k + 1)}" for k, c in enumerate(coefficients)]
     lines += [f"at_{slot} = at(slots, {k} * size)" for k, slot in enumerate(rule.slots)]
     lines += ["for i in range(0, n, v):", "    old = load(at(w, i))"]
     lines += [f"    old_{slot} = load(at(at_{slot}, i))" for slot in rule.slots]
     lines += [f"    {', '.join(results)} = step({', '.join(arguments)})"]
     lines += [f"    new = fma(new_{slot}, zero, new)" for slot in guarded]
     lines += ["    bad = fma(new, zero, bad)"]
-    lines += [f"    store(at(at_{slot}, i), select_finite(new, new_{slot}, old_{slot}))" for slot in rule.slots]
-    lines += ["    store(at(w, i), select_finite(new, new, old))", "return sum_lanes(bad) == 0.0"]
-    name = f"update_by_{rule.name}"
-    head = f'''def {name}(rates, w, g, slots, size, n):
-    """Update n weights (whole vectors) by {rule.name}; see `update`."""
+    lines += [f"    store(at(at_{slot}, i), {kept.format(f'new_{slot}', f'old_{slot}')})" for slot in rule.slots]
+    lines += [f"    store(at(w, i), {kept.format('new', 'old')})"]
+    lines += ["return bad" if by_lane else "return sum_lanes(bad) == 0.0"]
+    name = f"update_by_{rule.name}" + "_by_lane" * by_lane
+    head = f'''def {name}(rates, {"alive, " * by_lane}w, g, slots, size, n):
+    """Update n weights (whole vectors) by {rule.name}; see `update{"_by_lane" * by_lane}`."""
     v = lanes(w)
     zero = broadcast(w, 0.0)
-    kept = broadcast(w, rates[0])
+    kept = {number.format(0)}
     bad = zero
 '''
+    if by_lane:
+        head += "    live = load(alive)\n    half = broadcast(w, 0.5)\n"
     return generate(name, head + "".join(f"    {line}\n" for line in lines), {"step": rule.step})
 
 
@@ -379,9 +390,23 @@ def _update() -> Any:
     return generate("update", text, functions)
 
 
+def _update_by_lane() -> Any:
+    functions = {f"update_by_{rule.name}_by_lane": _update_by(rule, by_lane=True) for rule in _OPTIMIZERS}
+    call = "return update_by_{}_by_lane(rates, alive, w, g, slots, size, n)"
+    branches = [(rule.code, rule.name, [call.format(rule.name)]) for rule in _OPTIMIZERS]
+    text = '''def update_by_lane(code, rates, alive, w, g, slots, size, n):
+    """Update n weights (whole vectors) of V nets, one in each lane; return zeros, and NaN where one was not finite.
+
+    As `update`, with a vector of each coefficient at `rates`; lanes whose number at `alive` is 0 stay as they are.
+    """
+''' + ladder(branches, ["return load(alive)"])
+    return generate("update_by_lane", text, functions)
+
+
 coefficients = _coefficients()
 advance = _advance()
 update = _update()
+update_by_lane = _update_by_lane()
 read_scalars = generate(
     "read_scalars",
     f'def read_scalars(p):\n    """Return the scalars in an array as a tuple."""\n'

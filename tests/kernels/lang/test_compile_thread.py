@@ -148,3 +148,43 @@ def test_ctrl_c_while_the_kernels_are_compiled_ends_the_call_and_what_is_compile
 def test_a_process_that_ends_while_the_kernels_are_compiled_ends_in_time(tmp_path):
     ended = float(run_python(PREPARE + INTERRUPT + "print(time.monotonic())", FASTNN_CACHE_DIR=tmp_path))
     assert time.monotonic() - ended < compile_thread.EXIT_TIMEOUT
+
+
+SECOND_INTERRUPT = """
+import atexit, os, signal, threading, time
+from fastnn.kernels.lang.compile_thread import in_compile_thread
+signal.signal(signal.SIGINT, signal.default_int_handler)
+begun, ending = threading.Event(), threading.Event()
+atexit.register(ending.set)  # which is called first
+
+def work():  # as LLVM does, it does not end when it is asked to
+    begun.set()
+    end = time.monotonic() + 60
+    while time.monotonic() < end:
+        try:
+            time.sleep(0.01)
+        except SystemExit:
+            pass
+
+def interrupt():
+    begun.wait()
+    os.kill(os.getpid(), signal.SIGINT)
+    ending.wait()
+    while True:
+        time.sleep(0.3)
+        os.kill(os.getpid(), signal.SIGINT)
+
+threading.Thread(target=interrupt, daemon=True).start()
+try:
+    in_compile_thread(work)
+except KeyboardInterrupt:
+    print("the call ended", end="")
+"""
+
+
+@pytest.mark.skipif(os.name == "nt", reason="os.kill sends no Ctrl-C on Windows")
+def test_a_second_ctrl_c_ends_the_process_without_the_wait():
+    start = time.monotonic()
+    with pytest.raises(AssertionError, match=r"^exit code 130\nthe call ended"):
+        run_python(SECOND_INTERRUPT)
+    assert time.monotonic() - start < compile_thread.EXIT_TIMEOUT

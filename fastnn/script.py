@@ -1,4 +1,7 @@
-"""Examples as commands: a picture's path, ``--help``, what is missing, all before the training begins."""
+"""A script as a command: a picture's path, ``--help``, what is missing, all before the training begins.
+
+Every example is such a script.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+__all__ = ["run_script"]
+
+
+def __dir__() -> list[str]:
+    return __all__
+
+
 #: Packages with another name than their module.
-PACKAGES = {"sklearn": "scikit-learn"}
+_PACKAGES = {"sklearn": "scikit-learn"}
 
 
 def run_script(main: Callable[[str | None], Any], *, needs: Sequence[str] = ()) -> None:
@@ -27,6 +37,13 @@ def run_script(main: Callable[[str | None], Any], *, needs: Sequence[str] = ()) 
     ------
     SystemExit
         After ``--help``; if a module is missing, or the picture cannot be written.
+
+    Examples
+    --------
+    The end of a script whose function `main` trains, and draws if the path is not None::
+
+        if __name__ == "__main__":
+            run_script(main, needs=["sklearn"])
     """
     parser = argparse.ArgumentParser(
         description=main.__globals__["__doc__"], formatter_class=argparse.RawDescriptionHelpFormatter
@@ -35,7 +52,7 @@ def run_script(main: Callable[[str | None], Any], *, needs: Sequence[str] = ()) 
     picture = parser.parse_args().picture
     for name in (*needs, *(["matplotlib"] if picture else [])):
         if importlib.util.find_spec(name) is None:
-            parser.error(f"{name} is needed, which is not installed: pip install {PACKAGES.get(name, name)}")
+            parser.error(f"{name} is needed, which is not installed: pip install {_PACKAGES.get(name, name)}")
     if picture:
         _prepare(Path(picture), parser.error)
     main(picture)

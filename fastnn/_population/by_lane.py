@@ -1,0 +1,339 @@
+"""Engine of a population of small nets that trains V nets at once, one in each lane of the vectors."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Hashable, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
+
+import numpy as np
+import numpy.typing as npt
+
+from fastnn._data.rows import Rows
+from fastnn._engine.architecture import address_of
+from fastnn._engine.engine import Engine, as_int64
+from fastnn._engine.thread_team import ThreadTeam
+from fastnn._population.lane_buffers import LaneBuffers, NetTables
+from fastnn._population.sums import Numbers, Sums
+from fastnn._training.descent import first_order, step_options
+from fastnn._training.net import Net
+from fastnn._training.objective import compiled_metrics, penalty
+from fastnn.kernels.ids import NO_METRIC
+from fastnn.kernels.lane_tables import (
+    DROPOUT,
+    FIRST_METRIC,
+    L1,
+    L2,
+    LOSS,
+    MAX_NORM,
+    PENALTY,
+    SECOND_METRIC,
+    WEIGHT,
+    LanePlan,
+    LaneRun,
+    LaneState,
+)
+from fastnn.kernels.lang.barrier import new_sync
+from fastnn.kernels.lang.simd import n_lanes
+from fastnn.kernels.loop.train_by_lane import train_by_lane
+from fastnn.kernels.nn.rules import initial_scalars
+from fastnn.kernels.tables import EVALUATE, N_METRICS, TRAIN, Data, round_up
+from fastnn.schedules import LearningRate, rates_of_steps
+
+#: Seconds that compiled code runs before control returns to Python (progress, Ctrl-C).
+SLICE = 0.05
+#: Most learning rates of a run: of all schedules and steps. A run of more epochs is cut.
+MAX_RATES = 1 << 20
+#: Parts of the groups that are copied to buffers one after the other.
+BLOCKS = 10
+
+
+def lane_key(net: Net) -> Hashable:
+    """Return what is equal in nets that are trained in the lanes of the same vectors."""
+    optimizer, architecture = first_order(net), net.built().architecture
+    options = step_options(optimizer, 0.0)
+    return (
+        replace(
+            architecture,
+            penalties=tuple((float(l1 > 0.0), float(l2 > 0.0)) for l1, l2 in architecture.penalties),
+            max_norms=tuple(float(limit > 0.0) for limit in architecture.max_norms),
+            dropouts=tuple(float(rate > 0.0) / 2 for rate in architecture.dropouts),
+            trained=tuple(k in architecture.trained_layers() for k in range(architecture.n_layers)),
+        ),
+        net.spec.loss,
+        compiled_metrics(net),
+        optimizer.rule.code,
+        options.clip_value > 0.0,
+        options.clip_norm > 0.0,
+        options.ema_decay > 0.0,
+    )
+
+
+class ByLane:
+    """Training of nets of one `lane_key`: a net has the same bits in each lane, whatever the others are.
+
+    The nets' numbers lie in their engines. Some groups at a time are copied to the buffers of the kernel and back, as
+    buffers for all nets would double the memory.
+
+    Parameters
+    ----------
+    nets, rows, batch_size, shuffle, shared_order, sample_weight, n_threads
+        See `PopulationEngine`.
+    """
+
+    def __init__(
+        self,
+        nets: Sequence[Net],
+        rows: Rows,
+        *,
+        batch_size: int,
+        shuffle: bool,
+        shared_order: tuple[int, int] | None,
+        sample_weight: npt.NDArray[np.floating] | None,
+        n_threads: int,
+    ) -> None:
+        engine = nets[0].built()
+        self._key = lane_key(nets[0])
+        self._rows = rows
+        self._batch = batch_size
+        self._is_shuffled = shuffle and batch_size < rows.n
+        self._shared_order = shared_order
+        self._seconds = 0.0  # of a step of a group, by the last slice
+        self._index = engine.layer_index()
+        self._metrics = np.full(N_METRICS, NO_METRIC, np.int64)
+        codes = compiled_metrics(nets[0])
+        self._metrics[: len(codes)] = codes
+        self._v = n_lanes(engine.params.dtype)
+        self._set_nets(list(nets), sample_weight)
+        n_groups = len(self._tables.limits)
+        n_threads = min(n_threads, n_groups)
+        self._buffers = LaneBuffers(
+            engine.architecture, round_up(-(-n_groups // BLOCKS), n_threads), len(engine.slots),
+            averaged=engine.averaged, n_threads=n_threads,
+        )  # fmt: skip
+
+    def _set_nets(self, nets: list[Net], sample_weight: npt.NDArray[np.floating] | None) -> None:
+        architecture = nets[0].built().architecture
+        self._nets = nets
+        self._weights = sample_weight
+        self._tables = NetTables(len(nets), architecture.n_layers, architecture.dtype)
+        # What the rows of the tables were made of, as most settings stay as they are.
+        self._seen: list[tuple[object, object]] = [(None, None)] * len(nets)
+
+    def accepts(self) -> bool:
+        """Return whether all nets still have the `lane_key` that they had."""
+        for net, (optimizer, architecture) in zip(self._nets, self._seen, strict=True):
+            same = net.optimizer is optimizer and net.built().architecture is architecture
+            if not same and lane_key(net) != self._key:
+                return False
+        return True
+
+    def keep(self, indices: Sequence[int]) -> None:
+        """Go on with these of the present nets alone, by position and ascending."""
+        weights = None if self._weights is None else self._weights[list(indices)]
+        if indices:
+            self._set_nets([self._nets[k] for k in indices], weights)
+
+    # ------------------------------------------------------------------------------------- numbers of the nets
+
+    def _blocks(self) -> Iterator[tuple[int, list[int]]]:
+        """Yield the first group and the nets of each part that fits into the buffers."""
+        size = self._buffers.n_groups
+        for first in range(0, len(self._tables.limits), size):
+            yield first, list(range(first * self._v, min((first + size) * self._v, len(self._nets))))
+
+    def _read(self, block: list[int]) -> None:
+        """Copy the numbers of some nets from their engines to the buffers and tables."""
+        for place, k in enumerate(block):
+            net = self._nets[k]
+            net.run_steps(partial(self._read_net, divmod(place, self._v), k, net))
+
+    def _read_net(self, place: tuple[int, int], k: int, net: Net, engine: Engine) -> None:
+        buffers, tables = self._buffers, self._tables
+        group, lane = place
+        buffers.params[group, :, lane] = engine.params[self._index]
+        buffers.slots[group, :, :, lane] = engine.slots[:, self._index]
+        record = tables.lanes[k]
+        record["steps_done"], record["alive"] = engine.steps_done, 1
+        scalars = engine.scalars
+        if not engine.steps_done:
+            scalars = initial_scalars(first_order(net).rule.code)
+            if engine.averaged:
+                buffers.slots[group, -1, :, lane] = buffers.params[group, :, lane]
+        tables.scalars[k, : len(scalars)] = scalars
+
+    def _write(self, block: list[int]) -> None:
+        """Copy the numbers of some nets to their engines."""
+        for place, k in enumerate(block):
+            net = self._nets[k]
+            net.run_steps(partial(self._write_net, divmod(place, self._v), k, net))
+
+    def _write_net(self, place: tuple[int, int], k: int, net: Net, engine: Engine) -> None:
+        buffers = self._buffers
+        group, lane = place
+        engine.params[self._index] = buffers.params[group, :, lane]
+        slots = buffers.slots[group, :, :, lane]
+        if len(slots) == len(engine.slots):  # else another thread has chosen another optimizer, whose slots are zeros
+            engine.slots[:, self._index] = slots
+            n_scalars = len(initial_scalars(first_order(net).rule.code))
+            scalars = tuple(self._tables.scalars[k, :n_scalars].tolist())
+            engine.set_progress(int(self._tables.lanes["steps_done"][k]), scalars)
+
+    def _set_options(self, done: int) -> None:
+        """Write the settings of the nets into the tables, for a run that begins after `done` more epochs."""
+        tables = self._tables
+        for k, net in enumerate(self._nets):
+            optimizer, architecture = first_order(net), net.built().architecture
+            seed, epoch = self._shared_order or (net.spec.seed, net.epochs_done)
+            record = tables.lanes[k]
+            record["order_epoch"] = epoch + done
+            if self._seen[k][0] is optimizer and self._seen[k][1] is architecture:
+                continue
+            rate = optimizer.learning_rate
+            options = step_options(optimizer, 0.0 if callable(rate) else float(rate))
+            record["learning_rate"] = options.rates[0]
+            record["seed"], record["order_seed"] = as_int64(net.spec.seed), as_int64(seed)
+            record["weight_decay"], record["ema_decay"] = options.weight_decay, options.ema_decay
+            record["clip_value"], record["clip_norm"] = options.clip_value or np.inf, options.clip_norm or np.inf
+            tables.hyper[k, : len(options.rates) - 1] = options.rates[1:]
+            group, lane = divmod(k, self._v)
+            limits = tables.limits[group, :, :, lane]
+            limits[:, [L1, L2]] = architecture.penalties
+            limits[:, MAX_NORM] = architecture.max_norms or 0.0
+            limits[:, DROPOUT] = architecture.dropouts or 0.0
+            self._seen[k] = optimizer, architecture
+
+    def _step_rates(self, done: int, epochs: int, n_steps: int) -> Numbers:
+        """Return the rates of schedules and functions, (rows, steps), and write the row of each net into the tables."""
+        places: dict[tuple[int, int], int] = {}  # many nets have the same schedule
+        of_places: list[tuple[LearningRate, int]] = []
+        for k, net in enumerate(self._nets):
+            rate = first_order(net).learning_rate
+            place = -1
+            if callable(rate):
+                place = places.setdefault((id(rate), net.epochs_done), len(places))
+                if place == len(of_places):
+                    of_places.append((rate, net.epochs_done + done))
+            self._tables.lanes["rates"][k] = place
+        some = min(epochs, max(1, MAX_RATES // (max(1, len(places)) * n_steps)))
+        rates = np.empty((len(places), some * n_steps))
+        for place, (rate, epoch) in enumerate(of_places):
+            rates[place] = rates_of_steps(rate, epoch, some, n_steps).reshape(-1)
+        return rates
+
+    # ------------------------------------------------------------------------------------------------ running
+
+    def train(self, epochs: int) -> Sums:
+        """Train all nets for a number of epochs; one that diverges keeps its last finite weights."""
+        found = Sums.unknown(epochs, len(self._nets))
+        n_steps = -(-self._rows.n // self._batch)
+        done = 0
+        while done < epochs and found.interrupt is None:
+            self._set_options(done)
+            rates = self._step_rates(done, epochs - done, n_steps)
+            some = rates.shape[1] // n_steps if len(rates) else epochs - done
+            try:
+                with ThreadTeam(self._buffers.n_threads) as team:
+                    for first, block in self._blocks():
+                        self._train(team, first, block, found, done, some, rates)
+            except BaseException as error:  # what is finished is recorded before it is raised
+                found.interrupt = error
+            done += some
+        if self._shared_order is not None:
+            self._shared_order = (self._shared_order[0], self._shared_order[1] + epochs)
+        return found
+
+    def _train(
+        self, team: ThreadTeam, first: int, block: list[int], found: Sums, done: int, epochs: int, rates: Numbers
+    ) -> None:
+        """Run some epochs of some nets, and write their sums into `found`, from epoch `done` on."""
+        options = step_options(first_order(self._nets[0]), 0.0)
+        run = self._run(TRAIN, self._rows.n, self._batch)._replace(
+            optimizer=options.optimizer,
+            shuffle=self._is_shuffled,
+            clips_values=options.clip_value > 0.0,
+            clips_norms=options.clip_norm > 0.0,
+        )
+        self._read(block)
+        if done:  # those that have diverged in epochs before
+            self._tables.lanes["alive"][block] = found.diverged[block] < 0
+        plan = self._buffers.plan(
+            run, self._tables, first, metrics=self._metrics, epochs=epochs, step_rates=rates,
+            net_weights=self._weights_of(block),
+        )  # fmt: skip
+        try:
+            self._run_slices(team, self._buffers.state(), plan, self._rows.data(), epochs * run.epoch_steps)
+        finally:
+            self._write(block)
+            self._fill(found, block, done, plan)
+
+    def _run(self, mode: int, n_rows: int, batch: int) -> LaneRun:
+        """Return the settings of a run without those of an optimizer."""
+        architecture = self._nets[0].built().architecture
+        return LaneRun(
+            mode=mode, n_rows=n_rows, batch=batch, epoch_steps=-(-n_rows // batch), loss=architecture.loss,
+            loss_function=address_of(architecture.loss_function),
+            is_sum=self._nets[0].spec.loss.rule.reduction == "sum",
+        )  # fmt: skip
+
+    def _weights_of(self, block: list[int]) -> npt.NDArray[np.floating]:
+        """Return the weights of rows of some nets, and of lanes without a net."""
+        if self._weights is None:
+            return np.empty(0, self._buffers.params.dtype)
+        weights = np.ones((round_up(len(block), self._v), self._rows.n), self._weights.dtype)
+        weights[: len(block)] = self._weights[block]
+        return weights
+
+    def _run_slices(self, team: ThreadTeam, state: LaneState, plan: LanePlan, data: Data, n_steps: int) -> None:
+        """Call the kernel for parts of the groups and steps that take about `SLICE` seconds each."""
+        train_by_lane(state, plan, data, new_sync(), 0)  # no group: loads the kernel before threads are started
+        n_groups = len(plan.progress)
+        n_threads = team.start(min(team.n_threads, n_groups))
+        number = 0
+        while number < n_steps:
+            # Steps of a group that fit.
+            room = int(SLICE * n_threads / self._seconds) if self._seconds else n_threads
+            groups = min(n_groups, max(n_threads, room))
+            steps = max(1, room // n_groups)
+            if steps > plan.run.epoch_steps:  # whole epochs, as a slice within one computes the order again
+                steps -= steps % plan.run.epoch_steps
+            steps = min(steps, n_steps - number)
+            for first in range(0, n_groups, groups):
+                part = min(groups, n_groups - first)
+                start = time.perf_counter()
+                team.run(
+                    train_by_lane, state, plan._replace(first_group=first, end_group=first + part, n_steps=steps),
+                    data, n_threads=n_threads,
+                )  # fmt: skip
+                self._seconds = (time.perf_counter() - start) * min(n_threads, part) / (part * steps)
+            number += steps
+
+    def _fill(self, found: Sums, block: list[int], done: int, plan: LanePlan) -> None:
+        """Write the sums of the finished epochs of some nets into their columns."""
+        finished, alive = self._tables.lanes["finished"][block], self._tables.lanes["alive"][block]
+        totals = plan.epoch_totals[:, :, : len(block)]
+        totals = np.where(np.arange(totals.shape[1])[:, None] < finished, totals, np.nan)
+        rows = slice(done, done + totals.shape[1])
+        found.loss[rows, block], found.weight[rows, block] = totals[LOSS], totals[WEIGHT]
+        found.penalty[rows, block] = totals[PENALTY]
+        found.first_metric[rows, block], found.second_metric[rows, block] = totals[FIRST_METRIC], totals[SECOND_METRIC]
+        is_new = (alive == 0) & (found.diverged[block] < 0)
+        found.diverged[block] = np.where(is_new, done + finished, found.diverged[block])
+
+    def evaluate(self, rows: Rows) -> Sums:
+        """Return the sums over some rows, as of one epoch; NaN for a net whose loss is not finite."""
+        found = Sums.unknown(1, len(self._nets))
+        seconds, self._seconds = self._seconds, 0.0  # a step is a pass through these rows here
+        with ThreadTeam(self._buffers.n_threads) as team:
+            for first, block in self._blocks():
+                self._read(block)
+                plan = self._buffers.plan(
+                    self._run(EVALUATE, rows.n, rows.n), self._tables, first, metrics=self._metrics, epochs=1,
+                    step_rates=np.empty((0, 0)), net_weights=np.empty(0, self._buffers.params.dtype),
+                )  # fmt: skip
+                self._run_slices(team, self._buffers.state(averages=True), plan, rows.data(), 1)
+                self._fill(found, block, 0, plan)
+        self._seconds = seconds
+        found.penalty[0] = [penalty(net) for net in self._nets]
+        return found
