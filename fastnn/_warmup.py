@@ -9,6 +9,7 @@ from fastnn._engine.kernel_loading import load_kernels
 from fastnn._engine.thread_team import region_cost
 from fastnn.layers import Dense
 from fastnn.model import Model
+from fastnn.population import Population
 
 
 def load_all_kernels(dtype: str) -> None:
@@ -24,6 +25,7 @@ def load_all_kernels(dtype: str) -> None:
     system_info.read_bandwidth(1, 1)
     region_cost(2, 1)
     Model([1], loss="squared_error", optimizer="lm").fit(np.ones((2, 1)), np.ones(2), verbose=False)
+    Population([1], 2, loss="squared_error", dtype=dtype).fit(np.ones((2, 1)), np.ones(2), epochs=1, verbose=False)
     _load_kernels_of_functions(dtype)
 
 

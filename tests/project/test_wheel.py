@@ -158,6 +158,27 @@ print(simd.VECTOR_BITS, spin_wait.signatures == [signature])
     assert os.fsencode(ROOT) not in path.read_bytes()  # no path of the building machine
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(JIT_DISABLED, reason="nothing is compiled")
+def test_every_entry_point_is_loaded_and_so_in_the_wheel():
+    code = f"""
+import importlib, pkgutil, sys
+sys.path.insert(0, {str(ROOT / "build_tools")!r})
+import compile_kernels
+import fastnn.kernels
+for module in pkgutil.walk_packages(fastnn.kernels.__path__, "fastnn.kernels."):
+    if "numba_private" not in module.name:
+        importlib.import_module(module.name)
+for dtype in ("float32", "float64"):
+    compile_kernels.load_all_kernels(dtype)
+found = list(compile_kernels._entry_points())
+print(len(found), [entry[:2] for entry in found if not entry[2]])
+"""
+    count, missing = run_python(code, timeout=600).split(" ", 1)
+    assert int(count) >= 20
+    assert missing.strip() == "[]"
+
+
 # ------------------------------------------------------------------------------------------------ installed wheels
 
 FIRST_FIT = """
