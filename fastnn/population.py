@@ -124,8 +124,7 @@ class PopulationHistory:
         -------
         pandas.DataFrame
             A copy, float64; the index has the levels "epoch", counted from 0, and "net". So
-            ``frame["loss"].unstack("net")``
-            is the table of epochs and nets.
+            ``frame["loss"].unstack("net")`` is the table of epochs and nets.
 
         Raises
         ------
