@@ -117,6 +117,28 @@ class PopulationHistory:
         counts = (~np.isnan(losses)).sum(axis=0)
         return np.where(counts > 0, values[np.maximum(counts, 1) - 1, np.arange(values.shape[1])], np.nan)
 
+    def to_frame(self) -> Any:
+        """Return a pandas DataFrame with a row for each epoch that a net has finished, and a column per name.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A copy, float64; the index has the levels "epoch", counted from 0, and "net". So
+            ``frame["loss"].unstack("net")`` is the table of epochs and nets.
+
+        Raises
+        ------
+        ImportError
+            If pandas is not installed.
+        """
+        try:
+            import pandas as pd
+        except ImportError:
+            raise ImportError('to_frame needs pandas, which is not installed: pip install "fastnn[pandas]".') from None
+        rows = pd.MultiIndex.from_product([range(len(self)), range(len(self.stopped))], names=["epoch", "net"])
+        frame = pd.DataFrame({name: values.ravel() for name, values in self.history.items()}, rows, dtype="float64")
+        return frame[frame["loss"].notna()] if self.history else frame
+
     def __repr__(self) -> str:
         """Return the number of epochs and nets, the range of the last losses, and why nets ended."""
         if not self.history:

@@ -446,6 +446,21 @@ def test_rank():
     assert classifiers.rank("accuracy").tolist() == np.argsort(-accuracy, kind="stable").tolist()
 
 
+def test_a_history_as_a_frame():
+    pytest.importorskip("pandas")
+    stopping = EarlyStopping("loss", patience=1, min_delta=0.05)
+    history = Population(LAYERS, 4, loss="squared_error", optimizer=fastnn.Adam(0.03), seed=0).fit(
+        X_TRAIN, Y_TRAIN, epochs=30, callbacks=stopping
+    )
+    frame = history.to_frame()
+    assert list(frame.columns) == list(history.history)
+    assert frame.index.names == ["epoch", "net"]
+    assert len(frame) == (~np.isnan(history["loss"])).sum() < history["loss"].size
+    np.testing.assert_array_equal(frame["loss"].unstack("net"), history["loss"])
+    empty = fastnn.PopulationHistory({}, [None, None], {}, [(), ()]).to_frame()
+    assert empty.shape == (0, 0)
+
+
 def test_a_slice_is_a_population_of_the_same_nets():
     population = Population(LAYERS, 5, loss="squared_error", seed=0)
     part = population[1:4]
