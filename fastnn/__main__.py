@@ -31,6 +31,7 @@ from fastnn.kernels.nn.rules import ACTIVATIONS, LOSSES
 from fastnn.layers import Dense
 from fastnn.losses import get as get_loss
 from fastnn.model import Model
+from fastnn.population import Population
 
 N_CLASSES = 10
 
@@ -295,6 +296,7 @@ def _warmup() -> int:
         system_info.read_bandwidth(1, 1)  # one dtype for both
         region_cost(2, 1)
         Model([1], loss="squared_error", optimizer="lm").fit(np.ones((2, 1)), np.ones(2), verbose=False)
+        Population([1], 2, loss="squared_error", dtype=dtype).fit(np.ones((2, 1)), np.ones(2), epochs=1, verbose=False)
         _load_kernels_of_functions(dtype)
         print(f"{dtype}: ready after {time.perf_counter() - start:.1f} s", flush=True)
     where = compiler.CACHE_FOLDER
