@@ -134,7 +134,8 @@ class PopulationHistory:
         try:
             import pandas as pd
         except ImportError:
-            raise ImportError('to_frame needs pandas, which is not installed: pip install "fastnn[pandas]".') from None
+            hint = 'pip install "fastnn-mlp[pandas]"'
+            raise ImportError(f"to_frame needs pandas, which is not installed: {hint}.") from None
         rows = pd.MultiIndex.from_product([range(len(self)), range(len(self.stopped))], names=["epoch", "net"])
         frame = pd.DataFrame({name: values.ravel() for name, values in self.history.items()}, rows, dtype="float64")
         return frame[frame["loss"].notna()] if self.history else frame

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Hashable, Iterator, Sequence
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -51,22 +50,15 @@ BLOCKS = 10
 
 def lane_key(net: Net) -> Hashable:
     """Return what is equal in nets that are trained in the lanes of the same vectors."""
-    optimizer, architecture = first_order(net), net.built().architecture
-    options = step_options(optimizer, 0.0)
+    optimizer, of_net = first_order(net), net.built().architecture
     return (
-        replace(
-            architecture,
-            penalties=tuple((float(l1 > 0.0), float(l2 > 0.0)) for l1, l2 in architecture.penalties),
-            max_norms=tuple(float(limit > 0.0) for limit in architecture.max_norms),
-            dropouts=tuple(float(rate > 0.0) / 2 for rate in architecture.dropouts),
-            trained=tuple(k in architecture.trained_layers() for k in range(architecture.n_layers)),
-        ),
-        net.spec.loss,
-        compiled_metrics(net),
-        optimizer.rule.code,
-        options.clip_value > 0.0,
-        options.clip_norm > 0.0,
-        options.ema_decay > 0.0,
+        (of_net.sizes, of_net.activations, of_net.functions, of_net.use_bias, of_net.trained, of_net.dtype),
+        # Whether they are 0; the numbers are those of each lane.
+        tuple((l1 > 0.0, l2 > 0.0) for l1, l2 in of_net.penalties),
+        tuple(limit > 0.0 for limit in of_net.max_norms),
+        tuple(rate > 0.0 for rate in of_net.dropouts),
+        (of_net.fused_output, of_net.loss_parameters, of_net.loss_function, net.spec.loss, compiled_metrics(net)),
+        (optimizer.rule.code, bool(optimizer.clipvalue), bool(optimizer.global_clipnorm), bool(optimizer.ema_momentum)),
     )
 
 
@@ -118,15 +110,17 @@ class ByLane:
         self._nets = nets
         self._weights = sample_weight
         self._tables = NetTables(len(nets), architecture.n_layers, architecture.dtype)
-        # What the rows of the tables were made of, as most settings stay as they are.
-        self._seen: list[tuple[object, object]] = [(None, None)] * len(nets)
+        # Objects that hold settings and are replaced where one changes: those that the key and the tables were made of.
+        self._of_keys = [(net.optimizer, net.built().architecture) for net in nets]
+        self._of_rows: list[tuple[object, object]] = [(None, None)] * len(nets)
 
     def accepts(self) -> bool:
         """Return whether all nets still have the `lane_key` that they had."""
-        for net, (optimizer, architecture) in zip(self._nets, self._seen, strict=True):
-            same = net.optimizer is optimizer and net.built().architecture is architecture
-            if not same and lane_key(net) != self._key:
-                return False
+        for k, (net, (optimizer, architecture)) in enumerate(zip(self._nets, self._of_keys, strict=True)):
+            if net.optimizer is not optimizer or net.built().architecture is not architecture:
+                if lane_key(net) != self._key:
+                    return False
+                self._of_keys[k] = net.optimizer, net.built().architecture
         return True
 
     def keep(self, indices: Sequence[int]) -> None:
@@ -188,7 +182,7 @@ class ByLane:
             seed, epoch = self._shared_order or (net.spec.seed, net.epochs_done)
             record = tables.lanes[k]
             record["order_epoch"] = epoch + done
-            if self._seen[k][0] is optimizer and self._seen[k][1] is architecture:
+            if self._of_rows[k][0] is optimizer and self._of_rows[k][1] is architecture:
                 continue
             rate = optimizer.learning_rate
             options = step_options(optimizer, 0.0 if callable(rate) else float(rate))
@@ -202,7 +196,7 @@ class ByLane:
             limits[:, [L1, L2]] = architecture.penalties
             limits[:, MAX_NORM] = architecture.max_norms or 0.0
             limits[:, DROPOUT] = architecture.dropouts or 0.0
-            self._seen[k] = optimizer, architecture
+            self._of_rows[k] = optimizer, architecture
 
     def _step_rates(self, done: int, epochs: int, n_steps: int) -> Numbers:
         """Return the rates of schedules and functions, (rows, steps), and write the row of each net into the tables."""

@@ -85,10 +85,12 @@ def address(serve):
     return serve().address
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def tab(browser):
-    """Return the tab that the tests share."""
-    return browser.open()
+    """Return the tab that the tests of a file share; a page left open would train on during all later tests."""
+    opened = browser.open()
+    yield opened
+    opened.close()
 
 
 @pytest.fixture
