@@ -45,6 +45,8 @@ class Architecture:
         (L,) machine code of a custom activation and its derivative, None for a built-in one; empty if all are built in.
     loss_function : MachineCode or None
         Machine code of a custom loss; None for a built-in one.
+    mixed : bool
+        Whether products read weights, activations and deltas rounded to bfloat16; for the dtype float32.
     """
 
     sizes: tuple[int, ...]
@@ -60,6 +62,7 @@ class Architecture:
     dropouts: tuple[float, ...] = ()
     functions: tuple[tuple[MachineCode, MachineCode] | None, ...] = ()
     loss_function: MachineCode | None = None
+    mixed: bool = False
 
     @property
     def n_layers(self) -> int:
@@ -78,6 +81,10 @@ class Architecture:
         """Return the row strides of the activations; (L + 1,)."""
         return [tables.leading_dimension(n, self.dtype) for n in self.sizes]
 
+    def pairs_dimensions(self) -> list[int]:
+        """Return the row strides, in words, of the pairs of columns of the activations; (L + 1,)."""
+        return [tables.leading_dimension((n + 1) // 2, self.dtype) for n in self.sizes]
+
     def flops_per_row(self, *, training: bool) -> int:
         """Return the floating-point operations per row.
 
@@ -85,6 +92,10 @@ class Architecture:
         """
         products = [a * b for a, b in zip(self.sizes[:-1], self.sizes[1:], strict=True)]
         return 6 * sum(products) - 2 * products[0] if training else 2 * sum(products)
+
+
+#: Fields of `tables.Layer` that are offsets in `State.pairs`.
+PAIRS = ("w_pairs", "wt_pairs", "input_pairs", "input_row_pairs", "delta_pairs", "delta_row_pairs")
 
 
 def address_of(code: MachineCode | None) -> int:
@@ -101,9 +112,12 @@ def layer_table(architecture: Architecture, *, training: bool) -> np.ndarray:
     lds = architecture.leading_dimensions()
     table["n_in"], table["n_out"] = architecture.sizes[:-1], architecture.sizes[1:]
     table["ld_in"], table["ld_out"] = lds[:-1], lds[1:]
+    lds_of_pairs = architecture.pairs_dimensions()
+    table["ld_in_pairs"], table["ld_out_pairs"] = lds_of_pairs[:-1], lds_of_pairs[1:]
     offsets, _ = tables.param_offsets(architecture.sizes, architecture.dtype)
     table["w"], table["bias"] = np.array(offsets).T
-    table["wt"] = table["preactivation"] = table["mask"] = -1
+    for name in ("wt", "preactivation", "mask", *PAIRS):
+        table[name] = -1
     for k, functions in enumerate(architecture.functions):
         if functions is not None:
             table["function"][k], table["derivative"][k] = map(address_of, functions)

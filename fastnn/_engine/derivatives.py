@@ -43,7 +43,7 @@ class _RowBuffers:
     """
 
     def __init__(self, engine: Engine, n_threads: int, *, with_loss: bool) -> None:
-        architecture = engine.architecture
+        architecture = replace(engine.architecture, mixed=False)
         dtype = architecture.dtype
         if not with_loss:
             architecture = replace(architecture, fused_output=False)

@@ -11,12 +11,12 @@ from fastnn._data.rows import readonly
 from fastnn._engine.architecture import Architecture, layer_table
 from fastnn._engine.inference_workers import InferenceWorkers
 from fastnn._engine.limits import INFERENCE_LIMITS, WORKSPACE_LIMITS, InferenceLimits
-from fastnn._engine.workspace import Arena, batch_tile_rows
+from fastnn._engine.workspace import Arena, batch_tile_rows, weight_pairs
 from fastnn.kernels import tables
 from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.lang.simd import n_lanes
 from fastnn.kernels.linalg.microkernel import TILE_ROWS
-from fastnn.kernels.loop.predict import FINITE_OUTPUTS
+from fastnn.kernels.loop.predict import FINITE_OUTPUTS, STALE
 from fastnn.kernels.loop.predict import predict as predict_kernel
 
 
@@ -53,7 +53,13 @@ class InferencePlan:
         buffers = [arena.take(n_threads * tile_rows * ld) for ld in lds]
         table["input"] = buffers[:-1]
         table["output"] = buffers[1:]
-        self._net = (params, table, arena.zeros())
+        pairs = None
+        if architecture.mixed:
+            words = Arena(np.dtype(np.uint32))
+            weight_pairs(words, architecture, table)
+            table["input_pairs"] = [words.take(n_threads * tile_rows * ld) for ld in architecture.pairs_dimensions()[:-1]]
+            pairs = words.zeros()
+        self._net = (params, pairs, table, arena.zeros())
         self._tile_rows = tile_rows
         self._n_out = architecture.sizes[-1]
         self._dtype = dtype
@@ -73,6 +79,7 @@ class InferencePlan:
         Predictions of little work run in the calling thread alone.
         """
         n = len(features)
+        self._workers.mailbox[STALE] = 1  # the caller may have written to the weights
         outputs = np.empty((n, self._n_out), self._dtype)
         features = readonly(features)
         if n <= self._slice_rows:
@@ -84,6 +91,7 @@ class InferencePlan:
         for first in range(0, n, self._slice_rows):
             part = slice(first, first + self._slice_rows)
             status = self._run(features[part], outputs[part], self._slice_rows)
+            self._workers.mailbox[STALE] = 0
             if not status:
                 return None
             finite = finite and status == FINITE_OUTPUTS
@@ -95,9 +103,9 @@ class InferencePlan:
         if work >= self._limits.work_for_a_worker and self.n_threads > 1 and not JIT_DISABLED:
             helpers = self.n_threads - 1
             self._call_workers(work)
-        params, layers, buffers = self._net
+        params, pairs, layers, buffers = self._net
         return predict_kernel(
-            params, layers, buffers, features, outputs, self._tile_rows, self._workers.mailbox, helpers, -1
+            params, pairs, layers, buffers, features, outputs, self._tile_rows, self._workers.mailbox, helpers, -1
         )
 
     def _call_workers(self, work: int) -> None:

@@ -137,7 +137,7 @@ class Jets:
         """Return the buffers and the tables for a pass, and the rows per chunk."""
         count, n = done.directions.shape[:2]
         blocks = 1 + count * done.order
-        architecture = replace(self._engine.architecture, fused_output=False)
+        architecture = replace(self._engine.architecture, fused_output=False, mixed=False)
         lanes = tables.round_up(TILE_ROWS, n_lanes(architecture.dtype))
         stride = tables.round_up(min(n, self._rows(blocks)), lanes)
         rows = blocks * stride

@@ -15,6 +15,7 @@ from fastnn._engine.architecture import Architecture
 from fastnn._engine.engine import Engine, RunOptions, StepOptions
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.threads import LINGER, spin_rounds
+from fastnn._validation import MIXED_BFLOAT16
 from fastnn.kernels.lang.cache import Origin, compile_listeners, origins
 from fastnn.kernels.lang.compile_thread import in_compile_thread
 from fastnn.kernels.lang.compiler import CACHE_FOLDER, JIT_DISABLED
@@ -37,14 +38,14 @@ class Loaded(NamedTuple):
     origins: Counter[Origin]
 
 
-#: The dtypes whose kernels this process has loaded.
-loaded: dict[np.dtype[Any], Loaded] = {}
+#: The dtypes whose kernels this process has loaded; those of mixed precision by the name of that.
+loaded: dict[str, Loaded] = {}
 _loading = threading.Event()  # set while `load_kernels` runs
 _shown = threading.Event()  # set when it has announced that it compiles
 _shown_of_others = threading.Event()  # the same of kernels that are loaded later
 
 
-def load_kernels(dtype: np.dtype[Any]) -> float:
+def load_kernels(dtype: np.dtype[Any], *, mixed: bool = False) -> float:
     """Load all kernels that train, evaluate and predict nets of a dtype, once per process.
 
     A kernel that is loaded later would end the process where memory is short (LLVM aborts), in the middle of a
@@ -54,20 +55,23 @@ def load_kernels(dtype: np.dtype[Any]) -> float:
     ----------
     dtype : numpy.dtype
         float32 or float64.
+    mixed : bool
+        Whether products read pairs of bfloat16 numbers.
 
     Returns
     -------
     float
         Seconds that this call took; 0 where the kernels were loaded already.
     """
-    if JIT_DISABLED or dtype in loaded:
+    name = MIXED_BFLOAT16 if mixed else dtype.name
+    if JIT_DISABLED or name in loaded:
         return 0.0
     start, before = time.perf_counter(), origins.copy()
     _loading.set()
     try:
-        in_compile_thread(_call_all, dtype)
+        in_compile_thread(_call_all, dtype, mixed)
         seconds = time.perf_counter() - start
-        loaded[dtype] = Loaded(seconds, origins - before)
+        loaded[name] = Loaded(seconds, origins - before)
     finally:
         _loading.clear()
     if _shown.is_set():  # and stays so after Ctrl-C, when the compilation goes on in silence
@@ -99,7 +103,7 @@ def _write(text: str) -> None:
 compile_listeners.append(_show)
 
 
-def _call_all(dtype: np.dtype[Any]) -> None:
+def _call_all(dtype: np.dtype[Any], mixed: bool) -> None:
     """Call each kernel once with the smallest arguments."""
     optimizer = next(iter(OPTIMIZERS))
     engine = Engine(
@@ -111,6 +115,7 @@ def _call_all(dtype: np.dtype[Any]) -> None:
             loss=LOSSES["squared_error"].code,
             fused_output=False,
             dtype=dtype,
+            mixed=mixed,
         ),
         len(optimizer.slots),
         1,

@@ -100,7 +100,7 @@ class OutputGradient:
         engine = self._engine
         space = self._spaces.get("update")
         if space is None:
-            architecture = replace(engine.architecture, fused_output=False)
+            architecture = replace(engine.architecture, fused_output=False, mixed=False)
             space = Workspace(architecture, 1, self._team.n_threads, shards=False)
             space.layers["wt"] = -1  # each way back copies them itself
             self._spaces["update"] = space
@@ -128,7 +128,7 @@ class OutputGradient:
         space = self._spaces.get(purpose)
         if space is None or space.batch != n:
             self._spaces.pop(purpose, None)  # before the new one takes memory
-            architecture = replace(self._engine.architecture, fused_output=False)
+            architecture = replace(self._engine.architecture, fused_output=False, mixed=False)
             space = Workspace(
                 architecture, n, self._team.n_threads, shards=False, dropout=done.training, to_inputs=True,
                 limits=replace(WORKSPACE_LIMITS, chunk_bytes=KEPT_BYTES),

@@ -124,6 +124,15 @@ def count_shards(architecture: Architecture, batch: int, limits: WorkspaceLimits
     return n_shards if 2 * n_shards * size <= activations else 0
 
 
+def weight_pairs(arena: Arena, architecture: Architecture, layers: np.ndarray) -> None:
+    """Reserve the pairs of all W, and write their offsets to the table of layers."""
+    for k, narrow in enumerate(architecture.narrow()):
+        n_in, n_out = architecture.sizes[k : k + 2]
+        rows, ld = (n_out, layers["ld_in_pairs"][k]) if narrow else ((n_in + 1) // 2, layers["ld_out"][k])
+        # Rows of padding, to whole vectors, are written with the others.
+        layers["w_pairs"][k] = arena.take(tables.padded(rows, architecture.dtype) * int(ld))
+
+
 class Workspace:
     """Buffers for training or evaluating with one batch size: `work` and, for each number of threads, a Plan."""
 
@@ -146,6 +155,8 @@ class Workspace:
             rows = n_threads * self.chunk
         else:
             self.chunk = min(batch, max(limits.min_chunk, limits.chunk_bytes // self.bytes_per_row))
+            if architecture.mixed and self.chunk < batch:
+                self.chunk = tables.round_up(self.chunk, 2)  # no pair of rows lies in two chunks
             rows = tables.round_up(self.chunk, self.block)
         self.layers = layer_table(architecture, training=True)
         self.loss_function = address_of(architecture.loss_function)
@@ -184,7 +195,7 @@ class Workspace:
         self.input_delta = arena.take(rows * lds[0]) if to_inputs else -1
         self.moves = arena.take(rows * lds[0]) if to_inputs else -1
         for k in range(0 if to_inputs else 1, architecture.n_layers):
-            if architecture.narrow()[k]:
+            if architecture.narrow()[k] or architecture.mixed:
                 continue
             n_out = tables.padded(architecture.sizes[k + 1], dtype)
             self.layers["wt"][k] = arena.take(n_out * lds[k])
@@ -199,11 +210,33 @@ class Workspace:
         self.shard_grad = arena.take(self.n_shards * size)
         self.shard_totals = tables.new_table(tables.Totals, self.n_shards)
         self.work = arena.zeros()
+        self.pairs = self._take_pairs(architecture, rows, gradients=gradients, to_inputs=to_inputs)
         n_out = architecture.sizes[-1]
         self.work[self.loss_parameters : self.loss_parameters + n_out] = architecture.loss_parameters
         self.max_threads = n_threads
         self._plans: dict[int, Plan] = {}
         self._paces: dict[int, SliceTuner] = {}
+
+    def _take_pairs(
+        self, architecture: Architecture, rows: int, *, gradients: bool, to_inputs: bool
+    ) -> np.ndarray | None:
+        """Return the memory of `State.pairs`, and write the offsets to the table of layers."""
+        if not architecture.mixed:
+            return None
+        arena, layers = Arena(np.dtype(np.uint32)), self.layers
+        weight_pairs(arena, architecture, layers)
+        lowest = self.first_trained
+        for k in range(architecture.n_layers):
+            layer = layers[k]
+            layer["input_pairs"] = arena.take(rows * int(layer["ld_in_pairs"]))
+            goes_on = gradients and (k > lowest or to_inputs)
+            if goes_on:
+                layer["wt_pairs"] = arena.take(tables.padded(layer["n_out"] + 1, architecture.dtype) // 2 * int(layer["ld_in"]))
+                layer["delta_pairs"] = arena.take(rows * int(layer["ld_out_pairs"]))
+            if gradients and k in architecture.trained_layers():
+                layer["input_row_pairs"] = arena.take((rows + 1) // 2 * int(layer["ld_in"]))
+                layer["delta_row_pairs"] = arena.take((rows + 1) // 2 * int(layer["ld_out"]))
+        return arena.zeros()
 
     def pace(self, n_threads: int) -> SliceTuner:
         """Return the tuner of steps with at most `n_threads` threads, which keeps its timings between runs."""

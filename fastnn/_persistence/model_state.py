@@ -16,7 +16,14 @@ from fastnn import activations, losses, optimizers, regularizers, schedules
 from fastnn._engine.thread_team import as_n_threads
 from fastnn._persistence import npz
 from fastnn._training.net import Net, new_net
-from fastnn._validation import CONVERSION_ERRORS, finite_number, must_be, positive_integer
+from fastnn._validation import (
+    CONVERSION_ERRORS,
+    MIXED_BFLOAT16,
+    as_dtype_policy,
+    finite_number,
+    must_be,
+    positive_integer,
+)
 from fastnn.custom import CustomActivation, CustomLoss
 from fastnn.history import History
 from fastnn.layers import Dense
@@ -52,7 +59,7 @@ def _state_now(net: Net) -> tuple[dict[str, Any], dict[str, Array]]:
         "regularizer": [net.regularizer.l1, net.regularizer.l2],
         "metrics": [metric.name for metric in spec.metrics if metric.function is None],  # no functions
         "seed": spec.seed,
-        "dtype": spec.dtype.name,
+        "dtype": spec.dtype_policy,
         "n_features": net.n_features,
         "feature_names": None if net.feature_names is None else list(net.feature_names),
         "epochs_done": net.epochs_done,
@@ -130,9 +137,23 @@ def _from_state(
     return net
 
 
-def copy_of(net: Net) -> Net:
-    """Return an independent copy with the same state."""
-    copied = from_state(*state_of(net), n_threads=net.spec.n_threads)
+def copy_of(net: Net, dtype: Any = None) -> Net:
+    """Return an independent copy with the same state, in another dtype if one is given.
+
+    Raises
+    ------
+    ValueError
+        If that is no dtype of nets, or has a range that a weight or a number of the optimizer exceeds.
+    """
+    header, arrays = state_of(net)
+    if dtype is not None:
+        of_weights, mixed = as_dtype_policy(dtype)
+        header["dtype"] = MIXED_BFLOAT16 if mixed else of_weights.name
+        with np.errstate(over="ignore"):
+            arrays = {name: array.astype(of_weights) for name, array in arrays.items()}
+        if not all(np.isfinite(array).all() for array in arrays.values()):
+            raise ValueError(must_be("dtype", "one whose range includes all weights and optimizer slots", dtype))
+    copied = from_state(header, arrays, n_threads=net.spec.n_threads)
     copied.spec = dataclasses.replace(copied.spec, metrics=net.spec.metrics)
     return copied
 

@@ -75,7 +75,7 @@ class _LeastSquares:
         self._own = own = net.built()
         self.n_params = n = len(own.parameter_index())
         ld = leading_dimension(n + 1, np.float64)
-        architecture = dataclasses.replace(own.architecture, dtype=np.dtype(np.float64))
+        architecture = dataclasses.replace(own.architecture, dtype=np.dtype(np.float64), mixed=False)
         self._engine = Engine(architecture, 0, 1)
         self._index = self._engine.parameter_index()
         n_outputs = architecture.sizes[-1]

@@ -27,7 +27,7 @@ from fastnn._engine.kernel_loading import load_kernels
 from fastnn._engine.limits import WORK_FOR_THREADS, WORK_TO_START_THREADS
 from fastnn._engine.processors import available_threads
 from fastnn._engine.thread_team import ThreadTeam, as_n_threads
-from fastnn._validation import as_dtype, as_seed, as_sequence, positive_integer
+from fastnn._validation import MIXED_BFLOAT16, as_dtype_policy, as_seed, as_sequence, positive_integer
 from fastnn.custom import CustomActivation, CustomLoss, activation_code, loss_code
 from fastnn.history import History
 from fastnn.kernels.maths.isfinite import all_finite
@@ -59,6 +59,8 @@ class Spec:
     dtype : numpy.dtype
     n_threads : int
         Maximum number of threads.
+    mixed : bool
+        Whether the matrix products read numbers rounded to bfloat16.
     """
 
     layers: tuple[Dense, ...]
@@ -67,6 +69,12 @@ class Spec:
     seed: int
     dtype: np.dtype[Any]
     n_threads: int
+    mixed: bool = False
+
+    @property
+    def dtype_policy(self) -> str:
+        """The argument `dtype` of `Model`."""
+        return MIXED_BFLOAT16 if self.mixed else self.dtype.name
 
 
 class Net:
@@ -285,7 +293,7 @@ class Net:
 
     def load_kernels(self) -> float:
         """Load the kernels for this net before the first of them runs; return the seconds that this took."""
-        seconds = load_kernels(self.spec.dtype)
+        seconds = load_kernels(self.spec.dtype, mixed=self.spec.mixed)
         self._kernels_loaded = True
         return seconds
 
@@ -430,10 +438,10 @@ def new_net(
     a_regularizer = regularizers.get(regularizer)
     some_metrics = as_metrics(metrics, a_loss)
     a_seed = as_seed(seed)
-    a_dtype = as_dtype(dtype)
+    a_dtype, mixed = as_dtype_policy(dtype)
     an_optimizer = as_optimizer(optimizer, a_dtype)
     check_solver(an_optimizer, a_loss, a_regularizer)
-    spec = Spec(given, a_loss, some_metrics, a_seed, a_dtype, as_n_threads(n_threads))
+    spec = Spec(given, a_loss, some_metrics, a_seed, a_dtype, as_n_threads(n_threads), mixed)
     if given:
         check_output(given[-1], a_loss)
     return Net(spec, an_optimizer, a_regularizer)
@@ -454,8 +462,9 @@ def with_new_head(
     if n_kept < 1:
         raise ValueError(f"n_replaced is {n_replaced}, but of the {len(own)} layers at least one must be kept.")
     kept = [changed(layer, trainable=bool(trainable)) for layer in own[:n_kept]]
-    given = {name: getattr(net.spec, name) for name in ("loss", "seed", "dtype", "n_threads")}
+    given = {name: getattr(net.spec, name) for name in ("loss", "seed", "n_threads")}
     given |= {"optimizer": net.optimizer, "regularizer": net.regularizer, "metrics": None}
+    given["dtype"] = net.spec.dtype_policy
     head = as_sequence("layers", "a sequence of Dense, Dropout or int, such as [64, 10]", layers)
     made = new_net([*kept, *head], **(given | settings))
     made.build(engine.architecture.sizes[0])
@@ -500,6 +509,7 @@ def _architecture(
         loss=spec.loss.rule.code,
         fused_output=spec.loss.link is layers[-1].activation.rule,
         dtype=spec.dtype,
+        mixed=spec.mixed,
         loss_parameters=spec.loss.parameters(layers[-1].units),
         trained=trainable or tuple(layer.trainable for layer in layers),
         max_norms=tuple(layer.max_norm or 0.0 for layer in layers),

@@ -26,6 +26,8 @@ CONVERSION_ERRORS = (
     SyntaxError,
 )  # fmt: skip
 #: Largest number of characters of a value in an error.
+#: The dtype of nets whose matrix products read bfloat16 numbers and add in float32; all else is float32.
+MIXED_BFLOAT16 = "mixed_bfloat16"
 _LONGEST = 200
 #: Largest number of items that are read from an iterable of unknown length.
 _MOST_ITEMS = 1_000_000
@@ -387,6 +389,16 @@ def as_dtype(dtype: Any) -> np.dtype[Any]:
     if dtype is None or found not in (np.dtype(np.float32), np.dtype(np.float64)) or not found.isnative:
         raise ValueError(must_be("dtype", "'float32' or 'float64'", dtype))
     return found
+
+
+def as_dtype_policy(dtype: Any) -> tuple[np.dtype[Any], bool]:
+    """Validate a dtype, or 'mixed_bfloat16'; return the dtype of the weights, and whether products are rounded."""
+    if isinstance(dtype, str) and dtype == MIXED_BFLOAT16:
+        return np.dtype(np.float32), True
+    try:
+        return as_dtype(dtype), False
+    except ValueError:
+        raise ValueError(must_be("dtype", f"'float32', 'float64' or '{MIXED_BFLOAT16}'", dtype)) from None
 
 
 def as_max_seconds(value: Any) -> float | None:

@@ -68,6 +68,15 @@ class Layer:
     function: int  # addresses of custom functions: y = f(z), and
     derivative: int  # d = d f'(z); 0 for none
     alpha: float  # parameter of the activation
+    # Offsets in `State.pairs`, words of two bfloat16 numbers (see `lang.simd.bfloat16`); -1 for what is not needed:
+    ld_in_pairs: int  # row stride of the input's pairs of columns, and of those of a narrow layer's W^T
+    ld_out_pairs: int  # row stride of the deltas' pairs of columns
+    w_pairs: int  # W, pairs of rows (I / 2, ld_out); of a narrow layer W^T, pairs of columns (O, ld_in_pairs)
+    wt_pairs: int  # W^T, pairs of rows (O / 2, ld_in)
+    input_pairs: int  # the input, pairs of columns (chunk rows, ld_in_pairs)
+    input_row_pairs: int  # the input, pairs of rows (chunk rows / 2, ld_in)
+    delta_pairs: int  # dE/dZ, pairs of columns (chunk rows, ld_out_pairs)
+    delta_row_pairs: int  # dE/dZ, pairs of rows (chunk rows / 2, ld_out)
     l1: float  # factor of the penalty sum |w|
     l2: float  # factor of the penalty sum w^2
     max_norm: float  # upper limit of the norm of the weights into one unit; 0 for none
@@ -200,6 +209,8 @@ class State(NamedTuple):
     slots: NDArray[Any]  # (n_slots * P,)
     grad: NDArray[Any]  # (P,) or (0,)
     work: NDArray[Any]
+    # In mixed precision words of what products read; None otherwise, which is a type of its own to the compiler.
+    pairs: NDArray[np.uint32] | None = None
 
 
 class Plan(NamedTuple):

@@ -18,7 +18,6 @@ from typing import Any
 from fastnn.kernels.lang.compiler import device_function, noinline
 from fastnn.kernels.lang.simd import at, lanes
 from fastnn.kernels.linalg.microkernel import (
-    TILE_ROWS,
     Stream,
     tile_1x1,
     tile_1x2,
@@ -31,6 +30,7 @@ from fastnn.kernels.linalg.microkernel import (
     tile_full,
     tile_full_fetching,
     tile_full_narrow,
+    tile_rows,
 )
 
 #: Rows of B per pass: a panel of two vectors by DEPTH stays in the first-level cache (2 x 64 B x 256 = 32 KiB).
@@ -44,11 +44,12 @@ def _panel_of_two(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_
                   m: int, depth: int, next_b: Any, wanted: Any, wanted_too: Any) -> None:  # fmt: skip
     """Overwrite all m rows of two vectors of columns of C."""
     i = 0
+    height = tile_rows(b)
     if depth >= FETCH_DEPTH:
-        n_full = max(1, m // TILE_ROWS)
-        groups = (depth + n_full * TILE_ROWS - 1) // (n_full * TILE_ROWS)
-        block = TILE_ROWS * ldb
-        while i + TILE_ROWS <= m:
+        n_full = max(1, m // height)
+        groups = (depth + n_full * height - 1) // (n_full * height)
+        block = height * ldb
+        while i + height <= m:
             tile_full_fetching(
                 at(a, i * a_row), a_row, a_k, b, ldb, at(init, i * ld_init), ld_init, at(c, i * ldc), ldc, depth,
                 Stream(at(next_b, i * groups * ldb), ldb, block, groups),
@@ -58,10 +59,10 @@ def _panel_of_two(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_
                     wanted_too.stride, wanted_too.group_stride, wanted_too.groups,
                 ),
             )  # fmt: skip
-            i += TILE_ROWS
-    while i + TILE_ROWS <= m:
+            i += height
+    while i + height <= m:
         tile_full(at(a, i * a_row), a_row, a_k, b, ldb, at(init, i * ld_init), ld_init, at(c, i * ldc), ldc, depth)
-        i += TILE_ROWS
+        i += height
     if i + 4 <= m:
         tile_4x2(at(a, i * a_row), a_row, a_k, b, ldb, at(init, i * ld_init), ld_init, at(c, i * ldc), ldc, depth)
         i += 4
@@ -77,11 +78,12 @@ def _panel_of_one(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_
                   m: int, depth: int) -> None:  # fmt: skip
     """Overwrite all m rows of one vector of columns of C."""
     i = 0
-    while i + TILE_ROWS <= m:
+    height = tile_rows(b)
+    while i + height <= m:
         tile_full_narrow(
             at(a, i * a_row), a_row, a_k, b, ldb, at(init, i * ld_init), ld_init, at(c, i * ldc), ldc, depth
         )
-        i += TILE_ROWS
+        i += height
     if i + 4 <= m:
         tile_4x1(at(a, i * a_row), a_row, a_k, b, ldb, at(init, i * ld_init), ld_init, at(c, i * ldc), ldc, depth)
         i += 4
@@ -95,7 +97,7 @@ def _panel_of_one(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_
 @device_function
 def _row(a: Any, a_k: int, b: Any, ldb: int, init: Any, c: Any, n: int, depth: int) -> None:
     """Overwrite one row of C."""
-    v = lanes(b)
+    v = lanes(c)
     j = 0
     while j + 8 * v <= n:
         tile_1x8(a, 0, a_k, at(b, j), ldb, at(init, j), 0, at(c, j), 0, depth)
@@ -114,6 +116,8 @@ def _row(a: Any, a_k: int, b: Any, ldb: int, init: Any, c: Any, n: int, depth: i
 def gemm(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_init: int, c: Any, ldc: int,
          m: int, n: int, depth: int, wanted: Any, wanted_too: Any) -> None:  # fmt: skip
     """Compute c[i, j] = init[i, j] + sum over k of a[i, k] b[k, j], for i < m, j < n, k < depth.
+
+    A and B are numbers of C's type, or words, pairs of bfloat16 numbers that are added in float32; k counts words then.
 
     Parameters
     ----------
@@ -144,7 +148,7 @@ def gemm(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_init: int
     if m == 1:
         _row(a, a_k, b, ldb, init, c, n, depth)
         return
-    two = 2 * lanes(b)
+    two = 2 * lanes(c)
     passes = (depth + DEPTH - 1) // DEPTH
     step = (depth + passes - 1) // passes
     k = 0

@@ -28,10 +28,19 @@ from fastnn.kernels.lang.simd import (
     undefined,
     vectors_to_prefetch,
 )
+from fastnn.kernels.lang.simd.bfloat16 import (
+    emit_add_products,
+    emit_broadcast_word,
+    emit_load_words,
+    halves,
+    is_word_pointer,
+)
 
 #: Rows of the largest tile, of two vectors: its accumulators, one row of B and one broadcast element (with BY_ELEMENT
 #: one vector of each row of A) must fit in the registers.
 TILE_ROWS = 8 if N_REGISTERS == 32 else 6
+#: The same of a product of words, whose halves take registers, too, where they are widened.
+TILE_ROWS_OF_WORDS = 8 if N_REGISTERS == 32 else 4
 #: Whether full tiles take elements of A from vectors that are loaded whole. AArch64 multiplies by one lane of a vector,
 #: while a load into all lanes occupies a vector unit and, in the loop over k, waits for the address of the one before.
 #: Smaller tiles gain nothing: the latency of their few sums is the bound.
@@ -57,14 +66,35 @@ def _stream_of(t: Any) -> bool:
     return isinstance(t, types.NamedTuple) and t.instance_class is Stream
 
 
-def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 0, by_element: bool = False) -> Any:
+@op(lambda b: types.intp if _is_operand(b) else None)
+def tile_rows(b: Any) -> int:
+    """Return the rows of the largest tile of products with a B that `b` points to; a constant to the compiler."""
+    return TILE_ROWS_OF_WORDS if b.dtype == np.uint32 else TILE_ROWS
+
+
+@tile_rows.lower
+def _lower_tile_rows(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return context.get_constant(types.intp, TILE_ROWS_OF_WORDS if is_word_pointer(sig.args[0]) else TILE_ROWS)
+
+
+def _is_operand(p: Any) -> bool:
+    """Whether a type is that of a pointer to what products read: floating-point numbers, or words."""
+    return element_of(p) is not None or is_word_pointer(p)
+
+
+def _make_tile(
+    rows: int | None, vectors: int, *, fetching: bool = False, ahead: int = 0, by_element: bool = False
+) -> Any:
     """Return the function that computes one tile of a product in registers.
 
     tile(a, a_row, a_k, b, ldb, init, ld_init, c, ldc, depth):
         c[i, j] = init[i, j] + sum over k of a[i * a_row + k * a_k] * b[k * ldb + j]
-    for i < rows and j < vectors * lanes. The sum is one chain of fused multiply-adds in the order of k,
-    started from `init` (row stride ld_init: 0 for a bias row shared by all; `c` itself continues a sum),
+    for i < rows (None: `tile_rows`) and j < vectors * lanes. The sum is one chain of fused multiply-adds in the order
+    of k, started from `init` (row stride ld_init: 0 for a bias row shared by all; `c` itself continues a sum),
     so splitting a sum into several calls does not change a bit. Overwrites `c`, which may be `init`.
+
+    A and B may consist of words, pairs of bfloat16 numbers (see `simd.bfloat16`); `init` and `c` are float32 then, and
+    a product of words is the sum of the products of first and of second numbers, added in that order.
 
     A tile with prefetching has three more parameters, Streams. The sum is split into one part per row of the tile;
     before part i, row i of each block of the streams is prefetched, and of the rows of C below the tile.
@@ -77,33 +107,40 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
     def typer(a: Any, a_row: Any, a_k: Any, b: Any, ldb: Any, init: Any, ld_init: Any, c: Any, ldc: Any,
               depth: Any) -> Any:  # fmt: skip
         n = types.intp
-        return types.void(a, n, n, b, n, init, n, c, n, n) if element_of(a) is not None else None
+        return types.void(a, n, n, b, n, init, n, c, n, n) if _is_operand(a) else None
 
     def fetching_typer(a: Any, a_row: Any, a_k: Any, b: Any, ldb: Any, init: Any, ld_init: Any, c: Any, ldc: Any,
                        depth: Any, near: Any, far: Any, farther: Any) -> Any:  # fmt: skip
         n = types.intp
-        if element_of(a) is None or not all(map(_stream_of, (near, far, farther))):
+        if not _is_operand(a) or not all(map(_stream_of, (near, far, farther))):
             return None
         return types.void(a, n, n, b, n, init, n, c, n, n, near, far, farther)
 
     def tile(a: Any, a_row: int, a_k: int, b: Any, ldb: int, init: Any, ld_init: int, c: Any, ldc: int,
              depth: int, *streams: Stream) -> None:  # fmt: skip
-        width = vectors * n_lanes(b.dtype)
-        for i in range(rows):
+        width = vectors * n_lanes(c.dtype)
+        for i in range(tile_rows(b) if rows is None else rows):
             total = init[i * ld_init : i * ld_init + width].copy()
             for k in range(depth):
-                total += a[i * a_row + k * a_k] * b[k * ldb : k * ldb + width]
+                x, y = a[i * a_row + k * a_k], b[k * ldb : k * ldb + width]
+                for x_part, y_part in zip(halves(x), halves(y), strict=True) if b.dtype == np.uint32 else [(x, y)]:
+                    total += x_part * y_part
             c[i * ldc : i * ldc + width] = total
 
     kind = ("_fetching" if fetching else f"_ahead_{ahead}" if ahead else "") + ("_by_element" if by_element else "")
-    tile.__name__ = tile.__qualname__ = f"tile_{rows}x{vectors}{kind}"
+    tile.__name__ = tile.__qualname__ = f"tile_{'full' if rows is None else rows}x{vectors}{kind}"
     made = op(fetching_typer if fetching else typer)(tile)
 
     def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
         a, a_row, a_k, b, ldb, init, ld_init, c, ldc, depth = args[:10]
-        vector = Vector(sig.args[0].dtype)
+        of_words = is_word_pointer(sig.args[0])
+        vector = Vector(sig.args[7].dtype)
         vt, n, ip = llvm_vector(vector), vector.lanes, ir.IntType(64)
-        grid = [(i, j) for i in range(rows) for j in range(vectors)]
+        height = rows if rows is not None else TILE_ROWS_OF_WORDS if of_words else TILE_ROWS
+        grid = [(i, j) for i in range(height) for j in range(vectors)]
+        load_operand, broadcast = (
+            (emit_load_words, emit_broadcast_word) if of_words else (emit_load, emit_broadcast)
+        )
 
         def number(x: int) -> Any:
             return ir.Constant(ip, x)
@@ -117,17 +154,19 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
                 place = builder.gep(base, [builder.add(offset, number(j * n))])
                 emit_prefetch(builder, place)
 
-        row_offset = [builder.mul(number(i), a_row) for i in range(rows)]
+        row_offset = [builder.mul(number(i), a_row) for i in range(height)]
 
         def add_products(total: dict[Any, Any], b_row: Any, a_of_row: Callable[[int], Any]) -> dict[Any, Any]:
             """Generate the sums plus the products of one row of B with the element of A of each row, a vector."""
-            b_vectors = [emit_load(builder, builder.gep(b_row, [number(j * n)]), vt) for j in range(vectors)]
+            b_vectors = [load_operand(builder, builder.gep(b_row, [number(j * n)]), vt) for j in range(vectors)]
             if ahead:
                 b_ahead = builder.gep(b_row, [builder.mul(number(ahead), ldb)])
                 for j in vectors_to_prefetch(vectors):
                     emit_prefetch(builder, builder.gep(b_ahead, [number(j * n)]))
+            if of_words:
+                return emit_add_products(builder, [a_of_row(i) for i in range(height)], b_vectors, total)
             after = {}
-            for i in range(rows):
+            for i in range(height):
                 a_value = a_of_row(i)
                 for j in range(vectors):
                     after[i, j] = emit_fma(builder, a_value, b_vectors[j], total[i, j])
@@ -137,18 +176,18 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
             """Generate one k of any A, whose elements are loaded into all lanes."""
 
             def a_of_row(i: int) -> Any:
-                return emit_broadcast(builder, builder.load(builder.gep(a_column, [row_offset[i]])), vt)
+                return broadcast(builder, builder.load(builder.gep(a_column, [row_offset[i]])), vt)
 
             after = add_products(total, b_row, a_of_row)
             return builder.gep(b_row, [ldb]), builder.gep(a_column, [a_k]), after
 
         def lane(v: Any, place: int) -> Any:
             """Generate a vector of one lane of another, which becomes a part of the multiply-add on AArch64."""
-            return emit_shuffle(builder, v, undefined(vt), [place] * n)
+            return emit_shuffle(builder, v, undefined(v.type), [place] * n)
 
         def steps_along_rows(b_row: Any, a_column: Any, total: dict[Any, Any]) -> Any:
             """Generate n steps of an A with a_k = 1, from one vector of each of its rows."""
-            a_rows = [emit_load(builder, builder.gep(a_column, [row_offset[i]]), vt) for i in range(rows)]
+            a_rows = [load_operand(builder, builder.gep(a_column, [row_offset[i]]), vt) for i in range(height)]
             for k in range(n):
                 total = add_products(total, b_row, lambda i, k=k: lane(a_rows[i], k))  # type: ignore[misc]
                 b_row = builder.gep(b_row, [ldb])
@@ -156,7 +195,7 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
 
         def step_down_column(b_row: Any, a_column: Any, total: dict[Any, Any]) -> Any:
             """Generate one step of an A with a_row = 1, from vectors of n of its rows."""
-            a_vectors = [emit_load(builder, builder.gep(a_column, [number(i)]), vt) for i in range(0, rows, n)]
+            a_vectors = [load_operand(builder, builder.gep(a_column, [number(i)]), vt) for i in range(0, height, n)]
             after = add_products(total, b_row, lambda i: lane(a_vectors[i // n], i % n))
             return builder.gep(b_row, [ldb]), builder.gep(a_column, [a_k]), after
 
@@ -219,7 +258,7 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
                 state = depth_loop(state, k_end, 1, one_step)
             return state[1:]
 
-        for i, j in itertools.product(range(rows), vectors_to_prefetch(vectors)):
+        for i, j in itertools.product(range(height), vectors_to_prefetch(vectors)):
             emit_prefetch(builder, address(c, ldc, i, j), write=True)
         start = {(i, j): emit_load(builder, address(init, ld_init, i, j), vt) for i, j in grid}
         before = builder.block
@@ -231,7 +270,7 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
             _, _, after = sums(number(0), depth, b, a, start)
         else:
             # Callers have a depth of several rows; a part of the sum is never empty.
-            part_length = builder.sdiv(depth, number(rows))
+            part_length = builder.sdiv(depth, number(height))
             builder.cbranch(builder.icmp_signed(">", part_length, number(0)), work, done)
             builder.position_at_end(work)
             part = builder.append_basic_block("part")
@@ -242,7 +281,7 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
             begin = {at_: builder.phi(vt) for at_ in grid}
             for phi, first_value in ((i, number(0)), (b_part, b), (a_part, a), *((begin[g], start[g]) for g in grid)):
                 phi.add_incoming(first_value, work)
-            fetch_row(c, builder.mul(builder.add(i, number(rows)), ldc))
+            fetch_row(c, builder.mul(builder.add(i, number(height)), ldc))
             for stream in args[10:]:
                 base, stride, group_stride, groups = (builder.extract_value(stream, field) for field in range(4))
                 row = builder.mul(i, stride)
@@ -261,7 +300,7 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
                 builder.cbranch(builder.icmp_signed("<", next_group, groups), fetch, fetched)
                 builder.position_at_end(fetched)
             next_i = builder.add(i, number(1))
-            is_last = builder.icmp_signed("==", next_i, number(rows))
+            is_last = builder.icmp_signed("==", next_i, number(height))
             k_end = builder.select(is_last, depth, builder.mul(next_i, part_length))
             b_next, a_next, after = sums(builder.mul(i, part_length), k_end, b_part, a_part, begin)
             end_of_part = builder.block
@@ -285,12 +324,12 @@ def _make_tile(rows: int, vectors: int, *, fetching: bool = False, ahead: int = 
     return made
 
 
-tile_full = _make_tile(TILE_ROWS, 2, by_element=BY_ELEMENT)
-tile_full_fetching = _make_tile(TILE_ROWS, 2, fetching=True, by_element=BY_ELEMENT)
+tile_full = _make_tile(None, 2, by_element=BY_ELEMENT)
+tile_full_fetching = _make_tile(None, 2, fetching=True, by_element=BY_ELEMENT)
 tile_4x2 = _make_tile(4, 2)
 tile_2x2 = _make_tile(2, 2)
 tile_1x2 = _make_tile(1, 2)
-tile_full_narrow = _make_tile(TILE_ROWS, 1, by_element=BY_ELEMENT)
+tile_full_narrow = _make_tile(None, 1, by_element=BY_ELEMENT)
 tile_4x1 = _make_tile(4, 1)
 tile_2x1 = _make_tile(2, 1)
 tile_1x1 = _make_tile(1, 1)
@@ -301,7 +340,7 @@ tile_1x8_near = _make_tile(1, 8)  # for a B that is in the first-level cache
 
 
 def _type_dots(x: Any, ld: Any, w: Any, depth: Any) -> Any:
-    element = element_of(x)
+    element = types.float32 if is_word_pointer(x) else element_of(x)
     return Vector(element)(x, types.intp, w, types.intp) if element is not None else None
 
 
@@ -309,14 +348,21 @@ def _type_dots(x: Any, ld: Any, w: Any, depth: Any) -> Any:
 def dots(x: Any, ld: int, w: Any, depth: int) -> Any:
     """Return the dot products of V rows at `x` (row stride ld) with the row at `w`, a vector; `depth` is whole vectors.
 
-    Each is a sum of vectors in the order of the columns, whose lanes are then added halves onto halves.
+    Both may consist of words, for products in float32. Each is a sum of vectors in the order of the columns, whose
+    lanes are then added halves onto halves.
     """
-    v = n_lanes(x.dtype)
-    out = np.empty(v, x.dtype)
+    of_words = x.dtype == np.uint32
+    dtype = np.float32 if of_words else x.dtype
+    v = n_lanes(dtype)
+    out = np.empty(v, dtype)
     for i in range(v):
-        total = np.zeros(v, x.dtype)
+        total = np.zeros(v, dtype)
         for j in range(0, depth, v):
-            total += x[i * ld + j : i * ld + j + v] * w[j : j + v]
+            part, weights = x[i * ld + j : i * ld + j + v], w[j : j + v]
+            for x_part, w_part in (
+                zip(halves(part), halves(weights), strict=True) if of_words else [(part, weights)]
+            ):
+                total += x_part * w_part
         while len(total) > 1:
             total = total[: len(total) // 2] + total[len(total) // 2 :]
         out[i] = total[0]
@@ -326,7 +372,9 @@ def dots(x: Any, ld: int, w: Any, depth: int) -> Any:
 @dots.lower
 def _lower_dots(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     x, ld, w, depth = args
-    vector = Vector(sig.args[0].dtype)
+    of_words = is_word_pointer(sig.args[0])
+    load_operand = emit_load_words if of_words else emit_load
+    vector = sig.return_type
     vt, n, ip, i32 = llvm_vector(vector), vector.lanes, ir.IntType(64), ir.IntType(32)
     zero = ir.Constant(vt, [0.0] * n)
     offsets = [builder.mul(ir.Constant(ip, i), ld) for i in range(n)]
@@ -336,15 +384,17 @@ def _lower_dots(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     builder.position_at_end(loop)
     j = builder.phi(ip)
     totals = [builder.phi(vt) for _ in range(n)]
-    weights = emit_load(builder, builder.gep(w, [j]), vt)
+    weights = load_operand(builder, builder.gep(w, [j]), vt)
     column = builder.gep(x, [j])
     next_j = builder.add(j, ir.Constant(ip, n))
     j.add_incoming(ir.Constant(ip, 0), before)
     j.add_incoming(next_j, loop)
-    after = [
-        emit_fma(builder, emit_load(builder, builder.gep(column, [offset]), vt), weights, total)
-        for offset, total in zip(offsets, totals, strict=True)
-    ]
+    x_vectors = (load_operand(builder, builder.gep(column, [offset]), vt) for offset in offsets)
+    if of_words:
+        sums_of = emit_add_products(builder, list(x_vectors), [weights], {(i, 0): total for i, total in enumerate(totals)})
+        after = [sums_of[i, 0] for i in range(n)]
+    else:
+        after = [emit_fma(builder, row, weights, total) for row, total in zip(x_vectors, totals, strict=True)]
     for total, value in zip(totals, after, strict=True):
         total.add_incoming(zero, before)
         total.add_incoming(value, loop)

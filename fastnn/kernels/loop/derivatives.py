@@ -54,7 +54,7 @@ def forward_up_to(state: State, plan: Plan, data: Data, place: int, top: int, ro
     gather(data, place, rows, x, first.ld_in, first.n_in)
     for k in range(top + 1):
         layer = plan.layers[k]
-        forward_layer(state.params, state.work, layer, x, layer.ld_in, row, rows, scratch)
+        forward_layer(state.params, state.work, state.pairs, layer, x, layer.ld_in, row, rows, scratch)
         x = at(state.work, layer.output + row * layer.ld_out)
 
 
@@ -74,7 +74,7 @@ def backward_from(state: State, plan: Plan, top: int, lowest: int, row: int, row
         )
         if k > lowest:
             target = at(state.work, plan.layers[k - 1].delta + row * layer.ld_in) if k > 0 else below
-            backward_product(state, plan, layer, delta, target, rows)
+            backward_product(state, plan, layer, delta, row, target, rows)
             if layer.mask >= 0:
                 mask = at(state.work, layer.mask + row * layer.ld_in)
                 mask_rows(mask, target, layer.ld_in, rows, whole_vectors(layer.n_in, lanes(delta)))
@@ -139,7 +139,7 @@ def products(state: State, plan: Plan, layer: Layer, of_values: bool, x: Pointer
     bias = at(state.params, layer.bias) if of_values else at(state.work, plan.layout.zeros)
     w = at(state.params, layer.w)
     if layer.narrow:
-        narrow_products(state.params, layer, bias, x, layer.ld_in, rows, scratch, z)
+        narrow_products(w, layer, bias, x, layer.ld_in, whole_vectors(layer.n_in, lanes(w)), rows, scratch, z)
     else:
         n = whole_vectors(layer.n_out, lanes(w))
         gemm(

@@ -25,6 +25,7 @@ from fastnn.kernels.lang.simd import (
 )
 from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import dots, nothing
+from fastnn.kernels.linalg.packing import pack_rows
 from fastnn.kernels.loop.addressing import row_at, scratch_of, whole_vectors
 from fastnn.kernels.nn.adversary import move_rows
 from fastnn.kernels.nn.dispatch import (
@@ -77,67 +78,110 @@ def gather(data: Data, place: int, rows: int, target: Pointer, ld: int, n: int) 
 
 
 @device_function
-def narrow_products(params: Any, layer: Layer, bias: Pointer, x: Pointer, ld_x: int, rows: int, scratch: Pointer,
-                    z: Pointer) -> None:  # fmt: skip
+def narrow_products(w: Pointer, layer: Layer, bias: Pointer, x: Pointer, ld_x: int, depth: int, rows: int,
+                    scratch: Pointer, z: Pointer) -> None:  # fmt: skip
     """Compute z = x W + b of a narrow layer, V rows at a time; overwrites whole blocks of V rows at `z`.
 
     Parameters
     ----------
+    w : W^T
     bias : b, (O,)
     x, ld_x : inputs, padded with zeros to whole vectors, in whole blocks of V rows, and their row stride, W^T's too
+    depth : length of a row, whole vectors
     scratch : (V, V), overwritten
     """
-    w = at(params, layer.w)
-    v = lanes(x)
-    depth = whole_vectors(layer.n_in, v)
+    v = lanes(z)
     for o in range(layer.n_out, v):
-        store(at(scratch, o * v), broadcast(x, 0.0))
+        store(at(scratch, o * v), broadcast(z, 0.0))
     for r in range(0, rows, v):
         for o in range(layer.n_out):
             sums = dots(at(x, r * ld_x), ld_x, at(w, o * ld_x), depth)
-            store(at(scratch, o * v), sums + broadcast(x, load_scalar(at(bias, o))))
+            store(at(scratch, o * v), sums + broadcast(z, load_scalar(at(bias, o))))
         transpose_block(scratch, v, at(z, r * layer.ld_out), layer.ld_out)
 
 
 @device_function
-def forward_layer(params: Any, work: Any, layer: Layer, x: Pointer, ld_x: int, row: int, rows: int,
+def store_input_pairs(pairs: Any, layer: Layer, x: Pointer, ld_x: int, row: int, rows: int) -> None:
+    """Overwrite the pairs of some rows of the layer's input; `x` and `row` are as for `forward_layer`."""
+    row_pairs = -1
+    if layer.input_row_pairs >= 0:
+        row_pairs = layer.input_row_pairs + row // 2 * layer.ld_in
+    columns = layer.input_pairs + row * layer.ld_in_pairs
+    pack_rows(x, ld_x, rows, layer.n_in, pairs, columns, layer.ld_in_pairs, row_pairs, layer.ld_in)
+
+
+@device_function
+def store_delta_pairs(pairs: Any, layer: Layer, delta: Pointer, row: int, rows: int, to_input: bool) -> None:
+    """Overwrite the pairs of some rows of the layer's deltas, if there are any; of columns if dX is computed next."""
+    if pairs is not None:
+        row_pairs = -1
+        if layer.delta_row_pairs >= 0:
+            row_pairs = layer.delta_row_pairs + row // 2 * layer.ld_out
+        columns = layer.delta_pairs + row * layer.ld_out_pairs if to_input else -1
+        pack_rows(delta, layer.ld_out, rows, layer.n_out, pairs, columns, layer.ld_out_pairs, row_pairs, layer.ld_out)
+
+
+@device_function
+def forward_product(params: Any, pairs: Any, layer: Layer, x: Pointer, ld_x: int, row: int, rows: int,
+                    scratch: Pointer, z: Pointer) -> None:  # fmt: skip
+    """Overwrite rows at `z` with x W + b; of a narrow layer whole blocks of V rows. The rest is as for `forward_layer`.
+
+    With `pairs` the input is rounded first; its pairs are overwritten.
+    """
+    bias = at(params, layer.bias)
+    v = lanes(z)
+    n = whole_vectors(layer.n_out, v)
+    if pairs is None:
+        w = at(params, layer.w)
+        if layer.narrow:
+            narrow_products(w, layer, bias, x, ld_x, whole_vectors(layer.n_in, v), rows, scratch, z)
+        else:
+            gemm(x, ld_x, 1, w, layer.ld_out, bias, 0, z, layer.ld_out, rows, n, layer.n_in, nothing(z), nothing(z))
+    else:
+        store_input_pairs(pairs, layer, x, ld_x, row, rows)
+        words = at(pairs, layer.input_pairs + row * layer.ld_in_pairs)
+        ld = layer.ld_in_pairs
+        w_words = at(pairs, layer.w_pairs)
+        depth = (layer.n_in + 1) // 2
+        if layer.narrow:
+            narrow_products(w_words, layer, bias, words, ld, whole_vectors(depth, v), rows, scratch, z)
+        else:
+            gemm(words, ld, 1, w_words, layer.ld_out, bias, 0, z, layer.ld_out, rows, n, depth, nothing(z), nothing(z))
+
+
+@device_function
+def forward_layer(params: Any, work: Any, pairs: Any, layer: Layer, x: Pointer, ld_x: int, row: int, rows: int,
                   scratch: Pointer) -> None:  # fmt: skip
     """Compute the outputs of one layer for some rows.
 
     Parameters
     ----------
-    params, work : as in State
-    x, ld_x : inputs and their row stride
+    params, work, pairs : as in State
+    x, ld_x : inputs, with `pairs` padded with zeros to whole vectors, and their row stride
     row, rows : first of the rows in the layer's output, which is overwritten, and their number
     scratch : (V, V), overwritten
     """
     y = at(work, layer.output + row * layer.ld_out)
     z = at(work, layer.preactivation + row * layer.ld_out) if layer.preactivation >= 0 else y
-    bias = at(params, layer.bias)
-    if layer.narrow:
-        narrow_products(params, layer, bias, x, ld_x, rows, scratch, z)
-    else:
-        w = at(params, layer.w)
-        n = whole_vectors(layer.n_out, lanes(w))
-        gemm(x, ld_x, 1, w, layer.ld_out, bias, 0, z, layer.ld_out, rows, n, layer.n_in, nothing(w), nothing(w))
+    forward_product(params, pairs, layer, x, ld_x, row, rows, scratch, z)
     activate_output(layer.activation, layer.alpha, layer.function, z, y, layer.ld_out, rows, layer.n_out)
 
 
 @device_function
-def forward(params: Any, work: Any, layers: Table[Layer], x: Pointer, ld_x: int, row: int, rows: int,
+def forward(params: Any, work: Any, pairs: Any, layers: Table[Layer], x: Pointer, ld_x: int, row: int, rows: int,
             scratch: Pointer) -> None:  # fmt: skip
     """Compute the outputs of all layers for some rows, without dropout.
 
     Parameters
     ----------
-    params, work, layers : as in State and Plan
+    params, work, pairs, layers : as in State and Plan
     x, ld_x : inputs of the first layer and their row stride; if that is a narrow layer, as it lies in `work`
     row, rows : first of the rows in the outputs of the layers, which are overwritten, and their number
     scratch : (V, V), overwritten
     """
     for k in range(layers.size):
         layer = layers[k]
-        forward_layer(params, work, layer, x, ld_x, row, rows, scratch)
+        forward_layer(params, work, pairs, layer, x, ld_x, row, rows, scratch)
         x = at(work, layer.output + row * layer.ld_out)
         ld_x = layer.ld_out
 
@@ -160,7 +204,7 @@ def forward_with_dropout(state: State, plan: Plan, row: int, rows: int, scratch:
                 at(state.work, layer.mask + row * layer.ld_in), dropped, layer.ld_in, rows, layer.n_in,
             )  # fmt: skip
             x = dropped
-        forward_layer(state.params, state.work, layer, x, layer.ld_in, row, rows, scratch)
+        forward_layer(state.params, state.work, state.pairs, layer, x, layer.ld_in, row, rows, scratch)
         x = at(state.work, layer.output + row * layer.ld_out)
 
 
@@ -179,26 +223,41 @@ def backward(state: State, plan: Plan, row: int, rows: int, to_input: bool) -> N
         activate_output_backward(
             layer.activation, layer.alpha, layer.derivative, z, y, delta, layer.ld_out, rows, layer.n_out
         )
-        if k > lowest or to_input:
+        goes_on = k > lowest or to_input
+        store_delta_pairs(state.pairs, layer, delta, row, rows, goes_on)
+        if goes_on:
             target = plan.layers[k - 1].delta if k > 0 else plan.layout.input_delta
             below = at(state.work, target + row * layer.ld_in)
-            backward_product(state, plan, layer, delta, below, rows)
+            backward_product(state, plan, layer, delta, row, below, rows)
             if layer.mask >= 0:
                 mask = at(state.work, layer.mask + row * layer.ld_in)
                 mask_rows(mask, below, layer.ld_in, rows, whole_vectors(layer.n_in, lanes(delta)))
 
 
 @device_function
-def backward_product(state: State, plan: Plan, layer: Layer, delta: Pointer, below: Pointer, rows: int) -> None:
-    """Overwrite the rows at `below` with dX = dZ W^T of the layer, given dZ at `delta`."""
-    w = at(state.params, layer.w) if layer.narrow else at(state.work, layer.wt)
-    gemm(
-        delta, layer.ld_out, 1,
-        w, layer.ld_in,
-        at(state.work, plan.layout.zeros), 0,
-        below, layer.ld_in,
-        rows, whole_vectors(layer.n_in, lanes(delta)), layer.n_out, nothing(delta), nothing(delta),
-    )  # fmt: skip
+def backward_product(state: State, plan: Plan, layer: Layer, delta: Pointer, row: int, below: Pointer,
+                     rows: int) -> None:  # fmt: skip
+    """Overwrite the rows at `below` with dX = dZ W^T of the layer, given dZ at `delta`, or its pairs from `row` on."""
+    product_with_transpose(state, state.pairs, layer, delta, row, at(state.work, plan.layout.zeros), below, rows)
+
+
+@device_function
+def product_with_transpose(state: State, pairs: Any, layer: Layer, delta: Pointer, row: int, zeros: Pointer,
+                           below: Pointer, rows: int) -> None:  # fmt: skip
+    """Compute what `backward_product` does."""
+    n = whole_vectors(layer.n_in, lanes(below))
+    ld = layer.ld_in
+    if pairs is None:
+        w = at(state.params, layer.w) if layer.narrow else at(state.work, layer.wt)
+        gemm(
+            delta, layer.ld_out, 1, w, ld, zeros, 0, below, ld, rows, n, layer.n_out, nothing(below), nothing(below)
+        )
+    else:
+        words = at(pairs, layer.delta_pairs + row * layer.ld_out_pairs)
+        gemm(
+            words, layer.ld_out_pairs, 1, at(pairs, layer.wt_pairs), ld, zeros, 0, below, ld,
+            rows, n, (layer.n_out + 1) // 2, nothing(below), nothing(below),
+        )  # fmt: skip
 
 
 @device_function

@@ -70,9 +70,9 @@ def backward_tile(state: State, plan: Plan, lowest: int, count: int, order: int,
         if k > 0 and k > lowest:
             for block in range(1 + count * order):
                 target = at(state.work, plan.layers[k - 1].delta + (row + block * stride) * layer.ld_in)
-                backward_product(state, plan, layer, at(delta, block * stride * layer.ld_out), target, rows)
+                backward_product(state, plan, layer, at(delta, block * stride * layer.ld_out), row, target, rows)
         elif k > lowest:
-            backward_product(state, plan, layer, delta, below, rows)
+            backward_product(state, plan, layer, delta, row, below, rows)
 
 
 @device_function

@@ -26,10 +26,11 @@ from fastnn.kernels.lang.simd import (
 )
 from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import Stream
+from fastnn.kernels.linalg.packing import pack_pairs_of_rows, pack_row, pack_transposed
 from fastnn.kernels.loop.addressing import scratch_of
 from fastnn.kernels.nn.dispatch import update
 from fastnn.kernels.nn.optimizers import add_penalty, average, clip, scale, sum_of_squares
-from fastnn.kernels.tables import Plan, State, Tile
+from fastnn.kernels.tables import Layer, Plan, State, Tile
 
 
 @device_function
@@ -64,17 +65,42 @@ def sum_columns(d: Pointer, ld: int, rows: int, init: Pointer, out: Pointer, n: 
 
 @device_function
 def refresh_transposed(state: State, plan: Plan, index: int) -> None:
-    """Copy the tile's block of W into W^T, if the layer has such a copy."""
-    tile = plan.tiles[index]
-    layer = plan.layers[tile.layer]
-    if layer.wt < 0:
-        return
-    w = at(state.params, layer.w)
-    wt = at(state.work, layer.wt)
-    v = lanes(w)
-    for i in range(tile.row, tile.row + tile.padded_rows, v):
-        for j in range(tile.column, tile.column + tile.columns, v):
-            transpose_block(at(w, i * layer.ld_out + j), layer.ld_out, at(wt, j * layer.ld_in + i), layer.ld_in)
+    """Copy the tile's block of W into W^T, if the layer has such a copy; in mixed precision into pairs instead."""
+    refresh_block(state, state.pairs, plan.layers[plan.tiles[index].layer], plan.tiles[index])
+
+
+@device_function
+def refresh_block(state: State, pairs: Any, layer: Layer, tile: Tile) -> None:
+    """Compute what `refresh_transposed` does."""
+    if pairs is not None:
+        pack_weights(state.params, pairs, layer, tile)
+    elif layer.wt >= 0:
+        w = at(state.params, layer.w)
+        wt = at(state.work, layer.wt)
+        v = lanes(w)
+        for i in range(tile.row, tile.row + tile.padded_rows, v):
+            for j in range(tile.column, tile.column + tile.columns, v):
+                transpose_block(at(w, i * layer.ld_out + j), layer.ld_out, at(wt, j * layer.ld_in + i), layer.ld_in)
+
+
+@device_function
+def pack_weights(params: Any, pairs: Any, layer: Layer, tile: Tile) -> None:
+    """Overwrite the pairs of a tile's block of W."""
+    w = at(params, tile.offset)
+    ld = tile.ld
+    if layer.narrow:
+        for o in range(tile.rows):
+            words = at(pairs, layer.w_pairs + (tile.row + o) * layer.ld_in_pairs + tile.column // 2)
+            pack_row(at(w, o * ld), tile.columns, words)
+        if layer.wt_pairs >= 0:
+            words = at(pairs, layer.wt_pairs + tile.row // 2 * layer.ld_in + tile.column)
+            pack_pairs_of_rows(w, ld, tile.rows, tile.columns, words, layer.ld_in)
+    else:
+        words = at(pairs, layer.w_pairs + tile.row // 2 * layer.ld_out + tile.column)
+        pack_pairs_of_rows(w, ld, tile.padded_rows, tile.columns, words, layer.ld_out)
+        if layer.wt_pairs >= 0:
+            words = at(pairs, layer.wt_pairs + tile.column // 2 * layer.ld_in + tile.row)
+            pack_transposed(w, ld, tile.padded_rows, tile.columns, words, layer.ld_in)
 
 
 @device_function
@@ -85,20 +111,34 @@ def gradient_tile(state: State, plan: Plan, tile: Tile, first: int, rows: int, g
     Overwrites the block at `g`. If the update comes next, `groups` is 1, and its operands are prefetched while the
     products run; otherwise it is 0.
     """
-    layer = plan.layers[tile.layer]
-    narrow = layer.narrow
-    of_rows, ld_rows = (layer.delta, layer.ld_out) if narrow else (layer.input, layer.ld_in)
-    of_columns = layer.input if narrow else layer.delta
     size = state.params.size
-    gemm(
-        at(state.work, of_rows + first * ld_rows + tile.row), 1, ld_rows,
-        at(state.work, of_columns + first * tile.ld + tile.column), tile.ld,
-        init, ld_init,
-        g, ld_g,
-        tile.rows, tile.columns, rows,
+    product_over_rows(
+        state, state.pairs, plan.layers[tile.layer], tile, first, rows, g, ld_g, init, ld_init,
         Stream(at(state.params, tile.offset), tile.ld, 0, groups),
         Stream(at(state.slots, tile.offset), tile.ld, size, groups * (state.slots.size // size)),
     )  # fmt: skip
+
+
+@device_function
+def product_over_rows(state: State, pairs: Any, layer: Layer, tile: Tile, first: int, rows: int, g: Pointer, ld_g: int,
+                      init: Pointer, ld_init: int, wanted: Stream, wanted_too: Stream) -> None:  # fmt: skip
+    """Compute the sum of `gradient_tile`; of pairs of rows, from an even `first`, in mixed precision."""
+    narrow = layer.narrow
+    ld_rows = layer.ld_out if narrow else layer.ld_in
+    if pairs is None:
+        a = at(state.work, (layer.delta if narrow else layer.input) + first * ld_rows + tile.row)
+        b = at(state.work, (layer.input if narrow else layer.delta) + first * tile.ld + tile.column)
+        gemm(
+            a, 1, ld_rows, b, tile.ld, init, ld_init, g, ld_g, tile.rows, tile.columns, rows, wanted, wanted_too
+        )
+    else:
+        pair = first // 2
+        a = at(pairs, (layer.delta_row_pairs if narrow else layer.input_row_pairs) + pair * ld_rows + tile.row)
+        b = at(pairs, (layer.input_row_pairs if narrow else layer.delta_row_pairs) + pair * tile.ld + tile.column)
+        gemm(
+            a, 1, ld_rows, b, tile.ld, init, ld_init, g, ld_g, tile.rows, tile.columns, (rows + 1) // 2,
+            wanted, wanted_too,
+        )  # fmt: skip
 
 
 @device_function

@@ -193,16 +193,10 @@ def transpose_block(source: Pointer, ld_source: int, target: Pointer, ld_target:
             target[j * ld_target + i] = source[i * ld_source + j]
 
 
-@transpose_block.lower
-def _lower_transpose_block(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    source, ld_source, target, ld_target = args
-    vector = Vector(sig.args[0].dtype)
-    vt, n = llvm_vector(vector), vector.lanes
-    ip = ir.IntType(64)
-    rows = [
-        emit_load(builder, builder.gep(source, [builder.mul(ld_source, ir.Constant(ip, i))]), vt)
-        for i in range(n)
-    ]
+def emit_transpose(builder: Any, rows: list[Any]) -> list[Any]:
+    """Generate the columns of a block of as many rows as these vectors have lanes."""
+    n = len(rows)
+    rows = list(rows)
     # Swap the off-diagonal quarters at distance n/2, n/4 ... 1: after log2(n) rounds rows are columns.
     distance = n // 2
     while distance:
@@ -213,6 +207,20 @@ def _lower_transpose_block(context: Any, builder: Any, sig: Any, args: Any) -> A
                 a, b = rows[i], rows[i + distance]
                 rows[i], rows[i + distance] = (emit_shuffle(builder, a, b, order) for order in (low, high))
         distance //= 2
+    return rows
+
+
+@transpose_block.lower
+def _lower_transpose_block(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    source, ld_source, target, ld_target = args
+    vector = Vector(sig.args[0].dtype)
+    vt, n = llvm_vector(vector), vector.lanes
+    ip = ir.IntType(64)
+    rows = [
+        emit_load(builder, builder.gep(source, [builder.mul(ld_source, ir.Constant(ip, i))]), vt)
+        for i in range(n)
+    ]
+    rows = emit_transpose(builder, rows)
     for i in range(n):
         emit_store(builder, rows[i], builder.gep(target, [builder.mul(ld_target, ir.Constant(ip, i))]))
     return context.get_dummy_value()

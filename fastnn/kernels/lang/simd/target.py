@@ -17,6 +17,8 @@ IS_AARCH64 = _TRIPLE.startswith(("aarch64", "arm64"))
 VECTOR_BITS = 512 if "avx512f" in FEATURES else 256 if "avx" in FEATURES else 128
 # On x86 the multiply-add has the encoding of AVX.
 HAS_FMA = not IS_X86 or {"avx", "fma"} <= FEATURES or "avx512f" in FEATURES
+#: Whether the processor multiplies pairs of bfloat16 numbers and adds them in float32, in vectors of 512 bits.
+HAS_BFLOAT16 = IS_X86 and {"avx512f", "avx512bf16"} <= FEATURES
 N_REGISTERS = 32 if not IS_X86 or "avx512f" in FEATURES else 16
 #: Bytes per cache line (Apple's processors have the longer ones); buffers start on such a boundary.
 CACHE_LINE = 128 if IS_AARCH64 and "apple" in _TRIPLE else 64
