@@ -20,7 +20,7 @@ from fastnn._engine import system_info
 from fastnn._engine.kernel_loading import load_kernels
 from fastnn._engine.processors import available_threads
 from fastnn._errors import DivergenceError
-from fastnn._validation import must_be
+from fastnn._validation import MIXED_BFLOAT16, must_be
 from fastnn._validation.names import closest
 from fastnn._version import __version__
 from fastnn._warmup import load_all_kernels
@@ -111,7 +111,7 @@ def _parser() -> argparse.ArgumentParser:
     net.add_argument("--activation", default="relu", metavar="NAME",
                      help=f"activation of the hidden layers: {hidden} (%(default)s)")
     net.add_argument("--alpha", type=float, metavar="A", help="parameter of leaky_relu (0.01) and elu (1)")
-    net.add_argument("--dtype", default="float32", help="float32 or float64 (%(default)s)")
+    net.add_argument("--dtype", default="float32", help="float32, float64 or mixed_bfloat16 (%(default)s)")
 
     loss = parser.add_argument_group("loss")
     loss.add_argument("--loss", default="softmax_crossentropy", metavar="NAME",
@@ -227,7 +227,8 @@ def _train(arguments: argparse.Namespace, model: Model) -> int:
         print(f"digits: {len(X):,} images of 8x8 pixels for training, {len(X_test):,} for testing\n")
         model.summary()
         print(flush=True)
-    ready = load_kernels(model.dtype)
+    mixed = model.dtype_policy == MIXED_BFLOAT16
+    ready = load_kernels(model.dtype, mixed=mixed)
 
     with contextlib.suppress(KeyboardInterrupt):
         model.fit(X, y, epochs=arguments.epochs, batch_size=arguments.batch_size, verbose=_verbose(arguments.quiet))
@@ -238,7 +239,7 @@ def _train(arguments: argparse.Namespace, model: Model) -> int:
         return 130
     n_rows = len(X) * n_epochs
     rate = model.flops_per_row(training=True) * n_rows / seconds
-    peak = system_info.fma_peak(model.dtype, n_threads)
+    peak = system_info.bfloat16_peak(n_threads) if mixed else system_info.fma_peak(model.dtype, n_threads)
     right = int(np.count_nonzero(model.predict(X_test).argmax(axis=1) == digits.y_test))
     loss = model.evaluate(X_test, y_test)["loss"]
     epochs = f"{n_epochs} epoch{'s' * (n_epochs > 1)}"
@@ -256,7 +257,7 @@ def _train(arguments: argparse.Namespace, model: Model) -> int:
     print(f"compilation     {ready:.2f} s for compiling the kernels, or loading them from the cache")
     print(
         f"arithmetic      {rate / 1e9:.1f} GFLOP/s, {rate / peak:.0%} of the FMA peak of {peak / 1e9:.1f} GFLOP/s "
-        f"({threads}, {model.dtype.name})"
+        f"({threads}, {model.dtype_policy})"
     )
     if arguments.save is not None:
         model.save(arguments.save)

@@ -23,6 +23,7 @@ def load_all_kernels(dtype: str) -> None:
     load_kernels(np.dtype(dtype))
     system_info.fma_peak(dtype, 1)
     system_info.read_bandwidth(1, 1)
+    system_info.words_peak(1)
     region_cost(2, 1)
     Model([1], loss="squared_error", optimizer="lm").fit(np.ones((2, 1)), np.ones(2), verbose=False)
     Population([1], 2, loss="squared_error", dtype=dtype).fit(np.ones((2, 1)), np.ones(2), epochs=1, verbose=False)

@@ -6,9 +6,9 @@ by the optimizer.
 
 from __future__ import annotations
 
+import copy
 import inspect
 import math
-import copy
 import os
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any
 
@@ -10,7 +10,12 @@ import numpy as np
 
 from fastnn.custom import MachineCode
 from fastnn.kernels import tables
+from fastnn.kernels.lang.simd import HAS_BFLOAT16
 from fastnn.kernels.nn.rules import activation_code
+
+#: Elements of rounded numbers for this processor.
+ROUNDED_DTYPE = np.dtype(np.uint32 if HAS_BFLOAT16 else np.float32)
+NUMBERS_PER_ELEMENT = {np.dtype(np.uint32): 2, np.dtype(np.float32): 1}
 
 
 @dataclass(frozen=True)
@@ -47,6 +52,8 @@ class Architecture:
         Machine code of a custom loss; None for a built-in one.
     mixed : bool
         Whether products read weights, activations and deltas rounded to bfloat16; for the dtype float32.
+    rounded_dtype : numpy.dtype
+        uint32 for words of two rounded numbers, float32 for rounded numbers; gives the same bits.
     """
 
     sizes: tuple[int, ...]
@@ -63,6 +70,7 @@ class Architecture:
     functions: tuple[tuple[MachineCode, MachineCode] | None, ...] = ()
     loss_function: MachineCode | None = None
     mixed: bool = False
+    rounded_dtype: np.dtype[Any] = field(default_factory=lambda: ROUNDED_DTYPE)
 
     @property
     def n_layers(self) -> int:
@@ -81,9 +89,10 @@ class Architecture:
         """Return the row strides of the activations; (L + 1,)."""
         return [tables.leading_dimension(n, self.dtype) for n in self.sizes]
 
-    def pairs_dimensions(self) -> list[int]:
-        """Return the row strides, in words, of the pairs of columns of the activations; (L + 1,)."""
-        return [tables.leading_dimension((n + 1) // 2, self.dtype) for n in self.sizes]
+    def rounded_dimensions(self) -> list[int]:
+        """Return the row strides of the rounded activations, in elements, for sums over columns; (L + 1,)."""
+        per = NUMBERS_PER_ELEMENT[self.rounded_dtype]
+        return [tables.leading_dimension(-(-n // per), self.dtype) for n in self.sizes]
 
     def flops_per_row(self, *, training: bool) -> int:
         """Return the floating-point operations per row.
@@ -94,8 +103,8 @@ class Architecture:
         return 6 * sum(products) - 2 * products[0] if training else 2 * sum(products)
 
 
-#: Fields of `tables.Layer` that are offsets in `State.pairs`.
-PAIRS = ("w_pairs", "wt_pairs", "input_pairs", "input_row_pairs", "delta_pairs", "delta_row_pairs")
+#: Fields of `tables.Layer` that are offsets in `State.rounded`.
+ROUNDED = ("rounded_w", "rounded_wt", "rounded_input", "rounded_input_rows", "rounded_delta", "rounded_delta_rows")
 
 
 def address_of(code: MachineCode | None) -> int:
@@ -112,11 +121,11 @@ def layer_table(architecture: Architecture, *, training: bool) -> np.ndarray:
     lds = architecture.leading_dimensions()
     table["n_in"], table["n_out"] = architecture.sizes[:-1], architecture.sizes[1:]
     table["ld_in"], table["ld_out"] = lds[:-1], lds[1:]
-    lds_of_pairs = architecture.pairs_dimensions()
-    table["ld_in_pairs"], table["ld_out_pairs"] = lds_of_pairs[:-1], lds_of_pairs[1:]
+    rounded = architecture.rounded_dimensions()
+    table["ld_rounded_in"], table["ld_rounded_out"] = rounded[:-1], rounded[1:]
     offsets, _ = tables.param_offsets(architecture.sizes, architecture.dtype)
     table["w"], table["bias"] = np.array(offsets).T
-    for name in ("wt", "preactivation", "mask", *PAIRS):
+    for name in ("wt", "preactivation", "mask", *ROUNDED):
         table[name] = -1
     for k, functions in enumerate(architecture.functions):
         if functions is not None:

@@ -405,7 +405,7 @@ class Engine:
         check_slots(step.optimizer, len(slots) - averaged)
         space = self._begin(step, run, team)
         grad = self.gradient_buffer() if run.batch > space.chunk or step.clip_norm else self._grad
-        state = State(self.params, slots.reshape(-1), grad, space.work, space.pairs)
+        state = State(self.params, slots.reshape(-1), grad, space.work, space.rounded)
         settings = self.settings(step, run, n_rows, ema_slot=len(slots) - 1 if averaged else -1)
         pace = space.pace(team.n_threads) if pace is None else pace
         sums = Sums()
@@ -540,7 +540,7 @@ class Engine:
             batch = 1
         space = self._workspace("evaluate" if mode == tables.EVALUATE else "gradient", batch, team)
         params = self.final_params if mode == tables.EVALUATE else self.params
-        state = State(params, self.slots.reshape(-1), self._grad, space.work, space.pairs)
+        state = State(params, self.slots.reshape(-1), self._grad, space.work, space.rounded)
         space.begin(metrics)
         n_steps = -(-n_rows // batch)
         run = Run(mode=mode, n_rows=n_rows, epoch_steps=n_steps, loss=self.architecture.loss)

@@ -11,7 +11,7 @@ from fastnn._data.rows import readonly
 from fastnn._engine.architecture import Architecture, layer_table
 from fastnn._engine.inference_workers import InferenceWorkers
 from fastnn._engine.limits import INFERENCE_LIMITS, WORKSPACE_LIMITS, InferenceLimits
-from fastnn._engine.workspace import Arena, batch_tile_rows, weight_pairs
+from fastnn._engine.workspace import Arena, batch_tile_rows, take_rounded_weights
 from fastnn.kernels import tables
 from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.lang.simd import n_lanes
@@ -53,13 +53,14 @@ class InferencePlan:
         buffers = [arena.take(n_threads * tile_rows * ld) for ld in lds]
         table["input"] = buffers[:-1]
         table["output"] = buffers[1:]
-        pairs = None
+        rounded = None
         if architecture.mixed:
-            words = Arena(np.dtype(np.uint32))
-            weight_pairs(words, architecture, table)
-            table["input_pairs"] = [words.take(n_threads * tile_rows * ld) for ld in architecture.pairs_dimensions()[:-1]]
-            pairs = words.zeros()
-        self._net = (params, pairs, table, arena.zeros())
+            copies = Arena(architecture.rounded_dtype)
+            take_rounded_weights(copies, architecture, table)
+            of_inputs = architecture.rounded_dimensions()[:-1]
+            table["rounded_input"] = [copies.take(n_threads * tile_rows * ld) for ld in of_inputs]
+            rounded = copies.zeros()
+        self._net = (params, rounded, table, arena.zeros())
         self._tile_rows = tile_rows
         self._n_out = architecture.sizes[-1]
         self._dtype = dtype
@@ -103,9 +104,9 @@ class InferencePlan:
         if work >= self._limits.work_for_a_worker and self.n_threads > 1 and not JIT_DISABLED:
             helpers = self.n_threads - 1
             self._call_workers(work)
-        params, pairs, layers, buffers = self._net
+        params, rounded, layers, buffers = self._net
         return predict_kernel(
-            params, pairs, layers, buffers, features, outputs, self._tile_rows, self._workers.mailbox, helpers, -1
+            params, rounded, layers, buffers, features, outputs, self._tile_rows, self._workers.mailbox, helpers, -1
         )
 
     def _call_workers(self, work: int) -> None:

@@ -56,7 +56,7 @@ def load_kernels(dtype: np.dtype[Any], *, mixed: bool = False) -> float:
     dtype : numpy.dtype
         float32 or float64.
     mixed : bool
-        Whether products read pairs of bfloat16 numbers.
+        Whether products read numbers rounded to bfloat16.
 
     Returns
     -------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib.metadata
 import platform
 import subprocess
@@ -20,7 +21,7 @@ from fastnn._engine.thread_team import ThreadTeam, region_cost
 from fastnn._validation import must_be
 from fastnn._version import __version__
 from fastnn.kernels.lang import cache, compiler, flags, levels, simd
-from fastnn.kernels.linalg.roofline import N_CHAINS, READ_VECTORS, fma_loop, read_loop
+from fastnn.kernels.linalg.roofline import DOT_CHAINS, N_CHAINS, READ_VECTORS, dot_loop, fma_loop, read_loop
 from fastnn.kernels.tables import aligned_zeros, round_up
 
 #: Seconds per measurement, and number of measurements. A short one is likely to be free of disturbances, but must be
@@ -149,6 +150,35 @@ def fma_peak(
         vectors[:] = np.linspace(1.0, 3.0, width)
         flops_a_round = 2 * N_CHAINS * (bits // (8 * wanted.itemsize)) * n_threads
         return flops_a_round * _best_rate(lambda count: team.run(fma_loop, vectors, count, bits, n_threads))
+
+
+def bfloat16_peak(n_threads: int | None = None) -> float:
+    """Measure the peak rate of products of bfloat16 numbers that are added in float32, as matrix products make them.
+
+    Parameters
+    ----------
+    n_threads : int, optional
+        Number of threads; by default all that are available.
+
+    Returns
+    -------
+    float
+        Floating-point operations per second of all threads together, two per product. Where the processor has no
+        instruction for them that of multiply-adds in float32, which are used then.
+    """
+    return (words_peak if simd.HAS_BFLOAT16 else functools.partial(fma_peak, np.float32))(n_threads)
+
+
+def words_peak(n_threads: int | None = None) -> float:
+    """Measure the same rate for words of two numbers; without the instruction their halves are widened."""
+    n_threads = _threads(n_threads)
+    lanes = simd.n_lanes(np.float32)
+    width = _VECTORS * lanes
+    with ThreadTeam(n_threads) as team:
+        n_threads = team.start(n_threads)
+        vectors = aligned_zeros(n_threads * width, np.dtype(np.float32)).reshape(n_threads, width)
+        flops_a_round = 4 * DOT_CHAINS * lanes * n_threads
+        return flops_a_round * _best_rate(lambda count: team.run(dot_loop, vectors, count, n_threads))
 
 
 def _sysctl(name: str) -> str:
@@ -372,9 +402,19 @@ _MODES: dict[flags.Mode, str] = {
 def _where_from(dtype: np.dtype[Any]) -> str:
     """Load the kernels of a dtype; return where their code came from, and how long that took."""
     load_kernels(dtype)
-    seconds, origins = loaded[dtype]
+    seconds, origins = loaded[dtype.name]
     counts = ", ".join(f"{count} {origin}" for origin, count in origins.items())
     return f"{counts or 'kept by Numba'}, in {seconds:.2f} s"
+
+
+def _mixed_precision(n_threads: int) -> str:
+    """Return how products of bfloat16 numbers are computed, and how fast."""
+    if not simd.HAS_BFLOAT16:
+        return "no instruction for bfloat16 (AVX512_BF16): rounded numbers are multiplied as float32, no faster"
+    if compiler.JIT_DISABLED:
+        return "not measured: nothing is compiled"
+    rates = {n: bfloat16_peak(n) / 1e9 for n in sorted({1, n_threads})}
+    return f"VDPBF16PS, 512 bits: {_with_threads(rates, 'GFLOP/s')}"
 
 
 def info() -> Iterator[tuple[str, str | dict[str, str]]]:
@@ -414,4 +454,5 @@ def info() -> Iterator[tuple[str, str | dict[str, str]]]:
         cost = "none with one thread"
     yield "region cost", cost
     # As Python a buffer larger than the caches would take minutes.
+    yield "mixed_bfloat16", _mixed_precision(n_threads)
     yield "roofline", "not measured: nothing is compiled" if compiler.JIT_DISABLED else describe(roofline())

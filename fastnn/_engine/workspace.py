@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._engine.architecture import Architecture, address_of, layer_table
+from fastnn._engine.architecture import NUMBERS_PER_ELEMENT, Architecture, address_of, layer_table
 from fastnn._engine.autotune import MAX_EPOCHS, SliceTuner
 from fastnn._engine.limits import WORKSPACE_LIMITS, WorkspaceLimits
 from fastnn.kernels import ids, tables
@@ -124,13 +124,15 @@ def count_shards(architecture: Architecture, batch: int, limits: WorkspaceLimits
     return n_shards if 2 * n_shards * size <= activations else 0
 
 
-def weight_pairs(arena: Arena, architecture: Architecture, layers: np.ndarray) -> None:
-    """Reserve the pairs of all W, and write their offsets to the table of layers."""
-    for k, narrow in enumerate(architecture.narrow()):
-        n_in, n_out = architecture.sizes[k : k + 2]
-        rows, ld = (n_out, layers["ld_in_pairs"][k]) if narrow else ((n_in + 1) // 2, layers["ld_out"][k])
-        # Rows of padding, to whole vectors, are written with the others.
-        layers["w_pairs"][k] = arena.take(tables.padded(rows, architecture.dtype) * int(ld))
+def take_rounded_weights(arena: Arena, architecture: Architecture, layers: np.ndarray) -> None:
+    """Reserve the rounded copies of all W, and write their offsets to the table of layers."""
+    per = NUMBERS_PER_ELEMENT[architecture.rounded_dtype]
+    for layer, narrow in zip(layers, architecture.narrow(), strict=True):
+        if narrow:
+            size = layer["n_out"] * layer["ld_rounded_in"]
+        else:  # with the rows of padding
+            size = tables.padded(layer["n_in"], architecture.dtype) // per * layer["ld_out"]
+        layer["rounded_w"] = arena.take(int(size))
 
 
 class Workspace:
@@ -210,32 +212,35 @@ class Workspace:
         self.shard_grad = arena.take(self.n_shards * size)
         self.shard_totals = tables.new_table(tables.Totals, self.n_shards)
         self.work = arena.zeros()
-        self.pairs = self._take_pairs(architecture, rows, gradients=gradients, to_inputs=to_inputs)
+        self.rounded = self._take_rounded(architecture, rows, gradients=gradients, to_inputs=to_inputs)
         n_out = architecture.sizes[-1]
         self.work[self.loss_parameters : self.loss_parameters + n_out] = architecture.loss_parameters
         self.max_threads = n_threads
         self._plans: dict[int, Plan] = {}
         self._paces: dict[int, SliceTuner] = {}
 
-    def _take_pairs(
+    def _take_rounded(
         self, architecture: Architecture, rows: int, *, gradients: bool, to_inputs: bool
     ) -> np.ndarray | None:
-        """Return the memory of `State.pairs`, and write the offsets to the table of layers."""
+        """Return the memory of `State.rounded`, and write the offsets to the table of layers."""
         if not architecture.mixed:
             return None
-        arena, layers = Arena(np.dtype(np.uint32)), self.layers
-        weight_pairs(arena, architecture, layers)
-        lowest = self.first_trained
-        for k in range(architecture.n_layers):
-            layer = layers[k]
-            layer["input_pairs"] = arena.take(rows * int(layer["ld_in_pairs"]))
-            goes_on = gradients and (k > lowest or to_inputs)
-            if goes_on:
-                layer["wt_pairs"] = arena.take(tables.padded(layer["n_out"] + 1, architecture.dtype) // 2 * int(layer["ld_in"]))
-                layer["delta_pairs"] = arena.take(rows * int(layer["ld_out_pairs"]))
-            if gradients and k in architecture.trained_layers():
-                layer["input_row_pairs"] = arena.take((rows + 1) // 2 * int(layer["ld_in"]))
-                layer["delta_row_pairs"] = arena.take((rows + 1) // 2 * int(layer["ld_out"]))
+        arena, layers = Arena(architecture.rounded_dtype), self.layers
+        per = NUMBERS_PER_ELEMENT[architecture.rounded_dtype]
+        take_rounded_weights(arena, architecture, layers)
+        rows = tables.round_up(rows, 2)
+        for k, layer in enumerate(layers):
+            layer["rounded_input"] = arena.take(rows * int(layer["ld_rounded_in"]))
+            if gradients:
+                # An odd last row of W^T is padded.
+                n_out = tables.padded(layer["n_out"] + 1, architecture.dtype)
+                layer["rounded_wt"] = arena.take(n_out // per * int(layer["ld_in"])) if k or to_inputs else -1
+                layer["rounded_delta"] = arena.take(rows * int(layer["ld_rounded_out"]))
+                layer["rounded_input_rows"], layer["rounded_delta_rows"] = (
+                    (arena.take(rows // per * int(layer["ld_in"])), arena.take(rows // per * int(layer["ld_out"])))
+                    if per > 1
+                    else (layer["rounded_input"], layer["rounded_delta"])
+                )
         return arena.zeros()
 
     def pace(self, n_threads: int) -> SliceTuner:

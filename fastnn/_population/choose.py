@@ -21,7 +21,9 @@ MAX_LAYER_WEIGHTS = 512
 
 
 def fits_lanes(architecture: Architecture) -> bool:
-    """Return whether nets are trained V at once: small ones whose activations work element by element."""
+    """Return whether nets are trained V at once: small ones whose activations work element by element, unrounded."""
+    if architecture.mixed:
+        return False
     last = len(architecture.activations) - 1
     for k, (code, _) in enumerate(architecture.activations):
         if works_on_rows(code) and not (k == last and architecture.fused_output):

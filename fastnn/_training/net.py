@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import sys
 import threading
@@ -27,9 +28,11 @@ from fastnn._engine.kernel_loading import load_kernels
 from fastnn._engine.limits import WORK_FOR_THREADS, WORK_TO_START_THREADS
 from fastnn._engine.processors import available_threads
 from fastnn._engine.thread_team import ThreadTeam, as_n_threads
+from fastnn._errors import warn
 from fastnn._validation import MIXED_BFLOAT16, as_dtype_policy, as_seed, as_sequence, positive_integer
 from fastnn.custom import CustomActivation, CustomLoss, activation_code, loss_code
 from fastnn.history import History
+from fastnn.kernels.lang.simd import HAS_BFLOAT16
 from fastnn.kernels.maths.isfinite import all_finite
 from fastnn.kernels.tables import param_offsets
 from fastnn.layers import Dense, Dropout, as_layers, changed
@@ -439,12 +442,25 @@ def new_net(
     some_metrics = as_metrics(metrics, a_loss)
     a_seed = as_seed(seed)
     a_dtype, mixed = as_dtype_policy(dtype)
+    if mixed:
+        _notify_of_no_instruction()
     an_optimizer = as_optimizer(optimizer, a_dtype)
     check_solver(an_optimizer, a_loss, a_regularizer)
     spec = Spec(given, a_loss, some_metrics, a_seed, a_dtype, as_n_threads(n_threads), mixed)
     if given:
         check_output(given[-1], a_loss)
     return Net(spec, an_optimizer, a_regularizer)
+
+
+@functools.cache
+def _notify_of_no_instruction() -> None:
+    """Warn once per process if mixed precision is no faster than float32 here."""
+    if not HAS_BFLOAT16:
+        warn(
+            f"dtype={MIXED_BFLOAT16!r} is no faster than 'float32' on this processor, which has no instruction for it "
+            "(AVX512_BF16). The results are those of processors that have one.",
+            UserWarning,
+        )
 
 
 def with_new_head(

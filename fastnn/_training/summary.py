@@ -60,7 +60,7 @@ def _totals(net: Net) -> str:
     """Return the number of parameters and the settings of the net in one line."""
     total = "" if net.engine is None else f"{n_params(net):,} parameters, "
     penalty = f", {net.regularizer!r}" if net.regularizer.l1 or net.regularizer.l2 else ""
-    return f"{total}{net.spec.loss.name}, {net.optimizer!r}{penalty}, {net.spec.dtype.name}"
+    return f"{total}{net.spec.loss.name}, {net.optimizer!r}{penalty}, {net.spec.dtype_policy}"
 
 
 def _notes(net: Net) -> Iterator[str]:

@@ -31,7 +31,15 @@ from fastnn._data.prepare import prepare
 from fastnn._data.rows import Rows
 from fastnn._engine.processors import available_threads
 from fastnn._results import write_into
-from fastnn._validation import CONVERSION_ERRORS, as_dtype, as_sequence, must_be, positive_integer, reason
+from fastnn._validation import (
+    CONVERSION_ERRORS,
+    MIXED_BFLOAT16,
+    as_dtype_policy,
+    as_sequence,
+    must_be,
+    positive_integer,
+    reason,
+)
 from fastnn._version import DISTRIBUTION
 from fastnn.callbacks import Callback, as_callbacks
 from fastnn.estimators._hidden import HiddenOutputs
@@ -164,7 +172,9 @@ class BaseMLP(CallbackSupport, HiddenOutputs, TransformerMixin, Parameters):
         hidden = self._activations(len(self.coefs_) - 1)
         layers = [*hidden, activations.get(_LAST[self.out_activation_])]
         dropouts = self._dropouts(len(hidden))
-        dtype = np.dtype(np.float32 if np.asarray(self.coefs_[0]).dtype == np.float32 else np.float64)
+        is_single = np.asarray(self.coefs_[0]).dtype == np.float32
+        mixed = is_single and self.dtype is not None and as_dtype_policy(self.dtype)[1]
+        dtype = MIXED_BFLOAT16 if mixed else "float32" if is_single else "float64"
         model = Model(
             [
                 Dense(np.shape(coef)[1], activation, kernel_initializer="zeros", dropout=dropout)
@@ -258,7 +268,7 @@ class BaseMLP(CallbackSupport, HiddenOutputs, TransformerMixin, Parameters):
 
     def _features_and_targets(self, X: Any, y: Any, *, reset: bool, y_numeric: bool = False) -> tuple[Array, Array]:
         """Validate X and y for training; return X dense, in `dtype` or, if that is None, in its own if floating."""
-        dtype = [np.float64, np.float32] if self.dtype is None else as_dtype(self.dtype)
+        dtype = [np.float64, np.float32] if self.dtype is None else as_dtype_policy(self.dtype)[0]
         how = {"accept_sparse": _SPARSE, "multi_output": True, "y_numeric": y_numeric, "dtype": dtype, "order": "C"}
         with naming("X", "y"):
             try:
@@ -499,7 +509,7 @@ class BaseMLP(CallbackSupport, HiddenOutputs, TransformerMixin, Parameters):
         self.__dict__.pop("feature_names_in_", None)
         self.n_features_in_ = positive_integer(n_features, "n_features")
         sizes = [self.n_features_in_, *hidden, n_outputs]
-        dtype = np.dtype(np.float64) if self.dtype is None else as_dtype(self.dtype)
+        dtype = np.dtype(np.float64) if self.dtype is None else as_dtype_policy(self.dtype)[0]
         self._objective = self._new_objective()
         with naming("hidden_layer_sizes"):
             random = check_random_state(self.random_state)

@@ -109,9 +109,10 @@ class MLPClassifier(ClassifierMixin, BaseMLP):
     n_threads : int or None
         New here. Maximum number of threads; None means all processors, but at most OMP_NUM_THREADS if that is set, and
         1 in a task of joblib without it (joblib sets it in its worker processes). Results do not depend on it.
-    dtype : {"float32", "float64"} or None
+    dtype : {"float32", "float64", "mixed_bfloat16"} or None
         New here. Precision of weights and arithmetic; None means that of X (float64 if X is not floating), as in
-        scikit-learn. "float32" took 0.54 to 0.61 of the time on the digits.
+        scikit-learn. "float32" took 0.54 to 0.61 of the time on the digits. "mixed_bfloat16" is float32 with products
+        of rounded numbers, see `fastnn.Model`.
     scoring : str, callable or None
         New here. Score of the validation rows with `early_stopping`: a name of scikit-learn's scorers such as
         "neg_log_loss", a scorer ``scoring(estimator, X, y)`` (with ``sample_weight=`` if the rows have weights), or

@@ -56,7 +56,7 @@ def estimator_of(model: Model, *, classes: Any, batch_size: int, epochs: int) ->
         "activation": [layer.activation for layer in layers[:-1]],
         "solver": scaled(model.optimizer, 1.0 / scale),
         "alpha": 2.0 * batch_size * (model.regularizer.l2 if model.regularizer else 0.0) / scale,
-        "max_iter": epochs, "n_iter_no_change": np.inf, "random_state": model.seed % 2**32, "dtype": str(model.dtype),
+        "max_iter": epochs, "n_iter_no_change": np.inf, "random_state": model.seed % 2**32, "dtype": model.dtype_policy,
         "dropout": [layer.dropout for layer in layers],
     }  # fmt: skip
     if not any(settings["dropout"]):

@@ -68,15 +68,16 @@ class Layer:
     function: int  # addresses of custom functions: y = f(z), and
     derivative: int  # d = d f'(z); 0 for none
     alpha: float  # parameter of the activation
-    # Offsets in `State.pairs`, words of two bfloat16 numbers (see `lang.simd.bfloat16`); -1 for what is not needed:
-    ld_in_pairs: int  # row stride of the input's pairs of columns, and of those of a narrow layer's W^T
-    ld_out_pairs: int  # row stride of the deltas' pairs of columns
-    w_pairs: int  # W, pairs of rows (I / 2, ld_out); of a narrow layer W^T, pairs of columns (O, ld_in_pairs)
-    wt_pairs: int  # W^T, pairs of rows (O / 2, ld_in)
-    input_pairs: int  # the input, pairs of columns (chunk rows, ld_in_pairs)
-    input_row_pairs: int  # the input, pairs of rows (chunk rows / 2, ld_in)
-    delta_pairs: int  # dE/dZ, pairs of columns (chunk rows, ld_out_pairs)
-    delta_row_pairs: int  # dE/dZ, pairs of rows (chunk rows / 2, ld_out)
+    # Copies rounded to bfloat16: offsets and row strides in elements of `State.rounded`; -1 for what is not needed.
+    # Along a sum an element of words has two numbers, so there are half as many (see `lang.simd.bfloat16`).
+    ld_rounded_in: int  # row stride of the input for sums over columns, and of W^T of a narrow layer
+    ld_rounded_out: int  # row stride of the deltas for sums over columns
+    rounded_w: int  # W, for a sum over rows (I, ld_out); W^T of a narrow layer, for one over columns (O, ld_rounded_in)
+    rounded_wt: int  # W^T, for a sum over rows (O, ld_in)
+    rounded_input: int  # the input, for a sum over columns (chunk rows, ld_rounded_in)
+    rounded_input_rows: int  # the input, for a sum over rows (chunk rows, ld_in)
+    rounded_delta: int  # dE/dZ, for a sum over columns (chunk rows, ld_rounded_out)
+    rounded_delta_rows: int  # dE/dZ, for a sum over rows (chunk rows, ld_out)
     l1: float  # factor of the penalty sum |w|
     l2: float  # factor of the penalty sum w^2
     max_norm: float  # upper limit of the norm of the weights into one unit; 0 for none
@@ -209,8 +210,8 @@ class State(NamedTuple):
     slots: NDArray[Any]  # (n_slots * P,)
     grad: NDArray[Any]  # (P,) or (0,)
     work: NDArray[Any]
-    # In mixed precision words of what products read; None otherwise, which is a type of its own to the compiler.
-    pairs: NDArray[np.uint32] | None = None
+    # In mixed precision what products read, as words (uint32) or float32; each kind is a type to the compiler.
+    rounded: NDArray[Any] | None = None
 
 
 class Plan(NamedTuple):

@@ -348,8 +348,8 @@ def _type_dots(x: Any, ld: Any, w: Any, depth: Any) -> Any:
 def dots(x: Any, ld: int, w: Any, depth: int) -> Any:
     """Return the dot products of V rows at `x` (row stride ld) with the row at `w`, a vector; `depth` is whole vectors.
 
-    Both may consist of words, for products in float32. Each is a sum of vectors in the order of the columns, whose
-    lanes are then added halves onto halves.
+    Each is a sum of vectors in the order of the columns, whose lanes are then added halves onto halves. Both may
+    consist of words, each of which holds two numbers of the same lane, for products in float32.
     """
     of_words = x.dtype == np.uint32
     dtype = np.float32 if of_words else x.dtype
@@ -391,8 +391,8 @@ def _lower_dots(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     j.add_incoming(next_j, loop)
     x_vectors = (load_operand(builder, builder.gep(column, [offset]), vt) for offset in offsets)
     if of_words:
-        sums_of = emit_add_products(builder, list(x_vectors), [weights], {(i, 0): total for i, total in enumerate(totals)})
-        after = [sums_of[i, 0] for i in range(n)]
+        begin = {(i, 0): total for i, total in enumerate(totals)}
+        after = list(emit_add_products(builder, list(x_vectors), [weights], begin).values())
     else:
         after = [emit_fma(builder, row, weights, total) for row, total in zip(x_vectors, totals, strict=True)]
     for total, value in zip(totals, after, strict=True):

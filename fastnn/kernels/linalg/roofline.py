@@ -22,10 +22,14 @@ from fastnn.kernels.lang.simd import (
     store_scalar,
     sum_lanes,
 )
+from fastnn.kernels.lang.simd.bfloat16 import dot
 
 #: Independent chains. Four units of latency 4 need 16 of them; with 16 registers 12 fit beside the two factors,
 #: and such processors have two units of latency 4 or 5.
 N_CHAINS = 16 if N_REGISTERS == 32 else 12
+
+#: Independent chains of `dot_loop`: one unit of latency 6, or two.
+DOT_CHAINS = 12
 
 #: Loads of one round of `read_sum`, each into a sum of its own: two loads per cycle and a latency of 4 need 8.
 READ_VECTORS = 8
@@ -140,6 +144,65 @@ def fma_loop(vectors: Any, count: int, bits: int, n_threads: int, sync: Any, thr
         fma_chains(_half, mine, mine, count)
     elif VECTOR_BITS >= 512 and bits == VECTOR_BITS // 4:
         fma_chains(_quarter, mine, mine, count)
+
+
+@kernel
+def dot_loop(vectors: Any, count: int, n_threads: int, sync: Any, thread: int) -> None:
+    """Run chains of products of words in all threads of a team at once.
+
+    Parameters
+    ----------
+    vectors : (n_threads, n) float32, with n at least 14 vectors and whole cache lines
+        Start values of each thread's DOT_CHAINS chains, overwritten by their final values, and the words of the two
+        factors.
+    count : int
+        Rounds, each of 4 * DOT_CHAINS * lanes operations per thread.
+    n_threads, sync, thread
+        As in `fma_loop`.
+    """
+    if not barrier(sync, n_threads, 1):
+        return
+    mine = at(vectors, thread * vectors.shape[1])
+    v = lanes(mine)
+    a = load(at(mine, 12 * v))
+    b = load(at(mine, 13 * v))
+    x0 = load(at(mine, 0))
+    x1 = load(at(mine, v))
+    x2 = load(at(mine, 2 * v))
+    x3 = load(at(mine, 3 * v))
+    x4 = load(at(mine, 4 * v))
+    x5 = load(at(mine, 5 * v))
+    x6 = load(at(mine, 6 * v))
+    x7 = load(at(mine, 7 * v))
+    x8 = load(at(mine, 8 * v))
+    x9 = load(at(mine, 9 * v))
+    x10 = load(at(mine, 10 * v))
+    x11 = load(at(mine, 11 * v))
+    for _ in range(count):
+        x0 = dot(x0, a, b)
+        x1 = dot(x1, a, b)
+        x2 = dot(x2, a, b)
+        x3 = dot(x3, a, b)
+        x4 = dot(x4, a, b)
+        x5 = dot(x5, a, b)
+        x6 = dot(x6, a, b)
+        x7 = dot(x7, a, b)
+        x8 = dot(x8, a, b)
+        x9 = dot(x9, a, b)
+        x10 = dot(x10, a, b)
+        x11 = dot(x11, a, b)
+    store(at(mine, 0), x0)
+    store(at(mine, v), x1)
+    store(at(mine, 2 * v), x2)
+    store(at(mine, 3 * v), x3)
+    store(at(mine, 4 * v), x4)
+    store(at(mine, 5 * v), x5)
+    store(at(mine, 6 * v), x6)
+    store(at(mine, 7 * v), x7)
+    store(at(mine, 8 * v), x8)
+    store(at(mine, 9 * v), x9)
+    store(at(mine, 10 * v), x10)
+    store(at(mine, 11 * v), x11)
 
 
 @device_function

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from fastnn.kernels.lang.compiler import device_function
 from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import at
+from fastnn.kernels.lang.simd.bfloat16 import numbers_per_element
 from fastnn.kernels.tables import Data, Plan, State
 
 
@@ -12,6 +15,13 @@ from fastnn.kernels.tables import Data, Plan, State
 def whole_vectors(n: int, v: int) -> int:
     """Return the smallest multiple of v not below n."""
     return (n + v - 1) // v * v
+
+
+@device_function
+def elements(n: int, rounded: Any) -> int:
+    """Return the elements that n neighbours along a sum fill in `State.rounded`."""
+    per = numbers_per_element(at(rounded, 0))
+    return (n + per - 1) // per
 
 
 @device_function

@@ -54,7 +54,7 @@ def forward_up_to(state: State, plan: Plan, data: Data, place: int, top: int, ro
     gather(data, place, rows, x, first.ld_in, first.n_in)
     for k in range(top + 1):
         layer = plan.layers[k]
-        forward_layer(state.params, state.work, state.pairs, layer, x, layer.ld_in, row, rows, scratch)
+        forward_layer(state.params, state.work, state.rounded, layer, x, layer.ld_in, row, rows, scratch)
         x = at(state.work, layer.output + row * layer.ld_out)
 
 

@@ -25,8 +25,8 @@ from fastnn.kernels.lang.simd import (
 )
 from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import dots, nothing
-from fastnn.kernels.linalg.packing import pack_rows
-from fastnn.kernels.loop.addressing import row_at, scratch_of, whole_vectors
+from fastnn.kernels.linalg.rounding import round_rows
+from fastnn.kernels.loop.addressing import elements, row_at, scratch_of, whole_vectors
 from fastnn.kernels.nn.adversary import move_rows
 from fastnn.kernels.nn.dispatch import (
     activate_output,
@@ -101,87 +101,94 @@ def narrow_products(w: Pointer, layer: Layer, bias: Pointer, x: Pointer, ld_x: i
 
 
 @device_function
-def store_input_pairs(pairs: Any, layer: Layer, x: Pointer, ld_x: int, row: int, rows: int) -> None:
-    """Overwrite the pairs of some rows of the layer's input; `x` and `row` are as for `forward_layer`."""
-    row_pairs = -1
-    if layer.input_row_pairs >= 0:
-        row_pairs = layer.input_row_pairs + row // 2 * layer.ld_in
-    columns = layer.input_pairs + row * layer.ld_in_pairs
-    pack_rows(x, ld_x, rows, layer.n_in, pairs, columns, layer.ld_in_pairs, row_pairs, layer.ld_in)
+def round_input(rounded: Any, layer: Layer, x: Pointer, ld_x: int, row: int, rows: int) -> None:
+    """Overwrite the rounded copies of some rows of the layer's input; `x` and `row` are as for `forward_layer`."""
+    by_rows = -1
+    if layer.rounded_input_rows >= 0:
+        by_rows = layer.rounded_input_rows + elements(row, rounded) * layer.ld_in
+    by_columns = layer.rounded_input + row * layer.ld_rounded_in
+    round_rows(
+        x, ld_x, rows, layer.n_in, layer.narrow, rounded, by_columns, layer.ld_rounded_in, by_rows, layer.ld_in
+    )
 
 
 @device_function
-def store_delta_pairs(pairs: Any, layer: Layer, delta: Pointer, row: int, rows: int, to_input: bool) -> None:
-    """Overwrite the pairs of some rows of the layer's deltas, if there are any; of columns if dX is computed next."""
-    if pairs is not None:
-        row_pairs = -1
-        if layer.delta_row_pairs >= 0:
-            row_pairs = layer.delta_row_pairs + row // 2 * layer.ld_out
-        columns = layer.delta_pairs + row * layer.ld_out_pairs if to_input else -1
-        pack_rows(delta, layer.ld_out, rows, layer.n_out, pairs, columns, layer.ld_out_pairs, row_pairs, layer.ld_out)
+def round_deltas(rounded: Any, layer: Layer, delta: Pointer, row: int, rows: int, to_input: bool) -> None:
+    """Overwrite the rounded copies of some rows of the layer's deltas, if there are any.
+
+    `to_input` is for the copy from which dX is computed.
+    """
+    if rounded is not None:
+        by_rows = -1
+        if layer.rounded_delta_rows >= 0:
+            by_rows = layer.rounded_delta_rows + elements(row, rounded) * layer.ld_out
+        by_columns = layer.rounded_delta + row * layer.ld_rounded_out if to_input else -1
+        round_rows(
+            delta, layer.ld_out, rows, layer.n_out, 0, rounded, by_columns, layer.ld_rounded_out, by_rows, layer.ld_out
+        )
 
 
 @device_function
-def forward_product(params: Any, pairs: Any, layer: Layer, x: Pointer, ld_x: int, row: int, rows: int,
+def forward_product(params: Any, rounded: Any, layer: Layer, x: Pointer, ld_x: int, row: int, rows: int,
                     scratch: Pointer, z: Pointer) -> None:  # fmt: skip
     """Overwrite rows at `z` with x W + b; of a narrow layer whole blocks of V rows. The rest is as for `forward_layer`.
 
-    With `pairs` the input is rounded first; its pairs are overwritten.
+    In mixed precision the input is rounded first, which overwrites its copies.
     """
     bias = at(params, layer.bias)
     v = lanes(z)
     n = whole_vectors(layer.n_out, v)
-    if pairs is None:
+    if rounded is None:
         w = at(params, layer.w)
         if layer.narrow:
             narrow_products(w, layer, bias, x, ld_x, whole_vectors(layer.n_in, v), rows, scratch, z)
         else:
             gemm(x, ld_x, 1, w, layer.ld_out, bias, 0, z, layer.ld_out, rows, n, layer.n_in, nothing(z), nothing(z))
     else:
-        store_input_pairs(pairs, layer, x, ld_x, row, rows)
-        words = at(pairs, layer.input_pairs + row * layer.ld_in_pairs)
-        ld = layer.ld_in_pairs
-        w_words = at(pairs, layer.w_pairs)
-        depth = (layer.n_in + 1) // 2
+        round_input(rounded, layer, x, ld_x, row, rows)
+        ld = layer.ld_rounded_in
+        a = at(rounded, layer.rounded_input + row * ld)
+        w = at(rounded, layer.rounded_w)
+        depth = elements(layer.n_in, rounded)
         if layer.narrow:
-            narrow_products(w_words, layer, bias, words, ld, whole_vectors(depth, v), rows, scratch, z)
+            narrow_products(w, layer, bias, a, ld, whole_vectors(depth, v), rows, scratch, z)
         else:
-            gemm(words, ld, 1, w_words, layer.ld_out, bias, 0, z, layer.ld_out, rows, n, depth, nothing(z), nothing(z))
+            gemm(a, ld, 1, w, layer.ld_out, bias, 0, z, layer.ld_out, rows, n, depth, nothing(z), nothing(z))
 
 
 @device_function
-def forward_layer(params: Any, work: Any, pairs: Any, layer: Layer, x: Pointer, ld_x: int, row: int, rows: int,
+def forward_layer(params: Any, work: Any, rounded: Any, layer: Layer, x: Pointer, ld_x: int, row: int, rows: int,
                   scratch: Pointer) -> None:  # fmt: skip
     """Compute the outputs of one layer for some rows.
 
     Parameters
     ----------
-    params, work, pairs : as in State
-    x, ld_x : inputs, with `pairs` padded with zeros to whole vectors, and their row stride
+    params, work, rounded : as in State
+    x, ld_x : inputs, in mixed precision padded with zeros to whole vectors, and their row stride
     row, rows : first of the rows in the layer's output, which is overwritten, and their number
     scratch : (V, V), overwritten
     """
     y = at(work, layer.output + row * layer.ld_out)
     z = at(work, layer.preactivation + row * layer.ld_out) if layer.preactivation >= 0 else y
-    forward_product(params, pairs, layer, x, ld_x, row, rows, scratch, z)
+    forward_product(params, rounded, layer, x, ld_x, row, rows, scratch, z)
     activate_output(layer.activation, layer.alpha, layer.function, z, y, layer.ld_out, rows, layer.n_out)
 
 
 @device_function
-def forward(params: Any, work: Any, pairs: Any, layers: Table[Layer], x: Pointer, ld_x: int, row: int, rows: int,
+def forward(params: Any, work: Any, rounded: Any, layers: Table[Layer], x: Pointer, ld_x: int, row: int, rows: int,
             scratch: Pointer) -> None:  # fmt: skip
     """Compute the outputs of all layers for some rows, without dropout.
 
     Parameters
     ----------
-    params, work, pairs, layers : as in State and Plan
+    params, work, rounded, layers : as in State and Plan
     x, ld_x : inputs of the first layer and their row stride; if that is a narrow layer, as it lies in `work`
     row, rows : first of the rows in the outputs of the layers, which are overwritten, and their number
     scratch : (V, V), overwritten
     """
     for k in range(layers.size):
         layer = layers[k]
-        forward_layer(params, work, pairs, layer, x, ld_x, row, rows, scratch)
+        forward_layer(params, work, rounded, layer, x, ld_x, row, rows, scratch)
         x = at(work, layer.output + row * layer.ld_out)
         ld_x = layer.ld_out
 
@@ -204,7 +211,7 @@ def forward_with_dropout(state: State, plan: Plan, row: int, rows: int, scratch:
                 at(state.work, layer.mask + row * layer.ld_in), dropped, layer.ld_in, rows, layer.n_in,
             )  # fmt: skip
             x = dropped
-        forward_layer(state.params, state.work, state.pairs, layer, x, layer.ld_in, row, rows, scratch)
+        forward_layer(state.params, state.work, state.rounded, layer, x, layer.ld_in, row, rows, scratch)
         x = at(state.work, layer.output + row * layer.ld_out)
 
 
@@ -224,7 +231,7 @@ def backward(state: State, plan: Plan, row: int, rows: int, to_input: bool) -> N
             layer.activation, layer.alpha, layer.derivative, z, y, delta, layer.ld_out, rows, layer.n_out
         )
         goes_on = k > lowest or to_input
-        store_delta_pairs(state.pairs, layer, delta, row, rows, goes_on)
+        round_deltas(state.rounded, layer, delta, row, rows, goes_on)
         if goes_on:
             target = plan.layers[k - 1].delta if k > 0 else plan.layout.input_delta
             below = at(state.work, target + row * layer.ld_in)
@@ -237,26 +244,26 @@ def backward(state: State, plan: Plan, row: int, rows: int, to_input: bool) -> N
 @device_function
 def backward_product(state: State, plan: Plan, layer: Layer, delta: Pointer, row: int, below: Pointer,
                      rows: int) -> None:  # fmt: skip
-    """Overwrite the rows at `below` with dX = dZ W^T of the layer, given dZ at `delta`, or its pairs from `row` on."""
-    product_with_transpose(state, state.pairs, layer, delta, row, at(state.work, plan.layout.zeros), below, rows)
+    """Overwrite the rows at `below` with dX = dZ W^T of the layer, given dZ at `delta`, or rounded from `row` on."""
+    product_with_transpose(state, state.rounded, layer, delta, row, at(state.work, plan.layout.zeros), below, rows)
 
 
 @device_function
-def product_with_transpose(state: State, pairs: Any, layer: Layer, delta: Pointer, row: int, zeros: Pointer,
+def product_with_transpose(state: State, rounded: Any, layer: Layer, delta: Pointer, row: int, zeros: Pointer,
                            below: Pointer, rows: int) -> None:  # fmt: skip
     """Compute what `backward_product` does."""
     n = whole_vectors(layer.n_in, lanes(below))
     ld = layer.ld_in
-    if pairs is None:
+    if rounded is None:
         w = at(state.params, layer.w) if layer.narrow else at(state.work, layer.wt)
         gemm(
             delta, layer.ld_out, 1, w, ld, zeros, 0, below, ld, rows, n, layer.n_out, nothing(below), nothing(below)
         )
     else:
-        words = at(pairs, layer.delta_pairs + row * layer.ld_out_pairs)
+        a = at(rounded, layer.rounded_delta + row * layer.ld_rounded_out)
         gemm(
-            words, layer.ld_out_pairs, 1, at(pairs, layer.wt_pairs), ld, zeros, 0, below, ld,
-            rows, n, (layer.n_out + 1) // 2, nothing(below), nothing(below),
+            a, layer.ld_rounded_out, 1, at(rounded, layer.rounded_wt), ld, zeros, 0, below, ld,
+            rows, n, elements(layer.n_out, rounded), nothing(below), nothing(below),
         )  # fmt: skip
 
 

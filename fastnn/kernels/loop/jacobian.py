@@ -72,7 +72,8 @@ def run_chunk(state: State, plan: Plan, data: Data, columns: Any, scale: float, 
     ld_out = layers[last].ld_out
     x = at(state.work, layers[0].input)
     gather(data, place, rows, x, layers[0].ld_in, layers[0].n_in)
-    forward(state.params, state.work, state.pairs, layers, x, layers[0].ld_in, 0, rows, at(state.work, plan.layout.scratch))
+    scratch = at(state.work, plan.layout.scratch)
+    forward(state.params, state.work, state.rounded, layers, x, layers[0].ld_in, 0, rows, scratch)
     y = at(state.work, layers[last].output)
     total = 0.0
     for r in range(rows):

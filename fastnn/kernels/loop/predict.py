@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from typing import Any, NamedTuple
 
-import numpy as np
 from numpy.typing import NDArray
 
 from fastnn.kernels.lang.atomics import atomic_load, atomic_store, compare_and_swap, cpu_pause, yield_cpu
@@ -19,8 +18,8 @@ from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import address, at, lanes, pointer_to
 from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import nothing
-from fastnn.kernels.linalg.packing import pack_pairs_of_rows, pack_row
-from fastnn.kernels.loop.addressing import whole_vectors
+from fastnn.kernels.linalg.rounding import round_pairs_of_rows, round_row
+from fastnn.kernels.loop.addressing import elements, whole_vectors
 from fastnn.kernels.loop.forward_backward import copy_row, forward, forward_layer
 from fastnn.kernels.maths.isfinite import is_finite_run
 from fastnn.kernels.nn.dispatch import activate, is_zero_at_zero, works_on_rows
@@ -33,7 +32,7 @@ OUTPUTS = SYNC_SIZE + 1
 ROWS = SYNC_SIZE + 2
 WAIT = SYNC_SIZE + 3  # rounds that the caller waits for helpers that are starting
 PATIENCE = SYNC_SIZE + 4  # rounds for which a helper polls the mailbox before it sleeps
-STALE = SYNC_SIZE + 5  # not 0: the pairs may differ from the parameters, and are computed anew
+STALE = SYNC_SIZE + 5  # not 0: the parameters may have changed since they were rounded
 HELPERS = SYNC_SIZE + 8  # a cache line per helper:
 STATE = 0
 RANK = 1  # number in the team of this prediction, from 1
@@ -58,7 +57,7 @@ class Net(NamedTuple):
     """Arrays of a prediction besides features and outputs."""
 
     params: NDArray[Any]  # (P,)
-    pairs: NDArray[np.uint32] | None  # as in State
+    rounded: NDArray[Any] | None  # as in State
     layers: Table[Layer]  # (L,)
     work: NDArray[Any]  # a (V, V) block of scratch per thread, then buffers of `tile_rows` rows per thread
     tile_rows: int  # whole vectors
@@ -73,8 +72,9 @@ def forward_rows(net: Net, features: Pointer, outputs: Pointer, n: int, n_thread
     scratch = at(net.work, thread * v * v)
     place = thread * net.tile_rows
     # Features are read without a copy, unless vectors would reach beyond their end, or rows share cache sets.
-    # Where they are packed, vectors would reach beyond each row.
-    copied = first.narrow or first.ld_in > whole_vectors(first.n_in, v) or (net.pairs is not None and first.n_in % v > 0)
+    copied = first.narrow or first.ld_in > whole_vectors(first.n_in, v)
+    if net.rounded is not None and first.n_in % v > 0:  # vectors that are rounded would reach beyond each row
+        copied = True
     step = max(v, min(net.tile_rows, whole_vectors((n + n_threads - 1) // n_threads, v)))
     n_tiles = (n + step - 1) // step
     for tile in range(thread * n_tiles // n_threads, (thread + 1) * n_tiles // n_threads):
@@ -90,7 +90,7 @@ def forward_rows(net: Net, features: Pointer, outputs: Pointer, n: int, n_thread
             for r in range(rows):
                 copy_row(at(x, r * first.n_in), at(copy, r * first.ld_in), first.n_in)
             x = copy
-        forward(net.params, net.work, net.pairs, net.layers, x, ld_x, place, rows, scratch)
+        forward(net.params, net.work, net.rounded, net.layers, x, ld_x, place, rows, scratch)
         y = at(net.work, last.output + place * last.ld_out)
         for r in range(rows):
             copy_row(at(y, r * last.ld_out), at(outputs, (row + r) * last.n_out), last.n_out)
@@ -113,7 +113,7 @@ def forward_columns(net: Net, features: Pointer, outputs: Pointer, n: int, mailb
         runs = (whole_vectors(layer.n_out, lanes(features)) + 4 * lanes(features) - 1) // (4 * lanes(features))
         if layer.narrow or runs < n_threads or works_on_rows(layer.activation):
             if thread == 0:
-                forward_layer(net.params, net.work, net.pairs, layer, x, ld_x, 0, n, at(net.work, 0))
+                forward_layer(net.params, net.work, net.rounded, layer, x, ld_x, 0, n, at(net.work, 0))
         else:
             layer_columns(net, layer, x, ld_x, n, thread * runs // n_threads, (thread + 1) * runs // n_threads)
         barrier(mailbox, n_threads, k + 1)
@@ -147,28 +147,29 @@ def layer_columns(net: Net, layer: Layer, x: Pointer, ld_x: int, n: int, first_r
 
 
 @device_function
-def refresh_pairs(params: Any, pairs: Any, layers: Table[Layer], mailbox: Any, n_threads: int, thread: int) -> None:
-    """Round the thread's share of all weights, if there are pairs and they are stale. Ends at a barrier then."""
-    if pairs is not None and mailbox[STALE] != 0:
-        for k in range(layers.size):
-            pack_share(params, pairs, layers[k], n_threads, thread)
-        barrier(mailbox, n_threads, 1)
+def refresh_rounded(params: Any, rounded: Any, layers: Table[Layer], mailbox: Any, n_threads: int, thread: int) -> None:
+    """Round the thread's share of all W anew if the copy may be stale, in mixed precision. Ends at a barrier then."""
+    if rounded is not None:  # noqa: SIM102 (what is compiled away is a branch on nothing but None)
+        if mailbox[STALE] != 0:
+            for k in range(layers.size):
+                round_share(params, rounded, layers[k], n_threads, thread)
+            barrier(mailbox, n_threads, 1)
 
 
 @device_function
-def pack_share(params: Any, pairs: Any, layer: Layer, n_threads: int, thread: int) -> None:
-    """Overwrite the thread's share of the pairs of a layer's W."""
+def round_share(params: Any, rounded: Any, layer: Layer, n_threads: int, thread: int) -> None:
+    """Overwrite the thread's share of the rounded copy of a layer's W."""
     if layer.narrow:
         for o in range(thread * layer.n_out // n_threads, (thread + 1) * layer.n_out // n_threads):
-            words = at(pairs, layer.w_pairs + o * layer.ld_in_pairs)
-            pack_row(at(params, layer.w + o * layer.ld_in), layer.n_in, words)
+            target = at(rounded, layer.rounded_w + o * layer.ld_rounded_in)
+            round_row(at(params, layer.w + o * layer.ld_in), layer.n_in, 1, target)
     else:
         n_pairs = (layer.n_in + 1) // 2
-        first = thread * n_pairs // n_threads
-        rows = 2 * ((thread + 1) * n_pairs // n_threads - first)  # below W are rows of zeros
-        words = at(pairs, layer.w_pairs + first * layer.ld_out)
-        w = at(params, layer.w + 2 * first * layer.ld_out)
-        pack_pairs_of_rows(w, layer.ld_out, rows, layer.n_out, words, layer.ld_out)
+        first = 2 * (thread * n_pairs // n_threads)
+        rows = 2 * ((thread + 1) * n_pairs // n_threads) - first  # below W are rows of zeros
+        target = at(rounded, layer.rounded_w + elements(first, rounded) * layer.ld_out)
+        w = at(params, layer.w + first * layer.ld_out)
+        round_pairs_of_rows(w, layer.ld_out, rows, layer.n_out, target, layer.ld_out)
 
 
 @device_function
@@ -176,10 +177,10 @@ def forward_share(net: Net, features: Pointer, outputs: Pointer, n: int, mailbox
                   thread: int) -> bool:  # fmt: skip
     """Compute the thread's share, of rows or of columns; return whether the features it read are finite.
 
-    With pairs the columns are not shared: for few rows most of the work is to round the weights, which is shared.
+    In mixed precision columns are not shared: for few rows most of the work is to round the weights, which is shared.
     """
-    refresh_pairs(net.params, net.pairs, net.layers, mailbox, n_threads, thread)
-    if net.pairs is None and n_threads > 1 and n < n_threads * lanes(features) and not net.layers[0].narrow:
+    refresh_rounded(net.params, net.rounded, net.layers, mailbox, n_threads, thread)
+    if net.rounded is None and n_threads > 1 and n < n_threads * lanes(features) and not net.layers[0].narrow:
         return forward_columns(net, features, outputs, n, mailbox, n_threads, thread)
     return forward_rows(net, features, outputs, n, n_threads, thread)
 
@@ -224,13 +225,13 @@ def await_helpers(mailbox: Any, n_helpers: int, all_finite: bool) -> bool:
 
 
 @kernel
-def predict(params: Any, pairs: Any, layers: Table[Layer], work: Any, features: Any, outputs: Any, tile_rows: int,
+def predict(params: Any, rounded: Any, layers: Table[Layer], work: Any, features: Any, outputs: Any, tile_rows: int,
             mailbox: Any, n_helpers: int, helper: int) -> int:  # fmt: skip
     """Compute the outputs of the net for all rows of `features`, or, as a helper, a share of those of another call.
 
     Parameters
     ----------
-    params, pairs, layers, work, tile_rows : see `Net`; `pairs` and `work` are overwritten
+    params, rounded, layers, work, tile_rows : see `Net`; `rounded` and `work` are overwritten
     features : (n, I), read-only
     outputs : (n, O)
         Overwritten; only in part if `FEATURES_NOT_FINITE` is returned.
@@ -246,7 +247,7 @@ def predict(params: Any, pairs: Any, layers: Table[Layer], work: Any, features: 
         `FEATURES_NOT_FINITE`, `FINITE_OUTPUTS` or `OUTPUTS_NOT_FINITE`; no result for a helper, which returns when
         it is asleep, as it is after `PATIENCE` rounds without work.
     """
-    net = Net(params, pairs, layers, work, tile_rows)
+    net = Net(params, rounded, layers, work, tile_rows)
     here = at(params, 0)
     if helper < 0:
         n = features.shape[0]

@@ -129,8 +129,8 @@ def sum_of_weights(data: Data, place: int, rows: int) -> float:
 
 @device_function
 def refresh_all(state: State, plan: Plan, sync: Any, thread: int) -> bool:
-    """Copy all W into W^T or pairs, as the caller may have written to weights since the last run. Ends at a barrier."""
-    if plan.run.mode != EVALUATE or state.pairs is not None:
+    """Make the copies of all W anew, as the caller may have written to W since the last run. Ends at a barrier."""
+    if plan.run.mode != EVALUATE or state.rounded is not None:
         for tile in range(plan.tile_ranges[thread], plan.tile_ranges[thread + 1]):
             refresh_transposed(state, plan, tile)
         if thread == 0:

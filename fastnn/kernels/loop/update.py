@@ -26,8 +26,8 @@ from fastnn.kernels.lang.simd import (
 )
 from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import Stream
-from fastnn.kernels.linalg.packing import pack_pairs_of_rows, pack_row, pack_transposed
-from fastnn.kernels.loop.addressing import scratch_of
+from fastnn.kernels.linalg.rounding import round_pairs_of_rows, round_row, round_transposed
+from fastnn.kernels.loop.addressing import elements, scratch_of
 from fastnn.kernels.nn.dispatch import update
 from fastnn.kernels.nn.optimizers import add_penalty, average, clip, scale, sum_of_squares
 from fastnn.kernels.tables import Layer, Plan, State, Tile
@@ -65,15 +65,16 @@ def sum_columns(d: Pointer, ld: int, rows: int, init: Pointer, out: Pointer, n: 
 
 @device_function
 def refresh_transposed(state: State, plan: Plan, index: int) -> None:
-    """Copy the tile's block of W into W^T, if the layer has such a copy; in mixed precision into pairs instead."""
-    refresh_block(state, state.pairs, plan.layers[plan.tiles[index].layer], plan.tiles[index])
+    """Copy the tile's block of W into W^T, if the layer has such a copy; in mixed precision W and W^T, rounded."""
+    tile = plan.tiles[index]
+    copy_block(state, state.rounded, plan.layers[tile.layer], tile)
 
 
 @device_function
-def refresh_block(state: State, pairs: Any, layer: Layer, tile: Tile) -> None:
+def copy_block(state: State, rounded: Any, layer: Layer, tile: Tile) -> None:
     """Compute what `refresh_transposed` does."""
-    if pairs is not None:
-        pack_weights(state.params, pairs, layer, tile)
+    if rounded is not None:
+        round_block(at(state.params, tile.offset), rounded, layer, tile)
     elif layer.wt >= 0:
         w = at(state.params, layer.w)
         wt = at(state.work, layer.wt)
@@ -84,23 +85,23 @@ def refresh_block(state: State, pairs: Any, layer: Layer, tile: Tile) -> None:
 
 
 @device_function
-def pack_weights(params: Any, pairs: Any, layer: Layer, tile: Tile) -> None:
-    """Overwrite the pairs of a tile's block of W."""
-    w = at(params, tile.offset)
-    ld = tile.ld
+def round_block(w: Pointer, rounded: Any, layer: Layer, tile: Tile) -> None:
+    """Overwrite the rounded copies of a tile's block of W, which is at `w`."""
+    # Blocks begin at even rows and columns.
+    row, column = elements(tile.row, rounded), elements(tile.column, rounded)
     if layer.narrow:
         for o in range(tile.rows):
-            words = at(pairs, layer.w_pairs + (tile.row + o) * layer.ld_in_pairs + tile.column // 2)
-            pack_row(at(w, o * ld), tile.columns, words)
-        if layer.wt_pairs >= 0:
-            words = at(pairs, layer.wt_pairs + tile.row // 2 * layer.ld_in + tile.column)
-            pack_pairs_of_rows(w, ld, tile.rows, tile.columns, words, layer.ld_in)
+            target = at(rounded, layer.rounded_w + (tile.row + o) * layer.ld_rounded_in + column)
+            round_row(at(w, o * tile.ld), tile.columns, 1, target)
+        if layer.rounded_wt >= 0:
+            target = at(rounded, layer.rounded_wt + row * layer.ld_in + tile.column)
+            round_pairs_of_rows(w, tile.ld, tile.rows, tile.columns, target, layer.ld_in)
     else:
-        words = at(pairs, layer.w_pairs + tile.row // 2 * layer.ld_out + tile.column)
-        pack_pairs_of_rows(w, ld, tile.padded_rows, tile.columns, words, layer.ld_out)
-        if layer.wt_pairs >= 0:
-            words = at(pairs, layer.wt_pairs + tile.column // 2 * layer.ld_in + tile.row)
-            pack_transposed(w, ld, tile.padded_rows, tile.columns, words, layer.ld_in)
+        target = at(rounded, layer.rounded_w + row * layer.ld_out + tile.column)
+        round_pairs_of_rows(w, tile.ld, tile.padded_rows, tile.columns, target, layer.ld_out)
+        if layer.rounded_wt >= 0:
+            target = at(rounded, layer.rounded_wt + column * layer.ld_in + tile.row)
+            round_transposed(w, tile.ld, tile.padded_rows, tile.columns, target, layer.ld_in)
 
 
 @device_function
@@ -113,31 +114,31 @@ def gradient_tile(state: State, plan: Plan, tile: Tile, first: int, rows: int, g
     """
     size = state.params.size
     product_over_rows(
-        state, state.pairs, plan.layers[tile.layer], tile, first, rows, g, ld_g, init, ld_init,
+        state, state.rounded, plan.layers[tile.layer], tile, first, rows, g, ld_g, init, ld_init,
         Stream(at(state.params, tile.offset), tile.ld, 0, groups),
         Stream(at(state.slots, tile.offset), tile.ld, size, groups * (state.slots.size // size)),
     )  # fmt: skip
 
 
 @device_function
-def product_over_rows(state: State, pairs: Any, layer: Layer, tile: Tile, first: int, rows: int, g: Pointer, ld_g: int,
-                      init: Pointer, ld_init: int, wanted: Stream, wanted_too: Stream) -> None:  # fmt: skip
-    """Compute the sum of `gradient_tile`; of pairs of rows, from an even `first`, in mixed precision."""
+def product_over_rows(state: State, rounded: Any, layer: Layer, tile: Tile, first: int, rows: int, g: Pointer,
+                      ld_g: int, init: Pointer, ld_init: int, wanted: Stream, wanted_too: Stream) -> None:  # fmt: skip
+    """Compute the sum of `gradient_tile`; in mixed precision from an even `first`."""
     narrow = layer.narrow
-    ld_rows = layer.ld_out if narrow else layer.ld_in
-    if pairs is None:
-        a = at(state.work, (layer.delta if narrow else layer.input) + first * ld_rows + tile.row)
+    ld = layer.ld_out if narrow else layer.ld_in
+    if rounded is None:
+        a = at(state.work, (layer.delta if narrow else layer.input) + first * ld + tile.row)
         b = at(state.work, (layer.input if narrow else layer.delta) + first * tile.ld + tile.column)
-        gemm(
-            a, 1, ld_rows, b, tile.ld, init, ld_init, g, ld_g, tile.rows, tile.columns, rows, wanted, wanted_too
-        )
+        gemm(a, 1, ld, b, tile.ld, init, ld_init, g, ld_g, tile.rows, tile.columns, rows, wanted, wanted_too)
     else:
-        pair = first // 2
-        a = at(pairs, (layer.delta_row_pairs if narrow else layer.input_row_pairs) + pair * ld_rows + tile.row)
-        b = at(pairs, (layer.input_row_pairs if narrow else layer.delta_row_pairs) + pair * tile.ld + tile.column)
+        start = elements(first, rounded)
+        of_a, of_b = layer.rounded_input_rows, layer.rounded_delta_rows
+        if narrow:
+            of_a, of_b = of_b, of_a
         gemm(
-            a, 1, ld_rows, b, tile.ld, init, ld_init, g, ld_g, tile.rows, tile.columns, (rows + 1) // 2,
-            wanted, wanted_too,
+            at(rounded, of_a + start * ld + tile.row), 1, ld,
+            at(rounded, of_b + start * tile.ld + tile.column), tile.ld,
+            init, ld_init, g, ld_g, tile.rows, tile.columns, elements(rows, rounded), wanted, wanted_too,
         )  # fmt: skip
 
 

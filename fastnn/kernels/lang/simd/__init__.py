@@ -97,6 +97,7 @@ from fastnn.kernels.lang.simd.registers import (
 from fastnn.kernels.lang.simd.target import (
     CACHE_LINE,
     FEATURES,
+    HAS_BFLOAT16,
     HAS_FMA,
     IS_AARCH64,
     IS_X86,
@@ -110,6 +111,7 @@ __all__ = [
     "CACHE_LINE",
     "FEATURES",
     "FUNCTIONS",
+    "HAS_BFLOAT16",
     "HAS_FMA",
     "IS_AARCH64",
     "IS_X86",

@@ -1,8 +1,12 @@
-"""Pairs of bfloat16 numbers: what matrix products in mixed precision read.
+"""Numbers rounded to bfloat16: what matrix products in mixed precision read, and add in float32.
 
-A *word* is 32 bits, an element of an array of uint32, and holds two neighbours along the sum of a product: the first
-one in the upper half, the second one in the lower half. So the instruction of the processor (VDPBF16PS), which
-takes the upper halves first, adds the products in the order of the sum, as the path without that instruction does.
+They have two forms. The instruction of the processor (VDPBF16PS) multiplies *words*: 32 bits, an element of an array
+of uint32, hold two neighbours along the sum of a product, the first one in the upper half, the second one in the lower
+half. It takes the upper halves first, so it adds products in the order of the sum. Where there is no such instruction,
+the rounded numbers are kept as float32, and float32's own tiles compute the same bits: a product of two bfloat16
+numbers is exact in float32, so both forms round once per product. (Words are widened in registers there.)
+
+Functions that write rounded numbers take a pointer of either form; `numbers_per_element` is 2 for words.
 """
 
 # The bodies are the NumPy twins: there a pointer is a view and a vector an array, which the protocols do not say.
@@ -102,19 +106,20 @@ def emit_add_products(builder: Any, a: list[Any], b: list[Any], total: dict[tupl
     vt = next(iter(total.values())).type
     if HAS_BFLOAT16:
         return {(i, j): _emit_dot(builder, total[i, j], a[i], b[j]) for i, j in total}
-    # One half after the other for all rows, so that few registers hold widened numbers.
-    for widen in (
-        lambda words: builder.and_(words, _constant(vt, _UPPER)),
-        lambda words: builder.shl(words, _constant(vt, 16)),
-    ):
-        wide_b = [builder.bitcast(widen(words), vt) for words in b]
-        after = {}
-        for i, words in enumerate(a):
-            wide_a = builder.bitcast(widen(words), vt)
-            for j, wide in enumerate(wide_b):
-                after[i, j] = emit_fma(builder, wide_a, wide, total[i, j])
-        total = after
-    return total
+    wide_b = [_emit_halves(builder, words, vt) for words in b]
+    after = {}
+    for i, words in enumerate(a):  # row after row, so that few registers hold widened numbers
+        upper, lower = _emit_halves(builder, words, vt)
+        for j, (b_upper, b_lower) in enumerate(wide_b):
+            after[i, j] = emit_fma(builder, lower, b_lower, emit_fma(builder, upper, b_upper, total[i, j]))
+    return after
+
+
+def _emit_halves(builder: Any, words: Any, vt: ir.VectorType) -> tuple[Any, Any]:
+    """Generate the vectors of float32 of the upper and of the lower halves of words."""
+    upper = builder.and_(words, _constant(vt, _UPPER))
+    lower = builder.shl(words, _constant(vt, 16))
+    return builder.bitcast(upper, vt), builder.bitcast(lower, vt)
 
 
 def _emit_dot(builder: Any, total: Any, a: Any, b: Any) -> Any:
@@ -144,65 +149,168 @@ def halves(words: Any) -> tuple[Any, Any]:
     return (words & np.uint32(_UPPER)).view(np.float32), (words << np.uint32(16)).view(np.float32)
 
 
-def _type_store_pairs(p: Any, first: Any, second: Any) -> Any:
-    fits = is_word_pointer(p) and isinstance(first, Vector) and first == second and first.element == types.float32
-    return types.void(p, first, second) if fits else None
+def _emit_store(builder: Any, value: Any, pointer: Any, offset: Any = None) -> None:
+    """Generate the writing of words, or of float32 numbers, as many as `value` has lanes."""
+    if offset is not None:
+        pointer = builder.gep(pointer, [offset])
+    builder.store(value, builder.bitcast(pointer, value.type.as_pointer()), align=4)
 
 
-def _emit_store_words(builder: Any, words: Any, pointer: Any) -> None:
-    builder.store(words, builder.bitcast(pointer, words.type.as_pointer()), align=4)
+def _emit_upper(builder: Any, v: Any) -> Any:
+    """Generate the float32 numbers that are `v` rounded to bfloat16."""
+    return builder.bitcast(builder.and_(_emit_rounded(builder, v), _constant(v.type, _UPPER)), v.type)
 
 
-@op(_type_store_pairs)
-def store_pairs(p: Pointer, first: protocols.Vector, second: protocols.Vector) -> None:
-    """Overwrite one vector of words at `p` with the pairs (first[l], second[l]), rounded."""
-    p[: len(first)] = pairs(first, second)
+def _is_rounded(p: Any) -> bool:
+    return is_word_pointer(p) or element_of(p) == types.float32
 
 
-@store_pairs.lower
-def _lower_store_pairs(context: Any, builder: Any, sig: Any, args: Any) -> Any:
-    p, first, second = args
-    _emit_store_words(builder, emit_pairs(builder, first, second), p)
-    return context.get_dummy_value()
+@op(lambda p: types.intp if _is_rounded(p) else None)
+def numbers_per_element(p: Pointer) -> int:
+    """Return the numbers per element of what `p` points to: 2 for words, else 1; a constant to the compiler."""
+    return 2 if p.dtype == np.uint32 else 1
 
 
-@op(_type_store_pairs)
-def store_neighbours(p: Pointer, low: protocols.Vector, high: protocols.Vector) -> None:
-    """Overwrite one vector of words at `p` with the pairs of neighbours of `low`, then those of `high`, rounded."""
+@numbers_per_element.lower
+def _lower_numbers_per_element(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    return context.get_constant(types.intp, 2 if is_word_pointer(sig.args[0]) else 1)
+
+
+def _are_float32(*vectors: Any) -> bool:
+    return all(isinstance(v, Vector) and v.element == types.float32 for v in vectors)
+
+
+def _type_store_row(p: Any, low: Any, high: Any) -> Any:
+    return types.void(p, low, high) if _is_rounded(p) and _are_float32(low, high) else None
+
+
+@op(_type_store_row)
+def store_row(p: Pointer, low: protocols.Vector, high: protocols.Vector) -> None:
+    """Overwrite 2 V neighbours at `p` with the numbers of `low`, then those of `high`, rounded."""
     both = np.concatenate([low, high])
-    p[: len(low)] = pairs(both[::2], both[1::2])
+    if p.dtype == np.uint32:
+        p[: len(low)] = pairs(both[::2], both[1::2])
+    else:
+        p[: len(both)] = rounded(both)
 
 
-@store_neighbours.lower
-def _lower_store_neighbours(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+@store_row.lower
+def _lower_store_row(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     p, low, high = args
     n = low.type.count
-    low, high = _emit_rounded(builder, low), _emit_rounded(builder, high)
-    first, second = (emit_shuffle(builder, low, high, list(range(start, 2 * n, 2))) for start in (0, 1))
-    _emit_store_words(builder, _emit_words(builder, first, second), p)
+    if is_word_pointer(sig.args[0]):
+        low, high = _emit_rounded(builder, low), _emit_rounded(builder, high)
+        first, second = (emit_shuffle(builder, low, high, list(range(start, 2 * n, 2))) for start in (0, 1))
+        _emit_store(builder, _emit_words(builder, first, second), p)
+    else:
+        _emit_store(builder, _emit_upper(builder, low), p)
+        _emit_store(builder, _emit_upper(builder, high), p, ir.Constant(ir.IntType(64), n))
     return context.get_dummy_value()
 
 
-def _type_transpose_pairs(source: Any, ld_source: Any, target: Any, ld_target: Any) -> Any:
-    fits = element_of(source) == types.float32 and is_word_pointer(target)
+@op(_type_store_row)
+def store_row_for_dots(p: Pointer, low: protocols.Vector, high: protocols.Vector) -> None:
+    """Do the same for sums in lanes: a word holds the numbers of a lane, so that each lane adds them in their order."""
+    if p.dtype == np.uint32:
+        p[: len(low)] = pairs(low, high)
+    else:
+        store_row(p, low, high)
+
+
+@store_row_for_dots.lower
+def _lower_store_row_for_dots(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    p, low, high = args
+    if not is_word_pointer(sig.args[0]):
+        return _lower_store_row(context, builder, sig, args)
+    _emit_store(builder, emit_pairs(builder, low, high), p)
+    return context.get_dummy_value()
+
+
+def _type_store_end(p: Any, v: Any) -> Any:
+    return types.void(p, v) if _is_rounded(p) and _are_float32(v) else None
+
+
+@op(_type_store_end)
+def store_row_end(p: Pointer, v: protocols.Vector) -> None:
+    """Overwrite the last V numbers of a row at `p`, as `store_row` with zeros after them; V words, or V numbers."""
+    if p.dtype == np.uint32:
+        store_row(p, v, np.zeros_like(v))
+    else:
+        p[: len(v)] = rounded(v)
+
+
+@op(_type_store_end)
+def store_row_end_for_dots(p: Pointer, v: protocols.Vector) -> None:
+    """Do the same as `store_row_for_dots` does it."""
+    if p.dtype == np.uint32:
+        store_row_for_dots(p, v, np.zeros_like(v))
+    else:
+        p[: len(v)] = rounded(v)
+
+
+def _lower_end(lower: Any) -> Any:
+    """Return the code generator of the end of a row, given that of two vectors of words."""
+
+    def generate(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+        p, v = args
+        if is_word_pointer(sig.args[0]):
+            zeros = ir.Constant(v.type, [0.0] * v.type.count)
+            return lower(context, builder, types.void(*sig.args, sig.args[1]), (p, v, zeros))
+        _emit_store(builder, _emit_upper(builder, v), p)
+        return context.get_dummy_value()
+
+    return generate
+
+
+store_row_end.lower(_lower_end(_lower_store_row))
+store_row_end_for_dots.lower(_lower_end(_lower_store_row_for_dots))
+
+
+def _type_store_two_rows(p: Any, ld: Any, first: Any, second: Any) -> Any:
+    return types.void(p, types.intp, first, second) if _is_rounded(p) and _are_float32(first, second) else None
+
+
+@op(_type_store_two_rows)
+def store_two_rows(p: Pointer, ld: int, first: protocols.Vector, second: protocols.Vector) -> None:
+    """Overwrite V columns of two rows, the sum of a product being over rows: at `p` and `p + ld`, or words at `p`."""
+    if p.dtype == np.uint32:
+        p[: len(first)] = pairs(first, second)
+    else:
+        p[: len(first)] = rounded(first)
+        p[ld : ld + len(second)] = rounded(second)
+
+
+@store_two_rows.lower
+def _lower_store_two_rows(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    p, ld, first, second = args
+    if is_word_pointer(sig.args[0]):
+        _emit_store(builder, emit_pairs(builder, first, second), p)
+    else:
+        _emit_store(builder, _emit_upper(builder, first), p)
+        _emit_store(builder, _emit_upper(builder, second), p, ld)
+    return context.get_dummy_value()
+
+
+def _type_transpose_rounded(source: Any, ld_source: Any, target: Any, ld_target: Any) -> Any:
+    fits = element_of(source) == types.float32 and _is_rounded(target)
     return types.void(source, types.intp, target, types.intp) if fits else None
 
 
-@op(_type_transpose_pairs)
-def transpose_pairs(source: Pointer, ld_source: int, target: Pointer, ld_target: int) -> None:
-    """Compute target[j / 2, i] = (source[i, j], source[i, j + 1]), rounded, for one block of lanes x lanes elements.
+@op(_type_transpose_rounded)
+def transpose_rounded(source: Pointer, ld_source: int, target: Pointer, ld_target: int) -> None:
+    """Overwrite V rows at `target`, or V / 2 of words, with one transposed block of lanes x lanes elements, rounded.
 
-    Reads lanes rows of `source` (row stride `ld_source` elements), overwrites lanes / 2 rows of lanes words.
+    Reads lanes rows of `source`; row strides in elements. The sum of a product is over the rows of `target`.
     """
     n = n_lanes(source.dtype)
-    for i in range(n):
-        row = source[i * ld_source : i * ld_source + n]
-        for j, word in enumerate(pairs(row[::2], row[1::2])):
-            target[j * ld_target + i] = word
+    block = np.stack([source[i * ld_source : i * ld_source + n] for i in range(n)], axis=1)
+    rows = pairs(block[::2], block[1::2]) if target.dtype == np.uint32 else rounded(block)
+    for j, row in enumerate(rows):
+        target[j * ld_target : j * ld_target + n] = row
 
 
-@transpose_pairs.lower
-def _lower_transpose_pairs(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+@transpose_rounded.lower
+def _lower_transpose_rounded(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     source, ld_source, target, ld_target = args
     vt = llvm_vector(Vector(sig.args[0].dtype))
     ip = ir.IntType(64)
@@ -211,10 +319,32 @@ def _lower_transpose_pairs(context: Any, builder: Any, sig: Any, args: Any) -> A
         for i in range(vt.count)
     ]
     columns = emit_transpose(builder, rows)
-    for k, (first, second) in enumerate(zip(columns[::2], columns[1::2], strict=True)):
-        place = builder.gep(target, [builder.mul(ld_target, ir.Constant(ip, k))])
-        _emit_store_words(builder, emit_pairs(builder, first, second), place)
+    if is_word_pointer(sig.args[2]):
+        made = [emit_pairs(builder, *two) for two in zip(columns[::2], columns[1::2], strict=True)]
+    else:
+        made = [_emit_upper(builder, column) for column in columns]
+    for k, row in enumerate(made):
+        _emit_store(builder, row, target, builder.mul(ld_target, ir.Constant(ip, k)))
     return context.get_dummy_value()
+
+
+def _type_dot(total: Any, a: Any, b: Any) -> Any:
+    return total if _are_float32(total, a, b) else None
+
+
+@op(_type_dot)
+def dot(total: protocols.Vector, a: protocols.Vector, b: protocols.Vector) -> protocols.Vector:
+    """Return `total` plus the products of the numbers in the words a and b, whose bits float32 vectors hold."""
+    for x, y in zip(halves(np.asarray(a).view(np.uint32)), halves(np.asarray(b).view(np.uint32)), strict=True):
+        total = total + x * y
+    return total
+
+
+@dot.lower
+def _lower_dot(context: Any, builder: Any, sig: Any, args: Any) -> Any:
+    total, a, b = args
+    a, b = (builder.bitcast(v, words_of(total.type)) for v in (a, b))
+    return emit_add_products(builder, [a], [b], {(0, 0): total})[0, 0]
 
 
 def emit_load_words(builder: Any, pointer: Any, vt: ir.VectorType) -> Any:
