@@ -1,11 +1,15 @@
 """Compare fastnn with its peers on the same workloads, interleaved in one run.
 
-    python -m asv_bench.compare training|more|inference|width|all [--only tiny,mnist] [--peers jax,torch]
+    python -m asv_bench.compare SECTION [--only tiny,mnist] [--peers jax,torch]
     python -m asv_bench.compare report FOLDER [--readme README.md]
+
+The sections are `training`, `more`, `mixed`, `inference`, `mixed_inference` and `width`, or `all`. Mixed precision has
+peers of its own: fastnn in float32 beside it, PyTorch's autocast and OpenVINO's hint of bfloat16.
 
 Each peer has a process of its own (`peers.worker`), and only one of them runs at a time. In each round each peer has
 one turn, so that drift of the machine affects all. A time is valid only if the peer's results agree: the losses of the
-first two epochs from the same weights over the same batches, or the outputs of a prediction. The figures are written
+first two epochs from the same weights over the same batches, or the outputs of a prediction. A peer that takes more
+than ten seconds for one of them is timed by it alone. The figures are written
 to comparison.json in the folder ``--out``; `report` creates the tables and the plot from it, and can write them into
 a README.
 """
@@ -18,6 +22,7 @@ import importlib.metadata
 import json
 import platform
 import sys
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -25,17 +30,33 @@ from typing import Any
 import numpy as np
 
 from asv_bench import report
-from asv_bench.benchmarks.workloads import INFERENCE, MORE, TRAINING, WIDTHS, Inference, Workload
-from asv_bench.peers import PREDICTORS, TRAINERS, Peer
+from asv_bench.benchmarks.workloads import (
+    INFERENCE,
+    MIXED,
+    MIXED_INFERENCE,
+    MORE,
+    TRAINING,
+    WIDTHS,
+    Inference,
+    Workload,
+)
+from asv_bench.peers import MIXED_PREDICTORS, MIXED_TRAINERS, PREDICTORS, TRAINERS, Peer
 from asv_bench.peers.worker import PeerError, Worker, limited_threads
 
 SECTIONS: dict[str, tuple[Workload | Inference, ...]] = {
-    "training": TRAINING, "more": MORE, "inference": INFERENCE, "width": WIDTHS,
+    "training": TRAINING, "more": MORE, "mixed": MIXED, "inference": INFERENCE, "mixed_inference": MIXED_INFERENCE,
+    "width": WIDTHS,
 }  # fmt: skip
-#: Maximum relative difference from fastnn's mean loss of an epoch, and of outputs, relative to the largest.
-LOSS_LIMIT, OUTPUT_LIMIT = 1e-2, 1e-4
+#: Peers of the sections that have other ones than `TRAINERS`.
+PEERS = {"inference": PREDICTORS, "mixed": MIXED_TRAINERS, "mixed_inference": MIXED_PREDICTORS}
+#: Maximum relative difference from fastnn's mean loss of an epoch.
+LOSS_LIMIT = 1e-2
+#: Maximum difference of outputs relative to the largest one. A rounding to bfloat16 is an error of up to 2^-8.
+OUTPUT_LIMITS = {"float32": 1e-4, "mixed_bfloat16": 2e-2}
 #: Seconds of timed runs per turn.
 TURN = 0.15
+#: A peer whose epoch or call takes more seconds has no turns, as its time would be most of that of the comparison.
+LONGEST = 10.0
 #: A time per operation that is this many times that of a narrower net is measured again, at most so often: a wider net
 #: has fewer calls per operation, so a disturbance is the cause. Threads that wait for each other by spinning, as those
 #: of OpenMP do, take 10 times as long as alone when other work occupies one of their processors.
@@ -77,7 +98,9 @@ def measure(
                 check(worker, one)
             except PeerError as error:
                 one["error"] = str(error)
-            if one["error"] and peer.name in workers:
+            if not one["error"] and check.seconds > LONGEST:
+                one |= {"seconds": [check.seconds], "note": f"timed once, as it takes more than {LONGEST:.0f} s"}
+            if (one["error"] or one["seconds"]) and peer.name in workers:
                 workers.pop(peer.name).close()
         for k in range(rounds):
             names = list(workers)
@@ -106,12 +129,15 @@ class Training:
             for epoch in range(2 + work.epochs)
         ]
         self.reference: np.ndarray | None = None
+        self.seconds = 0.0  # of the last peer's second epoch; the first one may compile
 
     def __call__(self, worker: Worker, one: dict[str, Any]) -> None:
         """Record losses, difference and, if it is too large, an error."""
         for order in self.orders[:2]:
             worker.ask("prepare", [order])
+            start = time.perf_counter()
             one["losses"].append(worker.ask("run"))
+            self.seconds = time.perf_counter() - start
         losses = np.array(one["losses"])
         if self.reference is None:
             self.reference = losses
@@ -128,12 +154,16 @@ class Outputs:
 
     def __init__(self, work: Inference) -> None:
         self.reference = work.outputs()
+        self.limit = OUTPUT_LIMITS[work.dtype]
+        self.seconds = 0.0  # of the last peer's call
 
     def __call__(self, worker: Worker, one: dict[str, Any]) -> None:
         """Record the difference and, if it is too large, an error."""
+        start = time.perf_counter()
         outputs = np.asarray(worker.ask("run")).reshape(self.reference.shape)
+        self.seconds = time.perf_counter() - start
         one["differs"] = float(np.max(np.abs(outputs - self.reference)) / np.max(np.abs(self.reference)))
-        if not one["differs"] <= OUTPUT_LIMIT:
+        if not one["differs"] <= self.limit:
             one["error"] = f"its outputs differ by {one['differs']:.1e}"
 
 
@@ -162,9 +192,12 @@ def machine(n_threads: int) -> dict[str, Any]:
 
 def peaks(works: Iterable[Workload | Inference], n_threads: int) -> dict[str, float]:
     """Return the FMA peak of each precision, in operations per second."""
-    from fastnn._engine.system_info import fma_peak
+    from fastnn._engine.system_info import bfloat16_peak, fma_peak
 
-    return {dtype: fma_peak(dtype, n_threads) for dtype in sorted({getattr(w, "dtype", "float32") for w in works})}
+    return {
+        dtype: bfloat16_peak(n_threads) if dtype == "mixed_bfloat16" else fma_peak(dtype, n_threads)
+        for dtype in sorted({work.dtype for work in works})
+    }
 
 
 def run_section(name: str, works: list[Workload | Inference], peers: list[Peer], n_threads: int, rounds: int) -> Any:
@@ -226,10 +259,9 @@ def keep_faster(result: dict[str, Any], again: dict[str, Any], names: Iterable[s
 
 def wanted_peers(section: str, words: set[str], *, compiled: bool) -> list[Peer]:
     """Return fastnn and the peers whose first package is in `words`; without words all, or the fast ones for widths."""
-    peers = PREDICTORS if section == "inference" else TRAINERS
     return [
         peer
-        for peer in peers
+        for peer in PEERS.get(section, TRAINERS)
         if (peer.packages[0] in words if words else section != "width" or peer.fast or peer.slow_start)
         or peer.packages[0] == "fastnn"
         if compiled or not peer.slow_start
@@ -265,7 +297,7 @@ def main(argv: list[str] | None = None) -> None:
         options.what, only = "more", set()
     sections = list(SECTIONS) if options.what == "all" else [options.what]
     if options.what == "training" and only:
-        sections.append("more")  # any training can be selected
+        sections += ["more", "mixed"]  # any training can be selected
     chosen = {name: [work for work in SECTIONS[name] if not only or work.name in only] for name in sections}
     if not any(chosen.values()):
         names = [work.name for name in sections for work in SECTIONS[name]]

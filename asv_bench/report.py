@@ -21,9 +21,13 @@ COLOURS = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7")
 TITLES = {
     "training": "Training",
     "more": "Training, shapes and settings that nothing was tuned for",
+    "mixed": "Training in mixed precision",
     "inference": "Inference",
+    "mixed_inference": "Inference in mixed precision",
     "width": "Cost against width",
 }
+#: Sections whose workloads are calls.
+INFERENCES = ("inference", "mixed_inference")
 
 
 def to_json(data: dict[str, Any]) -> str:
@@ -54,7 +58,8 @@ def label(work: Workload | Inference) -> str:
     """Return the label of a row of a table."""
     net = "-".join(map(str, work.sizes))
     if isinstance(work, Inference):
-        return f"{net}, {plural(work.rows, 'row')}"
+        special = [] if work.dtype == "float32" else [work.dtype]
+        return ", ".join([net, plural(work.rows, "row"), *special])
     hidden = [work.activation] if len(work.sizes) > 2 else []
     special = [word for word in (work.optimizer, work.dtype) if word not in ("adam", "float32")]
     return ", ".join([" ".join([net, *hidden]), f"batch {work.batch}", *special])
@@ -90,7 +95,7 @@ def best_seconds(result: dict[str, Any], name: str) -> float | None:
 def share(section: dict[str, Any], result: dict[str, Any], name: str) -> float:
     """Return the ratio of the required operations to the FMA peak (the maximum of start and end)."""
     work = workload(result)
-    peak = max(found[getattr(work, "dtype", "float32")] for found in section["peaks"])
+    peak = max(found[work.dtype] for found in section["peaks"])
     return work.flops / float(np.median(result["peers"][name]["seconds"])) / peak
 
 
@@ -158,8 +163,8 @@ def remarks(section: dict[str, Any]) -> list[str]:
 
 def caption(name: str, section: dict[str, Any]) -> str:
     """Return the explanation of the figures and their source."""
-    unit = "per call (NumPy array in, NumPy array out)" if name == "inference" else "per step"
-    if name != "inference":
+    unit = "per call (NumPy array in, NumPy array out)" if name in INFERENCES else "per step"
+    if name not in INFERENCES:
         unit += " (forward, back-propagation, optimizer; Adam, float32 unless said otherwise)"
     start, end = section["peaks"]
     peak = "; ".join(f"{dtype} {start[dtype] / 1e9:.0f} and {end[dtype] / 1e9:.0f}" for dtype in start)
@@ -173,7 +178,7 @@ def caption(name: str, section: dict[str, Any]) -> str:
 
 def detailed_table(name: str, section: dict[str, Any]) -> list[str]:
     """Return a table with one row per workload and peer, with spread and share of the peak."""
-    what = "outputs" if name == "inference" else "losses"
+    what = "outputs" if name in INFERENCES else "losses"
     lines = [
         f"| | | us | quartiles | time / fastnn's | of FMA peak | {what} differ by | way |",
         "|---|---|---:|---|---:|---:|---:|---|",
@@ -225,7 +230,7 @@ def readme_part(data: dict[str, Any]) -> str:
 
 def page_part(data: dict[str, Any], figure: str | None) -> str:
     """Return the text between the markers of docs/performance.md: the other tables, the figure and the source."""
-    parts = tables(data, ["inference", "more"])
+    parts = tables(data, ["inference", "mixed", "mixed_inference", "more"])
     if figure is not None:
         parts.append(f"![Time of a training step against the width of the hidden layers]({figure})")
         parts.append(

@@ -136,6 +136,23 @@ class Batches(_Training):
         return self.run()
 
 
+class MixedPrecision(_Training):
+    """Three nets in mixed precision and in float32, few rows of the wide ones."""
+
+    params = (["mixed_bfloat16", "float32"], ["mnist", "wide", "big"])
+    param_names = ("dtype", "net")
+
+    def setup(self, dtype: str, net: str) -> None:
+        work = BY_NAME[net]
+        self.prepare(replace(work, dtype=dtype, epochs=1, rows=min(work.rows, max(2 * work.batch, 1280))))
+
+    def time_epoch(self, dtype: str, net: str) -> None:
+        self.run()
+
+    def track_loss(self, dtype: str, net: str) -> float:
+        return self.run()
+
+
 class Activations(_Training):
     """784-128-64-10 in both precisions with other activations."""
 

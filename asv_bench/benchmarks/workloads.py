@@ -21,7 +21,7 @@ class Workload:
     rows : rows of the data, a multiple of `batch`
     loss : "softmax_crossentropy" or "squared_error"
     activation : of the hidden layers
-    dtype : "float32" or "float64"
+    dtype : "float32", "float64" or "mixed_bfloat16", whose arrays are float32
     epochs : epochs in one timed call; several where one takes microseconds
     optimizer : "adam", "sgd", "momentum", "rmsprop" or "adagrad"
     """
@@ -37,6 +37,11 @@ class Workload:
     optimizer: str = "adam"
 
     @property
+    def array_dtype(self) -> str:
+        """Dtype of features, targets and weights."""
+        return "float32" if self.dtype == "mixed_bfloat16" else self.dtype
+
+    @property
     def steps(self) -> int:
         """Steps per epoch."""
         return self.rows // self.batch
@@ -50,14 +55,14 @@ class Workload:
     def data(self) -> tuple[np.ndarray, np.ndarray]:
         """Return standard normal features, and random labels or standard normal targets."""
         rng = np.random.default_rng(0)
-        X = rng.standard_normal((self.rows, self.sizes[0])).astype(self.dtype)
+        X = rng.standard_normal((self.rows, self.sizes[0])).astype(self.array_dtype)
         if self.loss == "softmax_crossentropy":
             return X, rng.integers(0, self.sizes[-1], self.rows)
-        return X, rng.standard_normal((self.rows, self.sizes[-1])).astype(self.dtype)
+        return X, rng.standard_normal((self.rows, self.sizes[-1])).astype(self.array_dtype)
 
     def start(self) -> list[np.ndarray]:
         """Return the start weights, the same for all peers; (n_in, n_out) per layer."""
-        return he_normal(self.sizes, self.dtype)
+        return he_normal(self.sizes, self.array_dtype)
 
     def to_dict(self) -> dict[str, Any]:
         """For a JSON report."""
@@ -71,15 +76,20 @@ class Workload:
 
 @dataclass(frozen=True)
 class Inference:
-    """A net (ReLU, linear output, float32) and how many rows are predicted by one call."""
+    """A net (ReLU, linear output) and how many rows are predicted by one call.
+
+    The dtype is "float32" or "mixed_bfloat16"; arrays are float32 in both.
+    """
 
     sizes: tuple[int, ...]
     rows: int
+    dtype: str = "float32"
 
     @property
     def name(self) -> str:
-        """Widths and rows."""
-        return f"{'-'.join(map(str, self.sizes))}/{self.rows}"
+        """Widths and rows, and the dtype where it is not float32."""
+        special = "" if self.dtype == "float32" else f"/{self.dtype}"
+        return f"{'-'.join(map(str, self.sizes))}/{self.rows}{special}"
 
     @property
     def flops(self) -> int:
@@ -105,12 +115,12 @@ class Inference:
 
     def to_dict(self) -> dict[str, Any]:
         """For a JSON report."""
-        return {"sizes": list(self.sizes), "rows": self.rows}
+        return {**asdict(self), "sizes": list(self.sizes)}
 
     @classmethod
     def from_dict(cls, fields: dict[str, Any]) -> Inference:
         """Of a JSON report."""
-        return cls(tuple(fields["sizes"]), fields["rows"])
+        return cls(**{**fields, "sizes": tuple(fields["sizes"])})
 
 
 def he_normal(sizes: tuple[int, ...], dtype: str) -> list[np.ndarray]:
@@ -153,6 +163,14 @@ MORE = (
     Workload("broad", (64, 512, 512, 8), 64, 4096, epochs=4),
 )
 
+#: Products of bfloat16 numbers, added in float32. There are few rows, because PyTorch takes seconds for a step of the
+#: wide nets where the processor has no instruction for them.
+MIXED = (
+    Workload("mixed-mnist", (784, 128, 64, 10), 128, 3840, dtype="mixed_bfloat16", epochs=5),
+    Workload("mixed-wide", (784, 1024, 1024, 10), 256, 1280, dtype="mixed_bfloat16", epochs=2),
+    Workload("mixed-big", (1024, 2048, 2048, 1024), 512, 1024, loss="squared_error", dtype="mixed_bfloat16"),
+)
+
 #: Cost against width.
 WIDTHS = tuple(_width(2**k) for k in range(3, 12))
 
@@ -161,3 +179,4 @@ INFERENCE = tuple(
     for sizes in ((10, 64, 64, 1), (784, 256, 128, 10), (784, 1024, 1024, 10))
     for rows in (1, 32, 4096)
 )
+MIXED_INFERENCE = tuple(Inference((784, 1024, 1024, 10), rows, "mixed_bfloat16") for rows in (32, 4096))

@@ -47,6 +47,11 @@ TRAINERS = (
     Peer("Keras (JAX)", _TRAINING + "Keras", ("keras", "jax")),
     Peer("scikit-learn", _TRAINING + "ScikitLearn", ("sklearn",)),
 )
+MIXED_TRAINERS = (
+    Peer("fastnn", _TRAINING + "Fastnn", ("fastnn",)),
+    Peer("fastnn (float32)", _TRAINING + "FastnnFloat32", ("fastnn",)),
+    Peer("PyTorch (autocast)", _TRAINING + "TorchAutocast", ("torch",)),
+)
 PREDICTORS = (
     Peer("fastnn", _INFERENCE + "Fastnn", ("fastnn",)),
     Peer("ONNX Runtime", _INFERENCE + "OnnxRuntime", ("onnxruntime", "onnx")),
@@ -55,4 +60,10 @@ PREDICTORS = (
     Peer("JAX (jit)", _INFERENCE + "Jax", ("jax",)),
     Peer("NumPy", _INFERENCE + "NumPy", ("numpy",)),
     Peer("scikit-learn", _INFERENCE + "ScikitLearn", ("sklearn",)),
+)
+MIXED_PREDICTORS = (
+    Peer("fastnn", _INFERENCE + "Fastnn", ("fastnn",)),
+    Peer("fastnn (float32)", _INFERENCE + "FastnnFloat32", ("fastnn",)),
+    Peer("OpenVINO (bf16)", _INFERENCE + "OpenVinoBfloat16", ("openvino",)),
+    Peer("PyTorch (autocast)", _INFERENCE + "TorchAutocast", ("torch",)),
 )

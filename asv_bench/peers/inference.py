@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -52,7 +53,7 @@ class Fastnn:
         import fastnn
 
         self.model = fastnn.Model(
-            list(work.sizes[1:]), loss="squared_error", seed=0, dtype="float32", n_threads=n_threads
+            list(work.sizes[1:]), loss="squared_error", seed=0, dtype=work.dtype, n_threads=n_threads
         ).build(work.sizes[0])
         for (w, b), weights, biases in zip(work.parameters(), self.model.weights, self.model.biases, strict=True):
             weights[...] = w
@@ -61,6 +62,13 @@ class Fastnn:
 
     def run(self) -> np.ndarray:
         return self.model.predict(self.X)
+
+
+class FastnnFloat32(Fastnn):
+    """The same in float32 where the workload is of mixed precision."""
+
+    def __init__(self, work: Inference, n_threads: int) -> None:
+        super().__init__(replace(work, dtype="float32"), n_threads)
 
 
 class OnnxRuntime(_Ways):
@@ -107,6 +115,8 @@ class OnnxRuntime(_Ways):
 class OpenVino(_Ways):
     """A graph of the fixed number of rows, one request for all calls; NumPy arrays shared, or output copied."""
 
+    precision = "f32"
+
     def __init__(self, work: Inference, n_threads: int) -> None:
         import openvino
         from openvino import opset13 as opset
@@ -121,7 +131,7 @@ class OpenVino(_Ways):
         settings = {
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_NUM_THREADS": n_threads,
-            "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_PRECISION_HINT": self.precision,
         }
         compiled = openvino.Core().compile_model(openvino.Model([a], [x], "net"), "CPU", settings)
         request = compiled.create_infer_request()
@@ -136,10 +146,20 @@ class OpenVino(_Ways):
             return request.get_output_tensor().data
 
         self.choose({"infer, shared": shared, "tensors": bound})
+        used = compiled.get_property("INFERENCE_PRECISION_HINT").to_string()
+        self.variant += f", computed in {used}"  # a hint is ignored where the processor has no instruction for it
+
+
+class OpenVinoBfloat16(OpenVino):
+    """The same with the hint that computations may be in bfloat16."""
+
+    precision = "bf16"
 
 
 class Torch(_Ways):
     """Eager, or traced, frozen and optimized for inference."""
+
+    autocast = False
 
     def __init__(self, work: Inference, n_threads: int) -> None:
         import torch
@@ -162,11 +182,26 @@ class Torch(_Ways):
 
             return predict
 
-        with warnings.catch_warnings(), torch.no_grad():
+        def eager_autocast(x: Any) -> Any:
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                return net(x).float()
+
+        # The casts become a part of the graph, those of the weights constants.
+        autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.autocast, cache_enabled=False)
+        with warnings.catch_warnings(), torch.no_grad(), autocast:
             warnings.simplefilter("ignore")  # TorchScript is deprecated, and still the faster one for some nets
             frozen = torch.jit.freeze(torch.jit.trace(net, torch.from_numpy(X)))
-            ways = {"eager": net, "jit": torch.jit.optimize_for_inference(frozen)}
+            optimized = torch.jit.optimize_for_inference(frozen)
+        ways = {"eager": net, "jit": optimized}
+        if self.autocast:
+            ways = {"eager": eager_autocast, "jit": lambda x: optimized(x).float()}
         self.choose({name: way(function) for name, function in ways.items()})
+
+
+class TorchAutocast(Torch):
+    """The same under `torch.autocast` to bfloat16; outputs as float32."""
+
+    autocast = True
 
 
 class Jax(_Ways):

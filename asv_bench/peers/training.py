@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import warnings
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -59,6 +60,13 @@ class Fastnn:
     def run(self) -> float:
         history = self.model.fit(*self.data, epochs=self.epochs, batch_size=self.batch, verbose=False)
         return float(np.mean(history["loss"]))
+
+
+class FastnnFloat32(Fastnn):
+    """The same in float32 where the workload is of mixed precision."""
+
+    def __init__(self, work: Workload, n_threads: int) -> None:
+        super().__init__(replace(work, dtype="float32"), n_threads)
 
 
 class Jax:
@@ -191,6 +199,20 @@ class TorchCompiled(Torch):
     """The same under torch.compile."""
 
     compiled = True
+
+
+class TorchAutocast(Torch):
+    """The same with forward and loss, and so their derivatives, under `torch.autocast` to bfloat16."""
+
+    def __init__(self, work: Workload, n_threads: int) -> None:
+        super().__init__(work, n_threads)
+        plain = self.loss
+
+        def loss(x: Any, t: Any) -> Any:
+            with self.torch.autocast("cpu", dtype=self.torch.bfloat16):
+                return plain(x, t)
+
+        self.loss = loss
 
 
 class Keras:

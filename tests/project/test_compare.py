@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from fastnn._engine import system_info
+
 ROOT = Path(__file__).parents[2]
 sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]  # the suite; this file, whose peers workers import
 
 from asv_bench import compare, report  # noqa: E402
-from asv_bench.benchmarks.workloads import INFERENCE, MORE, TRAINING, WIDTHS, Inference, Workload  # noqa: E402
-from asv_bench.peers import PREDICTORS, TRAINERS, Peer  # noqa: E402
+from asv_bench.benchmarks.workloads import (  # noqa: E402
+    INFERENCE,
+    MIXED,
+    MIXED_INFERENCE,
+    MORE,
+    TRAINING,
+    Inference,
+    Workload,
+)
+from asv_bench.peers import MIXED_PREDICTORS, MIXED_TRAINERS, PREDICTORS, TRAINERS, Peer  # noqa: E402
 from asv_bench.peers.worker import PeerError, Worker, limited_threads, sample  # noqa: E402
 
 WORK = Workload("few", (3, 4, 2), 5, 20, epochs=2)
 CALL = Inference((3, 4, 2), 5)
+ALL = [work for works in compare.SECTIONS.values() for work in works]
 
 
 class Known:
@@ -79,6 +92,26 @@ class Outputs:
 
 class WrongOutputs(Outputs):
     factor = 1.001
+
+
+class FarOutputs(Outputs):
+    factor = 1.05
+
+
+class Slow(Known):
+    def run(self):
+        time.sleep(0.3)
+        return super().run()
+
+
+class SlowFar(Slow):
+    losses = Far.losses
+
+
+class SlowOutputs(Outputs):
+    def run(self):
+        time.sleep(0.3)
+        return super().run()
 
 
 class Environment(Known):
@@ -158,7 +191,7 @@ def test_fastnn_and_numpy_do_the_work():
     assert {name: one["error"] for name, one in found.items()} == {"fastnn": "", "NumPy": ""}
 
 
-@pytest.mark.parametrize("work", [*TRAINING, *MORE, *WIDTHS, *INFERENCE], ids=lambda work: work.name)
+@pytest.mark.parametrize("work", ALL, ids=lambda work: work.name)
 def test_workloads(work):
     assert type(work).from_dict(json.loads(json.dumps(work.to_dict()))) == work
     if isinstance(work, Workload):
@@ -166,8 +199,86 @@ def test_workloads(work):
 
 
 def test_names_of_workloads_differ():
-    names = [work.name for work in (*TRAINING, *MORE, *WIDTHS, *INFERENCE)]
+    names = [work.name for work in ALL]
     assert len(set(names)) == len(names)
+
+
+def test_arrays_of_mixed_precision_are_float32():
+    for dtype in ("mixed_bfloat16", "float32", "float64"):
+        for loss, kind in (("softmax_crossentropy", np.int64), ("squared_error", None)):
+            work = dataclasses.replace(WORK, dtype=dtype, loss=loss)
+            expected = np.float64 if dtype == "float64" else np.float32
+            X, y = work.data()
+            assert (X.dtype, y.dtype) == (expected, kind or expected)
+            assert {w.dtype for w in work.start()} == {np.dtype(expected)}
+    mixed = Inference((3, 4, 2), 5, "mixed_bfloat16")
+    assert np.array_equal(mixed.data(), CALL.data())
+    assert (CALL.name, mixed.name) == ("3-4-2/5", "3-4-2/5/mixed_bfloat16")
+
+
+def test_mixed_precision_is_compared_on_shapes_of_training_and_inference():
+    shapes = {(work.sizes, work.batch, work.loss) for work in TRAINING}
+    assert {(work.sizes, work.batch, work.loss) for work in MIXED} < shapes
+    assert {work.dtype for work in (*MIXED, *MIXED_INFERENCE)} == {"mixed_bfloat16"}
+    assert {(work.sizes, work.rows) for work in MIXED_INFERENCE} < {(work.sizes, work.rows) for work in INFERENCE}
+
+
+def test_a_section_of_before_there_was_a_dtype_is_read():
+    assert Inference.from_dict({"sizes": [3, 4, 2], "rows": 5}) == CALL
+
+
+def test_peaks_of_each_precision(monkeypatch):
+    monkeypatch.setattr(system_info, "fma_peak", lambda dtype, n_threads: {"float32": 2.0, "float64": 1.0}[dtype])
+    monkeypatch.setattr(system_info, "bfloat16_peak", lambda n_threads: 4.0)
+    assert compare.peaks(MIXED, 1) == compare.peaks(MIXED_INFERENCE, 1) == {"mixed_bfloat16": 4.0}
+    assert compare.peaks([*MORE, *MIXED], 1) == {"float32": 2.0, "float64": 1.0, "mixed_bfloat16": 4.0}
+
+
+@pytest.mark.slow
+def test_a_slow_peer_is_timed_once(monkeypatch):
+    monkeypatch.setattr(compare, "LONGEST", 0.25)
+    found = compare.measure(WORK, peers(Known, Slow, SlowFar), n_threads=1, rounds=2, turn=0.0)["peers"]
+    assert len(found["Known"]["seconds"]) == 2
+    assert len(found["Slow"]["seconds"]) == 1
+    assert 0.3 <= found["Slow"]["seconds"][0] < 5.0  # of one epoch
+    assert found["Slow"]["note"].startswith("timed once, as it takes more than")
+    assert found["Slow"]["error"] == ""
+    assert (found["SlowFar"]["seconds"], found["SlowFar"]["note"]) == ([], "")
+    assert found["SlowFar"]["error"] == "its losses differ by 4.0e-02"
+    one = compare.measure(CALL, peers(SlowOutputs), n_threads=1, rounds=2, turn=0.0)["peers"]["SlowOutputs"]
+    assert (len(one["seconds"]), one["error"]) == (1, "")
+
+
+def test_outputs_of_mixed_precision_may_differ_by_its_roundings():
+    call = dataclasses.replace(CALL, dtype="mixed_bfloat16")
+    found = compare.measure(call, peers(Outputs, WrongOutputs, FarOutputs), n_threads=1, rounds=1, turn=0.0)["peers"]
+    assert found["Outputs"]["error"] == found["WrongOutputs"]["error"] == ""
+    assert found["FarOutputs"]["error"] == "its outputs differ by 5.0e-02"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("peers", "work", "kept"),
+    [
+        (MIXED_TRAINERS, dataclasses.replace(WORK, dtype="mixed_bfloat16"), "losses"),
+        (MIXED_PREDICTORS, dataclasses.replace(CALL, dtype="mixed_bfloat16"), "variant"),
+    ],
+    ids=["training", "inference"],
+)
+def test_peers_of_mixed_precision_do_the_work(peers, work, kept):
+    present = [peer for peer in peers if not peer.missing]
+    assert {"fastnn", "fastnn (float32)"} <= {peer.name for peer in present}
+    found = compare.measure(work, present, n_threads=1, rounds=1, turn=0.0)["peers"]
+    assert {name: one["error"] for name, one in found.items()} == {peer.name: "" for peer in present}
+    differs = {name: one["differs"] for name, one in found.items()}
+    if kept == "losses":
+        assert found["fastnn"]["losses"] != found["fastnn (float32)"]["losses"]
+    else:
+        assert differs["fastnn (float32)"] < 1e-6 < differs["fastnn"]
+    if "PyTorch (autocast)" in found:
+        assert differs["PyTorch (autocast)"] > 1e-5  # it rounds
+    if "OpenVINO (bf16)" in found:
+        assert "computed in" in found["OpenVINO (bf16)"]["variant"]
 
 
 def one_peer(seconds, **more):
@@ -210,6 +321,33 @@ def test_report(data):
     assert "FMA peak at start and end, GFLOP/s: float32 100 and 200." in text
     share = 100 * TRAINING[1].flops / 64e-4 / 2e11
     assert f"| 100 | 55.0 to 550 | 1.00 | {share:.0f} % | 1e-06 |" in text
+
+
+def test_report_of_mixed_precision(data):
+    training = {"fastnn": one_peer([1e-2]), "fastnn (float32)": one_peer([2e-2])}
+    call = {"fastnn": one_peer([1e-2]), "PyTorch (autocast)": one_peer([20.0], note="timed once")}
+    peaks = [{"mixed_bfloat16": 4e11}, {"mixed_bfloat16": 5e11}]
+    mixed = {
+        "mixed": section([{"workload": MIXED[0].to_dict(), "peers": training}], peaks=peaks),
+        "mixed_inference": section([{"workload": MIXED_INFERENCE[0].to_dict(), "peers": call}], peaks=peaks),
+    }
+    text = report.markdown(data | mixed)
+    assert "## Training in mixed precision\n\nMicroseconds per step" in text
+    assert "## Inference in mixed precision\n\nMicroseconds per call" in text
+    assert "FMA peak at start and end, GFLOP/s: mixed_bfloat16 400 and 500." in text
+    steps = MIXED[0].steps
+    label = "784-128-64-10 relu, batch 128, mixed_bfloat16"
+    assert f"| {label} | **{report.digits(1e4 / steps)}** | {report.digits(2e4 / steps)} (2.00) |" in text
+    share = 100 * MIXED[0].flops / 1e-2 / 5e11
+    assert f"| {label} | fastnn | {report.digits(1e4 / steps)} " in text
+    assert f"| 1.00 | {share:.0f} % |" in text
+    assert "| 784-1024-1024-10, 32 rows, mixed_bfloat16 | **10000** | 20000000 (2000) † |" in text
+    page = report.page_part(data | mixed, None)
+    titles = ["Inference", "Training in mixed precision", "Inference in mixed precision"]
+    places = [page.index(f"**{title}.**") for title in titles]
+    assert places == sorted(places)
+    assert "mixed" not in report.page_part(data, None)
+    assert "mixed" not in report.readme_part(data | mixed)
 
 
 def test_json_goes_there_and_back(data):
@@ -319,6 +457,9 @@ def test_a_peer_that_is_not_installed_is_told():
         ("training", {"torch"}, True, ["fastnn", "torch", "torch"]),
         ("width", set(), False, ["fastnn", "jax", "torch"]),
         ("inference", {"numpy"}, False, ["fastnn", "numpy"]),
+        ("mixed", set(), False, ["fastnn", "fastnn", "torch"]),
+        ("mixed_inference", set(), False, ["fastnn", "fastnn", "openvino", "torch"]),
+        ("mixed_inference", {"openvino"}, False, ["fastnn", "fastnn", "openvino"]),
     ],
 )
 def test_peers_that_are_asked_for(section, words, compiled, expected):
