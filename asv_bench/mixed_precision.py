@@ -6,8 +6,9 @@ Three studies, printed as Markdown tables; figures are means and standard errors
   out, another split for each seed. The four trainings of a seed have the same start weights, rows and batches. The
   difference to float32 is that of pairs of trainings.
 - Trajectories on the digits: losses per epoch, and the relative distance of all parameters after the last one, between
-  fastnn's mixed precision and PyTorch's autocast, and between PyTorch's autocast with and without oneDNN. Where the
-  processor has no instruction for bfloat16, oneDNN is not used for it, so these two have the same numbers.
+  fastnn's mixed precision and PyTorch's autocast, and between backends of PyTorch: without oneDNN (which is not used
+  for bfloat16 where the processor has no instruction for it), and with the kernels for any processor. Autocast also
+  rounds the results of products, fastnn their operands alone; "PyTorch rounding operands" does the latter.
 - Gradients of a batch against float64, by activation and width. Operands of products have a relative error of up to
   2^-8, and the gradient of the first of L layers is the result of 2 L products in sequence, so the error is 4 L 2^-8 to
   first order if all roundings add up. It is no bound where sums cancel, as errors are relative to sums of absolute
@@ -22,12 +23,16 @@ from __future__ import annotations
 import argparse
 import contextlib
 import datetime
+import functools
 import importlib.metadata
 import importlib.util
 import itertools
+import multiprocessing
+import os
 import statistics
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Executor, ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -122,7 +127,7 @@ class TorchNet:
         Of the model.
     autocast : whether forward and loss are computed under `torch.autocast` to bfloat16
     onednn : whether oneDNN may be used
-    compiled : whether forward is compiled by `torch.compile`
+    operands : whether operands of products, and nothing else, are rounded to bfloat16, by casts to it and back
     """
 
     def __init__(
@@ -132,7 +137,7 @@ class TorchNet:
         *,
         autocast: bool = False,
         onednn: bool = True,
-        compiled: bool = False,
+        operands: bool = False,
     ) -> None:
         import torch
 
@@ -149,7 +154,9 @@ class TorchNet:
         kind = {"relu": torch.nn.ReLU, "tanh": torch.nn.Tanh}[problem.activation]
         parts = [part for layer in self.layers for part in (layer, kind())]
         self.net = torch.nn.Sequential(*parts[:-1])
-        self.forward = torch.compile(self.net) if compiled else self.net
+        if operands:
+            for layer in self.layers:
+                layer.forward = functools.partial(product_of_rounded(torch), layer)
         functions = torch.nn.functional
         self.function = functions.cross_entropy if problem.loss == "softmax_crossentropy" else functions.mse_loss
 
@@ -166,7 +173,7 @@ class TorchNet:
     def loss(self, x: Any, t: Any) -> Any:
         """Return the loss of a batch."""
         with self.torch.autocast("cpu", dtype=self.torch.bfloat16, enabled=self.autocast):
-            return self.function(self.forward(x), t)
+            return self.function(self.net(x), t)
 
     def train(self, problem: Problem, seed: int, epochs: int) -> Run:
         """Train with the batches that fastnn makes of the same seed."""
@@ -185,7 +192,7 @@ class TorchNet:
                     total += len(rows) * float(value.detach())
                 losses.append(total / len(X))
             autocast = torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.autocast)
-            with torch.inference_mode(), autocast:
+            with torch.no_grad(), autocast:
                 outputs = self.net(torch.from_numpy(problem.X_test)).float().numpy()
         weights = [layer.weight.detach().numpy().T for layer in self.layers]
         return Run(losses, [*weights, *(layer.bias.detach().numpy() for layer in self.layers)], problem.score(outputs))
@@ -196,6 +203,28 @@ class TorchNet:
             self.loss(self.torch.from_numpy(X), self.torch.from_numpy(y)).backward()
         weights = [layer.weight.grad.numpy().T for layer in self.layers]
         return [*weights, *(layer.bias.grad.numpy() for layer in self.layers)]
+
+
+def product_of_rounded(torch: Any) -> Callable[[Any, Any], Any]:
+    """Return a function of a layer and its inputs: the layer's outputs, with operands of all products rounded."""
+
+    def rounded(a: Any) -> Any:
+        return a.to(torch.bfloat16).to(torch.float32)
+
+    class Product(torch.autograd.Function):
+        @staticmethod
+        def forward(context: Any, x: Any, weight: Any, bias: Any) -> Any:
+            x, weight = rounded(x), rounded(weight)
+            context.save_for_backward(x, weight)
+            return torch.addmm(bias, x, weight.T)
+
+        @staticmethod
+        def backward(context: Any, delta: Any) -> Any:
+            x, weight = context.saved_tensors
+            low = rounded(delta)
+            return low @ weight, low.T @ x, delta.sum(0)
+
+    return lambda layer, x: Product.apply(x, layer.weight, layer.bias)
 
 
 def trainings(problem: Problem, seed: int, epochs: int) -> dict[str, Callable[[], Run]]:
@@ -213,7 +242,7 @@ def trainings(problem: Problem, seed: int, epochs: int) -> dict[str, Callable[[]
             "PyTorch float32": torch(),
             "PyTorch autocast": torch(autocast=True),
             "autocast without oneDNN": torch(autocast=True, onednn=False),
-            "autocast compiled": torch(autocast=True, compiled=True),
+            "PyTorch rounding operands": torch(operands=True),
         }
     return found
 
@@ -264,24 +293,50 @@ def accuracy(names: Sequence[str], seeds: int, epochs: int) -> list[str]:
     return lines
 
 
+def autocast_on_digits(seed: int, epochs: int) -> Run:
+    """Train under autocast; for another process."""
+    return trainings(load("digits", seed), seed, epochs)["PyTorch autocast"]()
+
+
+@contextlib.contextmanager
+def process_with_generic_kernels() -> Iterator[Executor]:
+    """Provide a process in which PyTorch uses its kernels for any processor."""
+    # PyTorch reads this when it is loaded.
+    name = "ATEN_CPU_CAPABILITY"
+    before = os.environ.get(name)
+    os.environ[name] = "default"
+    try:
+        with ProcessPoolExecutor(1, mp_context=multiprocessing.get_context("spawn")) as process:
+            yield process
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
 #: Trainings whose distance is measured, the second one as the reference.
 PAIRS = (
     ("fastnn mixed", "PyTorch autocast"),
     ("autocast without oneDNN", "PyTorch autocast"),
-    ("autocast compiled", "PyTorch autocast"),
+    ("autocast, generic kernels", "PyTorch autocast"),
+    ("fastnn mixed", "PyTorch rounding operands"),
     ("fastnn float32", "PyTorch float32"),
     ("fastnn mixed", "fastnn float32"),
     ("PyTorch autocast", "PyTorch float32"),
 )
 
 
-def trajectories(seeds: int, epochs: int, *, compiled: bool) -> tuple[list[str], list[str]]:
+def trajectories(seeds: int, epochs: int) -> tuple[list[str], list[str]]:
     """Return the table of losses per epoch, and that of distances and differences of losses."""
     runs: dict[str, list[Run]] = {}
     for seed in range(seeds):
         for name, run in trainings(load("digits", seed), seed, epochs).items():
-            if compiled or "compiled" not in name:
-                runs.setdefault(name, []).append(run())
+            runs.setdefault(name, []).append(run())
+    if has_torch():
+        with process_with_generic_kernels() as process:
+            found = process.map(autocast_on_digits, range(seeds), [epochs] * seeds)
+            runs["autocast, generic kernels"] = list(found)
     losses = [f"| epoch | {' | '.join(runs)} |", "|---|" + "---:|" * len(runs)]
     for epoch in range(epochs):
         cells = [f"{statistics.mean(run.losses[epoch] for run in found):.5f}" for found in runs.values()]
@@ -334,7 +389,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--data", nargs="+", choices=DATA, default=DATA, help="data sets (all)")
     parser.add_argument("--trajectory", type=int, default=5, help="epochs of a trajectory (%(default)s)")
     parser.add_argument("--widths", type=int, nargs="+", default=[16, 64, 256, 1024], help="of nets for gradients")
-    parser.add_argument("--compiled", action="store_true", help="also a trajectory of torch.compile; takes minutes")
     options = parser.parse_args(argv)
 
     def show(*lines: str) -> None:
@@ -350,7 +404,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     net = f"{'-'.join(map(str, HIDDEN))} ReLU units, Adam, batches of {BATCH}"
     show(f"\n**Test accuracy, R2 for diabetes.** {net}, {options.epochs} epochs, {options.seeds} seeds.\n")
     show(*accuracy(options.data, options.seeds, options.epochs))
-    losses, pairs = trajectories(options.seeds, options.trajectory, compiled=options.compiled)
+    losses, pairs = trajectories(options.seeds, options.trajectory)
     show(f"\n**Losses on the digits.** {net}, means over {options.seeds} seeds.\n", *losses)
     show(f"\n**Distances after {options.trajectory} epochs**, over the size of the second.\n", *pairs)
     show("\n**Errors of gradients against float64** in units of 2^-8; w-w-w-10, 64 rows, so 4 L = 12.\n")
