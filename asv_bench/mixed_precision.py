@@ -319,7 +319,7 @@ def process_with_generic_kernels() -> Iterator[Executor]:
 PAIRS = (
     ("fastnn mixed", "PyTorch autocast"),
     ("autocast without oneDNN", "PyTorch autocast"),
-    ("autocast, generic kernels", "PyTorch autocast"),
+    ("autocast with generic kernels", "PyTorch autocast"),
     ("fastnn mixed", "PyTorch rounding operands"),
     ("fastnn float32", "PyTorch float32"),
     ("fastnn mixed", "fastnn float32"),
@@ -336,7 +336,7 @@ def trajectories(seeds: int, epochs: int) -> tuple[list[str], list[str]]:
     if has_torch():
         with process_with_generic_kernels() as process:
             found = process.map(autocast_on_digits, range(seeds), [epochs] * seeds)
-            runs["autocast, generic kernels"] = list(found)
+            runs["autocast with generic kernels"] = list(found)
     losses = [f"| epoch | {' | '.join(runs)} |", "|---|" + "---:|" * len(runs)]
     for epoch in range(epochs):
         cells = [f"{statistics.mean(run.losses[epoch] for run in found):.5f}" for found in runs.values()]
