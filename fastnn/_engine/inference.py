@@ -16,7 +16,7 @@ from fastnn.kernels import tables
 from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.lang.simd import n_lanes
 from fastnn.kernels.linalg.microkernel import TILE_ROWS
-from fastnn.kernels.loop.predict import FINITE_OUTPUTS, STALE
+from fastnn.kernels.loop.predict import BLOCK_DEPTH, BLOCK_WIDTH, FINITE_OUTPUTS, STALE
 from fastnn.kernels.loop.predict import predict as predict_kernel
 
 
@@ -56,6 +56,7 @@ class InferencePlan:
         rounded = None
         if architecture.mixed:
             copies = Arena(architecture.rounded_dtype)
+            copies.take(n_threads * BLOCK_DEPTH * BLOCK_WIDTH * lanes)  # blocks come first
             take_rounded_weights(copies, architecture, table)
             of_inputs = architecture.rounded_dimensions()[:-1]
             table["rounded_input"] = [copies.take(n_threads * tile_rows * ld) for ld in of_inputs]

@@ -20,11 +20,16 @@ from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import nothing
 from fastnn.kernels.linalg.rounding import round_pairs_of_rows, round_row
 from fastnn.kernels.loop.addressing import elements, whole_vectors
-from fastnn.kernels.loop.forward_backward import copy_row, forward, forward_layer
+from fastnn.kernels.loop.forward_backward import copy_row, forward, forward_layer, round_input
 from fastnn.kernels.maths.isfinite import is_finite_run
 from fastnn.kernels.nn.dispatch import activate, is_zero_at_zero, works_on_rows
 from fastnn.kernels.nn.softmax import clear_padding
 from fastnn.kernels.tables import Layer, Table
+
+#: Vectors of columns that a thread computes together when columns are shared.
+RUN = 4
+#: Block of W that is rounded at once then: rows, an even number, and vectors of columns.
+BLOCK_DEPTH, BLOCK_WIDTH = 64, 8
 
 # Entries of the mailbox; it begins with the counters of a barrier.
 FEATURES = SYNC_SIZE  # addresses of the arrays, and their number of rows
@@ -57,7 +62,7 @@ class Net(NamedTuple):
     """Arrays of a prediction besides features and outputs."""
 
     params: NDArray[Any]  # (P,)
-    rounded: NDArray[Any] | None  # as in State
+    rounded: NDArray[Any] | None  # as in State; begins with a block (BLOCK_DEPTH, BLOCK_WIDTH vectors) per thread
     layers: Table[Layer]  # (L,)
     work: NDArray[Any]  # a (V, V) block of scratch per thread, then buffers of `tile_rows` rows per thread
     tile_rows: int  # whole vectors
@@ -102,20 +107,21 @@ def forward_columns(net: Net, features: Pointer, outputs: Pointer, n: int, mailb
                     thread: int) -> bool:  # fmt: skip
     """Overwrite n rows of `outputs`; each thread computes a share of the columns of each wide layer.
 
-    For few rows, and nets whose first layer is not narrow; returns whether the features are finite.
+    For few rows, and in float32 and float64 for nets whose first layer is not narrow; returns whether the features are
+    finite.
     """
-    x = features
-    ld_x = net.layers[0].n_in
     # No thread returns early: all wait for each other after each layer.
-    all_finite = is_finite_run(x, n * ld_x)
+    all_finite = is_finite_run(features, n * net.layers[0].n_in)
+    x, ld_x = few_inputs(net, net.rounded, features, n, thread)
     for k in range(net.layers.size):
         layer = net.layers[k]
-        runs = (whole_vectors(layer.n_out, lanes(features)) + 4 * lanes(features) - 1) // (4 * lanes(features))
+        runs = (whole_vectors(layer.n_out, lanes(features)) + RUN * lanes(features) - 1) // (RUN * lanes(features))
         if layer.narrow or runs < n_threads or works_on_rows(layer.activation):
             if thread == 0:
-                forward_layer(net.params, net.work, net.rounded, layer, x, ld_x, 0, n, at(net.work, 0))
+                whole_layer(net, net.rounded, layer, x, ld_x, n)
         else:
-            layer_columns(net, layer, x, ld_x, n, thread * runs // n_threads, (thread + 1) * runs // n_threads)
+            first, last = thread * runs // n_threads, (thread + 1) * runs // n_threads
+            layer_columns(net, layer, x, ld_x, n, first, last, thread)
         barrier(mailbox, n_threads, k + 1)
         x = at(net.work, layer.output)
         ld_x = layer.ld_out
@@ -127,23 +133,73 @@ def forward_columns(net: Net, features: Pointer, outputs: Pointer, n: int, mailb
 
 
 @device_function
-def layer_columns(net: Net, layer: Layer, x: Pointer, ld_x: int, n: int, first_run: int, last_run: int) -> None:
-    """Overwrite a layer's outputs of n rows, in runs of four vectors of columns."""
+def few_inputs(net: Net, rounded: Any, features: Pointer, n: int, thread: int) -> Any:
+    """Return the inputs of the first layer and their row stride: the features, in mixed precision a padded copy."""
+    first = net.layers[0]
+    if rounded is None:
+        return features, first.n_in
+    else:
+        x = at(net.work, first.input + thread * net.tile_rows * first.ld_in)
+        for r in range(n):
+            copy_row(at(features, r * first.n_in), at(x, r * first.ld_in), first.n_in)
+        return x, first.ld_in
+
+
+@device_function
+def whole_layer(net: Net, rounded: Any, layer: Layer, x: Pointer, ld_x: int, n: int) -> None:
+    """Overwrite all outputs of a layer for n rows, in one thread."""
+    if rounded is not None:
+        round_share(net.params, rounded, layer, 1, 0)
+    forward_layer(net.params, net.work, rounded, layer, x, ld_x, 0, n, at(net.work, 0))
+
+
+@device_function
+def layer_columns(net: Net, layer: Layer, x: Pointer, ld_x: int, n: int, first_run: int, last_run: int,
+                  thread: int) -> None:  # fmt: skip
+    """Overwrite a layer's outputs of n rows, in runs of RUN vectors of columns."""
     v = lanes(x)
     columns = whole_vectors(layer.n_out, v)
-    begin = first_run * 4 * v
-    end = min(columns, last_run * 4 * v)
-    w = at(net.params, layer.w)
+    begin = first_run * RUN * v
+    end = min(columns, last_run * RUN * v)
     z = at(net.work, layer.output)
-    gemm(
-        x, ld_x, 1, at(w, begin), layer.ld_out, at(net.params, layer.bias + begin), 0, at(z, begin), layer.ld_out,
-        n, end - begin, layer.n_in, nothing(w), nothing(w),
-    )  # fmt: skip
+    product_of_columns(net, net.rounded, layer, x, ld_x, n, begin, end, z, thread)
     for r in range(n):
         part = at(z, r * layer.ld_out + begin)
         activate(layer.activation, layer.alpha, layer.function, part, part, end - begin)
     if not is_zero_at_zero(layer.activation) and end == columns:
         clear_padding(z, layer.ld_out, n, layer.n_out)
+
+
+@device_function
+def product_of_columns(net: Net, rounded: Any, layer: Layer, x: Pointer, ld_x: int, n: int, begin: int, end: int,
+                       z: Pointer, thread: int) -> None:  # fmt: skip
+    """Overwrite some columns of x W + b at `z`; in mixed precision of x and W rounded, W block by block."""
+    bias = layer.bias
+    ld = layer.ld_out
+    if rounded is None:
+        w = at(net.params, layer.w + begin)
+        gemm(
+            x, ld_x, 1, w, ld, at(net.params, bias + begin), 0, at(z, begin), ld,
+            n, end - begin, layer.n_in, nothing(z), nothing(z),
+        )  # fmt: skip
+    else:
+        # The rounded copy of all W would be written to memory and read again, which takes longer than the products.
+        row = thread * net.tile_rows
+        round_input(rounded, layer, x, ld_x, row, n)
+        ld_a = layer.ld_rounded_in
+        a = at(rounded, layer.rounded_input + row * ld_a)
+        width = BLOCK_WIDTH * lanes(x)
+        block = at(rounded, thread * width * BLOCK_DEPTH)
+        for j in range(begin, end, width):
+            n_columns = min(width, end - j)
+            for k in range(0, layer.n_in, BLOCK_DEPTH):
+                depth = min(BLOCK_DEPTH, layer.n_in - k)
+                round_pairs_of_rows(at(net.params, layer.w + k * ld + j), ld, depth, n_columns, block, width)
+                init, ld_init = (at(z, j), ld) if k > 0 else (at(net.params, bias + j), 0)
+                gemm(
+                    at(a, elements(k, rounded)), ld_a, 1, block, width, init, ld_init, at(z, j), ld,
+                    n, n_columns, elements(depth, rounded), nothing(z), nothing(z),
+                )  # fmt: skip
 
 
 @device_function
@@ -175,13 +231,13 @@ def round_share(params: Any, rounded: Any, layer: Layer, n_threads: int, thread:
 @device_function
 def forward_share(net: Net, features: Pointer, outputs: Pointer, n: int, mailbox: Any, n_threads: int,
                   thread: int) -> bool:  # fmt: skip
-    """Compute the thread's share, of rows or of columns; return whether the features it read are finite.
-
-    In mixed precision columns are not shared: for few rows most of the work is to round the weights, which is shared.
-    """
-    refresh_rounded(net.params, net.rounded, net.layers, mailbox, n_threads, thread)
-    if net.rounded is None and n_threads > 1 and n < n_threads * lanes(features) and not net.layers[0].narrow:
+    """Compute the thread's share, of rows or of columns; return whether the features it read are finite."""
+    few = n_threads > 1 and n < n_threads * lanes(features) and not net.layers[0].narrow
+    if net.rounded is not None:
+        few = n <= net.tile_rows
+    if few:
         return forward_columns(net, features, outputs, n, mailbox, n_threads, thread)
+    refresh_rounded(net.params, net.rounded, net.layers, mailbox, n_threads, thread)
     return forward_rows(net, features, outputs, n, n_threads, thread)
 
 
