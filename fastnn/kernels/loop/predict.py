@@ -28,6 +28,8 @@ from fastnn.kernels.tables import Layer, Table
 
 #: Vectors of columns that a thread computes together when columns are shared.
 RUN = 4
+#: Rows of a prediction in mixed precision up to which W is rounded block by block instead of as a whole.
+MOST_FEW = 32
 #: Block of W that is rounded at once then: rows, an even number, and vectors of columns.
 BLOCK_DEPTH, BLOCK_WIDTH = 64, 8
 
@@ -234,7 +236,7 @@ def forward_share(net: Net, features: Pointer, outputs: Pointer, n: int, mailbox
     """Compute the thread's share, of rows or of columns; return whether the features it read are finite."""
     few = n_threads > 1 and n < n_threads * lanes(features) and not net.layers[0].narrow
     if net.rounded is not None:
-        few = n <= net.tile_rows
+        few = n <= MOST_FEW
     if few:
         return forward_columns(net, features, outputs, n, mailbox, n_threads, thread)
     refresh_rounded(net.params, net.rounded, net.layers, mailbox, n_threads, thread)

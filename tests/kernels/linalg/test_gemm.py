@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from itertools import pairwise
+from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastnn.kernels.lang.compiler import kernel
-from fastnn.kernels.lang.simd import at, n_lanes
+from fastnn.kernels.lang import levels
+from fastnn.kernels.lang.compiler import JIT_DISABLED, kernel
+from fastnn.kernels.lang.simd import IS_X86, at, n_lanes
+from fastnn.kernels.lang.simd.bfloat16 import pairs, rounded
 from fastnn.kernels.linalg.gemm import DEPTH, gemm
 from fastnn.kernels.linalg.microkernel import TILE_ROWS, Stream, nothing
 
@@ -208,3 +214,54 @@ def test_any_shape_and_any_cut(m, n, depth, start, read_down, double, data):
     k = data.draw(st.integers(1, depth), label="cut of the sum")
     cut = case.run(row_cuts=(row,), depth_cuts=(k,) if k < depth else ())
     assert np.array_equal(cut, whole)
+
+
+# ------------------------------------------------------------------------------------------------------ bfloat16
+
+
+@kernel
+def multiply_words(a, a_row, a_k, b, ldb, init, c, ldc, m, n, depth):
+    gemm(
+        at(a, 0), a_row, a_k, at(b, 0), ldb, at(init, 0), 0, at(c, 0), ldc, m, n, depth, nothing(at(c, 0)),
+        nothing(at(c, 0)),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("read_down", [False, True], ids=["rows", "columns"])
+def test_products_of_words_have_the_bits_of_rounded_numbers(read_down):
+    rng = np.random.default_rng(0)
+    v = n_lanes(np.float32)
+    shapes = [(1, v, 1), (1, 9 * v, 70), (3, 2 * v, 5), (29, 5 * v, 130), (9, v, 2 * DEPTH + 3), (64, 2 * v, 64)]
+    for m, n, n_words in shapes:
+        a, b = rounded(rng.standard_normal((m, 2 * n_words))), rounded(rng.standard_normal((2 * n_words, n)))
+        init = rng.standard_normal(n).astype(np.float32)
+        words_of_a, words_of_b = pairs(a[:, ::2], a[:, 1::2]), pairs(b[::2], b[1::2])
+        if read_down:
+            a, words_of_a = (np.ascontiguousarray(x.T) for x in (a, words_of_a))
+        got, expected = np.zeros((m, n), np.float32), np.zeros((m, n), np.float32)
+        strides = (1, m) if read_down else (n_words, 1)
+        multiply_words(words_of_a, *strides, words_of_b, n, init, got, n, m, n, n_words)
+        strides = (1, m) if read_down else (2 * n_words, 1)
+        multiply(a, 0, *strides, b, 0, n, init, 0, 0, expected, 0, n, m, n, 2 * n_words)
+        np.testing.assert_array_equal(got, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(JIT_DISABLED or not IS_X86, reason="nothing is compiled, or for other processors")
+def test_the_instruction_is_used_where_the_processor_has_it():
+    code = """
+from numba import types
+import test_gemm
+words, row, matrix = (types.Array(t, d, "C") for t, d in [(types.uint32, 2), (types.float32, 1), (types.float32, 2)])
+n = types.int64
+test_gemm.multiply_words.compile((words, n, n, words, n, row, matrix, n, n, n, n))
+(signature,) = test_gemm.multiply_words.signatures
+print(test_gemm.multiply_words.inspect_asm(signature).count("vdpbf16ps"))
+"""
+    level = levels.levels_of("x86_64")[0]
+    settings = level.settings()
+    settings["NUMBA_CPU_FEATURES"] += ",+avx512bf16"
+    environment = {**os.environ, **settings, "PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) >= 2 * TILE_ROWS
