@@ -61,6 +61,7 @@ class InferencePlan:
             of_inputs = architecture.rounded_dimensions()[:-1]
             table["rounded_input"] = [copies.take(n_threads * tile_rows * ld) for ld in of_inputs]
             rounded = copies.zeros()
+        self._is_rounded = rounded is not None
         self._net = (params, rounded, table, arena.zeros())
         self._tile_rows = tile_rows
         self._n_out = architecture.sizes[-1]
@@ -81,7 +82,8 @@ class InferencePlan:
         Predictions of little work run in the calling thread alone.
         """
         n = len(features)
-        self._workers.mailbox[STALE] = 1  # the caller may have written to the weights
+        if self._is_rounded:
+            self._workers.mailbox[STALE] = 1  # the caller may have written to the weights
         outputs = np.empty((n, self._n_out), self._dtype)
         features = readonly(features)
         if n <= self._slice_rows:
