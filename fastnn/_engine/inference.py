@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import NamedTuple
 
@@ -46,7 +47,8 @@ class InferencePlan:
         self.n_threads = n_threads
         self._limits = limits
         table = layer_table(architecture, training=False)
-        block = tables.round_up(TILE_ROWS, lanes)
+        # Whole vectors for narrow layers, and whole tiles of the products: a smaller last tile fetches nothing ahead.
+        block = math.lcm(TILE_ROWS, lanes)
         tile_rows = batch_tile_rows(WORKSPACE_LIMITS.max_batch_tile, 2 * max(lds) * dtype.itemsize, 1, block)
         arena = Arena(dtype)
         arena.take(n_threads * lanes * lanes)  # scratch comes first
