@@ -360,7 +360,7 @@ BAD_MODELS = [
     *(("seed", v, TypeError, "seed must be .*integer or None") for v in (1.5, "0", True, RNG, [0], NAN)),
     *(("seed", v, ValueError, r"seed must be at (least 0|most 2\*\*63 - 1)") for v in (-1, 2**63, np.uint64(2**63))),
     *(
-        ("dtype", v, ValueError, "dtype must be .*'float32' or 'float64'")
+        ("dtype", v, ValueError, "dtype must be .*'float32', 'float64' or 'mixed_bfloat16'")
         for v in (None, "float16", int, "int32", ">f4", "x", {}, [], "f4,f4", object(), np.complex64, "longdouble")
     ),
     *(("n_threads", v, TypeError, "n_threads must be .*integer") for v in (1.5, "2", True, 2.0, [])),

@@ -234,7 +234,7 @@ def test_save_writes_the_trained_model(capsys, models, tmp_path):
         (["--loss", "hinge"], "loss must be one of squared_error,"),
         (["--optimizer", "lbgfs"], "adamw, nadam, lion, got 'lbgfs'."),
         (["--optimizer", "adan"], "got 'adan'. Did you mean 'adam'?"),
-        (["--dtype", "float16"], "dtype must be 'float32' or 'float64', got 'float16'"),
+        (["--dtype", "float16"], "dtype must be 'float32', 'float64' or 'mixed_bfloat16', got 'float16'"),
         (["--seed", "-1"], "seed must be at least 0, got -1"),
         (["--save", "/no/such/folder/model.npz"], "argument --save"),
         (["--save", "."], "argument --save"),

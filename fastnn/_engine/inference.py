@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import NamedTuple
 
@@ -46,7 +47,8 @@ class InferencePlan:
         self.n_threads = n_threads
         self._limits = limits
         table = layer_table(architecture, training=False)
-        block = tables.round_up(TILE_ROWS, lanes)
+        # Whole vectors for narrow layers, and whole tiles of the products: a smaller last tile fetches nothing ahead.
+        block = math.lcm(TILE_ROWS, lanes)
         tile_rows = batch_tile_rows(WORKSPACE_LIMITS.max_batch_tile, 2 * max(lds) * dtype.itemsize, 1, block)
         arena = Arena(dtype)
         arena.take(n_threads * lanes * lanes)  # scratch comes first
@@ -61,6 +63,7 @@ class InferencePlan:
             of_inputs = architecture.rounded_dimensions()[:-1]
             table["rounded_input"] = [copies.take(n_threads * tile_rows * ld) for ld in of_inputs]
             rounded = copies.zeros()
+        self._is_rounded = rounded is not None
         self._net = (params, rounded, table, arena.zeros())
         self._tile_rows = tile_rows
         self._n_out = architecture.sizes[-1]
@@ -81,7 +84,8 @@ class InferencePlan:
         Predictions of little work run in the calling thread alone.
         """
         n = len(features)
-        self._workers.mailbox[STALE] = 1  # the caller may have written to the weights
+        if self._is_rounded:
+            self._workers.mailbox[STALE] = 1  # the caller may have written to the weights
         outputs = np.empty((n, self._n_out), self._dtype)
         features = readonly(features)
         if n <= self._slice_rows:

@@ -83,7 +83,7 @@ def test_helpers_really_help():
     sizes = (20, 64, 64)
     made = helped(architecture(sizes, hidden="sigmoid"), 2)
     made.predict(np.ones((64, 20)), 2)
-    _, layers, work = made._predictor._net
+    _, _, layers, work = made._predictor._net
     rows = made._predictor._tile_rows
     first_output = work[layers["output"][0] :][: 2 * rows * 64].reshape(2, -1)
 

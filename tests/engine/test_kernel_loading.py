@@ -44,7 +44,7 @@ def compiling(monkeypatch):
     """Let `load_kernels` report two kernels that are compiled, or raise what is appended to the list."""
     failure = []
 
-    def call_all(dtype):
+    def call_all(dtype, mixed):
         for name in ("train", "predict"):
             kernel_loading._show("compiling", name)
         if failure:
@@ -72,14 +72,14 @@ def test_it_is_announced_once_and_ends_with_the_seconds(compiling, terminal):
 
 def test_what_is_loaded_from_disk_is_not_announced(compiling, monkeypatch, terminal):
     stream = terminal()
-    monkeypatch.setattr(kernel_loading, "_call_all", lambda dtype: None)
+    monkeypatch.setattr(kernel_loading, "_call_all", lambda dtype, mixed: None)
     kernel_loading.load_kernels(FLOAT32)
     assert stream.getvalue() == ""
 
 
 def test_waiting_for_another_process_is_announced(compiling, monkeypatch, terminal):
     stream = terminal()
-    monkeypatch.setattr(kernel_loading, "_call_all", lambda dtype: kernel_loading._show("waiting", ""))
+    monkeypatch.setattr(kernel_loading, "_call_all", lambda dtype, mixed: kernel_loading._show("waiting", ""))
     kernel_loading.load_kernels(FLOAT32)
     assert "fastnn: waiting for another process that compiles\nfastnn: ready after" in stream.getvalue()
 

@@ -15,6 +15,7 @@ from fastnn._engine import system_info
 from fastnn._engine.processors import available_threads
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn.kernels.lang import cache, compiler, simd
+from fastnn.kernels.lang.simd.bfloat16 import pairs
 from fastnn.kernels.linalg import roofline
 from fastnn.kernels.tables import aligned_zeros
 
@@ -380,7 +381,7 @@ def test_info_contains_what_a_bug_report_needs(quick):
     found = dict(system_info.info())
     assert list(found) == [
         "system", "processor", "vectors", "level", "caches", "threads", "compiler", "compiled code", "float32 kernels",
-        "float64 kernels", "versions", "region cost", "roofline",
+        "float64 kernels", "versions", "region cost", "mixed_bfloat16", "roofline",
     ]  # fmt: skip
     roof = found.pop("roofline")
     assert all(isinstance(value, str) and value and "\n" not in value for value in [*found.values(), *roof.values()])
@@ -414,6 +415,32 @@ def test_info_names_the_place_of_compiled_code(no_roofline, monkeypatch, tmp_pat
     found = dict(system_info.info())
     assert "NUMBA_DISABLE_JIT" in found["compiled code"]
     assert found["roofline"].startswith("not measured")
+
+
+@pytest.mark.parametrize("has", [False, True])
+def test_info_says_how_mixed_precision_is_computed(no_roofline, monkeypatch, has):
+    monkeypatch.setattr(simd, "HAS_BFLOAT16", has)
+    monkeypatch.setattr(compiler, "JIT_DISABLED", False)
+    monkeypatch.setattr(system_info, "words_peak", lambda n: n * 1e9)
+    monkeypatch.setattr(system_info, "fma_peak", lambda dtype, n: n * 1e6)
+    text = dict(system_info.info())["mixed_bfloat16"]
+    assert text.startswith("VDPBF16PS" if has else "no instruction")
+    assert ("1.0 GFLOP/s with 1 thread" in text) is has
+    assert system_info.bfloat16_peak(2) == (2e9 if has else 2e6)
+
+
+def test_every_chain_of_words_adds_every_product(team):
+    v, n, count = simd.n_lanes(np.float32), team.n_threads, 3
+    vectors = start(n, np.dtype(np.float32))
+    registers = vectors.reshape(n, 16, v)
+    factors = (pairs(np.full(v, a, np.float32), np.full(v, b, np.float32)) for a, b in ((1.5, 0.25), (0.5, -2.0)))
+    registers[:, 12], registers[:, 13] = (words.view(np.float32) for words in factors)
+    expected = registers.copy()
+    for _ in range(count):
+        expected[:, : roofline.DOT_CHAINS] = (expected[:, : roofline.DOT_CHAINS] + np.float32(0.75)) - np.float32(0.5)
+    n = team.start(n)
+    team.run(roofline.dot_loop, vectors, count, n)
+    np.testing.assert_array_equal(vectors[:n].reshape(n, 16, v).view(np.uint32), expected[:n].view(np.uint32))
 
 
 def test_info_says_which_caches_are_assumed(no_roofline, monkeypatch, tmp_path):

@@ -77,7 +77,7 @@ both = pytest.mark.parametrize("kind", [MLPClassifier, MLPRegressor])
         ({"callbacks": [5]}, TypeError, r"callbacks\[0\] must be"),
         ({"callbacks": [Failing(RuntimeError("mine"))], "max_iter": 5}, RuntimeError, "mine"),
         ({"n_threads": 0}, ValueError, "n_threads"),
-        ({"dtype": "\ud800"}, ValueError, "dtype must be 'float32' or 'float64'"),
+        ({"dtype": "\ud800"}, ValueError, "dtype must be 'float32', 'float64' or 'mixed_bfloat16'"),
         ({"early_stopping": True, "validation_fraction": 0.0}, ValueError, "validation_fraction"),
     ],
 )
