@@ -280,28 +280,32 @@ class ByLane:
         return weights
 
     def _run_slices(self, team: ThreadTeam, state: LaneState, plan: LanePlan, data: Data, n_steps: int) -> None:
-        """Call the kernel for parts of the groups and steps that take about `SLICE` seconds each."""
+        """Call the kernel for some groups and steps that take about `SLICE` seconds.
+
+        These are all steps of many groups, or some steps of as many groups as there are threads, up to their last step
+        before the next groups: so the order of rows of an epoch is computed once, and read in all of its slices.
+        """
         train_by_lane(state, plan, data, new_sync(), 0)  # no group: loads the kernel before threads are started
         n_groups = len(plan.progress)
         n_threads = team.start(min(team.n_threads, n_groups))
-        number = 0
-        while number < n_steps:
-            # Steps of a group that fit.
-            room = int(SLICE * n_threads / self._seconds) if self._seconds else n_threads
-            groups = min(n_groups, max(n_threads, room))
-            steps = max(1, room // n_groups)
-            if steps > plan.run.epoch_steps:  # whole epochs, as a slice within one computes the order again
-                steps -= steps % plan.run.epoch_steps
-            steps = min(steps, n_steps - number)
-            for first in range(0, n_groups, groups):
-                part = min(groups, n_groups - first)
+        first = 0
+        while first < n_groups:
+            groups = min(n_groups - first, max(n_threads, self._steps_that_fit(n_threads) // n_steps))
+            part = plan._replace(first_group=first, end_group=first + groups)
+            number = 0
+            while number < n_steps:
+                steps = n_steps
+                if groups <= n_threads:
+                    steps = min(n_steps - number, max(1, self._steps_that_fit(n_threads) // groups))
                 start = time.perf_counter()
-                team.run(
-                    train_by_lane, state, plan._replace(first_group=first, end_group=first + part, n_steps=steps),
-                    data, n_threads=n_threads,
-                )  # fmt: skip
-                self._seconds = (time.perf_counter() - start) * min(n_threads, part) / (part * steps)
-            number += steps
+                team.run(train_by_lane, state, part._replace(n_steps=steps), data, n_threads=n_threads)
+                self._seconds = (time.perf_counter() - start) * min(n_threads, groups) / (groups * steps)
+                number += steps
+            first += groups
+
+    def _steps_that_fit(self, n_threads: int) -> int:
+        """Return how many steps of a group fit into `SLICE`; one for each thread if their time is unknown."""
+        return int(SLICE * n_threads / self._seconds) if self._seconds else n_threads
 
     def _fill(self, found: Sums, block: list[int], done: int, plan: LanePlan) -> None:
         """Write the sums of the finished epochs of some nets into their columns."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from insides import engine_of, net_of
@@ -77,6 +79,43 @@ def test_neighbours_change_no_bit():
     by_lane(one, rows).train(2)
     for mine, expected in zip(state_of(many[0]), state_of(one[0]), strict=True):
         np.testing.assert_array_equal(mine, expected)
+
+
+@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("n_calls", [None, 1, 100])
+def test_division_into_calls_changes_no_bit(monkeypatch, n_threads, n_calls):
+    """Calls of one step, of all, and of as many as a clock says; they go on with the order of rows of the epoch."""
+    _, _, rows = rows_of()
+    n = 5 * n_lanes(np.float64)
+    made, expected = models(n, [4, 2]), models(n, [4, 2])
+    by_lane(expected, rows).train(3)
+    engine = by_lane(made, rows, n_threads=n_threads)
+    calls = []
+    if n_calls is not None:
+        monkeypatch.setattr(ByLane, "_steps_that_fit", lambda self, threads: calls.append(threads) or n_calls)
+    sums = engine.train(3)
+    for mine, theirs in zip(made, expected, strict=True):
+        for a, b in zip(state_of(mine), state_of(theirs), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert np.isfinite(sums.loss).all()
+    if n_calls == 1:
+        assert len(calls) > 9 * 5 // n_threads  # 9 steps of 5 groups
+
+
+def test_evaluation_and_rows_in_their_order_need_no_memory_for_orders():
+    n_rows = 20_000
+    X = np.zeros((n_rows, 3))
+    rows = Rows(X, Targets(X[:, :1], np.empty(0, np.int64), 1), np.empty(0), X)
+    engine = by_lane(models(n_lanes(np.float64), [2, 1]), rows, shuffle=False)
+    engine.train(1)  # loads the kernel
+    tracemalloc.start()
+    try:
+        engine.train(1)
+        engine.evaluate(rows)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * 8 * n_rows  # that of one lane, of V
 
 
 def test_a_net_that_diverges_leaves_the_others_alone():
