@@ -14,7 +14,7 @@ from fastnn._engine.architecture import address_of
 from fastnn._engine.engine import Engine, as_int64
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._population.lane_buffers import LaneBuffers, NetTables
-from fastnn._population.sums import Numbers, Sums
+from fastnn._population.sums import Numbers, PopulationEngine, Sums
 from fastnn._training.descent import first_order, step_options
 from fastnn._training.net import Net
 from fastnn._training.objective import compiled_metrics, penalty
@@ -62,61 +62,41 @@ def lane_key(net: Net) -> Hashable:
     )
 
 
-class ByLane:
+class ByLane(PopulationEngine):
     """Training of nets of one `lane_key`: a net has the same bits in each lane, whatever the others are.
 
     The nets' numbers lie in their engines. Some groups at a time are copied to the buffers of the kernel and back, as
     buffers for all nets would double the memory.
-
-    Parameters
-    ----------
-    nets, rows, batch_size, shuffle, shared_order, sample_weight, n_threads
-        See `PopulationEngine`.
     """
 
-    def __init__(
-        self,
-        nets: Sequence[Net],
-        rows: Rows,
-        *,
-        batch_size: int,
-        shuffle: bool,
-        shared_order: tuple[int, int] | None,
-        sample_weight: npt.NDArray[np.floating] | None,
-        n_threads: int,
-    ) -> None:
-        engine = nets[0].built()
-        self._key = lane_key(nets[0])
-        self._rows = rows
-        self._batch = batch_size
-        self._is_shuffled = shuffle and batch_size < rows.n
-        self._shared_order = shared_order
+    def __post_init__(self) -> None:
+        """Make the buffers and tables."""
+        engine = self.nets[0].built()
+        self._key = lane_key(self.nets[0])
         self._seconds = 0.0  # of a step of a group, by the last slice
         self._index = engine.layer_index()
         self._metrics = np.full(N_METRICS, NO_METRIC, np.int64)
-        codes = compiled_metrics(nets[0])
+        codes = compiled_metrics(self.nets[0])
         self._metrics[: len(codes)] = codes
         self._v = n_lanes(engine.params.dtype)
-        self._set_nets(list(nets), sample_weight)
+        self._make_tables()
         n_groups = len(self._tables.limits)
-        n_threads = min(n_threads, n_groups)
+        n_threads = min(self.n_threads, n_groups)
         self._buffers = LaneBuffers(
             engine.architecture, round_up(-(-n_groups // BLOCKS), n_threads), len(engine.slots),
             averaged=engine.averaged, n_threads=n_threads,
         )  # fmt: skip
 
-    def _set_nets(self, nets: list[Net], sample_weight: npt.NDArray[np.floating] | None) -> None:
-        architecture = nets[0].built().architecture
-        self._nets = nets
-        self._weights = sample_weight
-        self._tables = NetTables(len(nets), architecture.n_layers, architecture.dtype)
+    def _make_tables(self) -> None:
+        architecture = self.nets[0].built().architecture
+        self._tables = NetTables(len(self.nets), architecture.n_layers, architecture.dtype)
         # Objects that hold settings and are replaced where one changes: those that the key and the tables were made of.
-        self._of_keys = [(net.optimizer, net.built().architecture) for net in nets]
-        self._of_rows: list[tuple[object, object]] = [(None, None)] * len(nets)
+        self._of_keys = [(net.optimizer, net.built().architecture) for net in self.nets]
+        self._of_rows: list[tuple[object, object]] = [(None, None)] * len(self.nets)
 
     def accepts(self) -> bool:
         """Return whether all nets still have the `lane_key` that they had."""
-        for k, (net, (optimizer, architecture)) in enumerate(zip(self._nets, self._of_keys, strict=True)):
+        for k, (net, (optimizer, architecture)) in enumerate(zip(self.nets, self._of_keys, strict=True)):
             if net.optimizer is not optimizer or net.built().architecture is not architecture:
                 if lane_key(net) != self._key:
                     return False
@@ -125,9 +105,9 @@ class ByLane:
 
     def keep(self, indices: Sequence[int]) -> None:
         """Go on with these of the present nets alone, by position and ascending."""
-        weights = None if self._weights is None else self._weights[list(indices)]
-        if indices:
-            self._set_nets([self._nets[k] for k in indices], weights)
+        super().keep(indices)
+        if self.nets:
+            self._make_tables()
 
     # ------------------------------------------------------------------------------------- numbers of the nets
 
@@ -135,12 +115,12 @@ class ByLane:
         """Yield the first group and the nets of each part that fits into the buffers."""
         size = self._buffers.n_groups
         for first in range(0, len(self._tables.limits), size):
-            yield first, list(range(first * self._v, min((first + size) * self._v, len(self._nets))))
+            yield first, list(range(first * self._v, min((first + size) * self._v, len(self.nets))))
 
     def _read(self, block: list[int]) -> None:
         """Copy the numbers of some nets from their engines to the buffers and tables."""
         for place, k in enumerate(block):
-            net = self._nets[k]
+            net = self.nets[k]
             net.run_steps(partial(self._read_net, divmod(place, self._v), k, net))
 
     def _read_net(self, place: tuple[int, int], k: int, net: Net, engine: Engine) -> None:
@@ -160,7 +140,7 @@ class ByLane:
     def _write(self, block: list[int]) -> None:
         """Copy the numbers of some nets to their engines."""
         for place, k in enumerate(block):
-            net = self._nets[k]
+            net = self.nets[k]
             net.run_steps(partial(self._write_net, divmod(place, self._v), k, net))
 
     def _write_net(self, place: tuple[int, int], k: int, net: Net, engine: Engine) -> None:
@@ -177,9 +157,9 @@ class ByLane:
     def _set_options(self, done: int) -> None:
         """Write the settings of the nets into the tables, for a run that begins after `done` more epochs."""
         tables = self._tables
-        for k, net in enumerate(self._nets):
+        for k, net in enumerate(self.nets):
             optimizer, architecture = first_order(net), net.built().architecture
-            seed, epoch = self._shared_order or (net.spec.seed, net.epochs_done)
+            seed, epoch = self.shared_order or (net.spec.seed, net.epochs_done)
             record = tables.lanes[k]
             record["order_epoch"] = epoch + done
             if self._of_rows[k][0] is optimizer and self._of_rows[k][1] is architecture:
@@ -198,11 +178,11 @@ class ByLane:
             limits[:, DROPOUT] = architecture.dropouts or 0.0
             self._of_rows[k] = optimizer, architecture
 
-    def _step_rates(self, done: int, epochs: int, n_steps: int) -> Numbers:
+    def _step_rates(self, done: int, epochs: int) -> Numbers:
         """Return the rates of schedules and functions, (rows, steps), and write the row of each net into the tables."""
         places: dict[tuple[int, int], int] = {}  # many nets have the same schedule
         of_places: list[tuple[LearningRate, int]] = []
-        for k, net in enumerate(self._nets):
+        for k, net in enumerate(self.nets):
             rate = first_order(net).learning_rate
             place = -1
             if callable(rate):
@@ -210,23 +190,22 @@ class ByLane:
                 if place == len(of_places):
                     of_places.append((rate, net.epochs_done + done))
             self._tables.lanes["rates"][k] = place
-        some = min(epochs, max(1, MAX_RATES // (max(1, len(places)) * n_steps)))
-        rates = np.empty((len(places), some * n_steps))
+        some = min(epochs, max(1, MAX_RATES // (max(1, len(places)) * self.n_steps)))
+        rates = np.empty((len(places), some * self.n_steps))
         for place, (rate, epoch) in enumerate(of_places):
-            rates[place] = rates_of_steps(rate, epoch, some, n_steps).reshape(-1)
+            rates[place] = rates_of_steps(rate, epoch, some, self.n_steps).reshape(-1)
         return rates
 
     # ------------------------------------------------------------------------------------------------ running
 
     def train(self, epochs: int) -> Sums:
         """Train all nets for a number of epochs; one that diverges keeps its last finite weights."""
-        found = Sums.unknown(epochs, len(self._nets))
-        n_steps = -(-self._rows.n // self._batch)
+        found = Sums.unknown(epochs, len(self.nets))
         done = 0
         while done < epochs and found.interrupt is None:
             self._set_options(done)
-            rates = self._step_rates(done, epochs - done, n_steps)
-            some = rates.shape[1] // n_steps if len(rates) else epochs - done
+            rates = self._step_rates(done, epochs - done)
+            some = rates.shape[1] // self.n_steps if len(rates) else epochs - done
             try:
                 with ThreadTeam(self._buffers.n_threads) as team:
                     for first, block in self._blocks():
@@ -234,18 +213,17 @@ class ByLane:
             except BaseException as error:  # what is finished is recorded before it is raised
                 found.interrupt = error
             done += some
-        if self._shared_order is not None:
-            self._shared_order = (self._shared_order[0], self._shared_order[1] + epochs)
+        self.count_shared_epochs(epochs)
         return found
 
     def _train(
         self, team: ThreadTeam, first: int, block: list[int], found: Sums, done: int, epochs: int, rates: Numbers
     ) -> None:
         """Run some epochs of some nets, and write their sums into `found`, from epoch `done` on."""
-        options = step_options(first_order(self._nets[0]), 0.0)
-        run = self._run(TRAIN, self._rows.n, self._batch)._replace(
+        options = step_options(first_order(self.nets[0]), 0.0)
+        run = self._run(TRAIN, self.rows.n, self.batch_size)._replace(
             optimizer=options.optimizer,
-            shuffle=self._is_shuffled,
+            shuffle=self.is_shuffled,
             clips_values=options.clip_value > 0.0,
             clips_norms=options.clip_norm > 0.0,
         )
@@ -257,26 +235,26 @@ class ByLane:
             net_weights=self._weights_of(block),
         )  # fmt: skip
         try:
-            self._run_slices(team, self._buffers.state(), plan, self._rows.data(), epochs * run.epoch_steps)
+            self._run_slices(team, self._buffers.state(), plan, self.rows.data(), epochs * run.epoch_steps)
         finally:
             self._write(block)
             self._fill(found, block, done, plan)
 
     def _run(self, mode: int, n_rows: int, batch: int) -> LaneRun:
         """Return the settings of a run without those of an optimizer."""
-        architecture = self._nets[0].built().architecture
+        architecture = self.nets[0].built().architecture
         return LaneRun(
             mode=mode, n_rows=n_rows, batch=batch, epoch_steps=-(-n_rows // batch), loss=architecture.loss,
             loss_function=address_of(architecture.loss_function),
-            is_sum=self._nets[0].spec.loss.rule.reduction == "sum",
+            is_sum=self.nets[0].spec.loss.rule.reduction == "sum",
         )  # fmt: skip
 
     def _weights_of(self, block: list[int]) -> npt.NDArray[np.floating]:
         """Return the weights of rows of some nets, and of lanes without a net."""
-        if self._weights is None:
+        if self.sample_weight is None:
             return np.empty(0, self._buffers.params.dtype)
-        weights = np.ones((round_up(len(block), self._v), self._rows.n), self._weights.dtype)
-        weights[: len(block)] = self._weights[block]
+        weights = np.ones((round_up(len(block), self._v), self.rows.n), self.sample_weight.dtype)
+        weights[: len(block)] = self.sample_weight[block]
         return weights
 
     def _run_slices(self, team: ThreadTeam, state: LaneState, plan: LanePlan, data: Data, n_steps: int) -> None:
@@ -321,7 +299,7 @@ class ByLane:
 
     def evaluate(self, rows: Rows) -> Sums:
         """Return the sums over some rows, as of one epoch; NaN for a net whose loss is not finite."""
-        found = Sums.unknown(1, len(self._nets))
+        found = Sums.unknown(1, len(self.nets))
         seconds, self._seconds = self._seconds, 0.0  # a step is a pass through these rows here
         with ThreadTeam(self._buffers.n_threads) as team:
             for first, block in self._blocks():
@@ -333,5 +311,5 @@ class ByLane:
                 self._run_slices(team, self._buffers.state(averages=True), plan, rows.data(), 1)
                 self._fill(found, block, 0, plan)
         self._seconds = seconds
-        found.penalty[0] = [penalty(net) for net in self._nets]
+        found.penalty[0] = [penalty(net) for net in self.nets]
         return found
