@@ -232,7 +232,7 @@ class ByLane(PopulationEngine):
             self._tables.lanes["alive"][block] = found.diverged[block] < 0
         plan = self._buffers.plan(
             run, self._tables, first, metrics=self._metrics, epochs=epochs, step_rates=rates,
-            net_weights=self._weights_of(block),
+            net_weights=self._weights_of(block, self.sample_weight),
         )  # fmt: skip
         try:
             self._run_slices(team, self._buffers.state(), plan, self.rows.data(), epochs * run.epoch_steps)
@@ -249,12 +249,12 @@ class ByLane(PopulationEngine):
             is_sum=self.nets[0].spec.loss.rule.reduction == "sum",
         )  # fmt: skip
 
-    def _weights_of(self, block: list[int]) -> npt.NDArray[np.floating]:
+    def _weights_of(self, block: list[int], given: npt.NDArray[np.floating] | None) -> npt.NDArray[np.floating]:
         """Return the weights of rows of some nets, and of lanes without a net."""
-        if self.sample_weight is None:
+        if given is None:
             return np.empty(0, self._buffers.params.dtype)
-        weights = np.ones((round_up(len(block), self._v), self.rows.n), self.sample_weight.dtype)
-        weights[: len(block)] = self.sample_weight[block]
+        weights = np.ones((round_up(len(block), self._v), given.shape[1]), given.dtype)
+        weights[: len(block)] = given[block]
         return weights
 
     def _run_slices(self, team: ThreadTeam, state: LaneState, plan: LanePlan, data: Data, n_steps: int) -> None:
@@ -297,7 +297,7 @@ class ByLane(PopulationEngine):
         is_new = (alive == 0) & (found.diverged[block] < 0)
         found.diverged[block] = np.where(is_new, done + finished, found.diverged[block])
 
-    def evaluate(self, rows: Rows) -> Sums:
+    def evaluate(self, rows: Rows, sample_weight: npt.NDArray[np.floating] | None = None) -> Sums:
         """Return the sums over some rows, as of one epoch; NaN for a net whose loss is not finite."""
         found = Sums.unknown(1, len(self.nets))
         seconds, self._seconds = self._seconds, 0.0  # a step is a pass through these rows here
@@ -306,7 +306,7 @@ class ByLane(PopulationEngine):
                 self._read(block)
                 plan = self._buffers.plan(
                     self._run(EVALUATE, rows.n, rows.n), self._tables, first, metrics=self._metrics, epochs=1,
-                    step_rates=np.empty((0, 0)), net_weights=np.empty(0, self._buffers.params.dtype),
+                    step_rates=np.empty((0, 0)), net_weights=self._weights_of(block, sample_weight),
                 )  # fmt: skip
                 self._run_slices(team, self._buffers.state(averages=True), plan, rows.data(), 1)
                 self._fill(found, block, 0, plan)

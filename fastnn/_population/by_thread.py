@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 
 from fastnn._data.rows import Rows, Shuffle
 from fastnn._engine import engine as single
@@ -141,18 +142,26 @@ class ByThread(PopulationEngine):
         except _Stopped:
             return True
 
-    def evaluate(self, rows: Rows) -> Sums:
+    def evaluate(self, rows: Rows, sample_weight: npt.NDArray[np.floating] | None = None) -> Sums:
         """Return the sums over some rows, as of one epoch; NaN for a net whose loss is not finite."""
-        return evaluate(self.nets, rows, self._spaces)
+        return evaluate(self.nets, rows, self._spaces, sample_weight)
 
 
-def evaluate(nets: Sequence[Net], rows: Rows, spaces: Sequence[Workspaces]) -> Sums:
-    """Return the sums over some rows for each net, by as many threads as there are workspaces."""
+def evaluate(
+    nets: Sequence[Net],
+    rows: Rows,
+    spaces: Sequence[Workspaces],
+    sample_weight: npt.NDArray[np.floating] | None = None,
+) -> Sums:
+    """Return the sums over some rows for each net, by as many threads as there are workspaces.
+
+    `sample_weight` are the weights of each net, (N, n_rows), in place of those of the rows.
+    """
     found = Sums.unknown(1, len(nets))
-    data = rows.data()
 
     def work(k: int, thread: int, is_stopped: IsStopped) -> None:
         net, own = nets[k], spaces[thread]
+        data = (rows if sample_weight is None else replace(rows, sample_weight=sample_weight[k])).data()
         with net.kernel_lock:
             engine = net.built()
             own.lend(engine)

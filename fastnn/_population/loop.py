@@ -247,19 +247,23 @@ class Loop:
 
     def _measure(self, part: _Part, block: dict[str, Numbers]) -> None:
         """Write the metrics that are functions, and those of validation, of the epoch that is done into a block."""
-        with_functions = [k for k in part.positions if not all(m.compiled for m in self._nets[k].spec.metrics)]
+        is_finished = ~np.isnan(block["loss"][0])
+        with_functions = [
+            k for k in part.positions if is_finished[k] and not all(m.compiled for m in self._nets[k].spec.metrics)
+        ]
         validation = part.share.validation
         values: list[tuple[int, str, float]] = []
         for k in with_functions:
             values += [(k, name, v) for name, v in function_metrics(self._nets[k], part.share.rows_of(k)).items()]
         if validation is not None:
-            sums = part.engine.evaluate(validation)
+            sums = part.engine.evaluate(validation, part.share.part(part.positions).validation_weight)
             nets = [self._nets[k] for k in part.positions]
             for name, found in values_of(nets, sums, 1).items():
                 values += [(k, f"val_{name}", v) for k, v in zip(part.positions, found[0], strict=True)]
             for k in with_functions:
-                values += [(k, f"val_{name}", v) for name, v in function_metrics(self._nets[k], validation).items()]
-        is_finished = ~np.isnan(block["loss"][0])
+                rows = part.share.validation_of(k)
+                assert rows is not None
+                values += [(k, f"val_{name}", v) for name, v in function_metrics(self._nets[k], rows).items()]
         for k, name, value in values:
             if is_finished[k]:
                 block.setdefault(name, np.full_like(block["loss"], np.nan))[0, k] = value

@@ -107,8 +107,11 @@ class PopulationEngine(ABC):
         """Train all nets for a number of epochs; one that diverges keeps its last finite weights."""
 
     @abstractmethod
-    def evaluate(self, rows: Rows) -> Sums:
-        """Return the sums over some rows, as of one epoch; NaN for a net whose loss is not finite."""
+    def evaluate(self, rows: Rows, sample_weight: npt.NDArray[np.floating] | None = None) -> Sums:
+        """Return the sums over some rows, as of one epoch; NaN for a net whose loss is not finite.
+
+        `sample_weight` are the weights of each net, (N, n_rows), in place of those of the rows.
+        """
 
     def keep(self, indices: Sequence[int]) -> None:
         """Go on with these of the present nets alone, by position and ascending."""
