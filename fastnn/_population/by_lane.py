@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Hashable, Iterator, Sequence
 from functools import partial
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,8 @@ from fastnn.kernels.loop.train_by_lane import train_by_lane
 from fastnn.kernels.nn.rules import initial_scalars
 from fastnn.kernels.tables import EVALUATE, N_METRICS, TRAIN, Data, round_up
 from fastnn.schedules import LearningRate, rates_of_steps
+
+Array: TypeAlias = npt.NDArray[Any]
 
 #: Seconds that compiled code runs before control returns to Python (progress, Ctrl-C).
 SLICE = 0.05
@@ -75,6 +78,10 @@ class ByLane(PopulationEngine):
         self._key = lane_key(self.nets[0])
         self._seconds = 0.0  # of a step of a group, by the last slice
         self._index = engine.layer_index()
+        begins = np.arange(len(engine.slots))[:, None] * engine.params.size
+        self._slot_index = (begins + self._index).reshape(-1)
+        self._rule = first_order(self.nets[0]).rule
+        self._initial_scalars = initial_scalars(self._rule.code)
         self._metrics = np.full(N_METRICS, NO_METRIC, np.int64)
         codes = compiled_metrics(self.nets[0])
         self._metrics[: len(codes)] = codes
@@ -117,66 +124,102 @@ class ByLane(PopulationEngine):
         for first in range(0, len(self._tables.limits), size):
             yield first, list(range(first * self._v, min((first + size) * self._v, len(self.nets))))
 
-    def _read(self, block: list[int]) -> None:
-        """Copy the numbers of some nets from their engines to the buffers and tables."""
-        for place, k in enumerate(block):
-            net = self.nets[k]
-            net.run_steps(partial(self._read_net, divmod(place, self._v), k, net))
+    def _groups(self, block: list[int]) -> Iterator[tuple[int, list[int]]]:
+        """Yield the number of each group in the buffers, and its nets."""
+        for group, first in enumerate(range(0, len(block), self._v)):
+            yield group, block[first : first + self._v]
 
-    def _read_net(self, place: tuple[int, int], k: int, net: Net, engine: Engine) -> None:
+    def _read(self, block: list[int], *, with_slots: bool) -> None:
+        """Copy the numbers of some nets from their engines to the buffers and tables."""
         buffers, tables = self._buffers, self._tables
-        group, lane = place
-        buffers.params[group, :, lane] = engine.params[self._index]
-        buffers.slots[group, :, :, lane] = engine.slots[:, self._index]
-        record = tables.lanes[k]
-        record["steps_done"], record["alive"] = engine.steps_done, 1
-        scalars = engine.scalars
-        if not engine.steps_done:
-            scalars = initial_scalars(first_order(net).rule.code)
-            if engine.averaged:
-                buffers.slots[group, -1, :, lane] = buffers.params[group, :, lane]
-        tables.scalars[k, : len(scalars)] = scalars
+        params = np.zeros((self._v, len(self._index)), buffers.params.dtype)
+        slots = np.zeros((self._v, len(self._slot_index) if with_slots else 0), buffers.params.dtype)
+        steps: list[int] = []
+        scalars: list[tuple[float, ...]] = []
+        for group, nets in self._groups(block):
+            for lane, k in enumerate(nets):
+                net = self.nets[k]
+                net.run_steps(partial(self._read_net, net, params[lane], slots[lane], steps, scalars))
+            buffers.params[group] = params.T  # all lanes at once, as the numbers of one lie far apart
+            if with_slots:
+                buffers.slots[group].reshape(-1, self._v)[:] = slots.T
+        tables.lanes["alive"][block] = 1
+        tables.lanes["steps_done"][block] = steps
+        tables.scalars[block, : len(self._initial_scalars)] = scalars
+
+    def _has_the_slots(self, net: Net, engine: Engine) -> bool:
+        """Return whether the slots of a net are those of the buffers: another thread may have changed its optimizer."""
+        return getattr(net.optimizer, "rule", None) is self._rule and len(engine.slots) == self._buffers.layout.n_slots
+
+    def _read_net(
+        self, net: Net, params: Array, slots: Array, steps: list[int], scalars: list[tuple[float, ...]], engine: Engine
+    ) -> None:
+        np.take(engine.params, self._index, out=params, mode="clip")
+        is_begun = engine.steps_done > 0 and self._has_the_slots(net, engine)
+        if is_begun and slots.size:
+            np.take(engine.slots.reshape(-1), self._slot_index, out=slots, mode="clip")
+        elif slots.size:
+            slots[:] = 0.0
+            slots[-len(params) :] = params if engine.averaged else 0.0
+        steps.append(engine.steps_done if is_begun else 0)
+        scalars.append(engine.scalars if is_begun else self._initial_scalars)
 
     def _write(self, block: list[int]) -> None:
         """Copy the numbers of some nets to their engines."""
-        for place, k in enumerate(block):
-            net = self.nets[k]
-            net.run_steps(partial(self._write_net, divmod(place, self._v), k, net))
+        buffers, tables = self._buffers, self._tables
+        scalars = tables.scalars[block, : len(self._initial_scalars)].tolist()
+        progress = zip(tables.lanes["steps_done"][block].tolist(), map(tuple, scalars), strict=True)
+        for group, nets in self._groups(block):
+            params = np.ascontiguousarray(buffers.params[group].T)
+            slots = np.ascontiguousarray(buffers.slots[group].reshape(-1, self._v).T)
+            for lane, k in enumerate(nets):
+                net = self.nets[k]
+                net.run_steps(partial(self._write_net, net, params[lane], slots[lane], *next(progress)))
 
-    def _write_net(self, place: tuple[int, int], k: int, net: Net, engine: Engine) -> None:
-        buffers = self._buffers
-        group, lane = place
-        engine.params[self._index] = buffers.params[group, :, lane]
-        slots = buffers.slots[group, :, :, lane]
-        if len(slots) == len(engine.slots):  # else another thread has chosen another optimizer, whose slots are zeros
-            engine.slots[:, self._index] = slots
-            n_scalars = len(initial_scalars(first_order(net).rule.code))
-            scalars = tuple(self._tables.scalars[k, :n_scalars].tolist())
-            engine.set_progress(int(self._tables.lanes["steps_done"][k]), scalars)
+    def _write_net(
+        self, net: Net, params: Array, slots: Array, steps_done: int, scalars: tuple[float, ...], engine: Engine
+    ) -> None:
+        engine.params[self._index] = params
+        if self._has_the_slots(net, engine):  # else they are the zeros of another optimizer
+            engine.slots.reshape(-1)[self._slot_index] = slots
+            engine.set_progress(steps_done, scalars)
 
     def _set_options(self, done: int) -> None:
         """Write the settings of the nets into the tables, for a run that begins after `done` more epochs."""
-        tables = self._tables
+        lanes = self._tables.lanes
+        shared = self.shared_order
+        lanes["order_epoch"][: len(self.nets)] = [
+            done + (net.epochs_done if shared is None else shared[1]) for net in self.nets
+        ]
+        changed: list[int] = []
         for k, net in enumerate(self.nets):
-            optimizer, architecture = first_order(net), net.built().architecture
-            seed, epoch = self.shared_order or (net.spec.seed, net.epochs_done)
-            record = tables.lanes[k]
-            record["order_epoch"] = epoch + done
-            if self._of_rows[k][0] is optimizer and self._of_rows[k][1] is architecture:
-                continue
+            of_row = first_order(net), net.built().architecture
+            if self._of_rows[k][0] is not of_row[0] or self._of_rows[k][1] is not of_row[1]:
+                self._of_rows[k] = of_row
+                changed.append(k)
+        if not changed:
+            return
+        seeds = [as_int64(self.nets[k].spec.seed) for k in changed]
+        lanes["seed"][changed] = seeds
+        lanes["order_seed"][changed] = seeds if shared is None else as_int64(shared[0])
+        options, architectures = [], []
+        for k in changed:
+            optimizer, architecture = first_order(self.nets[k]), self.nets[k].built().architecture
             rate = optimizer.learning_rate
-            options = step_options(optimizer, 0.0 if callable(rate) else float(rate))
-            record["learning_rate"] = options.rates[0]
-            record["seed"], record["order_seed"] = as_int64(net.spec.seed), as_int64(seed)
-            record["weight_decay"], record["ema_decay"] = options.weight_decay, options.ema_decay
-            record["clip_value"], record["clip_norm"] = options.clip_value or np.inf, options.clip_norm or np.inf
-            tables.hyper[k, : len(options.rates) - 1] = options.rates[1:]
-            group, lane = divmod(k, self._v)
-            limits = tables.limits[group, :, :, lane]
-            limits[:, [L1, L2]] = architecture.penalties
-            limits[:, MAX_NORM] = architecture.max_norms or 0.0
-            limits[:, DROPOUT] = architecture.dropouts or 0.0
-            self._of_rows[k] = optimizer, architecture
+            options.append(step_options(optimizer, 0.0 if callable(rate) else float(rate)))
+            architectures.append(architecture)
+        lanes["learning_rate"][changed] = [one.rates[0] for one in options]
+        lanes["weight_decay"][changed] = [one.weight_decay for one in options]
+        lanes["ema_decay"][changed] = [one.ema_decay for one in options]
+        lanes["clip_value"][changed] = [one.clip_value or np.inf for one in options]
+        lanes["clip_norm"][changed] = [one.clip_norm or np.inf for one in options]
+        self._tables.hyper[changed, : len(options[0].rates) - 1] = [one.rates[1:] for one in options]
+        groups, in_group = np.divmod(changed, self._v)
+        limits = self._tables.limits.transpose(0, 3, 1, 2)  # (groups, V, L, N_LIMITS)
+        zeros = (0.0,) * architectures[0].n_layers
+        limits[groups, in_group, :, L1 : L2 + 1] = [one.penalties for one in architectures]
+        limits[groups, in_group, :, MAX_NORM] = [one.max_norms or zeros for one in architectures]
+        limits[groups, in_group, :, DROPOUT] = [one.dropouts or zeros for one in architectures]
 
     def _step_rates(self, done: int, epochs: int) -> Numbers:
         """Return the rates of schedules and functions, (rows, steps), and write the row of each net into the tables."""
@@ -227,7 +270,7 @@ class ByLane(PopulationEngine):
             clips_values=options.clip_value > 0.0,
             clips_norms=options.clip_norm > 0.0,
         )
-        self._read(block)
+        self._read(block, with_slots=True)
         if done:  # those that have diverged in epochs before
             self._tables.lanes["alive"][block] = found.diverged[block] < 0
         plan = self._buffers.plan(
@@ -249,7 +292,7 @@ class ByLane(PopulationEngine):
             is_sum=self.nets[0].spec.loss.rule.reduction == "sum",
         )  # fmt: skip
 
-    def _weights_of(self, block: list[int], given: npt.NDArray[np.floating] | None) -> npt.NDArray[np.floating]:
+    def _weights_of(self, block: list[int], given: Array | None) -> Array:
         """Return the weights of rows of some nets, and of lanes without a net."""
         if given is None:
             return np.empty(0, self._buffers.params.dtype)
@@ -297,13 +340,13 @@ class ByLane(PopulationEngine):
         is_new = (alive == 0) & (found.diverged[block] < 0)
         found.diverged[block] = np.where(is_new, done + finished, found.diverged[block])
 
-    def evaluate(self, rows: Rows, sample_weight: npt.NDArray[np.floating] | None = None) -> Sums:
+    def evaluate(self, rows: Rows, sample_weight: Array | None = None) -> Sums:
         """Return the sums over some rows, as of one epoch; NaN for a net whose loss is not finite."""
         found = Sums.unknown(1, len(self.nets))
         seconds, self._seconds = self._seconds, 0.0  # a step is a pass through these rows here
         with ThreadTeam(self._buffers.n_threads) as team:
             for first, block in self._blocks():
-                self._read(block)
+                self._read(block, with_slots=self._buffers.layout.ema_slot >= 0)
                 plan = self._buffers.plan(
                     self._run(EVALUATE, rows.n, rows.n), self._tables, first, metrics=self._metrics, epochs=1,
                     step_rates=np.empty((0, 0)), net_weights=self._weights_of(block, sample_weight),

@@ -102,6 +102,46 @@ def test_division_into_calls_changes_no_bit(monkeypatch, n_threads, n_calls):
         assert len(calls) > 9 * 5 // n_threads  # 9 steps of 5 groups
 
 
+@pytest.mark.parametrize(
+    "optimizer", [fastnn.Adam(0.1), fastnn.NAdam(0.1), fastnn.SGD(0.1, ema_momentum=0.5)], ids=["adam", "nadam", "mean"]
+)
+def test_nets_that_begin_beside_nets_that_go_on(optimizer):
+    _, _, rows = rows_of()
+    n = 2 * n_lanes(np.float64) + 1
+    made, expected = models(n, [4, 2], optimizer=optimizer), models(n, [4, 2], optimizer=optimizer)
+    begun = [*range(n_lanes(np.float64)), n - 1]
+    for each in (made, expected):
+        by_lane([each[k] for k in begun], rows).train(2)
+    assert engine_of(made[0]).steps_done == 6
+    by_lane(made, rows).train(1)
+    for model, other in zip(made, expected, strict=True):
+        by_lane([other], rows).train(1)
+        for mine, theirs in zip(state_of(model), state_of(other), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_another_optimizer_during_a_run_starts_with_its_own_slots(monkeypatch):
+    """As another thread may choose it between two slices."""
+    _, _, rows = rows_of()
+    made = models(2, [4, 2], optimizer="adam")
+    engine = by_lane(made, rows)
+    run = ByLane._run_slices
+
+    def change(self, *args):
+        run(self, *args)
+        made[0].optimizer = "amsgrad"
+        made[1].optimizer = "nadam"
+
+    monkeypatch.setattr(ByLane, "_run_slices", change)
+    before = [model.weights[0].copy() for model in made]
+    assert engine.train(1).interrupt is None
+    for model, old in zip(made, before, strict=True):
+        assert not np.array_equal(model.weights[0], old)
+        assert engine_of(model).steps_done == 0
+        assert not engine_of(model).slots.any()
+    assert not engine.accepts()
+
+
 def test_evaluation_and_rows_in_their_order_need_no_memory_for_orders():
     n_rows = 20_000
     X = np.zeros((n_rows, 3))
