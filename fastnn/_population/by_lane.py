@@ -154,10 +154,10 @@ class ByLane(PopulationEngine):
     def _read_net(
         self, net: Net, params: Array, slots: Array, steps: list[int], scalars: list[tuple[float, ...]], engine: Engine
     ) -> None:
-        np.take(engine.params, self._index, out=params, mode="clip")
+        engine.params.take(self._index, out=params, mode="clip")
         is_begun = engine.steps_done > 0 and self._has_the_slots(net, engine)
         if is_begun and slots.size:
-            np.take(engine.slots.reshape(-1), self._slot_index, out=slots, mode="clip")
+            engine.slots.reshape(-1).take(self._slot_index, out=slots, mode="clip")
         elif slots.size:
             slots[:] = 0.0
             slots[-len(params) :] = params if engine.averaged else 0.0

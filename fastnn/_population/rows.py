@@ -54,6 +54,7 @@ class Share:
 
     def part(self, chosen: Collection[int]) -> Share:
         """Return the same for some of the nets, by their positions in the population."""
+        chosen = set(chosen)
         places = [place for place, k in enumerate(self.positions) if k in chosen]
         if len(places) == len(self.positions):
             return self
