@@ -13,6 +13,7 @@ from fastnn import Dense, Model
 from fastnn._data.arrays import Targets
 from fastnn._data.rows import Rows
 from fastnn._population.by_lane import ByLane
+from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.lang.simd import n_lanes
 
 N_ROWS = 11
@@ -81,7 +82,7 @@ def test_neighbours_change_no_bit():
         np.testing.assert_array_equal(mine, expected)
 
 
-@pytest.mark.parametrize("n_threads", [1, 2])
+@pytest.mark.parametrize("n_threads", [1] if JIT_DISABLED else [1, 2])
 @pytest.mark.parametrize("n_calls", [None, 1, 100])
 def test_division_into_calls_changes_no_bit(monkeypatch, n_threads, n_calls):
     """Calls of one step, of all, and of as many as a clock says; they go on with the order of rows of the epoch."""
@@ -142,6 +143,7 @@ def test_another_optimizer_during_a_run_starts_with_its_own_slots(monkeypatch):
     assert not engine.accepts()
 
 
+@pytest.mark.skipif(JIT_DISABLED, reason="many rows")
 def test_evaluation_and_rows_in_their_order_need_no_memory_for_orders():
     n_rows = 20_000
     X = np.zeros((n_rows, 3))
