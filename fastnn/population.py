@@ -321,8 +321,8 @@ class Population:
         sample_weight : array-like (n,) or (N, n), or None
             Weight of each row, for all nets or for each net, as of bootstrap samples and folds.
         validation_split : float
-            Fraction of the rows, drawn by the seed of the first net, that no net is trained on. Weights for each net
-            do not count there.
+            Fraction of the rows, drawn by the seed of the first net, that no net is trained on. They have the weights
+            of `sample_weight`, those of each net included.
         callbacks : Callback, iterable of Callback or None
             Each net has a deep copy of each, which reads and changes that net alone. `CSVLogger` and `ModelCheckpoint`,
             which write one file, are invalid.

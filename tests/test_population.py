@@ -18,6 +18,7 @@ import pytest
 
 import fastnn
 from fastnn import Dense, Model, Population
+from fastnn._data.prepare import split_validation
 from fastnn._population import choose
 from fastnn.callbacks import EarlyStopping, LambdaCallback, ReduceLROnPlateau, TerminateOnNaN
 from fastnn.kernels.nn import rules
@@ -261,6 +262,44 @@ def test_validation_split_is_that_of_the_first_seed():
     other = Population(LAYERS, 2, loss="squared_error", seed=0)
     other.fit(X, Y, epochs=3, validation_split=0.2, sample_weight=weights)
     assert np.allclose(other[1].weights[0], population[1].weights[0])
+
+
+@pytest.mark.parametrize("optimizer", [fastnn.SGD(0.01), "l-bfgs"], ids=["steps", "solver"])
+def test_rows_held_out_have_the_weights_of_each_net(optimizer):
+    weights = RNG.integers(0, 3, (3, 100)).astype(float)
+    settings = {"loss": "squared_error", "dtype": "float64", "metrics": ["mae", "r2"]}
+    # A net that leaves takes its weights along.
+    population = Population(LAYERS, seed=0, optimizer=[optimizer, fastnn.SGD(1e300), optimizer], **settings)
+    with pytest.warns(fastnn.TrainingWarning, match="1 of 3"):
+        history = population.fit(X, Y, epochs=3, validation_split=0.3, sample_weight=weights)
+    train, held = split_validation(100, 0.3, 0)
+    for k in (0, 2):
+        same = Model(LAYERS, seed=k, optimizer=optimizer, **settings)
+        own = {"sample_weight": weights[k][train], "validation_data": (X[held], Y[held], weights[k][held])}
+        single = same.fit(X[train], Y[train], epochs=3, **own)
+        for name in ("loss", "val_loss", "val_mean_absolute_error", "val_r2"):
+            np.testing.assert_allclose(history[name][:, k], single[name], rtol=1e-9, err_msg=name)
+
+
+def test_weights_of_classes_do_not_count_in_rows_held_out():
+    weights = RNG.uniform(0.1, 3, (2, 100))
+    population = Population([4, 2], 2, loss="softmax_crossentropy", seed=0)
+    fit = {"validation_split": 0.3, "class_weight": {0: 0.3, 1: 7.0}}
+    history = population.fit(X, LABELS, epochs=2, sample_weight=weights, **fit)
+    same = alone(0, [4, 2], loss="softmax_crossentropy", data=(X, LABELS),
+                 fits=({**fit, "epochs": 2, "sample_weight": weights[0]},))  # fmt: skip
+    assert close(history["val_loss"][:, 0], same.history["val_loss"])
+
+
+def test_a_net_without_weight_in_the_rows_held_out():
+    train, held = split_validation(100, 0.3, 0)
+    for part, role in ((train, "training"), (held, "validation")):
+        weights = np.ones((2, 100))
+        weights[1, part] = 0.0
+        population = Population(LAYERS, 2, loss="squared_error", seed=0)
+        text = rf"sample_weight\[1\] is 0 in all {len(part)} rows that validation_split=0.3 leaves for {role}"
+        with pytest.raises(ValueError, match=text):
+            population.fit(X, Y, validation_split=0.3, sample_weight=weights)
 
 
 def test_metrics_that_are_functions():

@@ -10,8 +10,9 @@ import pytest
 from scipy import stats
 
 import fastnn
-from fastnn import Dense, Dropout, Model
+from fastnn import Dense, Dropout, Model, _chunks
 from fastnn.search import Search
+from fastnn.search._run import Run
 
 RNG = np.random.default_rng(0)
 X = RNG.uniform(-2.0, 2.0, (150, 3)).astype(np.float32)
@@ -33,7 +34,7 @@ def same(a, b):
         for name in one:
             if name != "seconds":
                 assert one[name] == other[name] or math.isnan(one[name] - other[name]), name
-    assert a.curves() == b.curves()
+    np.testing.assert_equal(a.curves(), b.curves())
     assert a.best_settings == b.best_settings
     assert np.array_equal(a.model.predict(X), b.model.predict(X))
     for one, other in zip(a.models, b.models, strict=True):
@@ -220,8 +221,8 @@ def search_model(settings, seed):
 )
 def test_folds_have_the_same_share_of_each_class(monkeypatch, loss, y):
     folds = []
-    run = fastnn.search._Run.all_brackets
-    monkeypatch.setattr(fastnn.search._Run, "all_brackets", lambda self: (folds.extend(self.folds), run(self)))
+    run = Run.all_brackets
+    monkeypatch.setattr(Run, "all_brackets", lambda self, file: (folds.extend(self.plan.folds), run(self, file)))
     new_search({"width": 3}, loss=loss, method="random", n_candidates=1, max_epochs=1).fit(X, y, cv=4)
     counts = np.array([np.bincount(np.ravel(fold.held[1]).astype(int)) for fold in folds])
     assert counts.sum() == 150
@@ -286,7 +287,7 @@ def test_an_interrupted_search_goes_on(tmp_path, monkeypatch, after, cv):
     search = new_search()
     path = tmp_path / "search.npz"
     rungs = 0
-    train = fastnn.search._Run._rung
+    train = Run.train_rung
 
     def stopped(run, epochs):
         nonlocal rungs
@@ -295,11 +296,11 @@ def test_an_interrupted_search_goes_on(tmp_path, monkeypatch, after, cv):
             raise KeyboardInterrupt
         train(run, epochs)
 
-    monkeypatch.setattr(fastnn.search._Run, "_rung", stopped)
+    monkeypatch.setattr(Run, "train_rung", stopped)
     with pytest.raises(KeyboardInterrupt):
         search.fit(X, Y, cv=cv, path=path)
     calls = []
-    monkeypatch.setattr(fastnn.search._Run, "_rung", lambda run, epochs: (calls.append(epochs), train(run, epochs)))
+    monkeypatch.setattr(Run, "train_rung", lambda run, epochs: (calls.append(epochs), train(run, epochs)))
     resumed = new_search().fit(X, Y, cv=cv, path=path)
     total = sum(map(len, search.brackets))
     assert len(calls) == total - after
@@ -405,8 +406,54 @@ def test_candidates_that_diverge_late_are_last():
     assert min(row["rank"] for row in diverged) == len(rows) - len(diverged) + 1
     assert rows[result.best_index]["rank"] == 1
     assert result.best_settings["learning_rate"] == 0.01
-    with pytest.raises(ValueError, match="no candidate has a finite score after all"):
-        new_search({**space, "learning_rate": [falls]}, method="halving").fit(X, Y)
+
+
+def test_a_search_whose_candidates_all_diverge_says_what_was_best_before(tmp_path, monkeypatch):
+    rate = fastnn.schedules.PiecewiseConstant(0.01, boundaries=[2], values=[1e25])
+    search = new_search({"width": 4, "optimizer": "sgd", "learning_rate": [rate]}, method="halving")
+    path = tmp_path / "search.npz"
+    text = (
+        r"no candidate has a finite score after all of its epochs. The best one before it diverged was candidate \d "
+        r"with the val_loss [\d.]+ after 1 epochs: .*width.* or set max_epochs=1"
+    )
+    with pytest.raises(ValueError, match=text):
+        search.fit(X, Y)
+    with pytest.raises(ValueError, match=text):
+        search.fit(X, Y, path=path)
+    # The file has the end of the search: nothing is trained again.
+    monkeypatch.setattr(Run, "train_rung", lambda run, epochs: pytest.fail("trained"))
+    with pytest.raises(ValueError, match=text):
+        search.fit(X, Y, path=path)
+
+
+def test_a_search_goes_on_after_a_bracket_whose_candidates_all_diverge(tmp_path, monkeypatch):
+    class Rates:
+        """A distribution, of which the first nine numbers are too large."""
+
+        count = 0
+
+        def rvs(self, random_state):
+            self.count += 1
+            return 1e30 if self.count <= 9 else 1e-2
+
+    def search():
+        return new_search({"width": 4, "optimizer": "sgd", "learning_rate": Rates()})
+
+    assert [rungs[0][0] for rungs in search().brackets] == [9, 5, 3]
+    whole = search().fit(X, Y)
+    train, calls = Run.train_rung, []
+
+    def stopped(run, epochs):
+        calls.append(epochs)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        train(run, epochs)
+
+    monkeypatch.setattr(Run, "train_rung", stopped)
+    with pytest.raises(KeyboardInterrupt):
+        search().fit(X, Y, path=tmp_path / "search.npz")
+    same(search().fit(X, Y, path=tmp_path / "search.npz"), whole)
+    assert calls == [1, 3, 3, 9, 9]
 
 
 @pytest.mark.filterwarnings("ignore:column 0 of X")
@@ -500,7 +547,7 @@ class TooFewRows:
 def test_bad_arguments(monkeypatch, arguments, error, text):
     """Which are named before anything is trained."""
     trained = []
-    monkeypatch.setattr(fastnn.search._chunks, "_train", lambda *args: trained.append(args))
+    monkeypatch.setattr(_chunks, "_train", lambda *args: trained.append(args))
     with pytest.raises(error, match=text):
         new_search().fit(X, Y, **arguments)
     assert trained == []
@@ -514,15 +561,26 @@ def test_bad_arguments(monkeypatch, arguments, error, text):
     ],
 )
 def test_candidates_of_later_brackets_are_checked_first(monkeypatch, space, text):
-    monkeypatch.setattr(fastnn.search._chunks, "_train", lambda *args: pytest.fail("trained"))
+    monkeypatch.setattr(_chunks, "_train", lambda *args: pytest.fail("trained"))
     with pytest.raises(ValueError, match=text) as caught:
         new_search(space, max_epochs=27).fit(X, Y)
     assert "settings of candidate" in caught.value.__notes__[0]
 
 
 def test_labels_are_numbers():
-    with pytest.raises(TypeError, match="y holds text"):
-        new_search(loss="softmax_crossentropy").fit(X, LABELS.astype(str))
+    """Other labels are those of the estimator; the error says how."""
+    names = np.array(["low", "middle", "high"])[LABELS]
+    search = new_search({"width": 4}, loss="softmax_crossentropy", method="halving", max_epochs=3)
+    for given in (names, names.astype(object)):
+        with pytest.raises(TypeError, match=r"y holds .*np\.unique\(y, return_inverse=True\)") as caught:
+            search.fit(X, given)
+        assert "SearchResult.estimator" in caught.value.__notes__[0]
+    with pytest.raises(TypeError, match="X holds") as caught:
+        search.fit(X.astype(str), LABELS)
+    assert not hasattr(caught.value, "__notes__")
+    classes, codes = np.unique(names, return_inverse=True)
+    pytest.importorskip("sklearn")
+    assert set(search.fit(X, codes).estimator(classes).predict(X)) <= set(classes)
 
 
 def test_progress_is_printed(capsys):

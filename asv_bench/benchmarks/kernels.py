@@ -13,8 +13,9 @@ import numpy as np
 from fastnn import optimizers
 from fastnn._engine.system_info import fma_peak
 from fastnn.kernels.lang.compiler import kernel
-from fastnn.kernels.lang.simd import at, lanes, load, store, transpose_block
+from fastnn.kernels.lang.simd import at, lanes, load, n_lanes, store, transpose_block
 from fastnn.kernels.linalg.gemm import gemm
+from fastnn.kernels.linalg.lane_product import lane_product
 from fastnn.kernels.linalg.microkernel import nothing
 from fastnn.kernels.maths.elementary import exp, expm1, log, sigmoid, tanh
 from fastnn.kernels.nn.dispatch import N_HYPER, N_SCALARS, activate_output, coefficients, read_scalars, update
@@ -42,6 +43,19 @@ def product(
     for _ in range(count):
         none = nothing(at(a, 0))
         gemm(at(a, 0), a_row, a_k, at(b, 0), ldb, at(init, 0), 0, at(c, 0), ldb, m, n, depth, none, none)
+
+
+@kernel
+def product_by_lane(
+    x: Any, x_row: int, x_k: int, w: Any, w_k: int, w_column: int, init: Any, y: Any, y_row: int, rows: int,
+    columns: int, depth: int, count: int,
+) -> None:  # fmt: skip
+    """Compute y = init + x w of a net in each lane `count` times; the rows of y start from one row `init`."""
+    for _ in range(count):
+        v = lanes(at(x, 0))
+        lane_product(
+            at(x, 0), x_row, x_k, at(w, 0), w_k, w_column, at(init, 0), 0, v, at(y, 0), y_row, v, rows, columns, depth
+        )
 
 
 @kernel
@@ -119,6 +133,36 @@ class Products:
         strides = (1, ld_a) if form == "gradient" else (ld_a, 1)
         self.flops = 2 * m * n * depth
         self.run = lambda count: product(a, *strides, b, ld, init, c, m, padded(n, dtype), depth, count)
+        self.run(1)
+
+    def track_time_over_peak(self, dtype: str, form: str, shape: str) -> float:
+        return best(self.run) * fma_peak(dtype, 1) / self.flops
+
+
+class LaneProducts:
+    """Products of a layer of V nets, one in each lane, with one thread; rows are those that pass the nets together."""
+
+    params = (DTYPES, ["forward", "gradient", "backward"], ["8x4x16", "8x16x16", "32x16x16", "8x16x1", "8x30x8"])
+    param_names = ("dtype", "product", "rows x inputs x outputs")
+    unit = "x the time at the FMA peak"
+    timeout = 300
+
+    def setup(self, dtype: str, form: str, shape: str) -> None:
+        rows, n_in, n_out = map(int, shape.split("x"))
+        v = n_lanes(np.dtype(dtype))
+        inputs, outputs, weights, bias = (
+            aligned_zeros(n * v, dtype) for n in (rows * n_in, rows * n_out, n_in * n_out, max(n_in, n_out))
+        )
+        inputs[:], weights[:] = 0.5, 0.25
+        ld_in, ld = n_in * v, n_out * v
+        # Strides of row and sum of the left matrix, then of sum and column of the right one.
+        arguments: dict[str, tuple[Any, ...]] = {
+            "forward": (inputs, ld_in, v, weights, ld, v, bias, outputs, ld, rows, n_out, n_in),
+            "gradient": (inputs, v, ld_in, outputs, ld, v, bias, weights, ld, n_in, n_out, rows),
+            "backward": (outputs, ld, v, weights, v, ld, bias, inputs, ld_in, rows, n_in, n_out),
+        }
+        self.flops = 2 * v * rows * n_in * n_out
+        self.run = lambda count: product_by_lane(*arguments[form], count)
         self.run(1)
 
     def track_time_over_peak(self, dtype: str, form: str, shape: str) -> float:

@@ -40,7 +40,7 @@ def train_by_solvers(
             for k in share.positions:
                 rows = share.rows_of(k)
                 fit = Fit(
-                    training=rows, validation=share.validation, epochs=epochs, batch=rows.n, shuffle=False,
+                    training=rows, validation=share.validation_of(k), epochs=epochs, batch=rows.n, shuffle=False,
                     model=models[k], callbacks=callbacks[k], progress=ProgressBar(),
                 )  # fmt: skip
                 try:

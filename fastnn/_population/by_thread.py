@@ -16,7 +16,7 @@ from fastnn._engine.engine import Engine, RunOptions
 from fastnn._engine.thread_team import ThreadTeam
 from fastnn._engine.workspace import NO_NUMBERS, Workspace
 from fastnn._population.pool import IsStopped, run_all
-from fastnn._population.sums import METRICS, Numbers, Sums
+from fastnn._population.sums import METRICS, Numbers, PopulationEngine, Sums
 from fastnn._training.descent import first_order, step_options
 from fastnn._training.net import Net
 from fastnn._training.objective import compiled_metrics, penalty
@@ -55,40 +55,18 @@ class Workspaces:
             self._spaces = {}
 
 
-class ByThread:
-    """Training of nets of any kind, each by one thread at a time: a net has the bits that it has alone.
+class ByThread(PopulationEngine):
+    """Training of nets of any kind, each by one thread at a time: a net has the bits that it has alone."""
 
-    Parameters
-    ----------
-    nets, rows, batch_size, shuffle, shared_order, sample_weight, n_threads
-        See `PopulationEngine`.
-    """
-
-    def __init__(
-        self,
-        nets: Sequence[Net],
-        rows: Rows,
-        *,
-        batch_size: int,
-        shuffle: bool,
-        shared_order: tuple[int, int] | None,
-        sample_weight: npt.NDArray[np.floating] | None,
-        n_threads: int,
-    ) -> None:
-        self._nets = list(nets)
-        self._rows = rows
-        self._batch = batch_size
-        self._is_shuffled = shuffle and batch_size < rows.n
-        self._first = shared_order
-        self._weights = sample_weight
-        self._n_threads = n_threads
-        self._spaces = [Workspaces() for _ in range(n_threads)]
+    def __post_init__(self) -> None:
+        """Make the workspaces of all threads."""
+        self._spaces = [Workspaces() for _ in range(self.n_threads)]
 
     def train(self, epochs: int) -> Sums:
         """Train all nets for a number of epochs; one that diverges keeps its last finite weights."""
-        found = Sums.unknown(epochs, len(self._nets))
+        found = Sums.unknown(epochs, len(self.nets))
         # Functions are called here, in the caller's thread.
-        called = [self._called_rates(net, epochs) for net in self._nets]
+        called = [self._called_rates(net, epochs) for net in self.nets]
 
         def work(k: int, thread: int, is_stopped: IsStopped) -> None:
             finished: list[tuple[single.Sums, float]] = []
@@ -99,32 +77,27 @@ class ByThread:
                 _fill(found, k, [sums for sums, _ in finished])
 
         try:
-            run_all(work, len(self._nets), self._n_threads)
+            run_all(work, len(self.nets), self.n_threads)
         except BaseException as error:  # what is finished is recorded before it is raised
             found.interrupt = error
-        if self._first is not None:
-            self._first = (self._first[0], self._first[1] + epochs)
+        self.count_shared_epochs(epochs)
         return found
 
     def _called_rates(self, net: Net, epochs: int) -> Numbers | None:
         rate = first_order(net).learning_rate
         if not callable(rate) or isinstance(rate, Schedule):
             return None
-        return rates_of_steps(rate, net.epochs_done, epochs, self._n_steps)
-
-    @property
-    def _n_steps(self) -> int:
-        return -(-self._rows.n // self._batch)
+        return rates_of_steps(rate, net.epochs_done, epochs, self.n_steps)
 
     def _train(
         self, k: int, epochs: int, finished: list[tuple[single.Sums, float]], called: Numbers | None,
         spaces: Workspaces, is_stopped: IsStopped,
     ) -> bool:  # fmt: skip
         """Train a net; return whether it is finite still."""
-        net = self._nets[k]
-        rows = self._rows if self._weights is None else replace(self._rows, sample_weight=self._weights[k])
-        order = np.empty(rows.n, np.int64) if self._is_shuffled else None
-        seed, epoch = (net.spec.seed, net.epochs_done) if self._first is None else self._first
+        net = self.nets[k]
+        rows = self.rows if self.sample_weight is None else replace(self.rows, sample_weight=self.sample_weight[k])
+        order = np.empty(rows.n, np.int64) if self.is_shuffled else None
+        seed, epoch = (net.spec.seed, net.epochs_done) if self.shared_order is None else self.shared_order
 
         def check(rows_done: int, sums: single.Sums) -> None:
             if is_stopped():
@@ -138,7 +111,7 @@ class ByThread:
                 for start in range(0, epochs, MAX_EPOCHS):
                     some = min(MAX_EPOCHS, epochs - start)
                     if called is None:
-                        rates = rates_of_steps(optimizer.learning_rate, net.epochs_done + start, some, self._n_steps)
+                        rates = rates_of_steps(optimizer.learning_rate, net.epochs_done + start, some, self.n_steps)
                     else:
                         rates = called[start : start + some]
                     varies = callable(optimizer.learning_rate)
@@ -148,7 +121,7 @@ class ByThread:
                         finished,
                         step_options(optimizer, float(rates[0, 0])),
                         RunOptions(
-                            batch=self._batch,
+                            batch=self.batch_size,
                             metrics=compiled_metrics(net),
                             shuffle=None if order is None else Shuffle(order, seed, epoch + start),
                             seed=net.spec.seed,
@@ -169,28 +142,26 @@ class ByThread:
         except _Stopped:
             return True
 
-    def evaluate(self, rows: Rows) -> Sums:
+    def evaluate(self, rows: Rows, sample_weight: npt.NDArray[np.floating] | None = None) -> Sums:
         """Return the sums over some rows, as of one epoch; NaN for a net whose loss is not finite."""
-        return evaluate(self._nets, rows, self._spaces)
-
-    def keep(self, indices: Sequence[int]) -> None:
-        """Go on with these of the present nets alone, by position and ascending."""
-        self._nets = [self._nets[k] for k in indices]
-        if self._weights is not None:
-            self._weights = self._weights[list(indices)]
-
-    def accepts(self) -> bool:
-        """Return True: the nets may differ in all settings."""
-        return True
+        return evaluate(self.nets, rows, self._spaces, sample_weight)
 
 
-def evaluate(nets: Sequence[Net], rows: Rows, spaces: Sequence[Workspaces]) -> Sums:
-    """Return the sums over some rows for each net, by as many threads as there are workspaces."""
+def evaluate(
+    nets: Sequence[Net],
+    rows: Rows,
+    spaces: Sequence[Workspaces],
+    sample_weight: npt.NDArray[np.floating] | None = None,
+) -> Sums:
+    """Return the sums over some rows for each net, by as many threads as there are workspaces.
+
+    `sample_weight` are the weights of each net, (N, n_rows), in place of those of the rows.
+    """
     found = Sums.unknown(1, len(nets))
-    data = rows.data()
 
     def work(k: int, thread: int, is_stopped: IsStopped) -> None:
         net, own = nets[k], spaces[thread]
+        data = (rows if sample_weight is None else replace(rows, sample_weight=sample_weight[k])).data()
         with net.kernel_lock:
             engine = net.built()
             own.lend(engine)

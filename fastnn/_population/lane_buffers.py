@@ -101,7 +101,7 @@ class LaneBuffers:
         parameters[:] = architecture.loss_parameters
         self._keys = np.zeros(n_threads * v, np.uint64)
         self._sums = np.zeros((n_threads, N_SUMS, v))
-        self._order = np.zeros(0, np.int64)
+        self._orders = np.zeros(0, np.int64)
 
     def state(self, *, averages: bool = False) -> LaneState:
         """Return the numbers for the kernel, with the running averages in place of the parameters if there are any."""
@@ -118,8 +118,8 @@ class LaneBuffers:
         `net_weights` are those of these nets.
         """
         size = self.n_threads * self.v * run.n_rows
-        if self._order.size < size:
-            self._order = np.zeros(size, np.int64)
+        if run.shuffle and self._orders.size < size:
+            self._orders = np.zeros(size, np.int64)
         end = min(first + self.n_groups, len(nets.limits))
         lanes = slice(first * self.v, end * self.v)
         nets.lanes["finished"][lanes] = 0
@@ -129,8 +129,8 @@ class LaneBuffers:
             lanes=nets.lanes[lanes], progress=np.zeros(end - first, np.int64),
             limits=nets.limits[first:end].reshape(-1), metrics=metrics, hyper=nets.hyper[lanes],
             scalars=nets.scalars[lanes], step_rates=step_rates, net_weights=net_weights.reshape(-1),
-            order=self._order, keys=self._keys, sums=self._sums, totals=np.zeros((N_SUMS, n)),
-            epoch_totals=np.zeros((N_SUMS, epochs, n)),
+            order=self._orders if run.shuffle else np.arange(run.n_rows), keys=self._keys, sums=self._sums,
+            totals=np.zeros((N_SUMS, n)), epoch_totals=np.zeros((N_SUMS, epochs, n)),
         )  # fmt: skip
 
 

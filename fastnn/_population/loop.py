@@ -110,6 +110,8 @@ class Loop:
         self._unwritten: list[dict[str, Numbers]] = []  # blocks that the nets' histories lack
         self._best = (math.inf, -1)
         self._keys: list[list[str]] = [[] for _ in nets]  # names in the logs of each net, in their order
+        names = names_of_all(nets)
+        self._names = [*names, *(f"val_{name}" for name in names), "learning_rate", "seconds"]  # of all values
         self._parts: list[_Part] = []
         self._shared_order = (nets[0].spec.seed, nets[0].epochs_done) if fit.order == "shared" else None
         for share in fit.shares:
@@ -216,18 +218,13 @@ class Loop:
         finally:  # the weights are those of the later epoch already
             seconds = time.perf_counter() - start
             block["seconds"] = np.where(np.isnan(block["loss"]), np.nan, seconds / (epochs * n_active))
-            block = {name: block[name] for name in self._names() if name in block}
+            block = {name: block[name] for name in self._names if name in block}
             self._record.add(block)
             self._unwritten.append(block)
         self._n_done += epochs
         self._count = min(MAX_EPOCHS, max(1, min(4 * epochs, round(SLICE * epochs / max(seconds, 1e-9)))))
         self._show(block, seconds / epochs)
         self._end_epoch(block, diverged)
-
-    def _names(self) -> list[str]:
-        """Return the names of all values, in their order."""
-        names = names_of_all(self._nets)
-        return [*names, *(f"val_{name}" for name in names), "learning_rate", "seconds"]
 
     def _train(self, part: _Part, epochs: int, block: dict[str, Numbers]) -> list[int]:
         """Train the nets of a part, write what it found into a block, and return the nets that have diverged."""
@@ -240,29 +237,31 @@ class Loop:
             net.epochs_done += int(count)
         values = values_of(nets, sums, part.n_steps) | {"learning_rate": np.where(finished, recorded, np.nan)}
         for name, found in values.items():
-            block.setdefault(name, np.full_like(block["loss"], np.nan))[:, part.positions] = found
+            _values_in(block, name)[:, part.positions] = found
         if sums.interrupt is not None:
             raise sums.interrupt
         return [k for k, failed in zip(part.positions, sums.diverged, strict=True) if failed >= 0]
 
     def _measure(self, part: _Part, block: dict[str, Numbers]) -> None:
         """Write the metrics that are functions, and those of validation, of the epoch that is done into a block."""
-        with_functions = [k for k in part.positions if not all(m.compiled for m in self._nets[k].spec.metrics)]
-        validation = part.share.validation
-        values: list[tuple[int, str, float]] = []
-        for k in with_functions:
-            values += [(k, name, v) for name, v in function_metrics(self._nets[k], part.share.rows_of(k)).items()]
-        if validation is not None:
-            sums = part.engine.evaluate(validation)
-            nets = [self._nets[k] for k in part.positions]
-            for name, found in values_of(nets, sums, 1).items():
-                values += [(k, f"val_{name}", v) for k, v in zip(part.positions, found[0], strict=True)]
-            for k in with_functions:
-                values += [(k, f"val_{name}", v) for name, v in function_metrics(self._nets[k], validation).items()]
         is_finished = ~np.isnan(block["loss"][0])
-        for k, name, value in values:
-            if is_finished[k]:
-                block.setdefault(name, np.full_like(block["loss"], np.nan))[0, k] = value
+        with_functions = [
+            k for k in part.positions if is_finished[k] and not all(m.compiled for m in self._nets[k].spec.metrics)
+        ]
+        validation = part.share.validation
+        values: list[tuple[list[int], str, Numbers | float]] = []
+        for k in with_functions:
+            values += [([k], name, v) for name, v in function_metrics(self._nets[k], part.share.rows_of(k)).items()]
+        if validation is not None:
+            sums = part.engine.evaluate(validation, part.share.part(part.positions).validation_weight)
+            nets = [self._nets[k] for k in part.positions]
+            values += [(part.positions, f"val_{name}", v[0]) for name, v in values_of(nets, sums, 1).items()]
+            for k in with_functions:
+                rows = part.share.validation_of(k)
+                assert rows is not None
+                values += [([k], f"val_{name}", v) for name, v in function_metrics(self._nets[k], rows).items()]
+        for positions, name, found in values:
+            _values_in(block, name)[0, positions] = np.where(is_finished[positions], found, np.nan)
 
     def _show(self, block: dict[str, Numbers], seconds: float) -> None:
         """Display the lowest loss of any net so far."""
@@ -330,6 +329,13 @@ class Loop:
             if count:
                 own = {name: columns[name][k][:count] for name in keys if name in columns}
                 net.history.extend(net.epochs_done - count, own)
+
+
+def _values_in(block: dict[str, Numbers], name: str) -> Numbers:
+    """Return the values of a name in a block, to be overwritten."""
+    if name not in block:
+        block[name] = np.full_like(block["loss"], np.nan)
+    return block[name]
 
 
 def _log_keys(net: Net, *, validates: bool) -> list[str]:

@@ -30,14 +30,15 @@ class Share:
         Of the nets in the population, ascending.
     training : Rows
     validation : Rows or None
-    sample_weight : ndarray, (nets, n_rows), or None
-        Of each net, in place of those of `training`.
+    sample_weight, validation_weight : ndarray, (nets, n_rows), or None
+        Of each net, in place of those of `training` and `validation`.
     """
 
     positions: list[int]
     training: Rows
     validation: Rows | None
     sample_weight: Array | None
+    validation_weight: Array | None
 
     def rows_of(self, k: int) -> Rows:
         """Return the rows of training of a net, by its position in the population, with its own weights."""
@@ -45,13 +46,25 @@ class Share:
             return self.training
         return replace(self.training, sample_weight=self.sample_weight[self.positions.index(k)])
 
+    def validation_of(self, k: int) -> Rows | None:
+        """Return the rows of validation of a net, by its position in the population, with its own weights."""
+        if self.validation is None or self.validation_weight is None:
+            return self.validation
+        return replace(self.validation, sample_weight=self.validation_weight[self.positions.index(k)])
+
     def part(self, chosen: Collection[int]) -> Share:
         """Return the same for some of the nets, by their positions in the population."""
+        chosen = set(chosen)
         places = [place for place, k in enumerate(self.positions) if k in chosen]
         if len(places) == len(self.positions):
             return self
-        weights = None if self.sample_weight is None else self.sample_weight[places]
-        return replace(self, positions=[self.positions[place] for place in places], sample_weight=weights)
+        weights, of_validation = (
+            None if of_nets is None else of_nets[places] for of_nets in (self.sample_weight, self.validation_weight)
+        )
+        return replace(
+            self, positions=[self.positions[place] for place in places], sample_weight=weights,
+            validation_weight=of_validation,
+        )  # fmt: skip
 
 
 def forms_of(nets: Sequence[Net]) -> dict[RowFormat, list[int]]:
@@ -107,24 +120,23 @@ def prepare_shares(
         converted.setdefault(form.dtype, training)
         if before is not None:
             training = replace(training, feature_names=before.feature_names)
-        weights = None
+        weights = of_validation = None
         if of_nets:
             n_rows = len(training.features)
             weights = _weights_of_nets(sample_weight, len(nets), positions, n_rows, form.dtype)
+            if training.index is not None and validation is not None:
+                # Weights of classes are those of training alone.
+                of_validation = _weights_of_part(weights, validation, "validation", validation_split, positions)
             if class_weight is not None:
                 # In double precision, as the product is that of one net.
                 wide = replace(form, dtype=np.dtype(np.float64), n_features=None, feature_names=None)
                 rows, _ = split(np.zeros((n_rows, 1)), y, wide, class_weight=class_weight)
                 weights = _weights_of_nets(weights * rows.sample_weight, len(positions), None, n_rows, form.dtype)
             if training.index is not None:
-                weights = np.ascontiguousarray(weights[:, training.index])
-                for row, k in enumerate(positions):
-                    if not weights[row].any():
-                        raise ValueError(
-                            f"sample_weight[{k}] is 0 in all rows that validation_split={validation_split!r} leaves "
-                            "for training: give others, or validation_data."
-                        )
-        shares.append(Share(positions, _taking_part(training), validation and _taking_part(validation), weights))
+                weights = _weights_of_part(weights, training, "training", validation_split, positions)
+        shares.append(
+            Share(positions, _taking_part(training), validation and _taking_part(validation), weights, of_validation)
+        )
     return shares
 
 
@@ -148,6 +160,18 @@ def _weights_of_nets(
     for row, k in enumerate(chosen):
         made[row] = as_sample_weight(matrix[k], n_rows=n_rows, dtype=dtype, name=f"sample_weight[{k}]")
     return made
+
+
+def _weights_of_part(weights: Array, rows: Rows, role: str, fraction: float, positions: Sequence[int]) -> Array:
+    """Return the weights of the rows that take part, (nets, n_rows); none may be those of rows of weight 0 alone."""
+    part = np.ascontiguousarray(weights[:, rows.index])
+    for own, k in zip(part, positions, strict=True):
+        if not own.any():
+            raise ValueError(
+                f"sample_weight[{k}] is 0 in all {rows.n} rows that validation_split={fraction!r} leaves for {role}: "
+                "give others, or validation_data."
+            )
+    return part
 
 
 def _taking_part(rows: Rows) -> Rows:

@@ -1,15 +1,17 @@
-"""What the engines of populations return, and their interface."""
+"""What the engines of populations return, and what they have in common."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Protocol, TypeAlias
+from dataclasses import KW_ONLY, dataclass
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
 from fastnn._data.rows import Rows
+from fastnn._training.net import Net
 
 Numbers: TypeAlias = npt.NDArray[np.float64]
 #: Names of the fields of `Sums` that hold metrics, in the order of the compiled metrics of a net.
@@ -51,32 +53,77 @@ class Sums:
         return cls(a, b, c, d, e, np.full(n_nets, -1))
 
 
-class PopulationEngine(Protocol):
+@dataclass(eq=False)
+class PopulationEngine(ABC):
     """Training of several nets by the same rows.
 
-    Each is made by ``Engine(nets, rows, *, batch_size, shuffle, shared_order, sample_weight, n_threads)``:
+    What a net results in is a function of its own settings and rows alone, without a shared order: neither of the other
+    nets nor of the number of threads. The count `Net.epochs_done` is increased by the caller after `train`.
 
-    - nets : sequence of Net, built; each with a first-order optimizer
-    - rows : Rows of training, all of which take part (`Rows.index` is None)
-    - batch_size : int, rows per update
-    - shuffle : bool, whether each epoch has an order of its own
-    - shared_order : seed and number of the first epoch of the order of all nets; None for an order of each net, by its
-      own seed and `epochs_done`
-    - sample_weight : ndarray (N, n_rows) in the dtype of the nets, in place of the weights of `rows`, or None
-    - n_threads : int, maximum number of threads
-
-    The count `Net.epochs_done` is increased by the caller after `train`. What a net results in is a function of its own
-    settings and rows alone, without a shared order: neither of the other nets nor of the number of threads.
+    Parameters
+    ----------
+    nets : list of Net
+        Built; each with a first-order optimizer.
+    rows : Rows
+        Of training; all of them take part (`Rows.index` is None).
+    batch_size : int
+        Rows per update.
+    shuffle : bool
+        Whether each epoch has an order of its own.
+    shared_order : tuple of two int, or None
+        Seed and number of the first epoch of the order of all nets; None for an order of each net, by its own seed and
+        `epochs_done`.
+    sample_weight : ndarray, (N, n_rows), or None
+        In the dtype of the nets, in place of the weights of `rows`.
+    n_threads : int
+        Maximum number of threads.
     """
 
+    nets: list[Net]
+    rows: Rows
+    _: KW_ONLY
+    batch_size: int
+    shuffle: bool
+    shared_order: tuple[int, int] | None
+    sample_weight: npt.NDArray[np.floating] | None
+    n_threads: int
+
+    @abstractmethod
+    def __post_init__(self) -> None:
+        """Make the buffers of the engine."""
+
+    @property
+    def n_steps(self) -> int:
+        """Number of updates of an epoch."""
+        return -(-self.rows.n // self.batch_size)
+
+    @property
+    def is_shuffled(self) -> bool:
+        """Whether the order of the rows makes a difference, and each epoch has its own."""
+        return self.shuffle and self.batch_size < self.rows.n
+
+    @abstractmethod
     def train(self, epochs: int) -> Sums:
         """Train all nets for a number of epochs; one that diverges keeps its last finite weights."""
 
-    def evaluate(self, rows: Rows) -> Sums:
-        """Return the sums over some rows, as of one epoch; NaN for a net whose loss is not finite."""
+    @abstractmethod
+    def evaluate(self, rows: Rows, sample_weight: npt.NDArray[np.floating] | None = None) -> Sums:
+        """Return the sums over some rows, as of one epoch; NaN for a net whose loss is not finite.
+
+        `sample_weight` are the weights of each net, (N, n_rows), in place of those of the rows.
+        """
 
     def keep(self, indices: Sequence[int]) -> None:
         """Go on with these of the present nets alone, by position and ascending."""
+        self.nets = [self.nets[k] for k in indices]
+        if self.sample_weight is not None:
+            self.sample_weight = self.sample_weight[list(indices)]
 
     def accepts(self) -> bool:
         """Return whether the nets, whose settings callbacks may have changed, can go on in this engine."""
+        return True
+
+    def count_shared_epochs(self, epochs: int) -> None:
+        """Go on to the next epochs of the order of all nets, if there is one."""
+        if self.shared_order is not None:
+            self.shared_order = (self.shared_order[0], self.shared_order[1] + epochs)

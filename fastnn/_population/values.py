@@ -25,12 +25,15 @@ def values_of(nets: Sequence[Net], sums: Sums, n_steps: int) -> dict[str, Number
     weight = np.where(sums.weight == 0.0, 1.0, sums.weight)  # all rows may have the weight 0
     is_sum = np.array([net.spec.loss.rule.reduction == "sum" for net in nets])
     found = {"loss": np.where(is_sum, sums.loss, sums.loss / weight) + sums.penalty / n_steps}
+    columns: dict[tuple[str, str], list[int]] = {}  # nets of a metric, by its name and field
     for k, net in enumerate(nets):
         compiled = [metric.name for metric in net.spec.metrics if metric.compiled]
-        for name, field in zip(compiled, METRICS, strict=False):
-            if name not in found:
-                found[name] = np.full_like(weight, np.nan)
-            found[name][:, k] = getattr(sums, field)[:, k] / weight[:, k]
+        for column in zip(compiled, METRICS, strict=False):
+            columns.setdefault(column, []).append(k)
+    for (name, field), chosen in columns.items():
+        if name not in found:
+            found[name] = np.full_like(weight, np.nan)
+        found[name][:, chosen] = getattr(sums, field)[:, chosen] / weight[:, chosen]
     return found
 
 

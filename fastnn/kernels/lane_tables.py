@@ -60,7 +60,7 @@ class Lane:
     ema_decay: float
 
 
-#: Sums that a step adds up for each lane: rows of `LanePlan.sums` of a thread, and of `totals` and `epoch_totals`.
+#: Sums that a step adds up for each lane: rows of `LanePlan.sums`, and of `totals` and `epoch_totals`.
 LOSS, WEIGHT, PENALTY, FIRST_METRIC, SECOND_METRIC, N_SUMS = 0, 1, 2, 3, 4, 5
 
 
@@ -69,11 +69,11 @@ class LaneLayout(NamedTuple):
 
     size: int  # of a group's params
     n_slots: int
-    work_size: int  # of a thread's work
+    work_size: int  # of a buffer of work
     tile: int  # rows that pass through the net together
     first_trained: int  # lowest layer that is trained
     ema_slot: int  # slot of the running average of the parameters; -1 for none
-    # Offsets in a thread's work.
+    # Offsets in a buffer of work.
     zeros: int  # zeros, as many as the longest row has
     target: int  # targets of a tile (rows, O, V)
     weight: int  # weights of its rows (rows, V), divided by `norm`
@@ -108,7 +108,7 @@ class LaneState(NamedTuple):
 
     params: NDArray[Any]  # (n_groups * size,)
     slots: NDArray[Any]  # (n_groups * n_slots * size,)
-    work: NDArray[Any]  # (n_threads * work_size,)
+    work: NDArray[Any]  # (n_buffers * work_size,)
 
 
 class LanePlan(NamedTuple):
@@ -128,9 +128,9 @@ class LanePlan(NamedTuple):
     scalars: NDArray[np.float64]  # (n_groups * V, N_SCALARS), overwritten
     step_rates: NDArray[np.float64]  # (rows, steps of the run): learning rates
     net_weights: NDArray[Any]  # (n_groups * V * n,): weights of rows of each lane; or (0,) for those of the data
-    order: NDArray[np.int64]  # (n_threads * V * n,), overwritten: the rows of an epoch
-    keys: NDArray[np.uint64]  # (n_threads * V,), overwritten: of the random numbers of each lane
-    sums: NDArray[np.float64]  # (n_threads, N_SUMS, V), overwritten: of a batch
+    order: NDArray[np.int64]  # (n_buffers * V * n,), overwritten: the rows of an epoch; or (n,) without shuffling
+    keys: NDArray[np.uint64]  # (n_buffers * V,), overwritten: of the random numbers of each lane
+    sums: NDArray[np.float64]  # (n_buffers, N_SUMS, V), overwritten: of a batch
     totals: NDArray[np.float64]  # (N_SUMS, n_groups * V), added to; cleared at the end of each epoch
     epoch_totals: NDArray[np.float64]  # (N_SUMS, epochs of the run, n_groups * V), overwritten
 

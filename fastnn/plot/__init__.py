@@ -20,6 +20,7 @@ from fastnn.plot._hidden_space import hidden_space
 from fastnn.plot._learning_rates import learning_rates
 from fastnn.plot._loss_surface import loss_surface
 from fastnn.plot._network import network
+from fastnn.plot._population import population
 from fastnn.plot._range_test import range_test
 from fastnn.plot._search import search
 from fastnn.plot._weights import weights
@@ -38,7 +39,8 @@ COLORS = _COLORS
 __all__ = [
     "COLORS", "Animation", "activations", "boundary_animation", "confusion", "decision_boundary",
     "deformation_animation", "descent_animation", "hidden_space", "hidden_space_animation", "label_ends",
-    "learning_curves", "learning_rates", "loss_surface", "network", "range_test", "search", "style", "weights",
+    "learning_curves", "learning_rates", "loss_surface", "network", "population", "range_test", "search", "style",
+    "weights",
 ]  # fmt: skip
 #: Names of films, which are imported on first access: most programs make none.
 _FILMS = ("Animation", "boundary_animation", "deformation_animation", "descent_animation", "hidden_space_animation")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from insides import engine_of, net_of
@@ -11,6 +13,7 @@ from fastnn import Dense, Model
 from fastnn._data.arrays import Targets
 from fastnn._data.rows import Rows
 from fastnn._population.by_lane import ByLane
+from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.lang.simd import n_lanes
 
 N_ROWS = 11
@@ -77,6 +80,84 @@ def test_neighbours_change_no_bit():
     by_lane(one, rows).train(2)
     for mine, expected in zip(state_of(many[0]), state_of(one[0]), strict=True):
         np.testing.assert_array_equal(mine, expected)
+
+
+@pytest.mark.parametrize("n_threads", [1] if JIT_DISABLED else [1, 2])
+@pytest.mark.parametrize("n_calls", [None, 1, 100])
+def test_division_into_calls_changes_no_bit(monkeypatch, n_threads, n_calls):
+    """Calls of one step, of all, and of as many as a clock says; they go on with the order of rows of the epoch."""
+    _, _, rows = rows_of()
+    n = 5 * n_lanes(np.float64)
+    made, expected = models(n, [4, 2]), models(n, [4, 2])
+    by_lane(expected, rows).train(3)
+    engine = by_lane(made, rows, n_threads=n_threads)
+    calls = []
+    if n_calls is not None:
+        monkeypatch.setattr(ByLane, "_steps_that_fit", lambda self, threads: calls.append(threads) or n_calls)
+    sums = engine.train(3)
+    for mine, theirs in zip(made, expected, strict=True):
+        for a, b in zip(state_of(mine), state_of(theirs), strict=True):
+            np.testing.assert_array_equal(a, b)
+    assert np.isfinite(sums.loss).all()
+    if n_calls == 1:
+        assert len(calls) > 9 * 5 // n_threads  # 9 steps of 5 groups
+
+
+@pytest.mark.parametrize(
+    "optimizer", [fastnn.Adam(0.1), fastnn.NAdam(0.1), fastnn.SGD(0.1, ema_momentum=0.5)], ids=["adam", "nadam", "mean"]
+)
+def test_nets_that_begin_beside_nets_that_go_on(optimizer):
+    _, _, rows = rows_of()
+    n = 2 * n_lanes(np.float64) + 1
+    made, expected = models(n, [4, 2], optimizer=optimizer), models(n, [4, 2], optimizer=optimizer)
+    begun = [*range(n_lanes(np.float64)), n - 1]
+    for each in (made, expected):
+        by_lane([each[k] for k in begun], rows).train(2)
+    assert engine_of(made[0]).steps_done == 6
+    by_lane(made, rows).train(1)
+    for model, other in zip(made, expected, strict=True):
+        by_lane([other], rows).train(1)
+        for mine, theirs in zip(state_of(model), state_of(other), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_another_optimizer_during_a_run_starts_with_its_own_slots(monkeypatch):
+    """As another thread may choose it between two slices."""
+    _, _, rows = rows_of()
+    made = models(2, [4, 2], optimizer="adam")
+    engine = by_lane(made, rows)
+    run = ByLane._run_slices
+
+    def change(self, *args):
+        run(self, *args)
+        made[0].optimizer = "amsgrad"
+        made[1].optimizer = "nadam"
+
+    monkeypatch.setattr(ByLane, "_run_slices", change)
+    before = [model.weights[0].copy() for model in made]
+    assert engine.train(1).interrupt is None
+    for model, old in zip(made, before, strict=True):
+        assert not np.array_equal(model.weights[0], old)
+        assert engine_of(model).steps_done == 0
+        assert not engine_of(model).slots.any()
+    assert not engine.accepts()
+
+
+@pytest.mark.skipif(JIT_DISABLED, reason="many rows")
+def test_evaluation_and_rows_in_their_order_need_no_memory_for_orders():
+    n_rows = 20_000
+    X = np.zeros((n_rows, 3))
+    rows = Rows(X, Targets(X[:, :1], np.empty(0, np.int64), 1), np.empty(0), X)
+    engine = by_lane(models(n_lanes(np.float64), [2, 1]), rows, shuffle=False)
+    engine.train(1)  # loads the kernel
+    tracemalloc.start()
+    try:
+        engine.train(1)
+        engine.evaluate(rows)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert peak < 2 * 8 * n_rows  # that of one lane, of V
 
 
 def test_a_net_that_diverges_leaves_the_others_alone():

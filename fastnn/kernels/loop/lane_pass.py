@@ -1,6 +1,7 @@
 """Some rows of V nets at once: gather, forward, losses, deltas, gradient; see `lane_tables`.
 
-All functions work on the buffers of one thread (`work`) and the parameters of one group (`params`), as pointers.
+All functions work on the buffers of a group (`work`, and what has the number `buffer` in the plan) and on its
+parameters (`params`), as pointers.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ from fastnn.kernels.tables import N_METRICS, TRAIN, Data
 
 
 @device_function
-def rows_of_lane(plan: LanePlan, thread: int, lane: int, place: int) -> Pointer:
+def rows_of_lane(plan: LanePlan, buffer: int, lane: int, place: int) -> Pointer:
     """Return a pointer to the numbers of the rows from a place of the epoch on, of one lane."""
-    return at(plan.order, (thread * lanes_of(plan) + lane) * plan.run.n_rows + place)
+    return at(plan.order, ((buffer * lanes_of(plan) + lane) * plan.run.n_rows if plan.run.shuffle else 0) + place)
 
 
 @device_function
@@ -49,7 +50,7 @@ def lanes_of(plan: LanePlan) -> int:
 
 
 @device_function
-def gather_features(plan: LanePlan, data: Data, place: int, rows: int, work: Pointer, thread: int) -> None:
+def gather_features(plan: LanePlan, data: Data, place: int, rows: int, work: Pointer, buffer: int) -> None:
     """Overwrite the first layer's input with the features of the rows at `place`, each lane in its own order."""
     first = plan.layers[0]
     n = first.n_in
@@ -60,24 +61,25 @@ def gather_features(plan: LanePlan, data: Data, place: int, rows: int, work: Poi
     features = at(data.features, 0)
     if 2 * n <= v:
         for lane in range(v):
-            order = rows_of_lane(plan, thread, lane, place)
+            order = rows_of_lane(plan, buffer, lane, place)
             for r in range(rows):
                 source = at(features, load_scalar(at(order, r)) * n)
                 target = at(x, r * first.ld_in + lane)
                 for i in range(n):
                     store_scalar(at(target, i * v), load_scalar(at(source, i)))
     else:
-        order = rows_of_lane(plan, thread, 0, place)
+        order = rows_of_lane(plan, buffer, 0, place)
+        distance = plan.run.n_rows if plan.run.shuffle else 0
         for r in range(rows):
             for lane in range(v):
-                row = load_scalar(at(order, lane * plan.run.n_rows + r))
+                row = load_scalar(at(order, lane * distance + r))
                 copy_row(at(features, row * n), at(raw, lane * ld), n)
             for i in range(0, n, v):
                 transpose_block(at(raw, i), ld, at(x, r * first.ld_in + i * v), v)
 
 
 @device_function
-def gather_targets(plan: LanePlan, data: Data, place: int, rows: int, work: Pointer, group: int, thread: int) -> None:
+def gather_targets(plan: LanePlan, data: Data, place: int, rows: int, work: Pointer, group: int, buffer: int) -> None:
     """Overwrite targets (rows, O, V) and weights (rows, V) with those of the rows at `place`."""
     n = plan.layers[plan.layers.size - 1].n_out
     v = lanes(work)
@@ -93,7 +95,7 @@ def gather_targets(plan: LanePlan, data: Data, place: int, rows: int, work: Poin
         for i in range(0, rows * n * v, v):
             store(at(target, i), rest)
     for lane in range(v):
-        order = rows_of_lane(plan, thread, lane, place)
+        order = rows_of_lane(plan, buffer, lane, place)
         if data.labels.size:
             for r in range(rows):
                 # Labels may have changed since they were validated: never write outside of the block.
@@ -115,14 +117,14 @@ def gather_targets(plan: LanePlan, data: Data, place: int, rows: int, work: Poin
 
 @device_function
 def drop_inputs(plan: LanePlan, layer: LaneLayer, k: int, x: Pointer, ld: int, place: int, rows: int, work: Pointer,
-                group: int, thread: int) -> None:  # fmt: skip
+                group: int, buffer: int) -> None:  # fmt: skip
     """Overwrite the layer's input by that at `x` with some elements of each lane set to 0; see `stochastic.drop`."""
     v = lanes(work)
     n = layer.n_in
     for lane in range(v):
         record = plan.lanes[group * v + lane]
-        plan.keys[thread * v + lane] = key_of(step_key(record.seed, record.steps_done), DROP + k)
-    keys = at(plan.keys, thread * v)
+        plan.keys[buffer * v + lane] = key_of(step_key(record.seed, record.steps_done), DROP + k)
+    keys = at(plan.keys, buffer * v)
     limit = load(at(plan.limits, group * plan.layers.size * N_LIMITS * v + layer.limits + DROPOUT * v))
     zero = broadcast(work, 0.0)
     one = broadcast(work, 1.0)
@@ -136,7 +138,7 @@ def drop_inputs(plan: LanePlan, layer: LaneLayer, k: int, x: Pointer, ld: int, p
 
 @device_function
 def forward_by_lane(plan: LanePlan, params: Pointer, work: Pointer, place: int, rows: int, group: int,
-                    thread: int) -> None:  # fmt: skip
+                    buffer: int) -> None:  # fmt: skip
     """Compute the outputs of all layers from the features, with dropout in training."""
     v = lanes(work)
     first = plan.layers[0]
@@ -145,7 +147,7 @@ def forward_by_lane(plan: LanePlan, params: Pointer, work: Pointer, place: int, 
     for k in range(plan.layers.size):
         layer = plan.layers[k]
         if layer.mask >= 0 and plan.run.mode == TRAIN:
-            drop_inputs(plan, layer, k, x, ld, place, rows, work, group, thread)
+            drop_inputs(plan, layer, k, x, ld, place, rows, work, group, buffer)
             x = at(work, layer.input)
             ld = layer.ld_in
         y = at(work, layer.output)
@@ -161,8 +163,8 @@ def forward_by_lane(plan: LanePlan, params: Pointer, work: Pointer, place: int, 
 
 
 @device_function
-def losses_by_lane(plan: LanePlan, work: Pointer, rows: int, thread: int) -> None:
-    """Add loss and metrics of some rows to the thread's sums, and overwrite the last layer's delta with dE/du."""
+def losses_by_lane(plan: LanePlan, work: Pointer, rows: int, buffer: int) -> None:
+    """Add loss and metrics of some rows to the sums, and overwrite the last layer's delta with dE/du."""
     v = lanes(work)
     layout = plan.layout
     last = plan.layers[plan.layers.size - 1]
@@ -191,9 +193,9 @@ def losses_by_lane(plan: LanePlan, work: Pointer, rows: int, thread: int) -> Non
         )
         store(values, load(values) + found * norm)
     for lane in range(v):
-        plan.sums[thread, LOSS, lane] += load_scalar(at(values, lane))
+        plan.sums[buffer, LOSS, lane] += load_scalar(at(values, lane))
         for m in range(N_METRICS):
-            plan.sums[thread, FIRST_METRIC + m, lane] += load_scalar(at(values, (1 + m) * v + lane))
+            plan.sums[buffer, FIRST_METRIC + m, lane] += load_scalar(at(values, (1 + m) * v + lane))
 
 
 @device_function
@@ -234,11 +236,11 @@ def backward_by_lane(plan: LanePlan, params: Pointer, work: Pointer, rows: int, 
 
 @device_function
 def pass_by_lane(plan: LanePlan, data: Data, params: Pointer, work: Pointer, place: int, rows: int, is_first: bool,
-                 group: int, thread: int) -> None:  # fmt: skip
+                 group: int, buffer: int) -> None:  # fmt: skip
     """Run some rows through the nets of a group, and back in training; see the functions of the parts."""
-    gather_features(plan, data, place, rows, work, thread)
-    gather_targets(plan, data, place, rows, work, group, thread)
-    forward_by_lane(plan, params, work, place, rows, group, thread)
-    losses_by_lane(plan, work, rows, thread)
+    gather_features(plan, data, place, rows, work, buffer)
+    gather_targets(plan, data, place, rows, work, group, buffer)
+    forward_by_lane(plan, params, work, place, rows, group, buffer)
+    losses_by_lane(plan, work, rows, buffer)
     if plan.run.mode == TRAIN:
         backward_by_lane(plan, params, work, rows, is_first)

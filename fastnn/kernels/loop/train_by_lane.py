@@ -53,15 +53,15 @@ from fastnn.kernels.tables import OK, TRAIN, Data
 
 
 @device_function
-def order_of_lanes(plan: LanePlan, epoch: int, group: int, thread: int) -> None:
-    """Overwrite the thread's orders with those of an epoch of the run, for each lane of a group."""
+def order_of_lanes(plan: LanePlan, epoch: int, group: int, buffer: int) -> None:
+    """Overwrite the orders in a buffer with those of an epoch of the run, for each lane of a group."""
     v = lanes_of(plan)
     n = plan.run.n_rows
     for lane in range(v):
         record = plan.lanes[group * v + lane]
-        first = (thread * v + lane) * n
+        first = (buffer * v + lane) * n
         order = plan.order[first : first + n]
-        if plan.run.shuffle and record.alive != 0:
+        if record.alive != 0:
             permute(order, record.order_seed, record.order_epoch + epoch)
         else:
             for i in range(n):
@@ -69,14 +69,14 @@ def order_of_lanes(plan: LanePlan, epoch: int, group: int, thread: int) -> None:
 
 
 @device_function
-def begin_step(plan: LanePlan, data: Data, work: Pointer, place: int, rows: int, group: int, thread: int) -> None:
-    """Clear the thread's sums, and overwrite the sums of weights and what the gradient is divided by."""
+def begin_step(plan: LanePlan, data: Data, work: Pointer, place: int, rows: int, group: int, buffer: int) -> None:
+    """Clear the sums, and overwrite the sums of weights and what the gradient is divided by."""
     v = lanes(work)
     for lane in range(v):
         for k in range(N_SUMS):
-            plan.sums[thread, k, lane] = 0.0
+            plan.sums[buffer, k, lane] = 0.0
         total = float(rows)
-        order = rows_of_lane(plan, thread, lane, place)
+        order = rows_of_lane(plan, buffer, lane, place)
         if plan.net_weights.size:
             own = at(plan.net_weights, (group * v + lane) * plan.run.n_rows)
             total = 0.0
@@ -86,7 +86,7 @@ def begin_step(plan: LanePlan, data: Data, work: Pointer, place: int, rows: int,
             total = 0.0
             for r in range(rows):
                 total += data.sample_weight[load_scalar(at(order, r))]
-        plan.sums[thread, WEIGHT, lane] = total
+        plan.sums[buffer, WEIGHT, lane] = total
         # If all weights of a batch are 0, its gradient is 0 and not 0 / 0.
         norm = total if total > 0.0 and not plan.run.is_sum else 1.0
         store_scalar(at(work, plan.layout.norm + lane), norm)
@@ -94,8 +94,8 @@ def begin_step(plan: LanePlan, data: Data, work: Pointer, place: int, rows: int,
 
 
 @device_function
-def penalize_layer(plan: LanePlan, layer: LaneLayer, params: Pointer, work: Pointer, group: int, thread: int) -> None:
-    """Add the gradient of l1 sum |w| + l2 sum w^2 of one layer, and the penalty itself to the thread's sums."""
+def penalize_layer(plan: LanePlan, layer: LaneLayer, params: Pointer, work: Pointer, group: int, buffer: int) -> None:
+    """Add the gradient of l1 sum |w| + l2 sum w^2 of one layer, and the penalty itself to the sums."""
     v = lanes(work)
     limits = at(plan.limits, group * plan.layers.size * N_LIMITS * v + layer.limits)
     lasso = load(at(limits, L1 * v))
@@ -113,7 +113,7 @@ def penalize_layer(plan: LanePlan, layer: LaneLayer, params: Pointer, work: Poin
     values = at(work, plan.layout.values)
     store(values, fma(lasso, sum_abs, l2 * sum_squares))
     for lane in range(v):
-        plan.sums[thread, PENALTY, lane] += load_scalar(at(values, lane))
+        plan.sums[buffer, PENALTY, lane] += load_scalar(at(values, lane))
 
 
 @device_function
@@ -242,7 +242,7 @@ def update_by_gradient(plan: LanePlan, params: Pointer, slots: Pointer, work: Po
 
 
 @device_function
-def end_step(plan: LanePlan, work: Pointer, bad: Any, number: int, group: int, thread: int) -> bool:
+def end_step(plan: LanePlan, work: Pointer, bad: Any, number: int, group: int, buffer: int) -> bool:
     """Add the step to the totals of the lanes that are alive; return whether any goes on.
 
     A lane whose loss was not finite has left before; one of whose weights would not have been (`bad`) leaves after it.
@@ -258,7 +258,7 @@ def end_step(plan: LanePlan, work: Pointer, bad: Any, number: int, group: int, t
         record = plan.lanes[net]
         if record.alive != 0:
             for k in range(N_SUMS):
-                plan.totals[k, net] += plan.sums[thread, k, lane]
+                plan.totals[k, net] += plan.sums[buffer, k, lane]
                 if is_end:
                     plan.epoch_totals[k, epoch, net] = plan.totals[k, net]
                     plan.totals[k, net] = 0.0
@@ -274,10 +274,10 @@ def end_step(plan: LanePlan, work: Pointer, bad: Any, number: int, group: int, t
 
 
 @device_function
-def leave_where_not_finite(plan: LanePlan, work: Pointer, group: int, thread: int) -> None:
+def leave_where_not_finite(plan: LanePlan, work: Pointer, group: int, buffer: int) -> None:
     """Mark the lanes whose loss is not finite as not alive; their weights stay as they are."""
     for lane in range(lanes(work)):
-        loss = plan.sums[thread, LOSS, lane]
+        loss = plan.sums[buffer, LOSS, lane]
         if not np.isfinite(loss):
             plan.lanes[group * lanes(work) + lane].alive = 0
             store_scalar(at(work, plan.layout.alive + lane), 0.0)
@@ -285,26 +285,26 @@ def leave_where_not_finite(plan: LanePlan, work: Pointer, group: int, thread: in
 
 @device_function
 def step_by_lane(plan: LanePlan, data: Data, params: Pointer, slots: Pointer, work: Pointer, number: int, group: int,
-                 thread: int) -> bool:  # fmt: skip
+                 buffer: int) -> bool:  # fmt: skip
     """Run one step of a group; return whether any of its lanes goes on."""
     run = plan.run
     place = number % run.epoch_steps * run.batch
     rows = min(run.batch, run.n_rows - place)
-    begin_step(plan, data, work, place, rows, group, thread)
+    begin_step(plan, data, work, place, rows, group, buffer)
     for row in range(0, rows, plan.layout.tile):
         part = min(plan.layout.tile, rows - row)
-        pass_by_lane(plan, data, params, work, place + row, part, row == 0, group, thread)
-    leave_where_not_finite(plan, work, group, thread)
+        pass_by_lane(plan, data, params, work, place + row, part, row == 0, group, buffer)
+    leave_where_not_finite(plan, work, group, buffer)
     bad = broadcast(work, 0.0)
     if run.mode == TRAIN:
         for k in range(plan.layout.first_trained, plan.layers.size):
             if plan.layers[k].penalized and plan.layers[k].trained:
-                penalize_layer(plan, plan.layers[k], params, work, group, thread)
+                penalize_layer(plan, plan.layers[k], params, work, group, buffer)
         if run.clips_values or run.clips_norms:
             clip_gradient(plan, work, group)
         rates_of_step(plan, work, number, group)
         bad = update_by_gradient(plan, params, slots, work, group)
-    return end_step(plan, work, bad, number, group, thread)
+    return end_step(plan, work, bad, number, group, buffer)
 
 
 @device_function
@@ -313,23 +313,23 @@ def run_groups(state: LaneState, plan: LanePlan, data: Data, sync: Any, thread: 
     noinline()
     layout = plan.layout
     epoch_steps = plan.run.epoch_steps
-    work = at(state.work, thread * layout.work_size)
     last = plan.epoch_totals.shape[1] * epoch_steps
+    has_own = plan.end_group - plan.first_group <= plan.sums.shape[0]
     while sync[STOP] == 0:
         group = plan.first_group + atomic_add(sync, JOBS, 1)
         if group >= plan.end_group:
             break
+        buffer = group - plan.first_group if has_own else thread
+        work = at(state.work, buffer * layout.work_size)
         params = at(state.params, group * layout.size)
         slots = at(state.slots, group * layout.n_slots * layout.size)
         number = plan.progress[group]
         end = min(last, number + plan.n_steps)
         goes_on = True
-        is_begin = True
         while number < end and goes_on:
-            if is_begin or (plan.run.shuffle and number % epoch_steps == 0):
-                order_of_lanes(plan, number // epoch_steps, group, thread)
-            is_begin = False
-            goes_on = step_by_lane(plan, data, params, slots, work, number, group, thread)
+            if plan.run.shuffle and number % epoch_steps == 0:
+                order_of_lanes(plan, number // epoch_steps, group, buffer)
+            goes_on = step_by_lane(plan, data, params, slots, work, number, group, buffer)
             number += 1
         plan.progress[group] = number if goes_on else last
     return OK
@@ -338,6 +338,10 @@ def run_groups(state: LaneState, plan: LanePlan, data: Data, sync: Any, thread: 
 @kernel
 def train_by_lane(state: LaneState, plan: LanePlan, data: Data, sync: Any, thread: int) -> int:
     """Run steps of groups of V nets, from `progress` on.
+
+    The orders of an epoch are computed in its first step. A call that goes on within an epoch reads those in the
+    buffers, so it must be of the same groups as the call before, at most as many as there are buffers: each group then
+    has its own, whatever thread takes it. Calls of more groups begin and end with whole epochs.
 
     Parameters
     ----------
