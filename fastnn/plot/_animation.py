@@ -14,7 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._figure import house_style
-from fastnn._figure.style import COLORS, background_of, muted, readable, rgb, text_colour
+from fastnn._figure.palette import house_colours
+from fastnn._figure.style import background_of
 from fastnn._validation import as_path, as_sequence, must_be, positive_integer
 from fastnn.callbacks import Snapshot, Snapshots
 from fastnn.model import Model, subject_of
@@ -134,11 +135,8 @@ class Animation:
         return np.array(canvas.buffer_rgba())[..., :3]
 
     def _gif(self, path: Path) -> None:
-        ax = self.figure.axes[0]
-        background = background_of(ax)
-        house = [background, rgb(text_colour(ax)), rgb(muted(ax)), *map(rgb, COLORS)]
-        house += [readable(colour, background) for colour in (*COLORS, muted(ax))]
-        write_gif(path, self._pixels, self.n_frames, self.fps, house)
+        kept = [background_of(self.figure.axes[0]), *house_colours()]
+        write_gif(path, self._pixels, self.n_frames, self.fps, kept)
 
     def _mp4(self, path: Path) -> None:
         from matplotlib.animation import FFMpegWriter
