@@ -19,7 +19,7 @@ from fastnn.plot._animation import MOST_FRAMES, Animation, Moving, as_fps, as_fr
 from fastnn.plot._boundary import draw_regions
 from fastnn.plot._hidden_space import Projection, layer_of, projection_of
 from fastnn.plot._points import MARGIN, draw_classes, draw_values
-from fastnn.plot._reading import Reading, as_names, is_own
+from fastnn.plot._reading import Reading, as_names, finite, is_own
 
 Floats = npt.NDArray[np.float64]
 
@@ -185,7 +185,7 @@ def _stages(
     inputs = everything
     for k, layer in enumerate(net.layers[:-1]):
         weights, biases = np.asarray(net.weights[k], np.float64), np.asarray(net.biases[k], np.float64)
-        outputs = np.asarray(net.hidden(features, k), np.float64)
+        outputs = finite(np.asarray(net.hidden(features, k), np.float64), "outputs")
         projection = _plane(outputs[: len(points)], stages[-1].points)
         name = f"hidden layer {k + 1}" if len(net.layers) > 2 else "hidden layer"
         for values, what in (

@@ -17,7 +17,7 @@ from fastnn._validation.names import explained
 from fastnn.model import subject_of
 from fastnn.plot._boundary import draw_regions
 from fastnn.plot._points import draw_classes, draw_values, limits_of
-from fastnn.plot._reading import Reading, as_names, is_own
+from fastnn.plot._reading import Reading, as_names, finite, is_own
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -192,10 +192,10 @@ def layer_of(model: Any, reading: Reading, X: Any, layer: int) -> tuple[Floats, 
             outputs = np.asarray(columns.toarray() if hasattr(columns, "toarray") else columns, np.float64)
         except CONVERSION_ERRORS as error:
             raise ValueError(f"model cannot transform X: {error}") from error
-        return outputs, None
+        return finite(outputs, "outputs"), None
     subject = subject_of(model)
     net = subject.model
-    outputs = np.asarray(net.hidden(subject.features(X), layer), np.float64)  # which checks the layer
+    outputs = finite(np.asarray(net.hidden(subject.features(X), layer), np.float64), "outputs")  # checks the layer
     number = range(len(net.layers))[layer]
     if number == len(net.layers) - 1:
         return outputs, None

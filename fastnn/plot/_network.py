@@ -14,7 +14,7 @@ from fastnn._validation import positive_integer
 from fastnn._validation.names import explained
 from fastnn.model import Model, subject_of
 from fastnn.plot._points import limits_of
-from fastnn.plot._reading import as_names, as_table, column_names
+from fastnn.plot._reading import as_names, as_table, column_names, finite
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -90,8 +90,8 @@ def network(
     subject = subject_of(model)
     net: Model = subject.model
     max_units = positive_integer(max_units, "max_units")
-    weights = [np.asarray(w, np.float64) for w in net.weights]
-    biases = [np.asarray(b, np.float64) for b in net.biases]
+    weights = [finite(np.asarray(w, np.float64), "weights") for w in net.weights]
+    biases = [finite(np.asarray(b, np.float64), "biases") for b in net.biases]
     sizes = [weights[0].shape[0], *(w.shape[1] for w in weights)]
     rows = None if X is None else as_table(X, n_columns=sizes[0])
     labels = subject.labels
@@ -139,7 +139,7 @@ def _outputs(net: Model, features: Any, rows: Floats | None) -> tuple[list[Float
 
 
 def _hidden(net: Model, features: Any, layer: int) -> Floats:
-    return np.asarray(net.hidden(features, layer), np.float64)
+    return finite(np.asarray(net.hidden(features, layer), np.float64), "outputs")
 
 
 def _number(value: float) -> str:
