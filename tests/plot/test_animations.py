@@ -23,6 +23,7 @@ from PIL import Image
 
 from fastnn import plot
 from fastnn._figure.style import background_of, rgb, text_colour
+from fastnn.plot import _descent_animation
 from fastnn.plot._animation import chosen
 from fastnn.plot._gif import write_gif
 
@@ -358,8 +359,8 @@ def test_heads_go_from_the_start_to_the_end(line):
 def test_the_surface_is_the_loss(line, monkeypatch):
     model, films, x, y = line
     seen = []
-    contour = plot._descent_animation._draw_surface
-    monkeypatch.setattr(plot._descent_animation, "_draw_surface", lambda *args: seen.append(args) or contour(*args))
+    contour = _descent_animation._draw_surface
+    monkeypatch.setattr(_descent_animation, "_draw_surface", lambda *args: seen.append(args) or contour(*args))
     plot.descent_animation(model, films, x, y, frames=2, resolution=5)
     ((_, axes, surface),) = seen
     for i, b in enumerate(axes[1]):
