@@ -158,7 +158,7 @@ def _draw_surface(ax: Axes, reading: Reading, axes: Floats, grid: Floats) -> Non
         values, origin="lower", extent=(left, right, bottom, top), aspect="auto", norm=norm, cmap="viridis",
         interpolation="bilinear", zorder=0,
     )  # fmt: skip
-    draw_values(ax, reading.rows, reading.targets, norm, label="value: areas predicted, points given")
+    draw_values(ax, reading.rows, reading.targets, norm=norm, label="value: areas predicted, points given")
 
 
 def _draw_curve(ax: Axes, reading: Reading, rows: Floats, names: Sequence[str]) -> None:
