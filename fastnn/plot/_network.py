@@ -339,8 +339,11 @@ class _Drawing:
         for k, (size, name) in enumerate(zip(self._sizes, activations, strict=True)):
             kind = "input" if k == 0 else "output" if k == last else "hidden unit"
             words = f"{size} {kind}{'s' if size > 1 else ''}"
-            if 0 < k < last and self._across * self._layout.scale < _TITLE:
+            distance = self._across * self._layout.scale
+            if 0 < k < last and distance < _TITLE:
                 words = str(size)
+            elif distance < _TITLE / 2.0:
+                words = words.replace(" ", "\n") if k == 0 else str(size)
             text = words if k == 0 else f"{words}\n{name}"
             height = self._half + 0.08 / self._layout.scale
             self._ax.text(self._across * k, height, text, ha="center", va="bottom", fontsize=10)

@@ -146,6 +146,17 @@ def test_numbers_lie_in_their_units(sizes, n_features, n_rows):
     assert all(left[1] < right[0] for left, right in itertools.pairwise(edges))
 
 
+def test_small_axes_hold_their_texts():
+    figure = Figure(figsize=(12, 4))
+    models = [net((2, 1), 3), net((16, 10), 784), net((8, 8, 1), 12)]
+    for ax, model in zip(figure.subplots(1, 3), models, strict=True):
+        plot.network(model, np.ones((1, model.n_features)), ax=ax)
+    figure.savefig(io.BytesIO())
+    for ax in figure.axes:
+        boxes = [text.get_window_extent().padded(-1.0) for text in ax.texts if text.get_text()]
+        assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+
+
 def test_numbers_that_would_be_too_small_are_left_out():
     model, rows = net((40, 1), 3), np.ones((1, 3))
     (ax,) = plot.network(model, rows, max_units=40).axes
