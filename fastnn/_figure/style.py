@@ -17,7 +17,7 @@ from fastnn._validation import canonical_name
 COLORS = ("#E69F00", "#0072B2", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#F0E442")
 
 #: Background, text, lines of the frame, grid, and the neutral middle of maps with two signs.
-_THEMES = {
+THEMES = {
     "light": ("#FFFFFF", "#1F2328", "#8C959F", "#E1E4E8", "#F2F2F2"),
     "dark": ("#14181E", "#E6EDF3", "#7D8590", "#30363D", "#262C34"),
 }
@@ -31,7 +31,7 @@ def parameters(theme: str) -> dict[str, Any]:
     """Return the settings (rcParams) of a theme, "light" or "dark"."""
     from cycler import cycler
 
-    background, text, frame, grid, _ = _THEMES[theme]
+    background, text, frame, grid, _ = THEMES[theme]
     return {
         "axes.axisbelow": True,
         "axes.edgecolor": frame,
@@ -110,7 +110,7 @@ def style(theme: str = "light") -> Iterator[None]:
     >>> figure.get_facecolor() < (0.2, 0.2, 0.2)
     True
     """
-    name = canonical_name("theme", theme, tuple(_THEMES), {})
+    name = canonical_name("theme", theme, tuple(THEMES), {})
     try:
         from matplotlib import rc_context
     except ImportError:
@@ -175,19 +175,19 @@ def readable(colour: Any, background: Any) -> RGB:
 
 def text_colour(ax: Any) -> str:
     """Return the colour of text for the background of axes."""
-    return _THEMES[theme_of(background_of(ax))][1]
+    return THEMES[theme_of(background_of(ax))][1]
 
 
 def muted(ax: Any) -> str:
     """Return the colour of what is of less weight, such as guide lines, for the background of axes."""
-    return _THEMES[theme_of(background_of(ax))][2]
+    return THEMES[theme_of(background_of(ax))][2]
 
 
 def signed_map(ax: Any) -> Any:
     """Return the colour map for values of two signs: orange below zero, blue above, the middle near the background."""
     from matplotlib.colors import LinearSegmentedColormap
 
-    middle = _THEMES[theme_of(background_of(ax))][4]
+    middle = THEMES[theme_of(background_of(ax))][4]
     return LinearSegmentedColormap.from_list("signed", [COLORS[0], middle, COLORS[1]], N=255)
 
 

@@ -23,7 +23,7 @@ _CLASSES = (
 #: executes nothing and opens no file; callbacks that write files or hold functions are not among them.
 SKOPS_TRUSTED_TYPES: list[str] = sorted(
     {
-        "fastnn.callbacks._Monitor",
+        "fastnn.callbacks._monitored._Monitor",
         "fastnn.estimators.MLPClassifier",
         "fastnn.estimators.MLPRegressor",
         "fastnn.model.Model",

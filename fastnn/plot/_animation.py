@@ -14,22 +14,18 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn._figure import house_style
+from fastnn._figure.palette import house_colours
 from fastnn._figure.style import background_of
 from fastnn._validation import as_path, as_sequence, must_be, positive_integer
 from fastnn.callbacks import Snapshot, Snapshots
 from fastnn.model import Model, subject_of
+from fastnn.plot._gif import write_gif
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 #: Largest number of frames of a film.
 MOST_FRAMES = 600
-#: Colours of a GIF: those of text, points and areas, with their mixtures.
-_COLOURS = 96
-#: Frames that the colours of a GIF are chosen from.
-_SAMPLES = 8
-#: Seconds that the last frame of a GIF stays.
-_STAY = 1.5
 #: Frame t of a film, from 0 to 1, is at t^_EASE of the training, most of which happens at its beginning.
 _EASE = 1.5
 
@@ -129,37 +125,18 @@ class Animation:
 
     # ------------------------------------------------------------------------------------------- formats
 
-    def _image(self, frame: int) -> Any:
-        """Return a frame as an image of Pillow."""
+    def _pixels(self, frame: int) -> npt.NDArray[np.uint8]:
+        """Return a frame as red, green and blue, (height, width, 3)."""
         from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from PIL import Image
 
         self.draw(frame)
         canvas = FigureCanvasAgg(self.figure)
         canvas.draw()
-        return Image.fromarray(np.asarray(canvas.buffer_rgba())[..., :3])
+        return np.array(canvas.buffer_rgba())[..., :3]
 
     def _gif(self, path: Path) -> None:
-        """Write a GIF. One palette for all frames: only what moves is stored, and no colour flickers."""
-        from PIL import Image
-
-        samples = {int(k): self._image(int(k)) for k in np.linspace(0, self.n_frames - 1, _SAMPLES)}
-        together = Image.fromarray(np.concatenate([np.asarray(image) for image in samples.values()]))
-        palette = together.quantize(_COLOURS, method=Image.Quantize.MEDIANCUT)
-        colours = np.array(palette.getpalette()).reshape(-1, 3)
-        background = np.round(255.0 * background_of(self.figure.axes[0]))
-        # Exactly, as it is beside a page's. Pillow looks colours up rounded down to multiples of 4, at most 27 ** 0.5
-        # away: a colour within twice that distance could be taken for the background.
-        distances = ((colours - background) ** 2).sum(axis=1)
-        colours[distances <= max(distances.min(), 4 * 27)] = background
-        palette.putpalette(colours.ravel().tolist())
-        images = [
-            (samples.get(k) or self._image(k)).quantize(palette=palette, dither=Image.Dither.NONE)
-            for k in range(self.n_frames)
-        ]
-        each = round(1000 / self.fps)
-        durations = [each] * (self.n_frames - 1) + [each + round(1000 * _STAY)]
-        images[0].save(path, save_all=True, append_images=images[1:], duration=durations, loop=0)
+        kept = [background_of(self.figure.axes[0]), *house_colours()]
+        write_gif(path, self._pixels, self.n_frames, self.fps, kept)
 
     def _mp4(self, path: Path) -> None:
         from matplotlib.animation import FFMpegWriter

@@ -13,7 +13,7 @@ from fastnn._figure.style import COLORS, background_of, class_colours, rgb, text
 from fastnn._validation import must_be, positive_integer
 from fastnn._validation.names import explained
 from fastnn.plot._points import draw_classes, draw_values, limits_of
-from fastnn.plot._reading import Reading, as_names, column_names
+from fastnn.plot._reading import Reading, as_names, column_names, finite
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -95,6 +95,7 @@ def decision_boundary(
                 _draw_surface(panel, reading, axes, grid)
             else:
                 scores, probable = reading.scores(grid)
+                finite(scores, "predictions")
                 draw_regions(panel, axes, scores.reshape(resolution, resolution, -1), probable=probable)
                 draw_classes(panel, reading.rows, reading.targets, names)
             panel.set(xlim=(low[0], high[0]), ylim=(low[1], high[1]), ylabel=labels[1])
@@ -149,27 +150,28 @@ def _draw_surface(ax: Axes, reading: Reading, axes: Floats, grid: Floats) -> Non
     """Draw predicted values as colours, and the points with their own values in the same colours."""
     from matplotlib.colors import Normalize
 
-    values = reading.values(grid).reshape(axes.shape[1], -1)
-    known = np.concatenate([values[np.isfinite(values)], reading.targets])
+    values = finite(reading.values(grid), "predictions").reshape(axes.shape[1], -1)
+    known = np.concatenate([values.ravel(), reading.targets])
     norm = Normalize(float(known.min()), float(known.max()))
     (left, right), (bottom, top) = axes[:, [0, -1]]
     ax.imshow(
         values, origin="lower", extent=(left, right, bottom, top), aspect="auto", norm=norm, cmap="viridis",
         interpolation="bilinear", zorder=0,
     )  # fmt: skip
-    draw_values(ax, reading.rows, reading.targets, norm, label="value: areas predicted, points given")
+    draw_values(ax, reading.rows, reading.targets, norm=norm, label="value: areas predicted, points given")
 
 
 def _draw_curve(ax: Axes, reading: Reading, rows: Floats, names: Sequence[str]) -> None:
     """Draw the prediction over one feature: a value, or the probability of each class, and the data."""
     line_colour = text_colour(ax)
     if reading.classes is None:
-        ax.plot(rows[:, 0], reading.values(rows), color=COLORS[0], zorder=4, label="predicted")
+        ax.plot(rows[:, 0], finite(reading.values(rows), "predictions"), color=COLORS[0], zorder=4, label="predicted")
         ax.scatter(reading.rows[:, 0], reading.targets, s=14, color=COLORS[1], zorder=3, label="data")
         ax.legend(loc="best", frameon=True)
         ax.set_ylabel("value")
         return
     scores, probable = reading.scores(rows)
+    finite(scores, "predictions")
     for colour, score in zip(class_colours(len(names)), scores.T, strict=True):
         ax.plot(rows[:, 0], score, color=colour, zorder=2)
     height = scores[np.arange(len(rows)), scores.argmax(axis=1)]

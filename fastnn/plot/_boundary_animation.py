@@ -23,7 +23,7 @@ from fastnn.plot._animation import (
     hold_layout,
 )
 from fastnn.plot._boundary import draw_regions
-from fastnn.plot._points import draw_classes, draw_values, limits_of
+from fastnn.plot._points import draw_targets, limits_of
 from fastnn.plot._reading import Reading, as_names, column_names
 
 
@@ -92,20 +92,15 @@ def boundary_animation(
     with panels_for("ax", None, width=5.0, height=4.0) as (panel,):
         panel.set(xlim=(left, right), ylim=(bottom, top))
         panel.set(**dict(zip(("xlabel", "ylabel"), column_names(X, 2), strict=True)), title=heading(film[-1]))
-        if reading.classes is None:
-            from matplotlib.colors import Normalize
-
-            norm = Normalize(float(reading.targets.min()), float(reading.targets.max()))
-            draw_values(panel, reading.rows, reading.targets, norm, label="value: areas predicted, points given")
-        else:
-            draw_classes(panel, reading.rows, reading.targets, names)
+        label = "value: areas predicted, points given"
+        points = draw_targets(panel, reading.rows, reading.targets, names, label=label)[0][0]
         hold_layout(panel.figure)
     moving = Moving(panel)
 
     def draw_areas() -> None:
         if reading.classes is None:
             panel.imshow(
-                reading.values(grid).reshape(resolution, resolution), origin="lower", aspect="auto", norm=norm,
+                reading.values(grid).reshape(resolution, resolution), origin="lower", aspect="auto", norm=points.norm,
                 extent=(left, right, bottom, top), cmap="viridis", interpolation="bilinear", zorder=0,
             )  # fmt: skip
         else:

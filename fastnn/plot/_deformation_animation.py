@@ -18,8 +18,8 @@ from fastnn.model import subject_of
 from fastnn.plot._animation import MOST_FRAMES, Animation, Moving, as_fps, as_frames, hold_layout, some_rows
 from fastnn.plot._boundary import draw_regions
 from fastnn.plot._hidden_space import Projection, layer_of, projection_of
-from fastnn.plot._points import MARGIN, draw_classes, draw_values
-from fastnn.plot._reading import Reading, as_names, is_own
+from fastnn.plot._points import MARGIN, draw_targets
+from fastnn.plot._reading import Reading, as_names, finite, is_own
 
 Floats = npt.NDArray[np.float64]
 
@@ -106,15 +106,7 @@ def deformation_animation(
     with panels_for("ax", None, width=5.2, height=4.4) as (panel,):
         panel.set(xlabel=" ", ylabel=" ", title=stages[0].title, aspect="equal", xticks=[], yticks=[])
         first = stages[0]
-        if reading.classes is None:
-            from matplotlib.colors import Normalize
-
-            norm = Normalize(float(targets.min()), float(targets.max()))
-            drawn = [(draw_values(panel, first.points, targets, norm, label="value"), np.full(len(rows), True))]
-        else:
-            collections = draw_classes(panel, first.points, targets, names)
-            present = [k for k in range(len(names)) if (targets == k).any()]
-            drawn = [(one, targets == k) for one, k in zip(collections, present, strict=True)]
+        drawn = draw_targets(panel, first.points, targets, names)
         panel.set(xlabel="", ylabel="")
         hold_layout(panel.figure)
     moving = Moving(panel)
@@ -185,7 +177,7 @@ def _stages(
     inputs = everything
     for k, layer in enumerate(net.layers[:-1]):
         weights, biases = np.asarray(net.weights[k], np.float64), np.asarray(net.biases[k], np.float64)
-        outputs = np.asarray(net.hidden(features, k), np.float64)
+        outputs = finite(np.asarray(net.hidden(features, k), np.float64), "outputs")
         projection = _plane(outputs[: len(points)], stages[-1].points)
         name = f"hidden layer {k + 1}" if len(net.layers) > 2 else "hidden layer"
         for values, what in (

@@ -15,13 +15,12 @@ from fastnn._figure.style import background_of, line_colours, mix, muted, readab
 from fastnn._validation import must_be, positive_integer
 from fastnn._validation.names import explained
 from fastnn.callbacks import Snapshot, Snapshots
-from fastnn.model import Model
-from fastnn.plot._animation import Animation, Moving, Replica, as_fps, as_frames, as_snapshots, hold_layout, some_rows
+from fastnn.model import Model, subject_of
+from fastnn.plot._animation import Animation, Moving, as_fps, as_frames, as_snapshots, hold_layout
+from fastnn.plot._loss_of import LossOf, flat, names_of_two
 
 Floats = npt.NDArray[np.float64]
 
-#: Most rows of which the losses of the surface are.
-_MOST_ROWS = 2000
 #: Margin around the paths, relative to their extent.
 _MARGIN = 0.25
 #: Contour lines, and the least rise above the lowest loss that has one, relative to the whole.
@@ -48,7 +47,7 @@ class _Path:
 
 @explained
 def descent_animation(
-    model: Model,
+    model: Any,
     snapshots: Mapping[str, Snapshots | Sequence[Snapshot]] | Snapshots | Sequence[Snapshot],
     X: Any,
     y: Any,
@@ -66,12 +65,12 @@ def descent_animation(
 
     Parameters
     ----------
-    model : Model
+    model : Model, MLPClassifier or MLPRegressor
         A net of the same layers as those that were trained, with the loss that is drawn; not changed.
     snapshots : mapping of name to callbacks.Snapshots, or one of these
         Of each training; at most 8. All should begin at the same weights.
     X, y : array-like
-        Rows that the loss is of, as for `Model.evaluate`. Of more than 2000 rows some are taken, evenly spaced.
+        Rows that the loss is of, as for `fit`. Of more than 2000 rows some are taken, evenly spaced.
     frames : int
         Number of frames, 2 to 600: the epochs of the longest training, evenly divided.
     fps : int
@@ -96,32 +95,29 @@ def descent_animation(
     .. [1] H. Li, Z. Xu, G. Taylor, C. Studer, T. Goldstein, "Visualizing the loss landscape of neural nets",
        NeurIPS, 2018, section 7.
     """
-    if not isinstance(model, Model):
-        raise TypeError(must_be("model", "a fastnn.Model", model))
-    replica = Replica(model)
+    subject = subject_of(model)
+    net: Model = subject.model
     given = snapshots if isinstance(snapshots, Mapping) else {"": snapshots}
     if not 1 <= len(given) <= _MOST_PATHS:
         raise ValueError(must_be("snapshots", f"of 1 to {_MOST_PATHS} trainings", len(given)))
     films = {
-        str(name): as_snapshots(f"snapshots[{name!r}]" if name else "snapshots", one, replica.net)
+        str(name): as_snapshots(f"snapshots[{name!r}]" if name else "snapshots", one, net)
         for name, one in given.items()
     }
     n_frames, fps = as_frames(frames), as_fps(fps)
     resolution = positive_integer(resolution, "resolution")
     if not 3 <= resolution <= 201:
         raise ValueError(must_be("resolution", "from 3 to 201", resolution))
-    rows = some_rows(len(X), _MOST_ROWS)
-    data = (_take(X, rows), _take(y, rows))
-    used = [layer.use_bias for layer in model.layers]
-    loss_at = _Losses(replica, data, used)
-    flat = {name: np.array([loss_at.flat(one) for one in film]) for name, film in films.items()}
+    features = subject.features(X)
+    loss_at = LossOf(net, features, subject.targets(features, y))
+    flat_of = {name: np.array([flat(net, one.weights, one.biases) for one in film]) for name, film in films.items()}
     lowest = min(films, key=lambda name: _last_loss(films[name]))
-    centre, directions, labels = _plane(list(flat.values()), flat[lowest][-1], model)
+    centre, directions, labels = _plane(list(flat_of.values()), flat_of[lowest][-1], net)
     paths = [
         _Path(
             name,
             np.array([one.epoch - film[0].epoch for one in film], np.float64),
-            (flat[name] - centre) @ directions.T,
+            (flat_of[name] - centre) @ directions.T,
             np.array([one.loss for one in film]),
         )
         for name, film in films.items()
@@ -152,34 +148,12 @@ def descent_animation(
     return Animation(panel.figure, draw, n_frames, fps)
 
 
-class _Losses:
-    """The loss as a function of all weights and the biases that are used, (P,)."""
-
-    def __init__(self, replica: Replica, data: tuple[Any, Any], used: Sequence[bool]) -> None:
-        self._net = replica.net
-        self._data = data
-        self._used = used
-        self._shapes = [w.shape for w in self._net.weights], [b.shape for b in self._net.biases]
-
-    def flat(self, snapshot: Snapshot) -> Floats:
-        """Return the parameters of a snapshot as one vector, (P,)."""
-        biases = [b for b, used in zip(snapshot.biases, self._used, strict=True) if used]
-        return np.concatenate([a.ravel() for a in (*snapshot.weights, *biases)]).astype(np.float64)
-
-    def __call__(self, parameters: Floats) -> float:
-        place = 0
-        views = [b for b, used in zip(self._net.biases, self._used, strict=True) if used]
-        for view in (*self._net.weights, *views):
-            view[...] = parameters[place : place + view.size].reshape(view.shape)
-            place += view.size
-        return float(self._net.evaluate(*self._data)["loss"])
-
-
 def _plane(paths: Sequence[Floats], centre: Floats, model: Model) -> tuple[Floats, Floats, tuple[str, str]]:
     """Return origin (P,), two directions (2, P) and their labels."""
     n = len(centre)
     if n == 2:
-        return np.zeros(2), np.eye(2), ("weight", "bias" if model.layers[-1].use_bias else "second weight")
+        first, second = names_of_two(model)
+        return np.zeros(2), np.eye(2), (first, second)
     # Of equal lengths, or the path that goes furthest would define both directions.
     moves = [path - centre for path in paths]
     scaled = [move / (float(np.linalg.norm(move)) or 1.0) for move in moves]
@@ -194,17 +168,12 @@ def _last_loss(film: Sequence[Snapshot]) -> float:
     return film[-1].loss if np.isfinite(film[-1].loss) else np.inf
 
 
-def _take(table: Any, rows: npt.NDArray[np.int64]) -> Any:
-    """Return some rows of an array, a list or a data frame."""
-    return table.iloc[rows] if hasattr(table, "iloc") else np.asarray(table)[rows]
-
-
 def _draw_surface(ax: Any, axes: Floats, surface: Floats) -> None:
     """Draw the loss as areas between contour lines, the lower the closer to the background."""
     from matplotlib.colors import LinearSegmentedColormap
 
     known = surface[np.isfinite(surface)]
-    base, rise = float(known.min()), max(float(np.ptp(known)), 1e-12)
+    base, rise = float(known.min()), max(float(np.ptp(known)), 1e-12, 1e-6 * abs(float(known.min())))
     levels = base + rise * np.geomspace(_LOWEST, 1.0, _LEVELS)
     background = background_of(ax)
     colours = LinearSegmentedColormap.from_list("loss", [background, mix(background, muted(ax), 0.75)])

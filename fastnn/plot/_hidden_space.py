@@ -16,8 +16,8 @@ from fastnn._validation import CONVERSION_ERRORS, integer, must_be
 from fastnn._validation.names import explained
 from fastnn.model import subject_of
 from fastnn.plot._boundary import draw_regions
-from fastnn.plot._points import draw_classes, draw_values, limits_of
-from fastnn.plot._reading import Reading, as_names, is_own
+from fastnn.plot._points import draw_targets, limits_of
+from fastnn.plot._reading import Reading, as_names, finite, is_own
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -168,15 +168,10 @@ def hidden_space(
                 draw_regions(panel, axes, grid @ linear[0] + linear[1], probable=False)
             else:
                 draw_lines(panel, *linear, decides=following.decides)
-        if reading.classes is None:
-            from matplotlib.colors import Normalize
-
-            norm = Normalize(float(reading.targets.min()), float(reading.targets.max()))
-            draw_values(panel, points, reading.targets, norm, label="value")
-        else:
-            drawn = draw_classes(panel, points, reading.targets, names, legend=dimensions == 2)
-            if solid:  # the label of the vertical axis is at the right
-                panel.legend(handles=drawn, loc="upper left", bbox_to_anchor=(-0.05, 1.0), handletextpad=0.3)
+        drawn = draw_targets(panel, points, reading.targets, names, legend=dimensions == 2)
+        if solid and names:  # the label of the vertical axis is at the right
+            handles = [collection for collection, _ in drawn]
+            panel.legend(handles=handles, loc="upper left", bbox_to_anchor=(-0.05, 1.0), handletextpad=0.3)
         _label(panel, labels, low, high, names if reading.classes is not None else None)
     return panel.figure
 
@@ -192,10 +187,10 @@ def layer_of(model: Any, reading: Reading, X: Any, layer: int) -> tuple[Floats, 
             outputs = np.asarray(columns.toarray() if hasattr(columns, "toarray") else columns, np.float64)
         except CONVERSION_ERRORS as error:
             raise ValueError(f"model cannot transform X: {error}") from error
-        return outputs, None
+        return finite(outputs, "outputs"), None
     subject = subject_of(model)
     net = subject.model
-    outputs = np.asarray(net.hidden(subject.features(X), layer), np.float64)  # which checks the layer
+    outputs = finite(np.asarray(net.hidden(subject.features(X), layer), np.float64), "outputs")  # checks the layer
     number = range(len(net.layers))[layer]
     if number == len(net.layers) - 1:
         return outputs, None

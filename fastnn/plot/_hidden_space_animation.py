@@ -25,7 +25,7 @@ from fastnn.plot._animation import (
 )
 from fastnn.plot._boundary import draw_regions
 from fastnn.plot._hidden_space import draw_lines, layer_of, projection_of
-from fastnn.plot._points import draw_classes, draw_values, limits_of
+from fastnn.plot._points import draw_targets, limits_of
 from fastnn.plot._reading import Reading, as_names
 
 Floats = npt.NDArray[np.float64]
@@ -111,15 +111,7 @@ def hidden_space_animation(
             panel.set_ylabel(projection.labels[1])
         else:
             panel.set_yticks(range(len(names)), names)
-        if reading.classes is None:
-            from matplotlib.colors import Normalize
-
-            norm = Normalize(float(targets.min()), float(targets.max()))
-            drawn = [(draw_values(panel, points[-1], targets, norm, label="value"), np.full(len(rows), True))]
-        else:
-            collections = draw_classes(panel, points[-1], targets, names, legend=dimensions == 2)
-            present = [k for k in range(len(names)) if (targets == k).any()]
-            drawn = [(one, targets == k) for one, k in zip(collections, present, strict=True)]
+        drawn = draw_targets(panel, points[-1], targets, names, legend=dimensions == 2)
         hold_layout(panel.figure)
     moving = Moving(panel)
 

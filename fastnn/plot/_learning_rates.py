@@ -18,10 +18,11 @@ from fastnn._figure import panels_for
 from fastnn._figure.labels import label_ends
 from fastnn._figure.style import COLORS, background_of, text_colour
 from fastnn._validation import as_sequence, finite_number, must_be, positive_integer
-from fastnn.callbacks import Callback, Trainable
+from fastnn.callbacks import Callback
 from fastnn.lr_finder import check_has_rate
 from fastnn.model import Model, subject_of
 from fastnn.optimizers import with_learning_rate
+from fastnn.plot._loss_of import LossOf, flat, names_of_two
 from fastnn.plot._loss_surface import draw_contours, unit_across
 
 if TYPE_CHECKING:
@@ -41,8 +42,8 @@ RISE, MOST_RISES, HALVINGS = 3.0, 7, 2
 HEADROOM = 2.0
 #: Margin of the map around the path of the rate that is just right, relative to the extent of the path.
 MARGIN = 0.6
-#: Points of the map per direction, and maximum number of rows for its losses.
-RESOLUTION, MAP_ROWS = 31, 2000
+#: Points of the map per direction.
+RESOLUTION = 31
 
 
 @dataclasses.dataclass(eq=False)
@@ -59,7 +60,7 @@ class _Run(Callback):
 
     def _record(self) -> None:
         self.losses.append(self.model.evaluate(self.X, self.y, sample_weight=self.sample_weight)["loss"])
-        self.path.append(np.concatenate([a.ravel() for a in _parameters(self.model)]).astype(np.float64))
+        self.path.append(flat(self.model, self.model.weights, self.model.biases))
 
     def on_train_begin(self, logs: Mapping[str, float]) -> None:
         """Record the start."""
@@ -96,12 +97,6 @@ class _Run(Callback):
     def is_bad(self) -> bool:
         """Whether most epochs ended no lower than the training began."""
         return self.diverged or not float(np.median(self.losses[1:])) < self.losses[0]
-
-
-def _parameters(model: Trainable) -> list[npt.NDArray[Any]]:
-    """Return views of all weights, and of the biases that are used."""
-    used = zip(model.biases, model.layers, strict=True)
-    return [*model.weights, *(bias for bias, layer in used if layer.use_bias)]
 
 
 def learning_rates(
@@ -262,7 +257,7 @@ def _draw_losses(ax: Axes, runs: Sequence[_Run]) -> None:
 
 
 def _draw_paths(ax: Axes, runs: Sequence[_Run], model: Model) -> None:
-    """Draw the paths over a map of the loss; `model` is a trained copy, whose weights are overwritten."""
+    """Draw the paths over a map of the loss."""
     highest = _highest(runs)
     # A path ends one epoch after its loss first exceeds the maximum shown.
     n_seen = [next((k for k, loss in enumerate(run.losses) if not loss <= highest), len(run.losses)) for run in runs]
@@ -276,7 +271,7 @@ def _draw_paths(ax: Axes, runs: Sequence[_Run], model: Model) -> None:
     far = flat[2][: n_seen[2]].clip(near.min(0) - 2.0 * span, near.max(0) + 2.0 * span)
     low = np.minimum(near.min(0) - MARGIN * span, far.min(0) - 0.1 * span)
     high = np.maximum(near.max(0) + MARGIN * span, far.max(0) + 0.1 * span)
-    loss_at = _Losses(model, runs[0])
+    loss_at = LossOf(model, runs[0].X, runs[0].y, runs[0].sample_weight)
     coordinates = np.linspace(low, high, RESOLUTION)
     if len(directions) == 1:
         ax.plot(coordinates[:, 0], [loss_at(centre + c * directions[0]) for c in coordinates[:, 0]], color="0.6")
@@ -309,8 +304,7 @@ def _plane(paths: Sequence[Array], best: int, model: Model) -> tuple[Array, Arra
     """
     n = paths[0].shape[1]
     if n <= 2:
-        names: tuple[str, ...] = ("weight", "bias" if model.layers[-1].use_bias else "second weight")
-        return np.zeros(n), np.eye(n), names[:n]
+        return np.zeros(n), np.eye(n), tuple(names_of_two(model)[:n])
     start, lowest = paths[1][0], paths[1][best]
     length = float(np.linalg.norm(lowest - start))
     first = (lowest - start) / length if length > 0.0 else np.eye(n)[0]
@@ -321,22 +315,3 @@ def _plane(paths: Sequence[Array], best: int, model: Model) -> tuple[Array, Arra
     second = np.asarray(directions[0] if sizes[0] > 1e-9 else np.random.default_rng(0).standard_normal(n))
     labels = ("weights, from start to lowest loss", "weights, across")
     return lowest, np.array([first, unit_across(second, first)]), labels
-
-
-class _Losses:
-    """Loss of a model as a function of its weights, on at most `MAP_ROWS` rows."""
-
-    def __init__(self, model: Model, run: _Run) -> None:
-        n = len(run.X)
-        part = np.linspace(0, n - 1, min(n, MAP_ROWS)).astype(np.int64)
-        self._model = model
-        if model.averages is not None:  # evaluations read running averages in place of the weights
-            model.optimizer = "sgd"
-        self._rows = (np.asarray(run.X)[part].astype(model.dtype), np.asarray(run.y)[part])
-        self._sample_weight = None if run.sample_weight is None else np.asarray(run.sample_weight)[part]
-        self._places = np.cumsum([a.size for a in _parameters(model)])[:-1]
-
-    def __call__(self, parameters: Array) -> float:
-        for place, values in zip(_parameters(self._model), np.split(parameters, self._places), strict=True):
-            place[...] = values.reshape(place.shape)
-        return self._model.evaluate(*self._rows, sample_weight=self._sample_weight)["loss"]

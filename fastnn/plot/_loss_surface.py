@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
-import warnings
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from fastnn._figure.style import COLORS, background_of, text_colour
 from fastnn._validation import CONVERSION_ERRORS, must_be, positive_integer
 from fastnn._validation.names import explained
 from fastnn.model import Model, subject_of
+from fastnn.plot._loss_of import LossOf, flat, names_of_two
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float64]
 
-#: Largest number of rows whose loss is drawn, and largest resolution.
-_MOST_ROWS, _FINEST = 2000, 400
+#: Largest resolution.
+_FINEST = 400
 #: Margin around a path, relative to its extent.
 _MARGIN = 0.3
 #: Number of contours.
@@ -80,15 +79,15 @@ def loss_surface(
     if not 3 <= resolution <= _FINEST:
         raise ValueError(must_be("resolution", f"from 3 to {_FINEST}", resolution))
     loss = LossOf(subject.model, features, targets)
-    present = flat(subject.model.weights, subject.model.biases)
+    present = flat(subject.model, subject.model.weights, subject.model.biases)
     points = None if path is None else _as_path(path, subject.model)
     title = "slice of the loss around the weights"
     if points is not None:
-        origin, directions, labels, share = plane_through(points)
+        origin, directions, labels, share = plane_through(points, names_of_two(subject.model))
         places = (points - origin) @ directions.T
         title = f"slice of the loss, with {share:.0%} of the path"
     elif present.size <= 2:
-        origin, directions, labels, share = plane_through(present[None])
+        origin, directions, labels, share = plane_through(present[None], names_of_two(subject.model))
         places = present[None]
     else:
         origin, directions = present, _random_directions(subject.model)
@@ -113,40 +112,6 @@ def loss_surface(
     return panel.figure
 
 
-class LossOf:
-    """The loss of a copy of a model as a function of its weights and biases, on at most 2000 rows.
-
-    Parameters
-    ----------
-    model : Model
-        Built. Not changed.
-    X, y : ndarray
-        As its loss takes them.
-    """
-
-    def __init__(self, model: Model, X: Any, y: Any) -> None:
-        part = np.linspace(0, len(X) - 1, min(len(X), _MOST_ROWS)).astype(np.int64)
-        self._rows = X[part], y[part]
-        self._model = copy.copy(model)
-        if self._model.averages is not None:  # evaluations read running averages in place of the weights
-            self._model.optimizer = "sgd"
-        self._arrays = [*self._model.weights, *self._model.biases]
-        self._places = np.cumsum([array.size for array in self._arrays])[:-1]
-
-    def __call__(self, parameters: Floats) -> float:
-        """Return the loss for weights and biases (n_params,), in the order of `flat`."""
-        for array, values in zip(self._arrays, np.split(parameters, self._places), strict=True):
-            array[...] = values.reshape(array.shape)
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", RuntimeWarning)  # a loss that is not finite is left out
-            return float(self._model.evaluate(*self._rows)["loss"])
-
-
-def flat(weights: Iterable[Any], biases: Iterable[Any]) -> Floats:
-    """Return all weights, then all biases, in one array; (n_params,)."""
-    return np.concatenate([np.asarray(array, np.float64).ravel() for array in (*weights, *biases)])
-
-
 def _as_path(path: Any, model: Model) -> Floats:
     """Return the sets of weights of a path, (n, n_params), n at least 2."""
     constraint = "Snapshots, or a sequence of pairs (weights, biases), at least two"
@@ -158,7 +123,7 @@ def _as_path(path: Any, model: Model) -> Floats:
             weights, biases = pair
             if [np.shape(array) for array in (*weights, *biases)] != shapes:
                 raise ValueError(must_be("path", "sets of weights of this model", [np.shape(w) for w in weights]))
-            points.append(flat(weights, biases))
+            points.append(flat(model, weights, biases))
     except CONVERSION_ERRORS as error:  # raised by the values themselves
         if str(error).startswith("path must be"):
             raise
@@ -171,13 +136,15 @@ def _as_path(path: Any, model: Model) -> Floats:
     return found
 
 
-def plane_through(points: Floats) -> tuple[Floats, Floats, tuple[str, ...], float]:
+def plane_through(points: Floats, names: Sequence[str]) -> tuple[Floats, Floats, tuple[str, ...], float]:
     """Return a plane through the start, the end and one more point of a path.
 
     Parameters
     ----------
     points : (n, n_params) ndarray
         Of at most two weights, the plane is that of the weights themselves.
+    names : sequence of str
+        Names of these.
 
     Returns
     -------
@@ -192,7 +159,7 @@ def plane_through(points: Floats) -> tuple[Floats, Floats, tuple[str, ...], floa
     """
     n = points.shape[1]
     if n <= 2:
-        return np.zeros(n), np.eye(n), ("weight", "bias")[:n], 1.0
+        return np.zeros(n), np.eye(n), tuple(names[:n]), 1.0
     moves = points - points[-1]
     along = moves[0] if np.linalg.norm(moves[0]) > 0.0 else moves[np.linalg.norm(moves, axis=1).argmax()]
     length = float(np.linalg.norm(along))
@@ -217,14 +184,14 @@ def _random_directions(model: Model) -> Floats:
     """Return two random directions (2, n_params); each unit's part is as long as its weights, that of biases 0."""
     rng = np.random.default_rng(0)
     directions = []
-    for _ in range(2 if flat(model.weights, model.biases).size > 1 else 1):
+    for _ in range(2 if flat(model, model.weights, model.biases).size > 1 else 1):
         parts = []
         for w in model.weights:
             part = rng.standard_normal(w.shape)
             lengths = np.linalg.norm(part, axis=0)
             lengths[lengths == 0.0] = 1.0
             parts.append(part * (np.linalg.norm(np.asarray(w, np.float64), axis=0) / lengths))
-        directions.append(flat(parts, [np.zeros(b.shape) for b in model.biases]))
+        directions.append(flat(model, parts, [np.zeros(b.shape) for b in model.biases]))
     return np.array(directions)
 
 
@@ -242,7 +209,8 @@ def levels_of(losses: Floats, n: int = _LEVELS) -> Floats:
     """Return rising levels of the loss for contours, closer to each other near the lowest; (n + 1,)."""
     known = losses[np.isfinite(losses)]
     low, high = float(known.min()), float(np.quantile(known, 0.98))
-    return low + max(high - low, 1e-12) * np.linspace(0.0, 1.0, n + 1) ** 2
+    # The least distance is one at which neighbours still differ as float64.
+    return low + max(high - low, 1e-12, 1e-6 * abs(low)) * np.linspace(0.0, 1.0, n + 1) ** 2
 
 
 def draw_contours(ax: Axes, axes: list[Floats], losses: Floats) -> None:

@@ -14,7 +14,7 @@ from fastnn._validation import positive_integer
 from fastnn._validation.names import explained
 from fastnn.model import Model, subject_of
 from fastnn.plot._points import limits_of
-from fastnn.plot._reading import as_names, as_table, column_names
+from fastnn.plot._reading import as_names, as_table, column_names, finite
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -35,6 +35,12 @@ _WIDEST, _HIGHEST, _INCHES = 10.0, 5.0, 0.62
 _TITLE, _CHARACTER, _ABOVE, _LINE = 1.25, 0.085, 0.5, 0.17
 #: Inches that the text below a matrix takes, and that the note at the bottom takes from left to right.
 _MATRIX, _NOTE = 0.42, 3.6
+#: Largest and smallest size of the numbers in units, in points; smaller ones are left out.
+_LARGE, _SMALL = 8.0, 5.0
+#: Widths of a character of a number and of the space around it, relative to its size.
+_DIGIT, _SPACE = 0.6, 1.0
+#: Units that are wider than high leave the curves this share of the distance of layers.
+_CURVES = 0.4
 
 
 @explained
@@ -52,7 +58,7 @@ def network(
     A line is blue for a weight above 0 and orange for one below 0, and the wider the larger it is, relative to the
     largest weight between the same two layers. The square at the lower left corner of a unit is its bias. In a net with
     two features each unit holds a small map of its output over the plane of the features. In others a unit has the
-    colour of its mean output over the rows of X; of one row the outputs are written into the units.
+    colour of its mean output over the rows of X, and the number is written into it, where the units are large enough.
 
     Parameters
     ----------
@@ -84,8 +90,8 @@ def network(
     subject = subject_of(model)
     net: Model = subject.model
     max_units = positive_integer(max_units, "max_units")
-    weights = [np.asarray(w, np.float64) for w in net.weights]
-    biases = [np.asarray(b, np.float64) for b in net.biases]
+    weights = [finite(np.asarray(w, np.float64), "weights") for w in net.weights]
+    biases = [finite(np.asarray(b, np.float64), "biases") for b in net.biases]
     sizes = [weights[0].shape[0], *(w.shape[1] for w in weights)]
     rows = None if X is None else as_table(X, n_columns=sizes[0])
     labels = subject.labels
@@ -98,7 +104,11 @@ def network(
     margins = [0.3 + _CHARACTER * max(len(name.strip("${}").replace("_{", "")) for name in names)
                for names, size in ((inputs, sizes[0]), (outputs, sizes[-1]))]  # fmt: skip
     margins = [0.3 if size > max_units else margin for margin, size in zip(margins, (sizes[0], sizes[-1]), strict=True)]
-    layout = _Layout(sizes, max_units, sum(margins), None if ax is None else _inches(ax))
+    numbers = [_number(value) for values in maps if values is not None and values.ndim == 1 and len(values) <= max_units
+               for value in values]  # fmt: skip
+    layout = _Layout(
+        sizes, max_units, sum(margins), max(map(len, numbers), default=0), None if ax is None else _inches(ax)
+    )
     with panels_for("ax", ax, width=layout.width, height=layout.height) as (panel,):
         drawing = _Drawing(panel, layout)
         for k, w in enumerate(weights):
@@ -129,7 +139,12 @@ def _outputs(net: Model, features: Any, rows: Floats | None) -> tuple[list[Float
 
 
 def _hidden(net: Model, features: Any, layer: int) -> Floats:
-    return np.asarray(net.hidden(features, layer), np.float64)
+    return finite(np.asarray(net.hidden(features, layer), np.float64), "outputs")
+
+
+def _number(value: float) -> str:
+    """Return a number with two digits that count, without an exponent where it is short."""
+    return f"{float(f'{value:.2g}') + 0.0:g}"  # which also makes 0 of -0
 
 
 def _inches(ax: Any) -> tuple[float, float]:
@@ -151,6 +166,8 @@ class _Layout:
     max_units : int
     margins : float
         Inches for names at the left and at the right.
+    n_characters : int
+        Of the longest number in a unit; 0 without numbers.
     inches : (width, height) or None
         Of the axes; None chooses.
 
@@ -164,6 +181,10 @@ class _Layout:
         Inches per unit of the picture.
     across : float
         Distance of layers, in units of the picture.
+    half : float
+        Half the width of a unit, in units of the picture: units are wider than high where a number requires it.
+    points : float
+        Size of the numbers in units; 0 without numbers, and where they would be too small to read.
     below : float
         Inches of texts below the units.
     width, height : float
@@ -171,7 +192,12 @@ class _Layout:
     """
 
     def __init__(
-        self, sizes: Sequence[int], max_units: int, margins: float, inches: tuple[float, float] | None
+        self,
+        sizes: Sequence[int],
+        max_units: int,
+        margins: float,
+        n_characters: int,
+        inches: tuple[float, float] | None,
     ) -> None:
         self.sizes = sizes
         self.wide = [size > max_units for size in sizes]
@@ -182,11 +208,18 @@ class _Layout:
         self.below = 0.15 + 3 * _LINE + (_MATRIX if any(self.wide) else 0.0)
         self.scale = min(_INCHES, max(most_height - _ABOVE - self.below, 0.5) / self.tall)
         self.across = max(_ACROSS, 1.1 * _TITLE / self.scale)
-        room = max(most_width - margins - 0.4, 1.0)
+        em = min(_LARGE, 72.0 * 1.8 * _HALF * self.scale) / 72.0
+        box = max(0.4, (_DIGIT * n_characters + _SPACE) * em if n_characters else 0.0)
+        room = max(most_width - margins - box, 1.0)
         if gaps * self.across * self.scale > room:  # the scale suffers last
             self.across = max(room / gaps / self.scale, _ACROSS)
             self.scale = min(self.scale, room / (gaps * self.across))
-        self.width = min(_WIDEST, max(gaps * self.across * self.scale + margins + 0.6, _NOTE))
+        # The curves need some of the distance: where the number does not leave it, it is the number that is smaller.
+        most = (1.0 - _CURVES) * self.across * self.scale
+        em = min(em, 1.8 * _HALF * self.scale, most / (_DIGIT * n_characters + _SPACE))
+        self.points = 72.0 * em if n_characters and 72.0 * em >= _SMALL else 0.0
+        self.half = max(_HALF, (_DIGIT * n_characters + _SPACE) * em / self.scale / 2.0 if self.points else 0.0)
+        self.width = min(_WIDEST, max((gaps * self.across + 2.0 * self.half) * self.scale + margins + 0.1, _NOTE))
         self.height = min(_HIGHEST, self.tall * self.scale + _ABOVE + self.below + 0.1)
 
 
@@ -196,7 +229,7 @@ class _Drawing:
     def __init__(self, ax: Axes, layout: _Layout) -> None:
         self._ax, self._layout = ax, layout
         self._sizes, self._wide, self._across = layout.sizes, layout.wide, layout.across
-        self._half = layout.tall / 2.0
+        self._half, self._width = layout.tall / 2.0, layout.half
         self._map = signed_map(ax)
         self._text = text_colour(ax)
         self._quiet = readable(muted(ax), background_of(ax))
@@ -206,6 +239,11 @@ class _Drawing:
         n = self._sizes[k]
         return _DOWN * ((n - 1) / 2.0 - np.arange(n))
 
+    def _sides(self, k: int) -> tuple[float, float]:
+        """Return left and right of the matrix of the weights between layers k and k + 1."""
+        first, second = (0.25 + (0.18 if wide else self._width) for wide in self._wide[k : k + 2])
+        return self._across * k + first, self._across * (k + 1) - second
+
     def weights(self, k: int, w: Floats) -> None:
         """Draw the weights (n_in, n_out) between layers k and k + 1, as curves or as a matrix."""
         from matplotlib.collections import PathCollection
@@ -214,14 +252,13 @@ class _Drawing:
         largest = float(np.abs(w).max()) or 1.0
         left, right = self._across * k, self._across * (k + 1)
         if self._wide[k] or self._wide[k + 1]:
-            margin = _HALF + 0.25
             image = self._ax.imshow(
                 w, cmap=self._map, vmin=-largest, vmax=largest, aspect="auto", interpolation="auto", zorder=1,
-                extent=(left + margin, right - margin, -self._half, self._half),
+                extent=(*self._sides(k), -self._half, self._half),
             )  # fmt: skip
             image.set_label(f"weights {k}")
             return
-        begin, end, middle = left + _HALF, right - _HALF, (left + right) / 2.0
+        begin, end, middle = left + self._width, right - self._width, (left + right) / 2.0
         codes = [Path.MOVETO, Path.CURVE4, Path.CURVE4, Path.CURVE4]
         order = np.argsort(np.abs(w), axis=None)  # large ones on top
         sources, targets = np.unravel_index(order, w.shape)
@@ -251,7 +288,7 @@ class _Drawing:
         bound = 1.0 if values is None else float(np.abs(values).max()) or 1.0
         largest = 1.0 if bias is None else float(np.abs(bias).max()) or 1.0
         for unit, y in enumerate(self._places(k)):
-            box = (x - _HALF, x + _HALF, y - _HALF, y + _HALF)
+            box = (x - self._width, x + self._width, y - _HALF, y + _HALF)
             fill = self._map(0.5)
             if values is not None and values.ndim == 3:
                 own = float(np.abs(values[unit]).max()) or 1.0
@@ -263,13 +300,17 @@ class _Drawing:
             elif values is not None:
                 fill = self._map(0.5 + 0.5 * float(values[unit]) / bound)
             frame = Rectangle(
-                (box[0], box[2]), 2 * _HALF, 2 * _HALF, facecolor=fill, edgecolor=self._text, linewidth=1.0, zorder=3
-            )
+                (box[0], box[2]), 2 * self._width, 2 * _HALF, facecolor=fill, edgecolor=self._text, linewidth=1.0,
+                zorder=3,
+            )  # fmt: skip
             frame.set_gid(f"unit {k} {unit}")
             self._ax.add_patch(frame)
-            if values is not None and values.ndim == 1:
+            if values is not None and values.ndim == 1 and self._layout.points:
                 ink = max(("black", "white"), key=lambda colour: contrast(colour, fill[:3]))
-                self._ax.text(x, y, f"{values[unit]:.2g}", ha="center", va="center", fontsize=8, color=ink, zorder=4)
+                self._ax.text(
+                    x, y, _number(values[unit]), ha="center", va="center_baseline", fontsize=self._layout.points,
+                    color=ink, zorder=4,
+                )  # fmt: skip
             if bias is not None:
                 side = 0.26
                 corner = (box[0] - 0.6 * side, box[2] - 0.4 * side)
@@ -282,10 +323,13 @@ class _Drawing:
 
     def names(self, inputs: Sequence[str], outputs: Sequence[str]) -> None:
         """Write names to the left of the inputs and to the right of the outputs."""
-        for k, names, x, side in ((0, inputs, -_HALF - 0.25, "right"), (len(self._sizes) - 1, outputs, None, "left")):
+        for k, names, x, side in (
+            (0, inputs, -self._width - 0.25, "right"),
+            (len(self._sizes) - 1, outputs, None, "left"),
+        ):
             if self._wide[k]:
                 continue
-            place = self._across * k + _HALF + 0.25 if x is None else x
+            place = self._across * k + self._width + 0.25 if x is None else x
             for name, y in zip(names, self._places(k), strict=True):
                 self._ax.text(place, y, name, ha=side, va="center", fontsize=10)
 
@@ -295,15 +339,18 @@ class _Drawing:
         for k, (size, name) in enumerate(zip(self._sizes, activations, strict=True)):
             kind = "input" if k == 0 else "output" if k == last else "hidden unit"
             words = f"{size} {kind}{'s' if size > 1 else ''}"
-            if 0 < k < last and self._across * self._layout.scale < _TITLE:
+            distance = self._across * self._layout.scale
+            if 0 < k < last and distance < _TITLE:
                 words = str(size)
+            elif distance < _TITLE / 2.0:
+                words = words.replace(" ", "\n") if k == 0 else str(size)
             text = words if k == 0 else f"{words}\n{name}"
             height = self._half + 0.08 / self._layout.scale
             self._ax.text(self._across * k, height, text, ha="center", va="bottom", fontsize=10)
         for k, w in enumerate(weights):
             if self._wide[k] or self._wide[k + 1]:
                 text = f"{w.shape[0]} x {w.shape[1]} weights\nup to {np.abs(w).max():.2g} in size"
-                middle = self._across * (k + 0.5)
+                middle = sum(self._sides(k)) / 2.0
                 height = -self._half - 0.1 / self._layout.scale
                 self._ax.text(middle, height, text, ha="center", va="top", fontsize=8)
 
@@ -316,7 +363,7 @@ class _Drawing:
         top = -self._half - (0.1 + (_MATRIX if matrices else 0.0)) / scale
         self._ax.text(last / 2.0, top, note, ha="center", va="top", fontsize=9, color=self._quiet)
         left, right = (margin / scale for margin in margins)
-        self._ax.set(xlim=(-left - _HALF, last + right + _HALF), aspect="equal")
+        self._ax.set(xlim=(-left - self._width, last + right + self._width), aspect="equal")
         self._ax.set_ylim(-self._half - below / scale, self._half + _ABOVE / scale)
         self._ax.set_axis_off()
         for text in self._ax.texts:  # the limits hold them

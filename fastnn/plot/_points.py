@@ -55,12 +55,37 @@ def draw_classes(
     return drawn
 
 
-def draw_values(ax: Axes, points: Floats, values: Floats, norm: Any, *, label: str | None) -> Any:
-    """Draw points (n, 2) or (n, 3) in the colour of their values, and a colour bar if it has a label."""
+def draw_targets(
+    ax: Axes,
+    points: Floats,
+    targets: npt.NDArray[Any],
+    names: Sequence[str],
+    *,
+    legend: bool = True,
+    label: str = "value",
+) -> list[tuple[Any, npt.NDArray[np.bool_]]]:
+    """Draw points (n, 2) or (n, 3) by class, or without names of classes by value.
+
+    Returns
+    -------
+    list of (collection, (n,) ndarray of bool)
+        The collections, and which of the points each of them holds.
+    """
+    if not names:
+        return [(draw_values(ax, points, targets, label=label), np.full(len(points), True))]
+    present = [k for k in range(len(names)) if (targets == k).any()]
+    collections = draw_classes(ax, points, targets, names, legend=legend)
+    return [(one, targets == k) for one, k in zip(collections, present, strict=True)]
+
+
+def draw_values(ax: Axes, points: Floats, values: Floats, *, norm: Any = None, label: str | None) -> Any:
+    """Draw points (n, 2) or (n, 3) in the colour of their values, and a colour bar if it has a label.
+
+    The colours are from the lowest to the highest value, or those of `norm`.
+    """
     settings: dict[str, Any] = {"c": values, "norm": norm, "cmap": "viridis", "s": marker_size(len(points))}
     settings |= {"edgecolors": [background_of(ax)], "linewidths": 0.5, "zorder": 3}
     drawn = ax.scatter(*points.T, **settings)
     if label is not None:
         ax.figure.colorbar(drawn, ax=ax, label=label)
     return drawn
-

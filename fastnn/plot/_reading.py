@@ -40,10 +40,23 @@ def as_table(X: Any, *, n_columns: int | None = None) -> Floats:
         raise ValueError(must_be("X", f"{constraint} with at least one row", f"an array of shape {rows.shape}"))
     if not np.isfinite(rows).all():
         row, column = np.argwhere(~np.isfinite(rows))[0]
-        raise ValueError(must_be("X", "finite", rows[row, column], f"It is in row {row}, column {column}."))
+        raise ValueError(must_be("X", "finite", float(rows[row, column]), f"It is in row {row}, column {column}."))
     if n_columns is not None and rows.shape[1] != n_columns:
         raise ValueError(must_be("X", f"of {n_columns} columns", f"an array of shape {rows.shape}"))
     return rows
+
+
+def finite(values: Array, what: str) -> Array:
+    """Return values of a model, such as its outputs.
+
+    Raises
+    ------
+    ValueError
+        If one is NaN or infinity; `what` names them in the text.
+    """
+    if not np.isfinite(values).all():
+        raise ValueError(must_be("model", f"one with finite {what}", "NaN or infinity", "Scale X and y to about 1."))
+    return values
 
 
 def column_names(X: Any, n: int) -> list[str]:
@@ -136,6 +149,8 @@ class Reading:
             self.targets = (targets.reshape(-1) > 0.5).astype(np.int64)
 
     def _read_foreign(self, y: Any) -> None:
+        if isinstance(self.model, type):
+            raise TypeError(must_be("model", "a fitted object", self.model, "It is a class: make an object of it."))
         try:
             given = np.asarray(y)
         except CONVERSION_ERRORS as error:  # raised by the value itself

@@ -13,6 +13,7 @@ from fastnn._figure.style import signed_map
 from fastnn._validation import as_sequence, integer, must_be, positive_integer
 from fastnn._validation.names import explained
 from fastnn.model import Model, subject_of
+from fastnn.plot._reading import finite
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure, SubFigure
@@ -57,7 +58,7 @@ def weights(
     number = integer("layer", layer, least=-len(net.layers))
     if number >= len(net.layers):
         raise ValueError(must_be("layer", f"from {-len(net.layers)} to {len(net.layers) - 1}", layer))
-    matrix = np.asarray(net.weights[number], np.float64)
+    matrix = finite(np.asarray(net.weights[number], np.float64), "weights")
     n_inputs, n_units = matrix.shape
     rows, columns = _as_shape(shape, n_inputs)
     if n_units > _MOST:

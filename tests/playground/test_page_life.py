@@ -81,3 +81,26 @@ def test_the_module_is_in_the_form_of_anywidget(tab, address):
     assert "msg:custom" in on
     assert (left, children) == ([], 0)
     assert tab.errors == []
+
+
+def test_the_name_is_there_before_the_script_has_run(tab, serve):
+    """The first paint need not wait for the script, whose heading then takes the place of the name."""
+    server = serve()
+    tab.call("Emulation.setScriptExecutionDisabled", value=True)
+    try:
+        tab.call("Page.navigate", url=server.address)
+        tab.wait("document.readyState === 'complete' && document.querySelector('.fnp-name')")
+        place = (
+            "(() => { const box = document.querySelector('%s').getBoundingClientRect(); return [box.left, box.top] })()"
+        )
+        name = tab.evaluate("document.querySelector('.fnp-name').textContent")
+        padding = tab.evaluate("parseFloat(getComputedStyle(document.querySelector('.fnp-name')).paddingLeft)")
+        top = tab.evaluate("parseFloat(getComputedStyle(document.querySelector('.fnp-name')).paddingTop)")
+    finally:
+        tab.call("Emulation.setScriptExecutionDisabled", value=False)
+    assert name == "fastnn playground"
+    open_page(tab, server.address, "seed=0.5&dataset=xor")
+    assert tab.evaluate("document.querySelectorAll('.fnp-name').length") == 0
+    left, heading = tab.evaluate(place % ".fnp h1")
+    assert abs(left + 25 - padding) < 12  # behind the two dots
+    assert abs(heading - top) < 12

@@ -22,7 +22,10 @@ from matplotlib.colors import to_rgb
 from PIL import Image
 
 from fastnn import plot
+from fastnn._figure.style import background_of, rgb, text_colour
+from fastnn.plot import _descent_animation
 from fastnn.plot._animation import chosen
+from fastnn.plot._gif import write_gif
 
 X = np.random.default_rng(0).uniform(-1.0, 1.0, (80, 2))
 XOR = ((X[:, 0] > 0) ^ (X[:, 1] > 0)).astype(np.int64)
@@ -93,6 +96,39 @@ def test_a_gif_has_all_frames_and_repeats(xor, tmp_path):
     assert (seen[0][0, -1] == 255).all()  # the background itself
 
 
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_gif_has_the_colours_of_the_house_exactly(theme, tmp_path):
+    """The paths cover few pixels beside the grey areas, whose shades would take all places of the palette."""
+    runs = {name: trained([4, 2], XOR, every=1, epochs=10, optimizer=name) for name in ("sgd", "momentum", "adam")}
+    with plot.style(theme):
+        film = plot.descent_animation(
+            runs["sgd"][0], {name: run[1] for name, run in runs.items()}, X, XOR, frames=4, resolution=11
+        )
+    film.save(tmp_path / "film.gif")
+    drawn = film._pixels(-1).reshape(-1, 3)
+    with Image.open(tmp_path / "film.gif") as image:
+        image.seek(len(film) - 1)
+        stored = np.asarray(image.convert("RGB")).reshape(-1, 3)
+    exact = [background_of(film.figure.axes[0]), rgb(text_colour(film.figure.axes[0])), *map(rgb, plot.COLORS[:3])]
+    for colour in exact:
+        where = (drawn == np.round(255 * colour)).all(axis=1)
+        assert where.sum() > 20
+        np.testing.assert_array_equal(stored[where], drawn[where])
+    assert np.abs(stored.astype(int) - drawn).mean() < 2.0
+    assert 20 < len(np.unique(stored, axis=0)) <= 96
+
+
+def test_a_gif_of_flat_colours(tmp_path):
+    """Where all pixels have colours that are kept, there are no mixtures."""
+    frames = np.zeros((2, 8, 8, 3), np.uint8)
+    frames[1, 2:4] = 255
+    write_gif(tmp_path / "film.gif", lambda k: frames[k], 2, 10, [(0.0, 0.0, 0.0), (1.0, 1.0, 1.0), (0.5, 0.5, 0.5)])
+    with Image.open(tmp_path / "film.gif") as image:
+        for k in range(2):
+            image.seek(k)
+            np.testing.assert_array_equal(np.asarray(image.convert("RGB")), frames[k])
+
+
 @pytest.mark.slow
 def test_a_gif_of_sixty_frames_is_small(tmp_path):
     model, snapshots = trained([16, 2], XOR, every=2, epochs=200)
@@ -140,7 +176,7 @@ def test_a_failed_save_leaves_the_old_file(xor, tmp_path, monkeypatch):
     film = plot.boundary_animation(*xor, X, XOR, **SMALL)
     target = tmp_path / "film.gif"
     target.write_bytes(b"old")
-    monkeypatch.setattr(film, "_image", lambda frame: 1 / 0)
+    monkeypatch.setattr(film, "_pixels", lambda frame: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         film.save(target)
     assert target.read_bytes() == b"old"
@@ -323,8 +359,8 @@ def test_heads_go_from_the_start_to_the_end(line):
 def test_the_surface_is_the_loss(line, monkeypatch):
     model, films, x, y = line
     seen = []
-    contour = plot._descent_animation._draw_surface
-    monkeypatch.setattr(plot._descent_animation, "_draw_surface", lambda *args: seen.append(args) or contour(*args))
+    contour = _descent_animation._draw_surface
+    monkeypatch.setattr(_descent_animation, "_draw_surface", lambda *args: seen.append(args) or contour(*args))
     plot.descent_animation(model, films, x, y, frames=2, resolution=5)
     ((_, axes, surface),) = seen
     for i, b in enumerate(axes[1]):

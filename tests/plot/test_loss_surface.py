@@ -10,7 +10,8 @@ from models import bits
 
 import fastnn
 from fastnn import plot
-from fastnn.plot._loss_surface import LossOf, flat, plane_through
+from fastnn.plot._loss_of import LossOf, flat
+from fastnn.plot._loss_surface import plane_through
 
 pytest.importorskip("matplotlib")
 from matplotlib.contour import ContourSet
@@ -48,8 +49,8 @@ def test_start_and_end_lie_where_the_contours_say():
     assert "slice of the loss" in ax.get_title(loc="left")
     line, start, end = ax.lines
     assert len(line.get_xdata()) == len(path)
-    loss, points = LossOf(model, X, Y), np.array([flat(*item) for item in path])
-    origin, directions, _, share = plane_through(points)
+    loss, points = LossOf(model, X, Y), np.array([flat(model, *item) for item in path])
+    origin, directions, _, share = plane_through(points, ())
     np.testing.assert_allclose(directions @ directions.T, np.eye(2), atol=1e-12)
     for drawn, k in ((start, 0), (end, -1)):
         there = origin + place_of(drawn) @ directions
@@ -94,7 +95,7 @@ def test_random_directions_without_a_path(dtype):
 def test_running_averages_do_not_hide_the_weights():
     model, _ = trained(optimizer=fastnn.Adam(0.1, ema_momentum=0.9))
     before = bits(model)
-    loss, weights = LossOf(model, X, Y), flat(model.weights, model.biases)
+    loss, weights = LossOf(model, X, Y), flat(model, model.weights, model.biases)
     plain = fastnn.Model(list(LAYERS), loss="binary_crossentropy", seed=0, dtype="float64").build(2)
     for factor in (1.0, 3.0):
         plain.weights, plain.biases = ([factor * part for part in parts] for parts in (model.weights, model.biases))
@@ -106,7 +107,7 @@ def test_paths_that_are_straight_or_stand_still():
     model, path = trained()
     w, b = path[0]
     for moved in ([(w, b), ([2 * part for part in w], b)], [(w, b), (w, b)]):
-        _, directions, _, share = plane_through(np.array([flat(*item) for item in moved]))
+        _, directions, _, share = plane_through(np.array([flat(model, *item) for item in moved]), ())
         np.testing.assert_allclose(directions @ directions.T, np.eye(2), atol=1e-12)
         assert share == pytest.approx(1.0)
         plot.loss_surface(model, X, Y, path=moved, resolution=5).savefig(io.BytesIO())

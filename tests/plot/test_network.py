@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import itertools
+import re
 
 import numpy as np
 import pytest
@@ -114,6 +116,52 @@ def test_texts_do_not_overlap():
         assert all(box.x0 >= -2 and box.x1 <= figure.bbox.x1 + 2 and box.y1 <= figure.bbox.y1 + 2 for box in boxes)
         assert figure.get_figwidth() <= 10.0
         assert figure.get_figheight() <= 5.0
+
+
+@pytest.mark.parametrize("n_rows", [1, 50])
+@pytest.mark.parametrize(
+    ("sizes", "n_features"),
+    [((2, 1), 1), ((3, 1), 2), ((16, 10), 784), ((8, 8, 8, 1), 12), ((24, 1), 24), ((4,) * 7 + (1,), 3)],
+)
+def test_numbers_lie_in_their_units(sizes, n_features, n_rows):
+    rows = np.random.default_rng(0).normal(size=(n_rows, n_features))
+    rows[0, 0] = -0.00123
+    model = net(sizes, n_features)
+    model.weights[-1][:, -1] *= 1e6
+    figure = plot.network(model, rows)
+    figure.savefig(io.BytesIO())
+    (ax,) = figure.axes
+    units = [unit.get_window_extent() for unit in artists(ax, "gid", "unit ")]
+    places = [text for text in ax.texts if re.fullmatch(r"-?[0-9.e+-]+", text.get_text())]
+    maps = n_features == 2 and n_rows > 1
+    assert len(places) == (0 if maps else sum(n for n in (n_features, *sizes) if n <= 24))
+    for text in places:
+        box = text.get_window_extent()
+        assert any(unit.x0 < box.x0 and box.x1 < unit.x1 and unit.y0 < box.y1 and box.y0 < unit.y1 for unit in units), (
+            text.get_text()
+        )
+        middle = (box.y0 + box.y1) / 2
+        assert min(abs((unit.y0 + unit.y1) / 2 - middle) for unit in units) < 2.0
+    edges = sorted({(unit.x0, unit.x1) for unit in units})
+    assert all(left[1] < right[0] for left, right in itertools.pairwise(edges))
+
+
+def test_small_axes_hold_their_texts():
+    figure = Figure(figsize=(12, 4))
+    models = [net((2, 1), 3), net((16, 10), 784), net((8, 8, 1), 12)]
+    for ax, model in zip(figure.subplots(1, 3), models, strict=True):
+        plot.network(model, np.ones((1, model.n_features)), ax=ax)
+    figure.savefig(io.BytesIO())
+    for ax in figure.axes:
+        boxes = [text.get_window_extent().padded(-1.0) for text in ax.texts if text.get_text()]
+        assert not any(a.overlaps(b) for k, a in enumerate(boxes) for b in boxes[:k])
+
+
+def test_numbers_that_would_be_too_small_are_left_out():
+    model, rows = net((40, 1), 3), np.ones((1, 3))
+    (ax,) = plot.network(model, rows, max_units=40).axes
+    assert not [text for text in ax.texts if re.fullmatch(r"-?[0-9.e+-]+", text.get_text())]
+    assert len({unit.get_facecolor() for unit in artists(ax, "gid", "unit 1")}) > 10
 
 
 @pytest.mark.filterwarnings("ignore:Stochastic Optimizer")

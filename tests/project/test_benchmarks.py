@@ -64,7 +64,8 @@ BENCHMARKS = [
 def test_there_are_benchmarks():
     modules = {suite.values[0].__module__.rsplit(".")[-1] for suite in BENCHMARKS}
     assert modules == {
-        "derivatives", "embedded", "inference", "kernels", "playground", "populations", "search", "training",
+        "derivatives", "embedded", "inference", "kernels", "pictures", "playground", "populations", "search",
+        "training",
     }  # fmt: skip
     assert {suite.__name__ for suite in suites("startup")} == {"Import", "FirstFit", "Memory"}
 

@@ -57,4 +57,6 @@ function socketModel(address) {
 }
 
 const socket = location.href.replace(/^http/, "ws").replace(/[#?].*$/, "").replace(/[^/]*$/, "socket");
-playground.render({ model: socketModel(socket), el: document.getElementById("playground") });
+const el = document.getElementById("playground");
+el.replaceChildren();
+playground.render({ model: socketModel(socket), el });
