@@ -53,7 +53,7 @@ def oracle(model, X, y, rounding):
     def product(a, b):
         return rounding(a).astype(np.float64) @ rounding(b).astype(np.float64)
 
-    inputs = [np.float64(X)]
+    inputs = [X.astype(np.float64)]
     for k, (w, b) in enumerate(zip(model.weights, model.biases, strict=True)):
         z = product(inputs[-1], w) + b
         inputs.append(z if k == len(model.weights) - 1 else np.tanh(z))
@@ -76,7 +76,7 @@ def test_outputs_and_gradients_are_those_of_rounded_operands(sizes, n):
     model = model_of(sizes)
     X, y = rows(sizes, n)
     outputs, of_weights, of_biases = oracle(model, X, y, rounded)
-    exact, exact_weights, _ = oracle(model, X, y, np.float64)
+    exact, exact_weights, _ = oracle(model, X, y, np.asarray)
     got = model.predict(X)
     assert got.dtype == np.float32
     # A number between two neighbours may be rounded the other way after another rounding of float32.
@@ -91,8 +91,8 @@ def test_the_error_of_a_product_is_within_the_bound_of_two_roundings():
     X, _ = rows((300, 1), 200)
     model = model_of((300, 40))
     w = model.weights[0]
-    exact = np.float64(X) @ w + model.biases[0]
-    size = np.abs(np.float64(X)) @ np.abs(w)
+    exact = X.astype(np.float64) @ w + model.biases[0]
+    size = np.abs(X.astype(np.float64)) @ np.abs(w)
     u = 2.0**-8  # bfloat16 has 8 bits
     error = np.abs(model.predict(X) - exact)
     assert (error <= (2 * u + u * u + 300 * 2.0**-24) * size).all()
