@@ -161,18 +161,23 @@ def remarks(section: dict[str, Any]) -> list[str]:
     return lines
 
 
+def source(section: dict[str, Any]) -> str:
+    """Return rounds, threads, machine, peaks and date of a section, as the end of a caption."""
+    start, end = section["peaks"]
+    peak = "; ".join(f"{dtype} {start[dtype] / 1e9:.0f} and {end[dtype] / 1e9:.0f}" for dtype in start)
+    return (
+        f"{plural(section['rounds'], 'interleaved round')}, {plural(section['threads'], 'thread')}, "
+        f"{section['processor']}; FMA peak at start and end, GFLOP/s: {peak}. {section['date']}."
+    )
+
+
 def caption(name: str, section: dict[str, Any]) -> str:
     """Return the explanation of the figures and their source."""
     unit = "per call (NumPy array in, NumPy array out)" if name in INFERENCES else "per step"
     if name not in INFERENCES:
         unit += " (forward, back-propagation, optimizer; Adam, float32 unless said otherwise)"
-    start, end = section["peaks"]
-    peak = "; ".join(f"{dtype} {start[dtype] / 1e9:.0f} and {end[dtype] / 1e9:.0f}" for dtype in start)
     return (
-        f"Microseconds {unit}, in brackets the ratio to fastnn's, the fastest in bold. "
-        f"Medians of {plural(section['rounds'], 'interleaved round')}, {plural(section['threads'], 'thread')}, "
-        f"{section['processor']}; "
-        f"FMA peak at start and end, GFLOP/s: {peak}. {section['date']}."
+        f"Microseconds {unit}, in brackets the ratio to fastnn's, the fastest in bold. Medians of {source(section)}"
     )
 
 
@@ -236,7 +241,8 @@ def page_part(data: dict[str, Any], figure: str | None) -> str:
         parts.append(
             "The figure has the fastest round of each library, with subnormal numbers flushed to 0 in all. A library "
             "that is more than twice as slow per operation as at a smaller width is measured again, as other work on "
-            "a processor delays threads that wait by spinning, those of PyTorch most."
+            "a processor delays threads that wait by spinning, those of PyTorch most. It is of "
+            f"{source(data['width'])}"
         )
     parts.append(
         "All samples, versions and losses are in `docs/figures/comparison.json`. These tables and that of the README "
