@@ -1,6 +1,6 @@
 """Atomic operations on shared counters, and what a thread does while it waits.
 
-Counters are entries of arrays of int64. As Python they are plain reads and writes, which is right for one thread.
+Counters are entries of arrays of int64. As Python, what reads and then writes holds a lock.
 
 ===========================================  ==================================================================
 ``atomic_add(sync, place, amount)``          adds, and returns what was there; acquires and releases
@@ -15,6 +15,7 @@ Counters are entries of arrays of int64. As Python they are plain reads and writ
 from __future__ import annotations
 
 import os
+import threading
 import time
 from typing import Any
 
@@ -23,6 +24,9 @@ from numba import types
 
 from fastnn.kernels.lang.emit import emit_intrinsic
 from fastnn.kernels.lang.simd import IS_AARCH64, IS_X86, op
+
+
+_lock = threading.Lock()  # of the Python forms: without it two threads of a team could both write 1, and wait for ever
 
 
 def _is_counters(sync: Any) -> bool:
@@ -38,8 +42,9 @@ def _emit_place(context: Any, builder: Any, sig: Any, args: Any) -> Any:
 @op(lambda sync, place, amount: types.int64(sync, types.intp, types.int64) if _is_counters(sync) else None)
 def atomic_add(sync: Any, place: int, amount: int) -> int:
     """Add to an entry; return what was there before."""
-    before = int(sync[place])
-    sync[place] = before + amount
+    with _lock:
+        before = int(sync[place])
+        sync[place] = before + amount
     return before
 
 
@@ -78,9 +83,10 @@ def _type_swap(sync: Any, place: Any, expected: Any, value: Any) -> Any:
 @op(_type_swap)
 def compare_and_swap(sync: Any, place: int, expected: int, value: int) -> bool:
     """Overwrite an entry if it is as expected; return whether it was."""
-    was_expected = bool(sync[place] == expected)
-    if was_expected:
-        sync[place] = value
+    with _lock:
+        was_expected = bool(sync[place] == expected)
+        if was_expected:
+            sync[place] = value
     return was_expected
 
 
