@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import numbers
 import reprlib
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from decimal import Decimal
@@ -311,9 +312,10 @@ def _as_numbers(value: Any, name: str, text_advice: str) -> npt.NDArray[Any]:
     """Return `value` as a plain array of booleans, integers or floats, without a copy where possible."""
     if value is None:
         raise TypeError(f"{name} is None: give an array of numbers.")
-    if isinstance(value, np.ma.MaskedArray) and np.ma.is_masked(value):
+    ma = sys.modules.get("numpy.ma")  # to import it takes some 15 ms; where nobody has, there is no masked array
+    if ma is not None and isinstance(value, ma.MaskedArray) and ma.is_masked(value):
         raise ValueError(
-            f"{name} has {np.ma.getmaskarray(value).sum()} masked values: fill them with {name}.filled(...) "
+            f"{name} has {ma.getmaskarray(value).sum()} masked values: fill them with {name}.filled(...) "
             f"or drop their rows."
         )
     try:

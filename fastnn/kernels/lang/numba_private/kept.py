@@ -9,6 +9,7 @@ is kept here is called by Python or by its address alone, so only the names in i
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import pickle
 import sys
@@ -17,6 +18,9 @@ from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
+import numba
+import numpy as np
+from numba import types
 from numba.core.caching import NullCache
 from numba.core.ccallback import CFunc
 from numba.core.compiler import CompileResult
@@ -28,15 +32,22 @@ from fastnn.kernels.lang.flags import FLAGS
 from fastnn.kernels.lang.levels import LEVEL, MADE_FOR, Level
 
 
+@functools.cache
+def _digest_of_file(name: str) -> str:
+    """Return the digest of a file of sources, as it was when it was first asked for; "" where it cannot be read."""
+    try:
+        return hashlib.sha256(Path(name).read_bytes()).hexdigest()
+    except OSError:
+        return ""
+
+
 class _CodeCache(NullCache):
     """The files of one function, one per set of types and processor or level."""
 
     def __init__(self, function: Callable[..., Any]) -> None:
         self._function = function
-        try:
-            self._source = hashlib.sha256(Path(function.__code__.co_filename).read_bytes()).hexdigest()
-        except OSError:
-            self._source = ""
+        self._source = _digest_of_file(function.__code__.co_filename)
+        self._found: dict[Any, cache.Found] = {}
 
     @property
     def cache_path(self) -> str | None:
@@ -79,9 +90,16 @@ class _CodeCache(NullCache):
             found = (None if MADE_FOR is LEVEL else cache.load(*of_level)) or cache.load_shipped(*of_level)
         return found
 
+    def must_be_compiled(self, sig: Any, target_context: Any) -> bool:
+        """Return whether there is no file; where there is one, it is held until it is loaded."""
+        found = self.read(sig, target_context)
+        if found is not None:
+            self._found[sig] = found
+        return found is None
+
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         """Return the compiled function for these types; None if it must be compiled."""
-        found = self.read(sig, target_context)
+        found = self._found.pop(sig, None) or self.read(sig, target_context)
         if found is None:
             return None
         # Prepares reference counts and all that Numba can compile. Loading needs the former at most.
@@ -118,26 +136,49 @@ class _CodeCache(NullCache):
 
 
 def _without_bitcode(cres: Any) -> tuple[Any, ...]:
-    """Take a compiled function apart: machine code, and of LLVM's form the names of what Python looks up alone."""
+    """Take a compiled function apart: machine code, and of LLVM's form the names of what Python looks up alone.
+
+    Each of the some 150 functions in a kernel has an environment, which holds the Python objects it uses: kernels use
+    none, so those without any are left out.
+    """
     (name, kind, (code, _)), fndesc, env, signature, object_mode, lifted, _, *rest = cres._reduce()
+    *rest, environments = rest
+    environments = tuple(each for each in environments if each.consts)
     defined = {function.name for function in cres.library.get_defined_functions()}
     functions = [fndesc.llvm_func_name, fndesc.llvm_cpython_wrapper_name, fndesc.llvm_cfunc_wrapper_name]
     lines = [f'define void @"{function}"() {{ unreachable }}' for function in functions if function in defined]
     lines.append(f'@"{fndesc.env_name}" = global i64 0')  # no pointer, which LLVM's versions write differently
     names = llvm.parse_assembly("\n".join(lines)).as_bitcode()
     # The text that is left empty is for `inspect_types`, and holds paths.
-    return (name, kind, (code, names)), fndesc, env, signature, object_mode, lifted, "", *rest
+    return (name, kind, (code, names)), fndesc, env, signature, object_mode, lifted, "", *rest, environments
+
+
+def _type_of(value: Any) -> Any:
+    """Return the type of an argument as `numba.typeof` does, for arrays without the import of `numpy.ma` (15 ms)."""
+    if isinstance(value, tuple):
+        return types.BaseTuple.from_types([_type_of(item) for item in value], type(value))
+    if type(value) is np.ndarray and value.flags.c_contiguous:
+        return types.Array(numba.from_dtype(value.dtype), value.ndim, "C", readonly=not value.flags.writeable)
+    return numba.typeof(value)
 
 
 class _KeptDispatcher(CPUDispatcher):
     """A compiled function that one of several processes compiles, and the others read."""
 
+    def typeof_pyval(self, val: Any) -> Any:
+        """Return the type of an argument that Numba's table of those called before lacks."""
+        if not isinstance(val, tuple | np.ndarray):
+            return super().typeof_pyval(val)
+        found = _type_of(val)
+        self._types_active_call.add(found)
+        return found
+
     def compile(self, sig: Any) -> Any:
         """Load or compile the function for these types, and return its entry point."""
         with contextlib.ExitStack() as stack:
-            if sig not in self.overloads and self._cache.read(sig, self.targetctx) is None:
+            if sig not in self.overloads and self._cache.must_be_compiled(sig, self.targetctx):
                 stack.enter_context(cache.compile_lock())
-                if self._cache.read(sig, self.targetctx) is None:
+                if self._cache.must_be_compiled(sig, self.targetctx):
                     cache.notify("compiling", self.py_func.__qualname__)
             return super().compile(sig)
 
@@ -159,9 +200,10 @@ class _KeptCFunction(CFunc):
     def compile(self) -> None:
         """Load or compile the function."""
         with contextlib.ExitStack() as stack:
-            if self._cache.read(self._sig, self._targetdescr.target_context) is None:
+            context = self._targetdescr.target_context
+            if self._cache.must_be_compiled(self._sig, context):
                 stack.enter_context(cache.compile_lock())
-                if self._cache.read(self._sig, self._targetdescr.target_context) is None:
+                if self._cache.must_be_compiled(self._sig, context):
                     cache.notify("compiling", self.__qualname__)
             super().compile()
 
