@@ -14,7 +14,7 @@ from fastnn._population.by_lane import ByLane, lane_key
 from fastnn._population.by_thread import ByThread
 from fastnn._population.sums import PopulationEngine
 from fastnn._training.net import Net
-from fastnn.kernels.nn.dispatch import works_on_rows
+from fastnn.kernels.nn.rules import ACTIVATIONS
 
 #: Most weights of a layer for which V nets in the lanes of a vector are faster than one net after the other.
 MAX_LAYER_WEIGHTS = 512
@@ -25,8 +25,9 @@ def fits_lanes(architecture: Architecture) -> bool:
     if architecture.mixed:
         return False
     last = len(architecture.activations) - 1
+    of_rows = {rule.code for rule in ACTIVATIONS if rule.rows}
     for k, (code, _) in enumerate(architecture.activations):
-        if works_on_rows(code) and not (k == last and architecture.fused_output):
+        if code in of_rows and not (k == last and architecture.fused_output):
             return False
     return all(n_in * n_out <= MAX_LAYER_WEIGHTS for n_in, n_out in pairwise(architecture.sizes))
 

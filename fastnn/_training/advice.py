@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import statistics
 from collections.abc import Sequence
 from typing import Any, TypeAlias
 
@@ -84,13 +83,13 @@ def check_losses(net: Net, rows: Rows, losses: Sequence[float]) -> None:
         return
     half = len(losses) // 2
     early, late = losses[1:half], losses[half:]  # the first epoch may be far off
-    middle = statistics.median(late)
+    middle = float(np.median(late))
     pairs = list(itertools.pairwise(late))
     rises = sum(b > a for a, b in pairs)
-    if middle < 0.99 * statistics.median(early) or 4 * rises < len(pairs):
+    if middle < 0.99 * np.median(early) or 4 * rises < len(pairs):
         return
     level = _level(net, rows, middle)
-    bounces = statistics.fmean(abs(b - a) for a, b in pairs) > BOUNCE * middle
+    bounces = np.mean([abs(b - a) for a, b in pairs]) > BOUNCE * middle
     if level > 1.0 or (bounces and level > 0.9) or (middle > 1.2 * losses[0] and level > 0.5):
         warn(
             f"the loss does not fall: in the second half of this fit it varies between {min(late):.3g} and "

@@ -7,7 +7,6 @@ nothing of the package, so every module may use it.
 from __future__ import annotations
 
 import contextlib
-import difflib
 import itertools
 import math
 import numbers
@@ -157,6 +156,8 @@ def _similar(given: str, names: Collection[str], aliases: Mapping[str, str]) -> 
         return [canonical[text]]
     found = [name for name in names if len(text) > 1 and text in letters(name)]
     if not 1 <= len(found) <= 3:
+        import difflib  # where used: errors alone need it
+
         found = [canonical[close] for close in difflib.get_close_matches(text, canonical, n=1)]
     return found
 

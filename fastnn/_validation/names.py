@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import functools
 import inspect
 import os
@@ -218,6 +217,8 @@ def _synonym(keyword: str, names: Collection[str]) -> str:
 
 def closest(name: str, known: Iterable[str], *, cutoff: float = 0.6) -> str:
     """Return the sentence with the name that is closest to another one, after a space; "" if none is close."""
+    import difflib  # where used: errors alone need it
+
     by_plain = {_plain(one): one for one in known}
     close = difflib.get_close_matches(_plain(name), by_plain, n=1, cutoff=cutoff)
     return f" Did you mean {by_plain[close[0]]!r}?" if close else ""

@@ -25,7 +25,6 @@ from numba import types
 from fastnn.kernels.lang.emit import emit_intrinsic
 from fastnn.kernels.lang.simd import IS_AARCH64, IS_X86, op
 
-
 _lock = threading.Lock()  # of the Python forms: without it two threads of a team could both write 1, and wait for ever
 
 

@@ -34,6 +34,7 @@ __all__ = [
     "CFunction",
     "alwaysinline",
     "device_function",
+    "device_function_from",
     "kernel",
     "noinline",
 ]  # fmt: skip
@@ -129,25 +130,31 @@ def _as_python(function: Callable[..., Any]) -> Callable[..., Any]:
     return run
 
 
-def _define_device_function() -> Callable[[Callable[..., Any]], Any]:
-    """Return the decorator for this process's mode."""
+def _define_device_function() -> Callable[[Callable[[], Callable[..., Any]]], Any]:
+    """Return the function that makes a device function of a maker, for this process's mode."""
     if MODE == "python":
-        return lambda function: function
+        return lambda make: make()
     if MODE == "private":
         from fastnn.kernels.lang.numba_private import deferred  # imports names that other modes may lack
 
-        return lambda function: deferred.device_function(function, FLAGS)
+        return lambda make: deferred.DeviceFunction(make, FLAGS)
     # Public, and it makes no wrapper for Python, which vectors and pointers could not pass.
-    return register_jitable(**FLAGS)
+    return lambda make: register_jitable(**FLAGS)(make())
 
 
-_device_function = _define_device_function()
+_device_function_from = _define_device_function()
 _kept = _define_kept()
 
 
 def device_function(function: Callable[..., Any]) -> Any:
     """Compile a function that only compiled code calls: it becomes part of its callers."""
-    return _device_function(function)
+    made = _device_function_from(lambda: function)
+    return made if made is function else functools.update_wrapper(made, function)
+
+
+def device_function_from(make: Callable[[], Callable[..., Any]]) -> Any:
+    """Compile the function that `make` returns, as `device_function` does; it may be called only when that is done."""
+    return _device_function_from(make)
 
 
 class CFunction:

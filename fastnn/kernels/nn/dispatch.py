@@ -1,8 +1,8 @@
 """Select a rule by its code: functions generated from the records of `rules`.
 
-The text has one branch per rule around the rule's own vector functions. It is generated once, when the entry points
-in `kernels.loop` import this module, after `fastnn` has imported the modules that register the rules; a debugger and
-the error messages of Numba show the text.
+The text has one branch per rule around the rule's own vector functions. It is generated when the entry points in
+`kernels.loop` import this module, after `fastnn` has imported the modules that register the rules, and becomes a
+function when one that calls it is compiled; a debugger and the error messages of Numba show the text.
 
 The alternative, a rule's functions as arguments of one compiled loop, is used for the losses (`lanewise_row`): there it
 saves a copy of the loop's text. For the activations it compiles one function more per rule and direction, which cost
@@ -16,7 +16,7 @@ import linecache
 from collections.abc import Mapping
 from typing import Any
 
-from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.compiler import device_function, device_function_from
 from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import (
     at,
@@ -60,11 +60,14 @@ _COMMON = {
 
 def generate(name: str, text: str, functions: Mapping[str, Any]) -> Any:
     """Return the device function `name` of a source text, which uses `functions` by their names, and `_COMMON`."""
-    filename = f"<fastnn dispatch: {name}>"
-    linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
-    namespace = {"__name__": __name__, **_COMMON, **functions}
-    exec(compile(text, filename, "exec"), namespace)
-    return device_function(namespace[name])
+    def make() -> Any:
+        filename = f"<fastnn dispatch: {name}>"
+        linecache.cache[filename] = (len(text), None, text.splitlines(keepends=True), filename)
+        namespace = {"__name__": __name__, **_COMMON, **functions}
+        exec(compile(text, filename, "exec"), namespace)
+        return namespace[name]
+
+    return device_function_from(make)
 
 
 def ladder(branches: list[tuple[int, str, list[str]]], otherwise: list[str]) -> str:

@@ -173,7 +173,7 @@ def test_a_constant_argument_makes_no_second_copy():
 
     assert both(5) == 16
     if flags.MODE == "private":
-        assert len(twice.signatures) == 1
+        assert len(twice.dispatcher.signatures) == 1
 
 
 SHUFFLE = """
