@@ -18,6 +18,7 @@ import numba
 from numba import types
 from numba.core.codegen import JITCodeLibrary
 from numba.core.compiler import CompilerBase, DefaultPassBuilder
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.compiler_machinery import register_pass
 from numba.core.registry import CPUDispatcher
 from numba.core.typed_passes import NativeLowering, NopythonRewrites
@@ -28,13 +29,20 @@ from fastnn.kernels.lang.numba_private import warn_of_public_path
 
 
 class _DeferredLibrary(JITCodeLibrary):
-    """Code of a function that is only ever linked into others: neither optimized nor made machine code."""
+    """Code of a function that is only ever linked into others: neither linked, optimized nor made machine code."""
 
-    def _optimize_final_module(self) -> None:
-        """Do nothing: the library that this one is linked into is optimized as a whole."""
+    def finalize(self) -> None:
+        """Accept nothing further.
 
-    def _finalize_final_module(self) -> None:
+        To link what this function calls is left to the entry point: as a part of each caller on the way up it would be
+        copied again and again.
+        """
         self._finalized = True
+
+    @property
+    def parts(self) -> list[Any]:
+        """Return this library and all that it needs, each once."""
+        return list(dict.fromkeys([self, *self._linking_libraries]))
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
@@ -49,7 +57,7 @@ class _LowerDeferred(NativeLowering):
         state.flags.no_compile = True
         super().run_pass(state)
         key: Any = [].append  # a dispatcher takes only built-in functions; each such method is unique
-        state.targetctx.insert_user_function(key, state["cr"].fndesc, [state.library])
+        state.targetctx.insert_user_function(key, state["cr"].fndesc, state.library.parts)
         state["cr"] = state["cr"]._replace(cfunc=key)
         return True
 
@@ -75,6 +83,16 @@ class DeferredDispatcher(CPUDispatcher):
 
     is_probe = False
     _fallback: Any = None
+
+    def compile(self, sig: Any) -> Any:
+        """Compile the function for a tuple of types, if it is not; return its key.
+
+        Numba's own method installs timers: in a chain of ten callers each of some 60,000 events would notify ten.
+        """
+        with global_compiler_lock, self._compiling_counter:
+            if sig not in self.overloads:
+                self.add_overload(self._compiler.compile(sig, None))
+            return self.overloads[sig].entry_point
 
     def get_call_template(self, args: Any, kws: Any) -> Any:
         """Resolve a call, with constants taken for plain numbers."""
