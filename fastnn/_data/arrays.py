@@ -312,7 +312,7 @@ def _as_numbers(value: Any, name: str, text_advice: str) -> npt.NDArray[Any]:
     """Return `value` as a plain array of booleans, integers or floats, without a copy where possible."""
     if value is None:
         raise TypeError(f"{name} is None: give an array of numbers.")
-    ma = sys.modules.get("numpy.ma")  # to import it takes some 15 ms; where nobody has, there is no masked array
+    ma = sys.modules.get("numpy.ma")  # its import takes some 15 ms; without it there are no masked arrays
     if ma is not None and isinstance(value, ma.MaskedArray) and ma.is_masked(value):
         raise ValueError(
             f"{name} has {ma.getmaskarray(value).sum()} masked values: fill them with {name}.filled(...) "

@@ -62,7 +62,7 @@ NAMES: tuple[PrivateName, ...] = (
     PrivateName("numba.core.codegen", "JITCodeLibrary.finalize", ("self",),
                 "overridden: such a library is neither linked, optimized nor made machine code", _COMPILE),
     PrivateName("numba.core.codegen", "JITCodeLibrary.add_linking_library", ("self", "library"),
-                "fills the list `_linking_libraries`, which is handed on to the callers", _COMPILE),
+                "fills the list `_linking_libraries`, which callers get, too", _COMPILE),
     PrivateName("numba.core.codegen", "JITCodeLibrary._finalized", None,
                 "set: such a library may be linked from now on", _COMPILE),
     PrivateName("numba.core.compiler", "CompilerBase.define_pipelines", ("self",),
