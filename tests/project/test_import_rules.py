@@ -253,6 +253,29 @@ with install_recorder("numba:compile") as recorder:
     assert loaded - CORE <= sys.stdlib_module_names
 
 
+@pytest.mark.parametrize("enabled", [True, False])
+def test_import_leaves_the_garbage_collector_as_it_was(enabled):
+    code = f"""
+import gc
+gc.{"enable" if enabled else "disable"}()
+import fastnn
+print(gc.isenabled())
+"""
+    assert run_python(code).strip() == str(enabled)
+
+
+def test_an_import_that_fails_leaves_the_garbage_collector_enabled():
+    code = """
+import gc, sys
+sys.modules["llvmlite"] = None  # as if it were not installed
+try:
+    import fastnn
+except ImportError:
+    print(gc.isenabled())
+"""
+    assert run_python(code).strip() == "True"
+
+
 def test_the_recorder_sees_a_compilation():
     """That no compilation was seen above means something only if one would have been."""
     code = """
