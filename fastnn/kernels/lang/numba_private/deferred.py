@@ -29,20 +29,13 @@ from fastnn.kernels.lang.numba_private import warn_of_public_path
 
 
 class _DeferredLibrary(JITCodeLibrary):
-    """Code of a function that is only ever linked into others: neither linked, optimized nor made machine code."""
+    """Code of a function that is only ever linked into others: neither optimized nor made machine code."""
 
-    def finalize(self) -> None:
-        """Accept nothing further.
+    def _optimize_final_module(self) -> None:
+        """Do nothing: the library that this one is linked into is optimized as a whole."""
 
-        To link what this function calls is left to the entry point: as a part of each caller on the way up it would be
-        copied again and again.
-        """
+    def _finalize_final_module(self) -> None:
         self._finalized = True
-
-    @property
-    def parts(self) -> list[Any]:
-        """Return this library and all that it needs, each once."""
-        return list(dict.fromkeys([self, *self._linking_libraries]))
 
 
 @register_pass(mutates_CFG=True, analysis_only=False)
@@ -57,7 +50,7 @@ class _LowerDeferred(NativeLowering):
         state.flags.no_compile = True
         super().run_pass(state)
         key: Any = [].append  # a dispatcher takes only built-in functions; each such method is unique
-        state.targetctx.insert_user_function(key, state["cr"].fndesc, state.library.parts)
+        state.targetctx.insert_user_function(key, state["cr"].fndesc, [state.library])
         state["cr"] = state["cr"]._replace(cfunc=key)
         return True
 
