@@ -294,7 +294,7 @@ def leading_dimension(n: int, dtype: Any) -> int:
     """Return the row stride of a matrix of n columns: whole vectors, or whole panels of `linalg.gemm`, or one more.
 
     A panel is two vectors wide. Where both fit into a cache line, rows of an odd number of vectors would put every
-    second row of it into two lines (AVX2, float32, 784-1000-1000-10: a step takes a fifth longer).
+    second row of it into two lines (AVX2, float32: predictions of 784-1024-1024-10 take a tenth longer).
 
     A first-level cache picks the set by address bits 6 to 11, so rows at a stride of a multiple of 1 KiB use
     a quarter of the sets or fewer (measured in float32, 128x2048x2048: 159 without, 217 GFLOP/s with).
