@@ -6,8 +6,13 @@ from __future__ import annotations
 SLICE = 0.05
 #: Maximum number of epochs per slice.
 MAX_EPOCHS = 256
-#: Seconds of training steps by which one thread and all threads are compared; the faster is kept.
+#: Seconds of training steps by one thread that are compared with those of all threads; the faster is kept.
 TRIAL = 0.001
+#: Seconds and steps of all threads after which they count as slower if no slice of them has been faster.
+LONGEST_TRIAL, MOST_STEPS = 0.002, 8
+#: Seconds by which the slices of a trial of all threads last longer than their steps: threads are woken, and parameters
+#: move to the caches of other processors. In later slices, of `SLICE` seconds, this is nothing.
+ENTRY = 0.0002
 #: Seconds of training steps by one thread before the first comparison: a shorter training is not worth its cost.
 FIRST_TRIAL = 0.02
 #: Seconds per step below which more than one thread is never faster.
@@ -23,8 +28,10 @@ FIRST_RETRY, LAST_RETRY = 0.05, 0.5
 class SliceTuner:
     """Choose steps per slice and number of threads by timing the slices of the run itself.
 
-    One thread runs for `TRIAL` seconds (at first `FIRST_TRIAL`), then all threads do; the faster configuration is kept,
-    and the comparison is repeated, as the load of the machine may have changed. Results do not depend on the choice.
+    One thread runs for `TRIAL` seconds (at first `FIRST_TRIAL`), then all threads do, in slices that become twice as
+    long until one of them is faster per step, or none has been for `LONGEST_TRIAL` seconds and `MOST_STEPS` steps. The
+    faster configuration is kept, and the comparison is repeated, as the load of the machine may have changed. Results
+    do not depend on the choice.
 
     Parameters
     ----------
@@ -58,8 +65,7 @@ class SliceTuner:
         """Return threads and steps of the next slice; a short one where it only starts the threads."""
         if not self._is_warm:
             return self._current, max(1, self._count // 8)
-        # A trial of all threads has several slices, so that it can end early.
-        return self._current, max(1, self._count // 4) if self._is_trial and self._current > 1 else self._count
+        return self._current, self._count
 
     def epochs(self, n_steps: int) -> int:
         """Return how many epochs of `n_steps` steps fit in a slice, from 1 to `MAX_EPOCHS`."""
@@ -78,19 +84,30 @@ class SliceTuner:
         self._steps[n_threads] += steps
         spent, each = self._seconds[n_threads], seconds / steps
         self._each = each
+        if self._is_trial and not self._to_try:
+            self._compare(n_threads, steps, each)
+            return
         self._count = max(1, min(self._count * 4, round((TRIAL if self._is_trial else SLICE) / each)))
-        if self._is_trial and self._to_try:
+        if self._is_trial:
             if spent >= self._serial:
                 self._is_trial = spent / self._steps[n_threads] >= MIN_STEP
-                self._current = self._to_try.pop(0) if self._is_trial else n_threads
+                if self._is_trial:
+                    self._current = self._to_try.pop(0)
+                    self._count = max(1, self._count // 4)  # the comparison can end early
                 self._is_warm = not self._is_trial
-        elif self._is_trial:
-            one = self._each_alone()
-            if spent >= TRIAL or each > CLEARLY * one:
-                self._current = n_threads if spent / self._steps[n_threads] < one else 1
-                self._is_trial = False
         elif len(self._candidates) > 1 and spent > max(self._patience, 200 * each):
             self._patience = min(2 * self._patience, LAST_RETRY)
             self._serial = TRIAL
             self._start_trial()
             self._count = max(1, round(TRIAL / each))  # bounds the cost of a trial of the slower one
+
+    def _compare(self, n_threads: int, steps: int, each: float) -> None:
+        """Decide after a slice of all threads, given its seconds per step, or double the next one."""
+        one = self._each_alone()
+        longest = self._seconds[n_threads] >= LONGEST_TRIAL and self._steps[n_threads] >= MOST_STEPS
+        if each < one:
+            self._is_trial = False
+        elif longest or each > CLEARLY * one + ENTRY / steps:
+            self._current, self._is_trial = 1, False
+        else:
+            self._count *= 2

@@ -58,7 +58,7 @@ class InferencePlan:
         rounded = None
         if architecture.mixed:
             copies = Arena(architecture.rounded_dtype)
-            copies.take(n_threads * BLOCK_DEPTH * BLOCK_WIDTH * lanes)  # blocks come first
+            copies.take(2 * n_threads * BLOCK_DEPTH * BLOCK_WIDTH * lanes)  # blocks come first
             take_rounded_weights(copies, architecture, table)
             of_inputs = architecture.rounded_dimensions()[:-1]
             table["rounded_input"] = [copies.take(n_threads * tile_rows * ld) for ld in of_inputs]
@@ -69,14 +69,15 @@ class InferencePlan:
         self._n_out = architecture.sizes[-1]
         self._dtype = dtype
         self._flops_per_row = architecture.flops_per_row(training=False)
-        # Between slices late workers take part and KeyboardInterrupt is raised.
-        self._slice_rows = tables.round_up(max(1, limits.work_per_slice // self._flops_per_row), tile_rows)
+        # Between slices late workers take part and KeyboardInterrupt is raised. All threads have as many whole tiles.
+        self._of_a_slice = n_threads * tile_rows
+        self._slice_rows = tables.round_up(max(1, limits.work_per_slice // self._flops_per_row), self._of_a_slice)
         net, none = self._net, (readonly(np.empty((0, 0), dtype)), np.empty((0, 0), dtype))
         self._workers = InferenceWorkers(
             n_threads - 1,
             lambda mailbox, number: predict_kernel(*net, *none, tile_rows, mailbox, n_threads - 1, number),
         )
-        self._last = 0.0
+        self._last = -math.inf  # a clock may start at 0
 
     def __call__(self, features: np.ndarray) -> np.ndarray | NotFinite | None:
         """Return the outputs (n, O) of the net, as `NotFinite` if one is; None if a feature is NaN or infinite.
@@ -94,9 +95,11 @@ class InferencePlan:
                 return outputs
             return NotFinite(outputs) if status else None
         finite = True
-        for first in range(0, n, self._slice_rows):
-            part = slice(first, first + self._slice_rows)
-            status = self._run(features[part], outputs[part], self._slice_rows)
+        n_slices = -(-n // self._slice_rows)
+        slice_rows = tables.round_up(-(-n // n_slices), self._of_a_slice)  # the last one is no short rest
+        for first in range(0, n, slice_rows):
+            part = slice(first, first + slice_rows)
+            status = self._run(features[part], outputs[part], slice_rows)
             self._workers.mailbox[STALE] = 0
             if not status:
                 return None

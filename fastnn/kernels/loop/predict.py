@@ -16,8 +16,8 @@ from fastnn.kernels.lang.barrier import SPINS, SYNC_SIZE, barrier
 from fastnn.kernels.lang.compiler import device_function, kernel
 from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import address, at, lanes, pointer_to
-from fastnn.kernels.linalg.gemm import gemm
-from fastnn.kernels.linalg.microkernel import nothing
+from fastnn.kernels.linalg.gemm import FETCH_DEPTH, gemm
+from fastnn.kernels.linalg.microkernel import Stream, nothing, tile_rows
 from fastnn.kernels.linalg.rounding import round_pairs_of_rows, round_row
 from fastnn.kernels.loop.addressing import elements, whole_vectors
 from fastnn.kernels.loop.forward_backward import copy_row, forward, forward_layer, round_input
@@ -30,8 +30,9 @@ from fastnn.kernels.tables import Layer, Table
 RUN = 4
 #: Rows of a prediction in mixed precision up to which W is rounded block by block instead of as a whole.
 MOST_FEW = 32
-#: Block of W that is rounded at once then: rows, an even number, and vectors of columns.
-BLOCK_DEPTH, BLOCK_WIDTH = 64, 8
+#: Block of W that is rounded at once then: rows, whose words are enough for tiles with prefetching, and vectors of
+#: columns.
+BLOCK_DEPTH, BLOCK_WIDTH = 2 * FETCH_DEPTH, 4
 
 # Entries of the mailbox; it begins with the counters of a barrier.
 FEATURES = SYNC_SIZE  # addresses of the arrays, and their number of rows
@@ -64,7 +65,7 @@ class Net(NamedTuple):
     """Arrays of a prediction besides features and outputs."""
 
     params: NDArray[Any]  # (P,)
-    rounded: NDArray[Any] | None  # as in State; begins with a block (BLOCK_DEPTH, BLOCK_WIDTH vectors) per thread
+    rounded: NDArray[Any] | None  # as in State; begins with two blocks (BLOCK_DEPTH, BLOCK_WIDTH vectors) per thread
     layers: Table[Layer]  # (L,)
     work: NDArray[Any]  # a (V, V) block of scratch per thread, then buffers of `tile_rows` rows per thread
     tile_rows: int  # whole vectors
@@ -82,11 +83,10 @@ def forward_rows(net: Net, features: Pointer, outputs: Pointer, n: int, n_thread
     copied = first.narrow or first.ld_in > whole_vectors(first.n_in, v)
     if net.rounded is not None and first.n_in % v > 0:  # vectors that are rounded would reach beyond each row
         copied = True
-    step = max(v, min(net.tile_rows, whole_vectors((n + n_threads - 1) // n_threads, v)))
-    n_tiles = (n + step - 1) // step
-    for tile in range(thread * n_tiles // n_threads, (thread + 1) * n_tiles // n_threads):
-        row = tile * step
-        rows = min(step, n - row)
+    n_vectors = (n + v - 1) // v
+    end = min(n, (thread + 1) * n_vectors // n_threads * v)
+    for row in range(thread * n_vectors // n_threads * v, end, net.tile_rows):
+        rows = min(net.tile_rows, end - row)
         x = at(features, row * first.n_in)
         if not is_finite_run(x, rows * first.n_in):
             return False
@@ -191,16 +191,28 @@ def product_of_columns(net: Net, rounded: Any, layer: Layer, x: Pointer, ld_x: i
         ld_a = layer.ld_rounded_in
         a = at(rounded, layer.rounded_input + row * ld_a)
         width = BLOCK_WIDTH * lanes(x)
-        block = at(rounded, thread * width * BLOCK_DEPTH)
+        block = at(rounded, 2 * thread * width * BLOCK_DEPTH)
+        # While a block is multiplied, its tiles fetch the next one, each as many rows as it has itself, some times.
+        height = tile_rows(block)
+        fetched = max(1, n // height) * height
         for j in range(begin, end, width):
             n_columns = min(width, end - j)
             for k in range(0, layer.n_in, BLOCK_DEPTH):
                 depth = min(BLOCK_DEPTH, layer.n_in - k)
-                round_pairs_of_rows(at(net.params, layer.w + k * ld + j), ld, depth, n_columns, block, width)
+                w = at(net.params, layer.w + k * ld + j)
+                round_pairs_of_rows(w, ld, depth, n_columns, block, width)
                 init, ld_init = (at(z, j), ld) if k > 0 else (at(net.params, bias + j), 0)
+                after = k + depth
+                following = at(net.params, layer.w + after * ld + j)
+                n_following = min(BLOCK_DEPTH, layer.n_in - after)
+                if n_following == 0 and j + width < end:
+                    following = at(net.params, layer.w + j + width)
+                    n_following = min(BLOCK_DEPTH, layer.n_in)
+                groups = (n_following + fetched - 1) // fetched
                 gemm(
                     at(a, elements(k, rounded)), ld_a, 1, block, width, init, ld_init, at(z, j), ld,
-                    n, n_columns, elements(depth, rounded), nothing(z), nothing(z),
+                    n, n_columns, elements(depth, rounded),
+                    Stream(following, ld, fetched * ld, groups), nothing(z),
                 )  # fmt: skip
 
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 
 _I32 = ir.IntType(32)
 _UPPER = 0xFFFF0000
+_SIGN, _EXPONENT = 0x80000000, 0x7F800000
 
 
 class _BFloat(ir.Type):
@@ -57,6 +58,11 @@ class _BFloat(ir.Type):
 
     def __hash__(self) -> int:
         return hash(_BFloat)
+
+
+def _bfloat16_vector(n: int) -> ir.Type:
+    """Return the LLVM type of n bfloat16 numbers, which were typed as integers before LLVM 16."""
+    return ir.VectorType(_BFloat() if llvm.llvm_version_info[0] >= 16 else ir.IntType(16), n)
 
 
 def is_word_pointer(p: Any) -> bool:
@@ -76,14 +82,25 @@ def _constant(vt: ir.VectorType, value: int) -> ir.Constant:
 def _emit_rounded(builder: Any, v: Any) -> Any:
     """Generate the words whose upper halves are the bfloat16 numbers nearest to float32 numbers, ties to even.
 
-    The lower halves hold what is left over. A NaN stays one.
+    The lower halves hold what is left over. A NaN stays one, a subnormal number becomes zero: so does the instruction.
     """
     vt = v.type
     bits = builder.bitcast(v, words_of(vt))
     last = builder.and_(builder.lshr(bits, _constant(vt, 16)), _constant(vt, 1))
     nearest = builder.add(bits, builder.add(last, _constant(vt, 0x7FFF)))
     quiet = builder.or_(bits, _constant(vt, 0x400000))
-    return builder.select(builder.fcmp_unordered("uno", v, v), quiet, nearest)
+    result = builder.select(builder.fcmp_unordered("uno", v, v), quiet, nearest)
+    is_subnormal = builder.icmp_unsigned("==", builder.and_(bits, _constant(vt, _EXPONENT)), _constant(vt, 0))
+    return builder.select(is_subnormal, builder.and_(bits, _constant(vt, _SIGN)), result)
+
+
+def _emit_both(builder: Any, low: Any, high: Any) -> Any:
+    """Generate 2 V numbers of 16 bits, `low` before `high`, rounded by the instruction VCVTNE2PS2BF16."""
+    n = low.type.count
+    numbers = emit_intrinsic(
+        builder, f"llvm.x86.avx512bf16.cvtne2ps2bf16.{32 * n}", _bfloat16_vector(2 * n), [high, low]
+    )
+    return builder.bitcast(numbers, ir.VectorType(ir.IntType(16), 2 * n))
 
 
 def _emit_words(builder: Any, first: Any, second: Any) -> Any:
@@ -95,7 +112,24 @@ def _emit_words(builder: Any, first: Any, second: Any) -> Any:
 
 def emit_pairs(builder: Any, first: Any, second: Any) -> Any:
     """Generate the words of two vectors of float32, lane by lane."""
+    if HAS_BFLOAT16:
+        n = first.type.count
+        both = _emit_both(builder, second, first)
+        mixed = emit_shuffle(builder, both, both, [i // 2 + i % 2 * n for i in range(2 * n)])
+        return builder.bitcast(mixed, words_of(first.type))
     return _emit_words(builder, _emit_rounded(builder, first), _emit_rounded(builder, second))
+
+
+def _emit_neighbours(builder: Any, low: Any, high: Any) -> Any:
+    """Generate the words of 2 V float32 numbers in a row, of which `low` holds the first V."""
+    n = low.type.count
+    if HAS_BFLOAT16:
+        both = _emit_both(builder, low, high)
+        swapped = emit_shuffle(builder, both, both, [i ^ 1 for i in range(2 * n)])
+        return builder.bitcast(swapped, words_of(low.type))
+    low, high = _emit_rounded(builder, low), _emit_rounded(builder, high)
+    first, second = (emit_shuffle(builder, low, high, list(range(start, 2 * n, 2))) for start in (0, 1))
+    return _emit_words(builder, first, second)
 
 
 def emit_add_products(builder: Any, a: list[Any], b: list[Any], total: dict[tuple[int, int], Any]) -> Any:
@@ -124,18 +158,20 @@ def _emit_halves(builder: Any, words: Any, vt: ir.VectorType) -> tuple[Any, Any]
 
 def _emit_dot(builder: Any, total: Any, a: Any, b: Any) -> Any:
     """Generate the instruction VDPBF16PS."""
-    # The lanes of its operands were typed as integers before LLVM 16.
-    operand = ir.VectorType(_BFloat(), 32) if llvm.llvm_version_info[0] >= 16 else words_of(total.type)
+    # Before LLVM 16 its operands were words.
+    operand = _bfloat16_vector(32) if llvm.llvm_version_info[0] >= 16 else words_of(total.type)
     operands = [total, *(builder.bitcast(words, operand) for words in (a, b))]
     return emit_intrinsic(builder, "llvm.x86.avx512bf16.dpbf16ps.512", total.type, operands)
 
 
 def rounded(x: Any) -> Any:
-    """Return float32 numbers rounded to the nearest bfloat16 number, ties to even, as float32."""
+    """Return float32 numbers rounded to the nearest bfloat16 number, ties to even, as float32; subnormal ones as 0."""
     x = np.ascontiguousarray(x, np.float32)
     bits = x.view(np.uint32)
     nearest = bits + np.uint32(0x7FFF) + ((bits >> np.uint32(16)) & np.uint32(1))
-    return (np.where(np.isnan(x), bits | np.uint32(0x400000), nearest) & np.uint32(_UPPER)).view(np.float32)
+    result = np.where(np.isnan(x), bits | np.uint32(0x400000), nearest)
+    result = np.where(bits & np.uint32(_EXPONENT), result, bits & np.uint32(_SIGN))
+    return (result & np.uint32(_UPPER)).view(np.float32)
 
 
 def pairs(first: Any, second: Any) -> Any:
@@ -199,9 +235,7 @@ def _lower_store_row(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     p, low, high = args
     n = low.type.count
     if is_word_pointer(sig.args[0]):
-        low, high = _emit_rounded(builder, low), _emit_rounded(builder, high)
-        first, second = (emit_shuffle(builder, low, high, list(range(start, 2 * n, 2))) for start in (0, 1))
-        _emit_store(builder, _emit_words(builder, first, second), p)
+        _emit_store(builder, _emit_neighbours(builder, low, high), p)
     else:
         _emit_store(builder, _emit_upper(builder, low), p)
         _emit_store(builder, _emit_upper(builder, high), p, ir.Constant(ir.IntType(64), n))
