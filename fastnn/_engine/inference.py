@@ -11,8 +11,8 @@ import numpy as np
 from fastnn._data.rows import readonly
 from fastnn._engine.architecture import Architecture, layer_table
 from fastnn._engine.inference_workers import InferenceWorkers
-from fastnn._engine.limits import INFERENCE_LIMITS, WORKSPACE_LIMITS, InferenceLimits
-from fastnn._engine.workspace import Arena, batch_tile_rows, take_rounded_weights
+from fastnn._engine.limits import INFERENCE_LIMITS, InferenceLimits
+from fastnn._engine.workspace import Arena, take_rounded_weights
 from fastnn.kernels import tables
 from fastnn.kernels.lang.compiler import JIT_DISABLED
 from fastnn.kernels.lang.simd import n_lanes
@@ -49,7 +49,8 @@ class InferencePlan:
         table = layer_table(architecture, training=False)
         # Whole vectors for narrow layers, and whole tiles of the products: a smaller last tile fetches nothing ahead.
         block = math.lcm(TILE_ROWS, lanes)
-        tile_rows = batch_tile_rows(WORKSPACE_LIMITS.max_batch_tile, 2 * max(lds) * dtype.itemsize, 1, block)
+        most = max(64, limits.tile_bytes // (2 * max(lds) * dtype.itemsize))
+        tile_rows = tables.round_up(min(limits.tile_rows, most), block)
         arena = Arena(dtype)
         arena.take(n_threads * lanes * lanes)  # scratch comes first
         buffers = [arena.take(n_threads * tile_rows * ld) for ld in lds]

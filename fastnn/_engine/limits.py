@@ -60,10 +60,14 @@ class WorkspaceLimits:
 
 @dataclass(frozen=True, kw_only=True)
 class InferenceLimits:
-    """From what work on predictions are shared with other threads; none of these changes a bit.
+    """How predictions are cut, and from what work on they are shared with other threads; none of these changes a bit.
 
     Parameters
     ----------
+    tile_rows : int
+        Rows that pass all layers together, at most: the weights are read once for all of them.
+    tile_bytes : int
+        Inputs and outputs of a layer for so many rows at most, from 64 rows on.
     work_for_a_worker : int
         Floating-point operations of a prediction from which on workers take part that are awake (5 us of one core).
     work_for_threads : int
@@ -80,6 +84,8 @@ class InferenceLimits:
         Number of rows whose arithmetic takes as long as reading the weights.
     """
 
+    tile_rows: int = 256
+    tile_bytes: int = 4 * 1024 * 1024
     work_for_a_worker: int = 500_000
     work_for_threads: int = WORK_FOR_THREADS
     work_to_wait_for: int = 20_000_000

@@ -32,6 +32,16 @@ NETS = [
 ]
 
 
+@pytest.fixture(autouse=True, scope="module")
+def settled():
+    """Wait until the threads of earlier tests have ended, which they do some time after their last job."""
+    since, n = time.monotonic(), count_threads()
+    while time.monotonic() < since + 1.5 * threads.IDLE:
+        time.sleep(0.05)
+        if count_threads() != n:
+            since, n = time.monotonic(), count_threads()
+
+
 @pytest.fixture(autouse=True)
 def before(monkeypatch):
     """Return the number of threads before the test; helpers of one test are gone before the next."""

@@ -27,7 +27,8 @@ FORMS = [np.uint32, np.float32]
 #: Numbers whose rounding is special: ties, carries into the exponent, overflow, subnormals, zeros, infinities, NaN.
 SPECIAL = np.array(
     [0x3F808000, 0x3F818000, 0x3F808001, 0x3F7FFFFF, 0x7F7F8000, 0x7F7F7FFF, 0xFF7FFFFF, 0x00000001, 0x00008001,
-     0x007FFFFF, 0x807FFFFF, 0x00800000, 0x00808000, 0x80000000, 0x7F800000, 0xFF800000, 0x7FC00000, 0x7F800001, 0x7FFFFFFF, 0xFFFFFFFF],
+     0x007FFFFF, 0x807FFFFF, 0x00800000, 0x00808000, 0x80000000, 0x7F800000, 0xFF800000,
+     0x7FC00000, 0x7F800001, 0x7FFFFFFF, 0xFFFFFFFF],
     np.uint32,
 )  # fmt: skip
 
