@@ -12,6 +12,7 @@ from llvmlite import ir
 from numba import types
 
 from fastnn.kernels.lang.compiler import device_function, noinline
+from fastnn.kernels.lang.emit import emit_opaque, rows_from
 from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import (
     N_REGISTERS,
@@ -69,7 +70,7 @@ def _make_block(rows: int, columns: int) -> Any:
         def multiples(stride: Any, count: int) -> list[Any]:
             return [builder.mul(stride, ir.Constant(word, i)) for i in range(count)]
 
-        x_rows, w_columns = multiples(x_row, rows), multiples(w_column, columns)
+        x_rows, w_columns = rows_from(builder, x_row, rows), rows_from(builder, w_column, columns)
         init_places = [builder.add(a, b) for a in multiples(init_row, rows) for b in multiples(init_column, columns)]
         y_places = [builder.add(a, b) for a in multiples(y_row, rows) for b in multiples(y_column, columns)]
         begin = [emit_load(builder, builder.gep(init, [place]), vt) for place in init_places]
@@ -79,16 +80,16 @@ def _make_block(rows: int, columns: int) -> Any:
         builder.position_at_end(loop)
         k, x_now, w_now = builder.phi(word), builder.phi(x.type), builder.phi(w.type)
         totals = [builder.phi(vt) for _ in grid]
-        of_columns = [emit_load(builder, builder.gep(w_now, [place]), vt) for place in w_columns]
+        of_columns = [emit_load(builder, column, vt) for column in w_columns(w_now)]
         after = []
-        for i in range(rows):
-            of_row = emit_load(builder, builder.gep(x_now, [x_rows[i]]), vt)
+        for i, row in enumerate(x_rows(x_now)):
+            of_row = emit_load(builder, row, vt)
             after += [emit_fma(builder, of_row, of_columns[j], totals[i * columns + j]) for j in range(columns)]
         next_k = builder.add(k, ir.Constant(word, 1))
         for phi, first, following in (
             (k, ir.Constant(word, 0), next_k),
-            (x_now, x, builder.gep(x_now, [x_k])),
-            (w_now, w, builder.gep(w_now, [w_k])),
+            (x_now, x, emit_opaque(builder, builder.gep(x_now, [x_k]))),
+            (w_now, w, emit_opaque(builder, builder.gep(w_now, [w_k]))),
             *zip(totals, begin, after, strict=True),
         ):
             phi.add_incoming(first, before)

@@ -11,6 +11,7 @@ from llvmlite import ir
 from numba import types
 
 from fastnn.kernels.lang.compiler import device_function
+from fastnn.kernels.lang.emit import emit_opaque, rows_from
 from fastnn.kernels.lang.simd import (
     IS_AARCH64,
     N_REGISTERS,
@@ -154,7 +155,7 @@ def _make_tile(
                 place = builder.gep(base, [builder.add(offset, number(j * n))])
                 emit_prefetch(builder, place)
 
-        row_offset = [builder.mul(number(i), a_row) for i in range(height)]
+        rows_of_a = rows_from(builder, a_row, height)
 
         def add_products(total: dict[Any, Any], b_row: Any, a_of_row: Callable[[int], Any]) -> dict[Any, Any]:
             """Generate the sums plus the products of one row of B with the element of A of each row, a vector."""
@@ -174,12 +175,13 @@ def _make_tile(
 
         def one_step(b_row: Any, a_column: Any, total: dict[Any, Any]) -> Any:
             """Generate one k of any A, whose elements are loaded into all lanes."""
+            elements = rows_of_a(a_column)
 
             def a_of_row(i: int) -> Any:
-                return broadcast(builder, builder.load(builder.gep(a_column, [row_offset[i]])), vt)
+                return broadcast(builder, builder.load(elements[i]), vt)
 
             after = add_products(total, b_row, a_of_row)
-            return builder.gep(b_row, [ldb]), builder.gep(a_column, [a_k]), after
+            return builder.gep(b_row, [ldb]), emit_opaque(builder, builder.gep(a_column, [a_k])), after
 
         def lane(v: Any, place: int) -> Any:
             """Generate a vector of one lane of another, which becomes a part of the multiply-add on AArch64."""
@@ -187,7 +189,7 @@ def _make_tile(
 
         def steps_along_rows(b_row: Any, a_column: Any, total: dict[Any, Any]) -> Any:
             """Generate n steps of an A with a_k = 1, from one vector of each of its rows."""
-            a_rows = [load_operand(builder, builder.gep(a_column, [row_offset[i]]), vt) for i in range(height)]
+            a_rows = [load_operand(builder, row, vt) for row in rows_of_a(a_column)]
             for k in range(n):
                 total = add_products(total, b_row, lambda i, k=k: lane(a_rows[i], k))  # type: ignore[misc]
                 b_row = builder.gep(b_row, [ldb])
@@ -377,19 +379,20 @@ def _lower_dots(context: Any, builder: Any, sig: Any, args: Any) -> Any:
     vector = sig.return_type
     vt, n, ip, i32 = llvm_vector(vector), vector.lanes, ir.IntType(64), ir.IntType(32)
     zero = ir.Constant(vt, [0.0] * n)
-    offsets = [builder.mul(ir.Constant(ip, i), ld) for i in range(n)]
+    rows_of_x = rows_from(builder, ld, n)
     before = builder.block
     loop, done = builder.append_basic_block("columns"), builder.append_basic_block("done")
     builder.cbranch(builder.icmp_signed(">", depth, ir.Constant(ip, 0)), loop, done)
     builder.position_at_end(loop)
-    j = builder.phi(ip)
+    j, column = builder.phi(ip), builder.phi(x.type)
     totals = [builder.phi(vt) for _ in range(n)]
     weights = load_operand(builder, builder.gep(w, [j]), vt)
-    column = builder.gep(x, [j])
     next_j = builder.add(j, ir.Constant(ip, n))
     j.add_incoming(ir.Constant(ip, 0), before)
     j.add_incoming(next_j, loop)
-    x_vectors = (load_operand(builder, builder.gep(column, [offset]), vt) for offset in offsets)
+    column.add_incoming(x, before)
+    column.add_incoming(emit_opaque(builder, builder.gep(column, [ir.Constant(ip, n)])), loop)
+    x_vectors = (load_operand(builder, row, vt) for row in rows_of_x(column))
     if of_words:
         begin = {(i, 0): total for i, total in enumerate(totals)}
         after = list(emit_add_products(builder, list(x_vectors), [weights], begin).values())
