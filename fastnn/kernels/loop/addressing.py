@@ -18,6 +18,13 @@ def whole_vectors(n: int, v: int) -> int:
 
 
 @device_function
+def share_of_rows(n: int, v: int, n_threads: int, thread: int) -> Any:
+    """Return the first row of a thread's share of n rows, and the one after its last; blocks of v rows stay whole."""
+    blocks = (n + v - 1) // v
+    return thread * blocks // n_threads * v, min(n, (thread + 1) * blocks // n_threads * v)
+
+
+@device_function
 def elements(n: int, rounded: Any) -> int:
     """Return the elements that n neighbours along a sum fill in `State.rounded`."""
     per = numbers_per_element(at(rounded, 0))

@@ -15,7 +15,7 @@ from fastnn.kernels.lang.simd import at, broadcast, cast_like, lanes, load_scala
 from fastnn.kernels.lang.struct_pointer import by_reference
 from fastnn.kernels.linalg.gemm import gemm
 from fastnn.kernels.linalg.microkernel import nothing
-from fastnn.kernels.loop.addressing import scratch_of, whole_vectors
+from fastnn.kernels.loop.addressing import scratch_of, share_of_rows, whole_vectors
 from fastnn.kernels.loop.forward_backward import (
     Batch,
     backward_product,
@@ -37,12 +37,6 @@ PRODUCT = 1  # J^T v of each row, v being the row of `Data.targets`
 JACOBIAN = 2  # J of each row, from the outputs down, output by output
 TANGENT = 3  # J u of each row, u being the row of `Data.targets`
 JACOBIAN_UPWARDS = 4  # J of each row, from the inputs up, feature by feature
-
-
-@device_function
-def rows_per_tile(n: int, tile_rows: int, n_threads: int, v: int) -> int:
-    """Return the rows that a thread processes together: fewer than `tile_rows` where threads would be idle."""
-    return max(v, min(tile_rows, whole_vectors((n + n_threads - 1) // n_threads, v)))
 
 
 @device_function
@@ -203,11 +197,9 @@ def run_rows(state: State, plan: Plan, data: Data, what: int, top: int, below: i
     x = at(state.work, below + row * first.ld_in)
     y = at(state.work, last.output + row * last.ld_out)
     delta = at(state.work, last.delta + row * last.ld_out)
-    step = rows_per_tile(n, tile_rows, n_threads, lanes(scratch))
-    n_tiles = (n + step - 1) // step
-    for tile in range(thread * n_tiles // n_threads, (thread + 1) * n_tiles // n_threads):
-        place = tile * step
-        rows = min(step, n - place)
+    begin, end = share_of_rows(n, lanes(scratch), n_threads, thread)
+    for place in range(begin, end, tile_rows):
+        rows = min(tile_rows, end - place)
         forward_up_to(state, plan, data, place, top, row, rows, scratch)
         write_rows(y, last.ld_out, at(outputs, place * last.n_out), last.n_out, rows, last.n_out)
         if what == PRODUCT:
@@ -281,11 +273,9 @@ def run_losses(state: State, plan: Plan, data: Data, below: int, tile_rows: int,
     row = thread * tile_rows
     x = at(state.work, below + row * first.ld_in)
     each = Batch(cast_like(scratch, 1.0), step_key(0, 0))
-    step = rows_per_tile(n, tile_rows, n_threads, lanes(scratch))
-    n_tiles = (n + step - 1) // step
-    for tile in range(thread * n_tiles // n_threads, (thread + 1) * n_tiles // n_threads):
-        place = tile * step
-        rows = min(step, n - place)
+    begin, end = share_of_rows(n, lanes(scratch), n_threads, thread)
+    for place in range(begin, end, tile_rows):
+        rows = min(tile_rows, end - place)
         forward_up_to(state, plan, data, place, top, row, rows, scratch)
         if plan.layers[top].n_out <= lanes(scratch):
             block_losses(state, plan, data, each, place - row, row, rows, thread)

@@ -18,7 +18,7 @@ from fastnn.kernels.lang.struct_pointer import by_reference
 from fastnn.kernels.loop.addressing import scratch_of
 from fastnn.kernels.loop.derivatives import products, write_rows
 from fastnn.kernels.loop.forward_backward import backward_product, copy_row, gather
-from fastnn.kernels.loop.output_gradient import tiles_of
+from fastnn.kernels.loop.output_gradient import rows_of_thread
 from fastnn.kernels.loop.train import refresh_all, wait
 from fastnn.kernels.loop.update import gradient_tile, stored_tile
 from fastnn.kernels.nn.jets import activate_jets, activate_jets_backward
@@ -87,10 +87,9 @@ def run_forward(state: State, plan: Plan, data: Data, directions: Any, order: in
     scratch = scratch_of(state, plan, thread)
     for done in range(0, n, stride):
         part = min(stride, n - done)
-        begin, end = tiles_of(plan, part, thread)
-        for tile in range(begin, end):
-            row = tile * plan.layout.batch_tile
-            rows = min(plan.layout.batch_tile, part - row)
+        begin, end = rows_of_thread(state, plan, part, thread)
+        for row in range(begin, end, plan.layout.batch_tile):
+            rows = min(plan.layout.batch_tile, end - row)
             place = done + row
             forward_tile(state, plan, data, directions, order, place, row, stride, rows, scratch)
             y = at(state.work, last.output + row * ld)
@@ -148,10 +147,9 @@ def run_backward(state: State, plan: Plan, data: Data, directions: Any, order: i
         return ABORTED
     for done in range(0, n, stride):
         part = min(stride, n - done)
-        begin, end = tiles_of(plan, part, thread)
-        for tile in range(begin, end):
-            row = tile * plan.layout.batch_tile
-            rows = min(plan.layout.batch_tile, part - row)
+        begin, end = rows_of_thread(state, plan, part, thread)
+        for row in range(begin, end, plan.layout.batch_tile):
+            rows = min(plan.layout.batch_tile, end - row)
             place = done + row
             if again:
                 forward_tile(state, plan, data, directions, order, place, row, stride, rows, scratch)

@@ -12,9 +12,9 @@ from typing import Any
 from fastnn.kernels.lang.barrier import any_nonfinite
 from fastnn.kernels.lang.compiler import device_function, kernel, noinline
 from fastnn.kernels.lang.fp_control import flush_subnormals, restore_control
-from fastnn.kernels.lang.simd import at, cast_like
+from fastnn.kernels.lang.simd import at, cast_like, lanes
 from fastnn.kernels.lang.struct_pointer import by_reference
-from fastnn.kernels.loop.addressing import scratch_of
+from fastnn.kernels.loop.addressing import scratch_of, share_of_rows
 from fastnn.kernels.loop.derivatives import backward_from, write_rows
 from fastnn.kernels.loop.forward_backward import Batch, copy_row, forward_with_dropout, gather
 from fastnn.kernels.loop.train import Step, refresh_all, update_weights, wait
@@ -34,11 +34,9 @@ def forward_tile(state: State, plan: Plan, data: Data, key: Any, place: int, row
 
 
 @device_function
-def tiles_of(plan: Plan, rows: int, thread: int) -> Any:
-    """Return the first tile of a thread's share of some rows, and the one after its last."""
-    n_tiles = (rows + plan.layout.batch_tile - 1) // plan.layout.batch_tile
-    n_threads = plan.layout.n_threads
-    return thread * n_tiles // n_threads, (thread + 1) * n_tiles // n_threads
+def rows_of_thread(state: State, plan: Plan, n: int, thread: int) -> Any:
+    """Return the first row of a thread's share of n rows, and the one after its last."""
+    return share_of_rows(n, lanes(at(state.work, 0)), plan.layout.n_threads, thread)
 
 
 @device_function
@@ -51,10 +49,9 @@ def run_forward(state: State, plan: Plan, data: Data, outputs: Any, thread: int)
     key = step_key(plan.run.seed, plan.progress[0].steps_done)
     for done in range(0, n, layout.chunk):
         part = min(layout.chunk, n - done)
-        begin, end = tiles_of(plan, part, thread)
-        for tile in range(begin, end):
-            row = tile * layout.batch_tile
-            rows = min(layout.batch_tile, part - row)
+        begin, end = rows_of_thread(state, plan, part, thread)
+        for row in range(begin, end, layout.batch_tile):
+            rows = min(layout.batch_tile, end - row)
             forward_tile(state, plan, data, key, done + row, row, rows, thread)
             y = at(state.work, last.output + row * last.ld_out)
             write_rows(y, last.ld_out, at(outputs, (done + row) * last.n_out), last.n_out, rows, last.n_out)
@@ -96,10 +93,9 @@ def run_backward(state: State, plan: Plan, data: Data, again: bool, below: int, 
         return ABORTED
     for done in range(0, n, layout.chunk):
         part = min(layout.chunk, n - done)
-        begin, end = tiles_of(plan, part, thread)
-        for tile in range(begin, end):
-            row = tile * layout.batch_tile
-            rows = min(layout.batch_tile, part - row)
+        begin, end = rows_of_thread(state, plan, part, thread)
+        for row in range(begin, end, layout.batch_tile):
+            rows = min(layout.batch_tile, end - row)
             place = done + row
             if again:
                 forward_tile(state, plan, data, key, place, row, rows, thread)

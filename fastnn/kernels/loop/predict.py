@@ -19,7 +19,7 @@ from fastnn.kernels.lang.simd import address, at, lanes, pointer_to
 from fastnn.kernels.linalg.gemm import FETCH_DEPTH, gemm
 from fastnn.kernels.linalg.microkernel import Stream, nothing, tile_rows
 from fastnn.kernels.linalg.rounding import round_pairs_of_rows, round_row
-from fastnn.kernels.loop.addressing import elements, whole_vectors
+from fastnn.kernels.loop.addressing import elements, share_of_rows, whole_vectors
 from fastnn.kernels.loop.forward_backward import copy_row, forward, forward_layer, round_input
 from fastnn.kernels.maths.isfinite import is_finite_run
 from fastnn.kernels.nn.dispatch import activate, is_zero_at_zero, works_on_rows
@@ -83,9 +83,8 @@ def forward_rows(net: Net, features: Pointer, outputs: Pointer, n: int, n_thread
     copied = first.narrow or first.ld_in > whole_vectors(first.n_in, v)
     if net.rounded is not None and first.n_in % v > 0:  # vectors that are rounded would reach beyond each row
         copied = True
-    n_vectors = (n + v - 1) // v
-    end = min(n, (thread + 1) * n_vectors // n_threads * v)
-    for row in range(thread * n_vectors // n_threads * v, end, net.tile_rows):
+    first_row, end = share_of_rows(n, v, n_threads, thread)
+    for row in range(first_row, end, net.tile_rows):
         rows = min(net.tile_rows, end - row)
         x = at(features, row * first.n_in)
         if not is_finite_run(x, rows * first.n_in):

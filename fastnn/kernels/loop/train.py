@@ -17,7 +17,7 @@ from fastnn.kernels.lang.fp_control import flush_subnormals, restore_control
 from fastnn.kernels.lang.protocols import Pointer
 from fastnn.kernels.lang.simd import at, broadcast, cast_like, lanes, load, mask_tail, sum_lanes
 from fastnn.kernels.lang.struct_pointer import by_reference
-from fastnn.kernels.loop.addressing import row_at
+from fastnn.kernels.loop.addressing import row_at, share_of_rows
 from fastnn.kernels.loop.forward_backward import Batch, batch_tile
 from fastnn.kernels.loop.update import (
     accumulate_grad_norm,
@@ -247,10 +247,9 @@ def batch_phase(state: State, plan: Plan, data: Data, step: Step, sync: Any, thr
     sums = BatchSums(0.0, 0.0, 0.0)
     for done in range(0, step.rows, layout.chunk):
         part = min(layout.chunk, step.rows - done)
-        n_tiles = (part + layout.batch_tile - 1) // layout.batch_tile
-        for tile in range(thread * n_tiles // layout.n_threads, (thread + 1) * n_tiles // layout.n_threads):
-            row = tile * layout.batch_tile
-            rows = min(layout.batch_tile, part - row)
+        first, end = share_of_rows(part, lanes(at(state.work, 0)), layout.n_threads, thread)
+        for row in range(first, end, layout.batch_tile):
+            rows = min(layout.batch_tile, end - row)
             batch_tile(state, plan, data, step.batch, step.place + done, row, rows, thread)
         if not wait(plan, sync, thread):
             return ABORTED, sums
