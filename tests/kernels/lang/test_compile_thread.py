@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import threading
@@ -34,6 +35,39 @@ def test_it_runs_in_another_thread_with_room_for_deep_recursion():
     assert in_compile_thread(threading.get_ident) != threading.get_ident()
     assert in_compile_thread(deep, 900) == 900
     assert threading.stack_size() == before
+
+
+def test_meanwhile_garbage_is_collected_rarely():
+    before = gc.get_threshold()
+    entered, may_end = threading.Event(), threading.Event()
+
+    def long_job():
+        entered.set()
+        assert may_end.wait(60)
+        return gc.get_threshold()
+
+    thread = threading.Thread(target=in_compile_thread, args=(long_job,))
+    thread.start()
+    assert entered.wait(60)
+    assert in_compile_thread(gc.get_threshold) == (compile_thread.COLLECTION_THRESHOLD, *before[1:])
+    assert gc.get_threshold() == (compile_thread.COLLECTION_THRESHOLD, *before[1:])  # the other job is running
+    may_end.set()
+    thread.join()
+    assert gc.get_threshold() == before
+
+
+@pytest.mark.parametrize("threshold", [0, 10**6])
+def test_thresholds_of_the_user_are_kept(threshold):
+    before = gc.get_threshold()
+    gc.set_threshold(threshold)
+    try:
+        kept = gc.get_threshold()
+        assert in_compile_thread(gc.get_threshold) == kept
+        assert gc.get_threshold() == kept
+        in_compile_thread(gc.set_threshold, 12345)
+        assert gc.get_threshold()[0] == 12345
+    finally:
+        gc.set_threshold(*before)
 
 
 def test_within_such_a_thread_calls_are_direct():
