@@ -159,8 +159,9 @@ class Outputs:
 
     def __call__(self, worker: Worker, one: dict[str, Any]) -> None:
         """Record the difference and, if it is too large, an error."""
+        outputs = np.asarray(worker.ask("run")).reshape(self.reference.shape)  # the first call may compile
         start = time.perf_counter()
-        outputs = np.asarray(worker.ask("run")).reshape(self.reference.shape)
+        worker.ask("run")
         self.seconds = time.perf_counter() - start
         one["differs"] = float(np.max(np.abs(outputs - self.reference)) / np.max(np.abs(self.reference)))
         if not one["differs"] <= self.limit:

@@ -72,7 +72,8 @@ class InferencePlan:
         self._flops_per_row = architecture.flops_per_row(training=False)
         # Between slices late workers take part and KeyboardInterrupt is raised. All threads have as many whole tiles.
         self._of_a_slice = n_threads * tile_rows
-        self._slice_rows = tables.round_up(max(1, limits.work_per_slice // self._flops_per_row), self._of_a_slice)
+        work = limits.work_per_slice * n_threads
+        self._slice_rows = tables.round_up(max(1, work // self._flops_per_row), self._of_a_slice)
         net, none = self._net, (readonly(np.empty((0, 0), dtype)), np.empty((0, 0), dtype))
         self._workers = InferenceWorkers(
             n_threads - 1,

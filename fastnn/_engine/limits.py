@@ -67,7 +67,7 @@ class InferenceLimits:
     tile_rows : int
         Rows that pass all layers together, at most: the weights are read once for all of them.
     tile_bytes : int
-        Inputs and outputs of a layer for so many rows at most, from 64 rows on.
+        Inputs and outputs of a layer for these rows, at most; there are 64 rows at least.
     work_for_a_worker : int
         Floating-point operations of a prediction from which on workers take part that are awake (5 us of one core).
     work_for_threads : int
@@ -77,7 +77,7 @@ class InferenceLimits:
     wait_for_workers : float
         Seconds for which it waits.
     work_per_slice : int
-        Operations after which Python is given control, for Ctrl-C (20 ms of one core).
+        Operations of each thread after which Python is given control, for Ctrl-C (20 ms of one core).
     series_seconds : float
         Predictions that follow each other within this time are a series, for which workers are kept awake.
     rows_per_weight_read : int
