@@ -129,11 +129,11 @@ def round_deltas(rounded: Any, layer: Layer, delta: Pointer, row: int, rows: int
 
 
 @device_function
-def forward_product(params: Any, rounded: Any, layer: Layer, x: Pointer, ld_x: int, row: int, rows: int,
-                    scratch: Pointer, z: Pointer) -> None:  # fmt: skip
+def product(params: Any, rounded: Any, layer: Layer, x: Pointer, ld_x: int, row: int, rows: int, scratch: Pointer,
+            z: Pointer) -> None:  # fmt: skip
     """Overwrite rows at `z` with x W + b; of a narrow layer whole blocks of V rows. The rest is as for `forward_layer`.
 
-    In mixed precision the input is rounded first, which overwrites its copies.
+    In mixed precision `x` is not read, but its copies.
     """
     bias = at(params, layer.bias)
     v = lanes(z)
@@ -145,7 +145,6 @@ def forward_product(params: Any, rounded: Any, layer: Layer, x: Pointer, ld_x: i
         else:
             gemm(x, ld_x, 1, w, layer.ld_out, bias, 0, z, layer.ld_out, rows, n, layer.n_in, nothing(z), nothing(z))
     else:
-        round_input(rounded, layer, x, ld_x, row, rows)
         ld = layer.ld_rounded_in
         a = at(rounded, layer.rounded_input + row * ld)
         w = at(rounded, layer.rounded_w)
@@ -154,6 +153,15 @@ def forward_product(params: Any, rounded: Any, layer: Layer, x: Pointer, ld_x: i
             narrow_products(w, layer, bias, a, ld, whole_vectors(depth, v), rows, scratch, z)
         else:
             gemm(a, ld, 1, w, layer.ld_out, bias, 0, z, layer.ld_out, rows, n, depth, nothing(z), nothing(z))
+
+
+@device_function
+def forward_product(params: Any, rounded: Any, layer: Layer, x: Pointer, ld_x: int, row: int, rows: int,
+                    scratch: Pointer, z: Pointer) -> None:  # fmt: skip
+    """Compute what `product` does; in mixed precision the input is rounded first, which overwrites its copies."""
+    if rounded is not None:
+        round_input(rounded, layer, x, ld_x, row, rows)
+    product(params, rounded, layer, x, ld_x, row, rows, scratch, z)
 
 
 @device_function
@@ -186,11 +194,27 @@ def forward(params: Any, work: Any, rounded: Any, layers: Table[Layer], x: Point
     row, rows : first of the rows in the outputs of the layers, which are overwritten, and their number
     scratch : (V, V), overwritten
     """
+    if rounded is not None:
+        round_input(rounded, layers[0], x, ld_x, row, rows)
     for k in range(layers.size):
         layer = layers[k]
-        forward_layer(params, work, rounded, layer, x, ld_x, row, rows, scratch)
-        x = at(work, layer.output + row * layer.ld_out)
+        y = at(work, layer.output + row * layer.ld_out)
+        z = at(work, layer.preactivation + row * layer.ld_out) if layer.preactivation >= 0 else y
+        product(params, rounded, layer, x, ld_x, row, rows, scratch, z)
+        x = y
         ld_x = layer.ld_out
+        if rounded is None:
+            activate_output(layer.activation, layer.alpha, layer.function, z, y, ld_x, rows, layer.n_out)
+        else:
+            # What is rounded is in the first-level cache.
+            for r in range(0, rows, lanes(x)):
+                part = min(lanes(x), rows - r)
+                outputs = at(y, r * ld_x)
+                activate_output(
+                    layer.activation, layer.alpha, layer.function, at(z, r * ld_x), outputs, ld_x, part, layer.n_out
+                )
+                if k + 1 < layers.size:
+                    round_input(rounded, layers[k + 1], outputs, ld_x, row + r, part)
 
 
 @device_function
