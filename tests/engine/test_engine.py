@@ -834,6 +834,17 @@ def test_pace_keeps_to_the_faster_number_of_threads(seconds):
     assert share(timed(SliceTuner(1), {1: seconds}), 1) == 1
 
 
+@pytest.mark.parametrize("seconds", [2e-5, 3e-4, 1e-3])
+def test_what_a_slice_costs_besides_its_steps_does_not_decide(seconds):
+    # All threads must be woken, and the parameters move to their caches: of a slice of one step that is a large part.
+    pace, done = SliceTuner(2), {1: 0, 2: 0}
+    for _ in range(200):
+        n_threads, steps = pace.next()
+        done[n_threads] += steps
+        pace.learn(n_threads, steps, steps * seconds if n_threads == 1 else 2e-4 + 0.6 * steps * seconds)
+    assert done[2] > 0.9 * sum(done.values())
+
+
 @pytest.mark.parametrize(("seconds", "steps"), [(1e-6, 100_000), (1e-5, 1900), (1e-4, 190), (1e-3, 19)])
 def test_short_steps_and_short_trainings_start_no_thread(seconds, steps):
     pace = SliceTuner(2)

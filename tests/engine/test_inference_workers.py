@@ -116,6 +116,27 @@ def test_large_predictions_are_made_in_slices(dtype):
     assert made.predict(x, 2) is None
 
 
+@pytest.mark.parametrize("n", [2000, 2049, 4096])
+def test_slices_are_even_and_give_each_thread_whole_tiles(n, monkeypatch):
+    plan = inference.InferencePlan(
+        architecture((5, 7, 3)), engine(architecture((5, 7, 3))).params, 2, replace(ALL_HELP, work_per_slice=40_000)
+    )
+    sizes = []
+
+    def record(features, outputs, rows):
+        sizes.append(len(features))
+        outputs[:] = 0
+        return inference.FINITE_OUTPUTS
+
+    monkeypatch.setattr(plan, "_run", record)
+    plan(np.zeros((n, 5), np.float32))
+    assert sum(sizes) == n
+    assert len(sizes) > 1
+    assert len(set(sizes[:-1])) == 1
+    assert sizes[0] % (2 * plan._tile_rows) == 0
+    assert sizes[0] - sizes[-1] < len(sizes) * 2 * plan._tile_rows
+
+
 @pytest.mark.parametrize("n", [1, 8, 64])
 def test_what_is_not_finite_is_found_by_whoever_reads_it(n, dtype):
     made = helped(architecture((20, 300, 3), dtype=dtype), 2)
