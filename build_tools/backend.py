@@ -113,7 +113,9 @@ def compiled_code(package: Path, wanted: Sequence[str] | None, dtypes: Sequence[
 
         def run(*arguments: Any, **variables: str) -> str:
             kept = {name: value for name, value in os.environ.items() if not name.startswith(("NUMBA_", "FASTNN_"))}
-            kept |= {"PYTHONPATH": str(package), "PYTHONDONTWRITEBYTECODE": "1", "FASTNN_CACHE_DIR": str(shipped)}
+            # pip puts what the build requires on PYTHONPATH.
+            path = os.pathsep.join(filter(None, [str(package), os.environ.get("PYTHONPATH")]))
+            kept |= {"PYTHONPATH": path, "PYTHONDONTWRITEBYTECODE": "1", "FASTNN_CACHE_DIR": str(shipped)}
             command = [sys.executable, str(HERE / "compile_kernels.py"), *map(str, arguments)]
             return subprocess.run(
                 command, env=kept | variables, cwd=temporary, check=True, stdout=subprocess.PIPE, text=True

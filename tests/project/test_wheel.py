@@ -133,6 +133,16 @@ def test_an_unknown_level_is_an_error(backend, tmp_path):
         backend.compiled_code(ROOT, ["x86-64-v9"], ["float32"])
 
 
+def test_compiling_finds_what_pip_installs_for_a_build(backend, tmp_path, monkeypatch):
+    # pip names it in PYTHONPATH, by a folder with this file; the interpreter is that of the user's environment.
+    mark = tmp_path / "mark"
+    (tmp_path / "sitecustomize.py").write_text(f"open({str(mark)!r}, 'w').close()\n", encoding="utf-8")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(SystemExit):
+        backend.compiled_code(ROOT, ["none of these"], ["float32"])
+    assert mark.exists()
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(JIT_DISABLED or bool(missing(CACHE_NAMES)), reason="no code is kept")
 @pytest.mark.parametrize("level", LEVELS, ids=lambda level: level.name)
