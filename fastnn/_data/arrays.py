@@ -312,10 +312,11 @@ def _as_numbers(value: Any, name: str, text_advice: str) -> npt.NDArray[Any]:
     """Return `value` as a plain array of booleans, integers or floats, without a copy where possible."""
     if value is None:
         raise TypeError(f"{name} is None: give an array of numbers.")
-    ma = sys.modules.get("numpy.ma")  # its import takes some 15 ms; without it there are no masked arrays
-    if ma is not None and isinstance(value, ma.MaskedArray) and ma.is_masked(value):
+    # Its import takes some 15 ms; without it there are no masked arrays. Another thread may be importing it.
+    masked = getattr(sys.modules.get("numpy.ma"), "MaskedArray", None)
+    if masked is not None and isinstance(value, masked) and np.ma.is_masked(value):
         raise ValueError(
-            f"{name} has {ma.getmaskarray(value).sum()} masked values: fill them with {name}.filled(...) "
+            f"{name} has {np.ma.getmaskarray(value).sum()} masked values: fill them with {name}.filled(...) "
             f"or drop their rows."
         )
     try:

@@ -31,6 +31,9 @@ SPENT = 0.01
 MIN_EPOCHS = 6
 #: Mean relative change of the loss from epoch to epoch, from which on it oscillates.
 BOUNCE = 0.03
+#: The loss of the second half over that of the first one, below which it falls, and below which it does so even if it
+#: oscillates above that of a constant prediction.
+LOWER, CLEARLY_LOWER = 0.99, 0.75
 
 
 def check_scale(net: Net, rows: Rows) -> None:
@@ -86,10 +89,13 @@ def check_losses(net: Net, rows: Rows, losses: Sequence[float]) -> None:
     middle = float(np.median(late))
     pairs = list(itertools.pairwise(late))
     rises = sum(b > a for a, b in pairs)
-    if middle < 0.99 * np.median(early) or 4 * rises < len(pairs):
+    share = middle / np.median(early)
+    if share < CLEARLY_LOWER or rises == 0:
         return
     level = _level(net, rows, middle)
     bounces = np.mean([abs(b - a) for a, b in pairs]) > BOUNCE * middle
+    if (share < LOWER or 4 * rises < len(pairs)) and not (bounces and level > 1.0):
+        return
     if level > 1.0 or (bounces and level > 0.9) or (middle > 1.2 * losses[0] and level > 0.5):
         warn(
             f"the loss does not fall: in the second half of this fit it varies between {min(late):.3g} and "

@@ -1,10 +1,12 @@
 import datetime
 import math
 import re
+import sys
 import tracemalloc
 from dataclasses import FrozenInstanceError
 from decimal import Decimal
 from fractions import Fraction
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -272,6 +274,11 @@ REFUSED = {
     "signalling nan": ([[Decimal("sNaN")]], ValueError, "X holds a number that float64 cannot represent"),
     "decimal nan": ([[Decimal("NaN")]], ValueError, "X holds nan at row 0, column 0"),
 }
+
+
+def test_another_thread_may_be_importing_masked_arrays(monkeypatch):
+    monkeypatch.setitem(sys.modules, "numpy.ma", ModuleType("numpy.ma"))  # as far as its import has come
+    np.testing.assert_array_equal(features([[1.0, 2.0]]), [[1.0, 2.0]])
 
 
 @pytest.mark.parametrize("case", REFUSED)

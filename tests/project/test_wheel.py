@@ -134,7 +134,7 @@ def test_an_unknown_level_is_an_error(backend, tmp_path):
 
 
 def test_compiling_finds_what_pip_installs_for_a_build(backend, tmp_path, monkeypatch):
-    # pip names it in PYTHONPATH, by a folder with this file; the interpreter is that of the user's environment.
+    # pip names it in PYTHONPATH, by a folder with this file; the interpreter is the one that runs pip.
     mark = tmp_path / "mark"
     (tmp_path / "sitecustomize.py").write_text(f"open({str(mark)!r}, 'w').close()\n", encoding="utf-8")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))

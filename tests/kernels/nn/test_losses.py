@@ -178,14 +178,15 @@ def test_poisson_is_right_up_to_overflow_and_infinite_beyond(dtype):
     wide = np.float64 if dtype == np.float32 else np.longdouble
     last = float(np.log(np.finfo(dtype).max))
     u = np.array([[last - 1e-3, last - 1.5, 0.0, -0.99 * last, -2 * last, -1e30, last + 0.1, 1e30]]).T.astype(dtype)
-    for value, gradient in (
-        run(ids.POISSON, u, np.ones_like(u), norm=1.0, dtype=dtype),
-        run_block(ids.POISSON, np.resize(u, (8, 1))[: n_lanes(dtype)], np.ones((n_lanes(dtype), 1)),
-                  np.ones(n_lanes(dtype)), 1.0, dtype),
-    ):  # fmt: skip
+    lanes = n_lanes(dtype)
+    block, ones = np.resize(u, (lanes, 1)), np.ones((lanes, 1))
+    for rows, (value, gradient) in (
+        (u, run(ids.POISSON, u, np.ones_like(u), norm=1.0, dtype=dtype)),
+        (block, run_block(ids.POISSON, block, ones, ones[:, 0], 1.0, dtype)),
+    ):
         with np.errstate(over="ignore"):
-            rate = np.exp(u[: len(value), 0].astype(wide)).astype(dtype).astype(wide)
-        np.testing.assert_allclose(value, rate - u[: len(value), 0], rtol=4 * np.finfo(dtype).eps)
+            rate = np.exp(rows[:, 0].astype(wide)).astype(dtype).astype(wide)
+        np.testing.assert_allclose(value, rate - rows[:, 0], rtol=4 * np.finfo(dtype).eps)
         np.testing.assert_allclose(gradient[:, 0], rate - 1, rtol=4 * np.finfo(dtype).eps)
 
 
