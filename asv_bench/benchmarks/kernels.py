@@ -113,7 +113,11 @@ def updates(optimizer: int, rates: Any, arrays: Any, count: int) -> None:
 class Products:
     """Products of a layer by its numbers of inputs and outputs, with one thread."""
 
-    params = (DTYPES, ["forward", "gradient", "backward"], ["32x16x16", "128x32x16", "128x784x128", "128x64x10", "64x1024x1024"])
+    params = (
+        DTYPES,
+        ["forward", "gradient", "backward"],
+        ["32x16x16", "128x32x16", "128x784x128", "128x64x10", "64x1024x1024"],
+    )
     param_names = ("dtype", "product", "batch x inputs x outputs")
     unit = "x the time at the FMA peak"
     timeout = 300
