@@ -8,8 +8,9 @@ SLICE = 0.05
 MAX_EPOCHS = 256
 #: Seconds of training steps by one thread that are compared with those of all threads; the faster is kept.
 TRIAL = 0.001
-#: Seconds and steps of all threads after which they count as slower if no slice of them has been faster.
-LONGEST_TRIAL, MOST_STEPS = 0.002, 8
+#: Seconds and steps of all threads after which they count as slower if no slice of them has been faster; of long steps
+#: `ENTRY` is a small part after `LAST_TRIAL` seconds, however few they are.
+LONGEST_TRIAL, MOST_STEPS, LAST_TRIAL = 0.002, 8, 0.01
 #: Seconds by which the slices of a trial of all threads last longer than their steps: threads are woken, and parameters
 #: move to the caches of other processors. In later slices, of `SLICE` seconds, this is nothing.
 ENTRY = 0.0002
@@ -104,7 +105,8 @@ class SliceTuner:
     def _compare(self, n_threads: int, steps: int, each: float) -> None:
         """Decide after a slice of all threads, given its seconds per step, or double the next one."""
         one = self._each_alone()
-        longest = self._seconds[n_threads] >= LONGEST_TRIAL and self._steps[n_threads] >= MOST_STEPS
+        spent = self._seconds[n_threads]
+        longest = spent >= LAST_TRIAL or (spent >= LONGEST_TRIAL and self._steps[n_threads] >= MOST_STEPS)
         if each < one:
             self._is_trial = False
         elif longest or each > CLEARLY * one + ENTRY / steps:

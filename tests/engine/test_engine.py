@@ -868,6 +868,13 @@ def test_a_comparison_costs_little(slower):
     assert 0.0 < wasted < max(4e-4, 20 * slower * 2e-5)
 
 
+@pytest.mark.parametrize("seconds", [0.02, 1.0])
+def test_a_comparison_of_long_steps_takes_one(seconds):
+    asked = timed(SliceTuner(2), {1: seconds, 2: 1.2 * seconds}, slices=20)
+    assert [n for n, _ in asked].count(2) <= 2  # one that starts the threads, and one that is compared
+    assert (2, 1) in asked
+
+
 def test_threads_that_come_late_end_the_comparison():
     pace = SliceTuner(2)
     while pace.next()[0] == 1:
