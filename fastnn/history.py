@@ -34,6 +34,21 @@ def less_is_better(name: str) -> bool | None:
     return False if name.endswith(_MORE_IS_BETTER) else True if name.endswith(_LESS_IS_BETTER) else None
 
 
+def pandas_for_frames() -> Any:
+    """Return the module pandas, for `to_frame`.
+
+    Raises
+    ------
+    ImportError
+        If it is not installed.
+    """
+    try:
+        import pandas
+    except ImportError:
+        raise ImportError('to_frame needs pandas, which is not installed: pip install "fastnn-mlp[pandas]".') from None
+    return pandas
+
+
 class History:
     """The record of a training, in the shape that Keras gives it.
 
@@ -264,12 +279,7 @@ class History:
         ImportError
             If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError:
-            raise ImportError(
-                'to_frame needs pandas, which is not installed: pip install "fastnn-mlp[pandas]".'
-            ) from None
+        pd = pandas_for_frames()
         return pd.DataFrame(self._history, index=pd.Index(self._epoch, dtype="int64", name="epoch"), dtype="float64")
 
     def plot(self, *, axes: Any = None, yscale: str = "linear") -> Any:

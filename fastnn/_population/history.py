@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from fastnn._validation import shown
 from fastnn.callbacks import Callback
-from fastnn.history import NO_METRICS
+from fastnn.history import NO_METRICS, pandas_for_frames
 
 Numbers: TypeAlias = npt.NDArray[np.float64]
 
@@ -95,11 +95,7 @@ class PopulationHistory:
         ImportError
             If pandas is not installed.
         """
-        try:
-            import pandas as pd
-        except ImportError:
-            hint = 'pip install "fastnn-mlp[pandas]"'
-            raise ImportError(f"to_frame needs pandas, which is not installed: {hint}.") from None
+        pd = pandas_for_frames()
         rows = pd.MultiIndex.from_product([range(len(self)), range(len(self.stopped))], names=["epoch", "net"])
         frame = pd.DataFrame({name: values.ravel() for name, values in self.history.items()}, rows, dtype="float64")
         return frame[frame["loss"].notna()] if self.history else frame

@@ -89,12 +89,13 @@ def check_losses(net: Net, rows: Rows, losses: Sequence[float]) -> None:
     middle = float(np.median(late))
     pairs = list(itertools.pairwise(late))
     rises = sum(b > a for a, b in pairs)
-    share = middle / np.median(early)
-    if share < CLEARLY_LOWER or rises == 0:
+    before = float(np.median(early))
+    falls = middle < LOWER * before or 4 * rises < len(pairs)
+    if rises == 0 or (falls and (before <= 0.0 or middle < CLEARLY_LOWER * before)):
         return
     level = _level(net, rows, middle)
     bounces = np.mean([abs(b - a) for a, b in pairs]) > BOUNCE * middle
-    if (share < LOWER or 4 * rises < len(pairs)) and not (bounces and level > 1.0):
+    if falls and not (bounces and level > 1.0):
         return
     if level > 1.0 or (bounces and level > 0.9) or (middle > 1.2 * losses[0] and level > 0.5):
         warn(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -204,3 +205,18 @@ def test_warnings_can_be_hidden_and_made_errors():
         strict.fit(X * 1e6, y)
     assert strict.history.epoch == []
     assert len(strict.fit(X, y)) == 1  # nothing is left locked
+
+
+@pytest.mark.parametrize(
+    ("losses", "is_warned"),
+    [
+        ([9.0, 8, 9, 8, 9, 7, 9, 6, 7.5, 8], True),  # a little lower, but far above a constant prediction, and wild
+        ([9.0, 8, 9, 8, 9, 4, 5, 4, 5, 4], False),  # half as high
+        ([0.0] * 10, False),
+        ([-0.5, -0.6, -0.5, -0.6, -0.5, -1.1, -0.9, -1.2, -1.0, -1.3], False),  # negative ones fall, too
+    ],
+)
+def test_losses_that_fall_are_no_reason_for_a_warning(losses, is_warned, monkeypatch):
+    monkeypatch.setattr(advice, "_level", lambda net, rows, loss: 3.0)
+    net = SimpleNamespace(optimizer=Adam())
+    assert len(warned(lambda: advice.check_losses(net, None, losses))) == is_warned

@@ -41,8 +41,8 @@ def rows_from(builder: ir.IRBuilder, stride: Any, n: int) -> Callable[[Any], lis
     of_group = [offset(i) for i in range(group, n, group)]
 
     def rows(first: Any) -> list[Any]:
-        begins = [first, *(emit_opaque(builder, builder.gep(first, [offset])) for offset in of_group)]
-        addresses = [p for begin in begins for p in (begin, *(builder.gep(begin, [offset]) for offset in in_group))]
+        begins = [first, *(emit_opaque(builder, builder.gep(first, [place])) for place in of_group)]
+        addresses = [p for begin in begins for p in (begin, *(builder.gep(begin, [place]) for place in in_group))]
         return addresses[:n]
 
     return rows

@@ -43,7 +43,7 @@ TILE_ROWS = 8 if N_REGISTERS == 32 else 6
 #: The same of a product of words, whose halves take registers, too, where they are widened.
 TILE_ROWS_OF_WORDS = 8 if N_REGISTERS == 32 else 4
 #: Whether full tiles take elements of A from vectors that are loaded whole. AArch64 multiplies by one lane of a vector,
-#: while a load into all lanes occupies a vector unit and, in the loop over k, waits for the address of the one before.
+#: while a load into all lanes occupies a vector unit.
 #: Smaller tiles gain nothing: the latency of their few sums is the bound.
 BY_ELEMENT = IS_AARCH64
 

@@ -156,15 +156,6 @@ def product(params: Any, rounded: Any, layer: Layer, x: Pointer, ld_x: int, row:
 
 
 @device_function
-def forward_product(params: Any, rounded: Any, layer: Layer, x: Pointer, ld_x: int, row: int, rows: int,
-                    scratch: Pointer, z: Pointer) -> None:  # fmt: skip
-    """Compute what `product` does; in mixed precision the input is rounded first, which overwrites its copies."""
-    if rounded is not None:
-        round_input(rounded, layer, x, ld_x, row, rows)
-    product(params, rounded, layer, x, ld_x, row, rows, scratch, z)
-
-
-@device_function
 def forward_layer(params: Any, work: Any, rounded: Any, layer: Layer, x: Pointer, ld_x: int, row: int, rows: int,
                   scratch: Pointer) -> None:  # fmt: skip
     """Compute the outputs of one layer for some rows.
@@ -178,7 +169,9 @@ def forward_layer(params: Any, work: Any, rounded: Any, layer: Layer, x: Pointer
     """
     y = at(work, layer.output + row * layer.ld_out)
     z = at(work, layer.preactivation + row * layer.ld_out) if layer.preactivation >= 0 else y
-    forward_product(params, rounded, layer, x, ld_x, row, rows, scratch, z)
+    if rounded is not None:
+        round_input(rounded, layer, x, ld_x, row, rows)
+    product(params, rounded, layer, x, ld_x, row, rows, scratch, z)
     activate_output(layer.activation, layer.alpha, layer.function, z, y, layer.ld_out, rows, layer.n_out)
 
 
